@@ -1,0 +1,6 @@
+"""``python -m hpc_sparse`` is the command ``hpc-sparse``."""
+
+from hpc_sparse.cli import main
+
+if __name__ == "__main__":
+    main()

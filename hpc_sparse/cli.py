@@ -1,0 +1,281 @@
+"""The command ``hpc-sparse``: the only place that starts MPI and ends the process."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
+
+import typer
+
+from hpc_sparse import __version__
+from hpc_sparse.errors import HpcSparseError
+from hpc_sparse.parallel.context import ParallelContext, start_mpi
+
+GRACE_SECONDS = 5.0
+"""How long a rank that fails waits for the others to fail alike before it ends the whole job."""
+
+EXIT_CRASHED = 1
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="hpc-sparse",
+    help="Train truly sparse neural networks on CPUs, alone or across MPI ranks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
+import_app = typer.Typer(help="Turn data of other formats into a data set file.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+data_app.add_typer(import_app, name="import")
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+OutputFile = Annotated[Path, typer.Argument(help="The data set file to write (.h5).", show_default=False)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
+Title = Annotated[Optional[str], typer.Option(help="What the data are, for people.", show_default=False)]  # noqa: UP045
+OrderSeed = Annotated[int, typer.Option(min=0, help="Seed of the order in which the training samples are stored.")]
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        print(f"hpc-sparse {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The run's configuration.", show_default=False)],
+    overrides: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Replace a value of the configuration; repeatable."),
+    ] = None,
+    resume: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="auto|FILE", help="Continue from the newest checkpoint of the run folder, or from FILE."),
+    ] = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The run folder.  [default: runs/<name of CONFIG>]", show_default=False),
+    ] = None,
+    progress: Annotated[
+        Literal["auto", "live", "lines", "none"],
+        typer.Option(help="Live display, a line per epoch, or nothing; auto: live on a terminal, lines under mpirun."),
+    ] = "auto",
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Check bounds, invariants and the replicas' agreement; small chunks; slow.")
+    ] = False,
+) -> None:
+    """Train a network. The same command runs alone and under mpirun or srun."""
+
+    def work(ctx: ParallelContext) -> None:
+        if debug:
+            from hpc_sparse.training.debug import enable_debug_mode
+
+            enable_debug_mode()
+        from hpc_sparse.training.progress import make_reporter
+        from hpc_sparse.training.run import RunRequest
+        from hpc_sparse.training.run import train as run_training
+
+        request = RunRequest(config, tuple(overrides or ()), output, resume, debug)
+        is_terminal = ctx.comm is None and sys.stdout.isatty()
+        reporter = make_reporter(progress, is_root=ctx.is_root, is_terminal=is_terminal)
+        summary = run_training(ctx, request, reporter)
+        if ctx.is_root and progress != "none":
+            print(
+                f"test accuracy {summary['test_accuracy']:.2%} after {summary['epochs']} epochs "
+                f"(best {summary['best_test_accuracy']:.2%} in epoch {summary['best_test_epoch']}); "
+                f"{summary['median_train_seconds']:.2f} s of training per epoch, {summary['total_seconds']:.1f} s in all"
+            )
+
+    _guarded(work)
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of a run.", show_default=False)],
+    dataset: Annotated[Path, typer.Argument(help="The data set whose test part is used.", show_default=False)],
+    as_json: JsonFlag = False,
+) -> None:
+    """Loss and accuracy of a checkpoint on the test part of a data set."""
+
+    def work(ctx: ParallelContext) -> None:
+        from hpc_sparse.training.inspection import evaluate_checkpoint
+
+        result = evaluate_checkpoint(ctx, checkpoint, dataset)
+        if ctx.is_root:
+            _show(result, as_json=as_json)
+
+    _guarded(work)
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="A data set or a checkpoint.", show_default=False)],
+    as_json: JsonFlag = False,
+) -> None:
+    """What is in a data set or a checkpoint."""
+
+    def work(ctx: ParallelContext) -> None:
+        from hpc_sparse.parallel.collectives import on_root
+        from hpc_sparse.training.inspection import describe_file
+
+        description = on_root(ctx, lambda: describe_file(file))
+        if ctx.is_root:
+            _show(description, as_json=as_json)
+
+    _guarded(work)
+
+
+@app.command()
+def check(as_json: JsonFlag = False) -> None:
+    """What this installation can do, in one paste: MPI, threads, HDF5, a real collective write, the cache."""
+
+    def work(ctx: ParallelContext) -> None:
+        from hpc_sparse.training.installation import check_installation
+
+        report = check_installation(ctx)
+        if ctx.is_root:
+            _show(report, as_json=as_json)
+
+    _guarded(work)
+
+
+@import_app.command("fashion-mnist")
+def import_fashion_mnist(
+    output: OutputFile,
+    source: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder of the four files.  [default: where Debian's dataset-fashion-mnist puts them]"),
+    ] = None,
+    overwrite: Overwrite = False,
+    order_seed: OrderSeed = 0,
+) -> None:
+    """Fashion-MNIST, from the four idx files."""
+
+    def work() -> Any:
+        from hpc_sparse.storage.importers import idx
+
+        return idx.import_fashion_mnist(source, output, overwrite=overwrite, order_seed=order_seed)
+
+    _import(work)
+
+
+@import_app.command("idx")
+def import_idx(
+    source: Annotated[Path, typer.Argument(help="Folder of the four *-ubyte or *-ubyte.gz files.", show_default=False)],
+    output: OutputFile,
+    title: Title = None,
+    overwrite: Overwrite = False,
+    order_seed: OrderSeed = 0,
+) -> None:
+    """MNIST-like data in idx files."""
+
+    def work() -> Any:
+        from hpc_sparse.storage.importers import idx
+
+        return idx.import_idx(source, output, title=title, overwrite=overwrite, order_seed=order_seed)
+
+    _import(work)
+
+
+@import_app.command("npz")
+def import_npz(
+    source: Annotated[Path, typer.Argument(help="A NumPy archive (.npz).", show_default=False)],
+    output: OutputFile,
+    title: Title = None,
+    test_fraction: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the samples for testing, where the file has no split.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of that split.")] = 0,
+    overwrite: Overwrite = False,
+    order_seed: OrderSeed = 0,
+) -> None:
+    """A NumPy archive: x_train, y_train, x_test, y_test; or x, y; or CSR arrays."""
+
+    def work() -> Any:
+        from hpc_sparse.storage.importers import npz
+
+        return npz.import_npz(
+            source,
+            output,
+            title=title,
+            test_fraction=test_fraction,
+            seed=seed,
+            overwrite=overwrite,
+            order_seed=order_seed,
+        )
+
+    _import(work)
+
+
+def _import(work: Callable[[], Any]) -> None:
+    def on_one_rank(ctx: ParallelContext) -> None:
+        from hpc_sparse.parallel.collectives import on_root
+        from hpc_sparse.training.inspection import describe_dataset
+
+        info = on_root(ctx, work)
+        if ctx.is_root:
+            _show(describe_dataset(info), as_json=False)
+
+    _guarded(on_one_rank)
+
+
+def _show(values: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(values, indent=2))
+        return
+    width = max(len(key) for key in values)
+    for key, value in values.items():
+        lines = [str(item) for item in value] if isinstance(value, list) else [str(value)]
+        for number, line in enumerate(lines or ["-"]):
+            print(f"{key.replace('_', ' ') if number == 0 else '':<{width}}  {line}")
+
+
+def _guarded(work: Callable[[ParallelContext], None]) -> None:
+    """Run a command's work; end the process with one message and the right code, and never leave ranks waiting."""
+    ctx = ParallelContext.serial(threads=1)
+    try:
+        ctx = start_mpi()
+        work(ctx)
+    except HpcSparseError as error:
+        _leave_together(ctx, f"hpc-sparse: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        _leave_together(ctx, "hpc-sparse: interrupted", EXIT_INTERRUPTED)
+    except Exception:  # noqa: BLE001  (third tier: say what happened, then end the job)
+        print(f"rank {ctx.rank} of {ctx.size}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+        _abort(ctx, EXIT_CRASHED)
+
+
+def _leave_together(ctx: ParallelContext, message: str, exit_code: int) -> None:
+    """Leave after root has printed the message; if the other ranks do not come along, end the job instead."""
+    if ctx.is_root:
+        print(message, file=sys.stderr, flush=True)
+    if ctx.comm is not None and ctx.size > 1:
+        request = ctx.comm.Ibarrier()
+        deadline = time.monotonic() + GRACE_SECONDS
+        while not request.Test():
+            if time.monotonic() > deadline:
+                print(f"{message} (rank {ctx.rank} of {ctx.size} alone)", file=sys.stderr, flush=True)
+                _abort(ctx, exit_code)
+            time.sleep(0.01)
+    raise typer.Exit(exit_code)
+
+
+def _abort(ctx: ParallelContext, exit_code: int) -> None:
+    if ctx.comm is not None and ctx.size > 1:
+        time.sleep(0.5)
+        ctx.comm.Abort(exit_code)
+    raise typer.Exit(exit_code)

@@ -1,0 +1,28 @@
+"""Array types by role: one width for each kind of number, used everywhere."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Float32Array: TypeAlias = npt.NDArray[np.float32]
+Float64Array: TypeAlias = npt.NDArray[np.float64]
+Int32Array: TypeAlias = npt.NDArray[np.int32]
+Int64Array: TypeAlias = npt.NDArray[np.int64]
+UInt8Array: TypeAlias = npt.NDArray[np.uint8]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+AnyArray: TypeAlias = npt.NDArray[Any]
+
+VALUE = np.float32
+"""Weights, biases, activations, gradients."""
+
+INDEX = np.int32
+"""Number of a neuron within its layer."""
+
+OFFSET = np.int64
+"""Counts, offsets into arrays of connections, connection keys."""
+
+MAX_NEURONS = int(np.iinfo(INDEX).max)
+"""The largest width of a layer that an index can address."""

@@ -1,0 +1,51 @@
+"""The errors a user can meet, each with the exit code it ends the process with.
+
+A message names the thing, its value, what was expected, and where it was found.
+Broken invariants of the program itself are assertions, not members of this family.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HpcSparseError(Exception):
+    """Base of every error that is shown as one message instead of a traceback."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InputError(HpcSparseError):
+    """Something given from outside is wrong; nothing was written or changed."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ConfigError(InputError):
+    """A configuration key or value, or an override on the command line, is wrong."""
+
+
+class DataError(InputError):
+    """A data set does not hold what it should, or does not fit the network."""
+
+
+class FileFormatError(InputError):
+    """A file is truncated, foreign, of an unknown version, or inconsistent in itself."""
+
+
+class OutputError(InputError):
+    """A file or folder cannot be written, or would overwrite something."""
+
+
+class MachineError(InputError):
+    """This machine or installation cannot do what was asked."""
+
+
+class DivergedError(HpcSparseError):
+    """The loss or the weights are no longer finite, or the replicas no longer agree."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class RankError(HpcSparseError):
+    """A rank failed in work that the others depend on; every rank raises this."""

@@ -1,0 +1,44 @@
+"""Compiled functions over flat arrays: no classes, no files, no MPI, no random state of their own.
+
+Importing a kernel module imports numba and fixes where compiled code is cached: in
+``$NUMBA_CACHE_DIR`` if that is set, else in the user's cache folder, in a subfolder named after
+the kernels' own source, so that a changed kernel never meets stale code. Nothing is compiled
+before a kernel is first called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels of exactly this source are kept."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "hpc_sparse" / f"kernels-{_source_hash()}"
+
+
+def use_bounds_checks() -> None:
+    """Compile kernels with bounds checks from now on, with a cache of their own; call before importing any."""
+    from numba.core import config  # noqa: PLC0415
+
+    config.BOUNDSCHECK = 1
+    config.CACHE_DIR = f"{cache_folder()}-checked"
+
+
+def _source_hash() -> str:
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _use_cache_folder() -> None:
+    from numba.core import config  # noqa: PLC0415
+
+    if not config.CACHE_DIR:
+        config.CACHE_DIR = str(cache_folder())
+
+
+_use_cache_folder()

@@ -1,0 +1,49 @@
+"""Assembling a batch: chosen samples (rows) become neuron-major columns."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from hpc_sparse.kernels.simd import PADDING
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def gather_dense(features, chosen, shift, scale, out):  # type: ignore[no-untyped-def]
+    """``out[j, c] = (features[chosen[c], j] - shift[j]) * scale[j]``; 0 in the columns beyond the batch.
+
+    Parameters
+    ----------
+    features : uint8[n_samples, n_features] or float32[n_samples, n_features]
+    chosen : int64[n_batch]
+    shift, scale : float32[n_features]
+    out : float32[n_features, stride]
+        Overwritten.
+    """
+    n_batch, n_features = chosen.size, features.shape[1]
+    for block in prange(out.shape[1] // PADDING):
+        first = block * PADDING
+        last = min(first + PADDING, n_batch)
+        for j in range(n_features):
+            for c in range(first, last):
+                out[j, c] = (np.float32(features[chosen[c], j]) - shift[j]) * scale[j]
+            for c in range(max(first, last), first + PADDING):
+                out[j, c] = np.float32(0)
+
+
+@njit(cache=True, nogil=True)
+def scatter_csr(indptr, indices, values, chosen, out):  # type: ignore[no-untyped-def]
+    """Write the stored features of the ``chosen`` samples (int64[n_batch]) into ``out``, whose rest must be 0."""
+    for c in range(chosen.size):
+        sample = chosen[c]
+        for k in range(indptr[sample], indptr[sample + 1]):
+            out[indices[k], c] = values[k]
+
+
+@njit(cache=True, nogil=True)
+def clear_csr(indptr, indices, chosen, out):  # type: ignore[no-untyped-def]
+    """Undo :func:`scatter_csr`: set what it wrote back to 0, at the cost of the stored features only."""
+    for c in range(chosen.size):
+        sample = chosen[c]
+        for k in range(indptr[sample], indptr[sample + 1]):
+            out[indices[k], c] = np.float32(0)

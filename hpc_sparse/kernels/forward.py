@@ -1,0 +1,97 @@
+"""Forward pass of one layer: weighted sums, activation, dropout, row by row.
+
+Activations are float32[n_neurons, stride], neuron-major, the stride a multiple of
+:data:`hpc_sparse.kernels.simd.PADDING`. Columns beyond the batch hold numbers nobody uses.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from hpc_sparse.kernels.hashing import GOLDEN, mix32, mix64
+from hpc_sparse.kernels.simd import PADDING, TILE, row_sum_half, row_sum_padding, row_sum_tile
+
+DROPPED, POSITIVE, NEGATIVE = np.uint8(0), np.uint8(1), np.uint8(2)
+"""What :func:`forward_train` records of each activation, all that the backward pass needs of it."""
+
+HALF_TILE = TILE // 2
+_ZERO = np.float32(0)
+_COLUMN_STEP = np.uint32(0x9E3779B9)
+
+
+@njit(inline="always")
+def weighted_row(source, indices, weight, start, stop, initial, out, row):  # type: ignore[no-untyped-def]
+    """``out[row] = initial + sum over start <= k < stop of weight[k] * source[indices[k]]``."""
+    stride = source.shape[1]
+    offset = row * stride
+    column = 0
+    while column + TILE <= stride:
+        row_sum_tile(source, stride, column, indices, weight, indices, start, stop, initial, out, offset + column)
+        column += TILE
+    if column + HALF_TILE <= stride:
+        row_sum_half(source, stride, column, indices, weight, indices, start, stop, initial, out, offset + column)
+        column += HALF_TILE
+    while column < stride:
+        row_sum_padding(source, stride, column, indices, weight, indices, start, stop, initial, out, offset + column)
+        column += PADDING
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def forward(indptr, indices, weight, bias, source, slope, bounds, out):  # type: ignore[no-untyped-def]
+    """``out = f(W source + bias)``, with ``f(z) = z if z >= 0 else slope * z``.
+
+    Parameters
+    ----------
+    indptr : int64[n_out + 1]
+    indices : int32[nnz]
+    weight : float32[nnz]
+    bias : float32[n_out]
+    source : float32[n_in, stride]
+    slope : float32
+        1 makes it linear.
+    bounds : int64[n_blocks + 1]
+        Row blocks that are computed independently.
+    out : float32[n_out, stride]
+        Overwritten.
+    """
+    for block in prange(bounds.size - 1):
+        for row in range(bounds[block], bounds[block + 1]):
+            weighted_row(source, indices, weight, indptr[row], indptr[row + 1], bias[row], out, row)
+            for column in range(out.shape[1]):
+                z = out[row, column]
+                out[row, column] = z if z >= _ZERO else slope * z
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def forward_train(  # type: ignore[no-untyped-def]
+    indptr, indices, weight, bias, source, slope, drop_below, scale, key, bounds, out, record
+):
+    """As :func:`forward`, then inverted dropout; records what the backward pass needs.
+
+    Parameters
+    ----------
+    indptr, indices, weight, bias, source, slope, bounds, out
+        As in :func:`forward`.
+    drop_below : uint32
+        An activation is dropped where its random 32-bit number is below this: drop rate x 2^32.
+    scale : float32
+        Factor of the activations that stay, 1 / (1 - drop rate).
+    key : uint64
+        Stream of this layer, epoch and step; the number of an activation is a hash of key, neuron and column.
+    record : uint8[n_out, stride]
+        Overwritten with DROPPED, POSITIVE or NEGATIVE.
+    """
+    for block in prange(bounds.size - 1):
+        for row in range(bounds[block], bounds[block + 1]):
+            weighted_row(source, indices, weight, indptr[row], indptr[row + 1], bias[row], out, row)
+            row_key = np.uint32(mix64(key + np.uint64(row) * GOLDEN))
+            for column in range(out.shape[1]):
+                z = out[row, column]
+                is_negative = z < _ZERO
+                active = (slope * z if is_negative else z) * scale
+                number = mix32(np.uint32(row_key + np.uint32(np.uint32(column) * _COLUMN_STEP)))
+                is_dropped = number < drop_below
+                out[row, column] = _ZERO if is_dropped else active
+                sign = NEGATIVE if is_negative else POSITIVE
+                record[row, column] = DROPPED if is_dropped else sign

@@ -1,0 +1,115 @@
+"""Gradients at the stored connections, alone or fused with the update of SGD with momentum."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from hpc_sparse.kernels.simd import GROUP, group_dots, half_group_dots, single_dot
+
+HALF_GROUP = GROUP // 2
+
+
+@njit(inline="always")
+def row_gradient(indices, delta, source, start, stop, row, out, out_start):  # type: ignore[no-untyped-def]
+    """``out[out_start + k - start] = sum_c delta[row, c] * source[indices[k], c]`` for ``start <= k < stop``."""
+    stride = delta.shape[1]
+    own = row * stride
+    shift = out_start - start
+    k = start
+    while k + GROUP <= stop:
+        group_dots(delta, own, stride, source, indices, k, out, k + shift)
+        k += GROUP
+    if k + HALF_GROUP <= stop:
+        half_group_dots(delta, own, stride, source, indices, k, out, k + shift)
+        k += HALF_GROUP
+    while k < stop:
+        single_dot(delta, own, stride, source, indices, k, out, k + shift)
+        k += 1
+
+
+@njit(inline="always")
+def row_total(delta, row):  # type: ignore[no-untyped-def]
+    """Sum of a row of deltas, the gradient of the neuron's bias."""
+    total = np.float64(0)
+    for column in range(delta.shape[1]):
+        total += delta[row, column]
+    return np.float32(total)
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def gradient(indptr, indices, delta, source, bounds, weight_gradient, bias_gradient):  # type: ignore[no-untyped-def]
+    """Gradient of the loss at each connection and bias.
+
+    Parameters
+    ----------
+    indptr : int64[n_out + 1]
+    indices : int32[nnz]
+    delta : float32[n_out, stride]
+        Derivative of the mean loss by the layer's weighted sums; 0 in the columns beyond the batch.
+    source : float32[n_in, stride]
+        The layer's inputs; finite in the columns beyond the batch.
+    bounds : int64[n_blocks + 1]
+        Row blocks that are computed independently.
+    weight_gradient : float32[nnz]
+    bias_gradient : float32[n_out]
+        Both overwritten.
+    """
+    for block in prange(bounds.size - 1):
+        for row in range(bounds[block], bounds[block + 1]):
+            row_gradient(indices, delta, source, indptr[row], indptr[row + 1], row, weight_gradient, indptr[row])
+            bias_gradient[row] = row_total(delta, row)
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def gradient_update(  # type: ignore[no-untyped-def]
+    indptr,
+    indices,
+    delta,
+    source,
+    bounds,
+    learning_rate,
+    momentum,
+    decay,
+    is_nesterov,
+    weight,
+    bias,
+    weight_velocity,
+    bias_velocity,
+):
+    """One step of SGD with momentum, without the gradient ever being stored.
+
+    ``v = momentum * v - learning_rate * g``, then ``w += v - decay * w``, or with Nesterov's correction
+    ``w += momentum * v - learning_rate * g - decay * w``. Biases are not decayed.
+
+    Parameters
+    ----------
+    indptr, indices, delta, source, bounds
+        As in :func:`gradient`.
+    learning_rate, momentum : float32
+    decay : float32
+        Learning rate x weight decay.
+    is_nesterov : bool
+    weight, weight_velocity : float32[nnz]
+    bias, bias_velocity : float32[n_out]
+        Updated in place.
+    """
+    one = np.float32(1)
+    v_factor, g_factor = (momentum, learning_rate) if is_nesterov else (one, np.float32(0))
+    for block in prange(bounds.size - 1):
+        longest = 0
+        for row in range(bounds[block], bounds[block + 1]):
+            longest = max(longest, indptr[row + 1] - indptr[row])
+        row_g = np.empty(longest, np.float32)
+        for row in range(bounds[block], bounds[block + 1]):
+            start, stop = indptr[row], indptr[row + 1]
+            row_gradient(indices, delta, source, start, stop, row, row_g, 0)
+            for k in range(start, stop):
+                g = row_g[k - start]
+                v = momentum * weight_velocity[k] - learning_rate * g
+                weight_velocity[k] = v
+                weight[k] += v_factor * v - g_factor * g - decay * weight[k]
+            g = row_total(delta, row)
+            v = momentum * bias_velocity[row] - learning_rate * g
+            bias_velocity[row] = v
+            bias[row] += v_factor * v - g_factor * g

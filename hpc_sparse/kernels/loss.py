@@ -1,0 +1,104 @@
+"""From the output layer's weighted sums to loss, correct predictions and deltas, in one pass over the batch.
+
+Small work (classes x batch), so not spread over threads; sums are float64.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def softmax_cross_entropy(sums, labels, delta):  # type: ignore[no-untyped-def]
+    """Softmax outputs with cross-entropy.
+
+    Parameters
+    ----------
+    sums : float32[n_classes, stride]
+        Weighted sums of the output layer; overwritten with the class probabilities.
+    labels : int32[n_samples]
+    delta : float32[n_classes, stride]
+        Overwritten with the derivative of the mean loss by ``sums``; 0 beyond ``n_samples``.
+
+    Returns
+    -------
+    loss : float
+        Summed over the batch.
+    n_correct : int
+        Samples whose largest probability (the first among equals) is their label's.
+    """
+    n_classes, n_samples = sums.shape[0], labels.size
+    loss, n_correct = 0.0, 0
+    delta[:, n_samples:] = np.float32(0)
+    for c in range(n_samples):
+        best = 0
+        for j in range(1, n_classes):
+            if sums[j, c] > sums[best, c]:
+                best = j
+        top, label = sums[best, c], labels[c]
+        total = 0.0
+        for j in range(n_classes):
+            total += math.exp(sums[j, c] - top)
+        loss += math.log(total) - (sums[label, c] - top)
+        n_correct += best == label
+        for j in range(n_classes):
+            p = math.exp(sums[j, c] - top) / total
+            sums[j, c] = p
+            delta[j, c] = (p - (j == label)) / n_samples
+    return loss, n_correct
+
+
+@njit(cache=True, nogil=True)
+def sigmoid_cross_entropy(sums, labels, delta):  # type: ignore[no-untyped-def]
+    """One sigmoid output with binary cross-entropy; arguments and results as in :func:`softmax_cross_entropy`.
+
+    ``sums`` is overwritten with the probability of class 1.
+    """
+    n_samples = labels.size
+    loss, n_correct = 0.0, 0
+    delta[:, n_samples:] = np.float32(0)
+    for c in range(n_samples):
+        z, label = np.float64(sums[0, c]), labels[c]
+        loss += max(z, 0.0) - z * label + math.log1p(math.exp(-abs(z)))
+        n_correct += (z > 0.0) == (label == 1)
+        p = _sigmoid(z)
+        sums[0, c] = p
+        delta[0, c] = (p - label) / n_samples
+    return loss, n_correct
+
+
+@njit(cache=True, nogil=True)
+def squared_error(sums, labels, is_tanh, delta):  # type: ignore[no-untyped-def]
+    """Sigmoid (targets 0, 1) or tanh (targets -1, 1) outputs with the mean of the squared errors.
+
+    One output stands for class 1 of two; else there is one output per class, whose target is high for the
+    sample's class. ``sums`` is overwritten with the outputs; the rest is as in :func:`softmax_cross_entropy`.
+    """
+    n_outputs, n_samples = sums.shape[0], labels.size
+    low, high, middle = (-1.0, 1.0, 0.0) if is_tanh else (0.0, 1.0, 0.5)
+    loss, n_correct = 0.0, 0
+    delta[:, n_samples:] = np.float32(0)
+    for c in range(n_samples):
+        label, best = labels[c], 0
+        for j in range(n_outputs):
+            z = np.float64(sums[j, c])
+            y = math.tanh(z) if is_tanh else _sigmoid(z)
+            slope = 1.0 - y * y if is_tanh else y * (1.0 - y)
+            is_high = label == 1 if n_outputs == 1 else label == j
+            error = y - (high if is_high else low)
+            loss += error * error / n_outputs
+            sums[j, c] = y
+            delta[j, c] = 2.0 * error * slope / (n_outputs * n_samples)
+            if sums[j, c] > sums[best, c]:
+                best = j
+        n_correct += (sums[0, c] > middle) == (label == 1) if n_outputs == 1 else best == label
+    return loss, n_correct
+
+
+@njit(inline="always")
+def _sigmoid(z):  # type: ignore[no-untyped-def]
+    small = math.exp(-abs(z))
+    return (1.0 if z >= 0.0 else small) / (1.0 + small)

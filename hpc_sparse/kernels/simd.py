@@ -1,0 +1,210 @@
+"""The two inner loops of sparse training as explicit vector code.
+
+A connection's work is one pass over the batch: neuron-major activations make it a contiguous
+stream, so it runs in vector registers as long as the sums stay there. Compilers do not keep an
+accumulator tile of unknown width in registers across a loop over connections; these intrinsics
+say so in LLVM's own vector types, of a width chosen from the machine's registers.
+
+Both are functions over array pointers and do no bounds checks: callers own the arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+FLOAT = ir.FloatType()
+INT32 = ir.IntType(32)
+INT64 = ir.IntType(64)
+
+
+def _native_lanes() -> int:
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 16
+    return 8 if features.get("avx") else 4
+
+
+LANES = _native_lanes()
+"""float32 values in one vector register of this machine."""
+
+TILE = 8 * LANES
+"""Batch columns that :func:`row_sum` keeps in eight registers: enough independent sums to hide the latency of
+a multiply-add, few enough to leave registers free on every machine."""
+
+GROUP = 8
+"""Connections whose gradients :data:`group_dots` computes at a time, one register each, for the same reason."""
+
+PADDING = 16
+"""The row stride of activations is a multiple of this many columns: no remainder loops in the kernels."""
+
+
+def _make_row_sum(width: int, *, is_indirect: bool) -> Callable[..., Any]:
+    """Build ``row_sum``: ``out[out_offset:][:width] = initial + sum_k w_k * source[indices[k], column:][:width]``.
+
+    The sum runs over ``start <= k < stop`` in order; ``w_k`` is ``weight[k]``, or ``weight[position[k]]`` if
+    indirect. ``source`` has row stride ``stride``.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def row_sum(  # noqa: PLR0913
+        typing_context, source, stride, column, indices, weight, position, start, stop, initial, out, out_offset
+    ):  # type: ignore[no-untyped-def]
+        signature = types.void(
+            source, stride, column, indices, weight, position, start, stop, initial, out, out_offset
+        )
+
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            pointer = [_pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+            source, stride, column, indices, weight, position, start, stop, initial, out, out_offset = pointer
+            base = builder.gep(source, [column])
+            first = _splat(builder, initial, width)
+
+            def add_connection(k: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+                neuron = _load_index(builder, indices, k)
+                which = _load_index(builder, position, k) if is_indirect else k
+                scale = _splat(builder, builder.load(builder.gep(weight, [which])), width)
+                row = _load_vector(builder, builder.gep(base, [builder.mul(neuron, stride)]), width)
+                return [_multiply_add(builder, scale, row, sums[0])]
+
+            (total,) = _loop(builder, start, stop, 1, [first], add_connection)
+            _store_vector(builder, total, builder.gep(out, [out_offset]))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return row_sum  # type: ignore[no-any-return]
+
+
+def _make_group_dots(group: int) -> Callable[..., Any]:
+    """Build ``group_dots``: for ``g < group``, ``out[out_offset + g] = sum_c delta_c * source[indices[k + g], c]``.
+
+    The sum runs over all ``n_columns`` columns, which must be a multiple of the register width.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def group_dots(  # noqa: PLR0913
+        typing_context, delta, delta_offset, n_columns, source, indices, k, out, out_offset
+    ):  # type: ignore[no-untyped-def]
+        signature = types.void(delta, delta_offset, n_columns, source, indices, k, out, out_offset)
+
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            pointer = [_pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+            delta, delta_offset, n_columns, source, indices, k, out, out_offset = pointer
+            own = builder.gep(delta, [delta_offset])
+            neurons = [_load_index(builder, indices, builder.add(k, INT64(g))) for g in range(group)]
+            rows = [builder.gep(source, [builder.mul(neuron, n_columns)]) for neuron in neurons]
+
+            def add_columns(column: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+                factor = _load_vector(builder, builder.gep(own, [column]), LANES)
+                values = [_load_vector(builder, builder.gep(row, [column]), LANES) for row in rows]
+                return [_multiply_add(builder, factor, *pair) for pair in zip(values, sums, strict=True)]
+
+            zeros = [ir.Constant(_vector(LANES), [0.0] * LANES)] * group
+            sums = _loop(builder, INT64(0), n_columns, LANES, zeros, add_columns)
+            _store_vector(builder, _horizontal_sums(builder, sums), builder.gep(out, [out_offset]))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return group_dots  # type: ignore[no-any-return]
+
+
+def _loop(
+    builder: ir.IRBuilder,
+    start: ir.Value,
+    stop: ir.Value,
+    step: int,
+    initial: list[ir.Value],
+    body: Callable[[ir.Value, list[ir.Value]], list[ir.Value]],
+) -> list[ir.Value]:
+    """``for counter in range(start, stop, step): state = body(counter, state)``, with the state in registers."""
+    before = builder.block
+    inside, after = builder.append_basic_block("loop"), builder.append_basic_block("after_loop")
+    builder.cbranch(builder.icmp_signed("<", start, stop), inside, after)
+    builder.position_at_end(inside)
+    counter = builder.phi(INT64)
+    state = [builder.phi(value.type) for value in initial]
+    updated = body(counter, state)
+    following = builder.add(counter, INT64(step))
+    for phi, first, later in zip([counter, *state], [start, *initial], [following, *updated], strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(later, builder.block)
+    last = builder.block
+    builder.cbranch(builder.icmp_signed("<", following, stop), inside, after)
+    builder.position_at_end(after)
+    results = [builder.phi(value.type) for value in initial]
+    for phi, first, later in zip(results, initial, updated, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(later, last)
+    return results
+
+
+def _horizontal_sums(builder: ir.IRBuilder, sums: list[ir.Value]) -> ir.Value:
+    """One vector of the lane sums of each of ``sums``: neighbours are added pairwise until one lane each is left."""
+    vectors = sums
+    while len(vectors) > 1:
+        vectors = [
+            _add_neighbours(builder, left, right, 2 * left.type.count)
+            for left, right in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+    vector = vectors[0]
+    while vector.type.count > len(sums):
+        vector = _add_neighbours(builder, vector, vector, vector.type.count)
+    return vector
+
+
+def _add_neighbours(builder: ir.IRBuilder, left: ir.Value, right: ir.Value, n_lanes: int) -> ir.Value:
+    even, odd = (ir.Constant(ir.VectorType(INT32, n_lanes // 2), list(range(s, n_lanes, 2))) for s in (0, 1))
+    return builder.fadd(builder.shuffle_vector(left, right, even), builder.shuffle_vector(left, right, odd))
+
+
+def _multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+    """``a * b + c``, fused where the machine can."""
+    name = f"llvm.fmuladd.v{a.type.count}f32"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.type, [a.type] * 3), name)
+    return builder.call(function, [a, b, c])
+
+
+def _splat(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:
+    undefined = ir.Constant(_vector(width), ir.Undefined)
+    first = builder.insert_element(undefined, value, INT32(0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(INT32, width), [0] * width))
+
+
+def _load_vector(builder: ir.IRBuilder, pointer: ir.Value, width: int) -> ir.Value:
+    return builder.load(builder.bitcast(pointer, _vector(width).as_pointer()), align=4)
+
+
+def _store_vector(builder: ir.IRBuilder, vector: ir.Value, pointer: ir.Value) -> None:
+    builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer()), align=4)
+
+
+def _load_index(builder: ir.IRBuilder, array: ir.Value, k: ir.Value) -> ir.Value:
+    value = builder.load(builder.gep(array, [k]))
+    return value if value.type == INT64 else builder.sext(value, INT64)
+
+
+def _pointer_or_value(context: Any, builder: ir.IRBuilder, kind: types.Type, value: ir.Value) -> ir.Value:
+    return context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+
+
+def _vector(width: int) -> ir.VectorType:
+    return ir.VectorType(FLOAT, width)
+
+
+row_sum_tile = _make_row_sum(TILE, is_indirect=False)
+row_sum_half = _make_row_sum(TILE // 2, is_indirect=False)
+row_sum_padding = _make_row_sum(PADDING, is_indirect=False)
+indirect_row_sum_tile = _make_row_sum(TILE, is_indirect=True)
+indirect_row_sum_half = _make_row_sum(TILE // 2, is_indirect=True)
+indirect_row_sum_padding = _make_row_sum(PADDING, is_indirect=True)
+group_dots = _make_group_dots(GROUP)
+half_group_dots = _make_group_dots(GROUP // 2)
+single_dot = _make_group_dots(1)

@@ -1,0 +1,39 @@
+"""How many threads the kernels use, and how."""
+
+from __future__ import annotations
+
+import numba
+from numba import njit, prange
+from numba.core import config
+
+from hpc_sparse.errors import MachineError
+
+
+def use_threads(n_threads: int) -> None:
+    """Let the kernels of this process compute with ``n_threads`` threads.
+
+    Raises
+    ------
+    MachineError
+        There are not that many: numba fixes the largest number when it starts.
+    """
+    if n_threads > config.NUMBA_NUM_THREADS:
+        raise MachineError(
+            f"runtime.threads = {n_threads}: this process may use {config.NUMBA_NUM_THREADS} cores "
+            "(see the launcher's binding, and NUMBA_NUM_THREADS if you have set it)"
+        )
+    numba.set_num_threads(n_threads)
+
+
+def threading_layer() -> str:
+    """The library numba's threads come from; starts them."""
+    _start_threads(numba.get_num_threads())
+    return str(numba.threading_layer())
+
+
+@njit(parallel=True, cache=True)
+def _start_threads(n):  # type: ignore[no-untyped-def]
+    total = 0
+    for i in prange(n):
+        total += i
+    return total

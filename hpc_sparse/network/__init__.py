@@ -1,0 +1,1 @@
+"""The sparse network itself: topology, layers, losses, optimiser. Knows no MPI and no files."""

@@ -1,0 +1,56 @@
+"""Initial values of connections, at the start and when they grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array, Int64Array
+from hpc_sparse.kernels import initial
+from hpc_sparse.network.topology import Topology
+
+NORMAL_DEVIATION = 0.1
+
+
+def he_uniform(topology: Topology) -> Float64Array:
+    """sqrt(6 / n_in) with the width of the layer below, as if dense (the choice of Curci et al. 2021)."""
+    return np.full(topology.shape[0], np.sqrt(6.0 / topology.shape[1]))
+
+
+def he_fan_in(topology: Topology) -> Float64Array:
+    """sqrt(6 / connections of the neuron): keeps the signal's size at any density (Evci et al., arXiv 2010.03533)."""
+    return np.sqrt(6.0 / np.maximum(topology.fan_in(), 1))
+
+
+def xavier_uniform(topology: Topology) -> Float64Array:
+    """sqrt(6 / (n_in + n_out)) with the layers' widths, as if dense."""
+    return np.full(topology.shape[0], np.sqrt(6.0 / sum(topology.shape)))
+
+
+UNIFORM_BOUNDS: dict[str, Callable[[Topology], Float64Array]] = {
+    "he_uniform": he_uniform,
+    "he_fan_in": he_fan_in,
+    "xavier_uniform": xavier_uniform,
+}
+"""By name: the bound b of U(-b, b) for each output neuron, float64[n_out]."""
+
+INITIALIZERS = (*UNIFORM_BOUNDS, "normal")
+
+
+def draw_weights(name: str, topology: Topology, key: np.uint64) -> Float32Array:
+    """Initial weights of all connections of a topology, float32[nnz]."""
+    weight = np.empty(topology.n_connections, VALUE)
+    draw_grown_weights(name, topology, np.full(weight.size, -1, OFFSET), key, weight)
+    return weight
+
+
+def draw_grown_weights(
+    name: str, topology: Topology, old_position: Int64Array, key: np.uint64, weight: Float32Array
+) -> None:
+    """Overwrite ``weight`` where ``old_position`` is -1 by initial values; a connection's value depends on its key."""
+    index = (topology.indptr, topology.indices, old_position, topology.shape[1])
+    if name == "normal":
+        initial.fill_normal(*index, NORMAL_DEVIATION, key, topology.bounds, weight)
+    else:
+        initial.fill_uniform(*index, UNIFORM_BOUNDS[name](topology), key, topology.bounds, weight)

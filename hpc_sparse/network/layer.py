@@ -1,0 +1,128 @@
+"""One sparse layer: its connections, their weights, and its three passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_sparse.dtypes import VALUE, Float32Array, UInt8Array
+from hpc_sparse.kernels import backward, forward, gradient
+from hpc_sparse.network.optimizer import Sgd, Velocity
+from hpc_sparse.network.topology import Topology, TopologyChange
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Inverted dropout of one layer in one step.
+
+    Attributes
+    ----------
+    rate : float
+        Share of activations set to 0; the others are divided by 1 - rate.
+    key : uint64
+        The stream that decides which.
+    """
+
+    rate: float
+    key: np.uint64
+
+    @property
+    def drop_below(self) -> np.uint32:
+        """The rate as a threshold for random 32-bit numbers."""
+        return np.uint32(round(self.rate * (1 << 32)))
+
+    @property
+    def scale(self) -> np.float32:
+        """Factor of the activations that stay."""
+        return VALUE(1.0 / (1.0 - self.rate))
+
+
+@dataclass
+class SparseLayer:
+    """A layer of a truly sparse network; activations are neuron-major, float32[n_neurons, stride].
+
+    Attributes
+    ----------
+    topology : Topology
+    weight : float32[nnz]
+        One per connection, in the topology's order.
+    bias : float32[n_out]
+    slope : float
+        Slope of the activation below 0; 1 for the linear output layer.
+    """
+
+    topology: Topology
+    weight: Float32Array
+    bias: Float32Array
+    slope: float
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights and biases."""
+        return self.weight.size + self.bias.size
+
+    def forward(self, source: Float32Array, out: Float32Array) -> None:
+        """``out = f(W source + b)`` without dropout; ``out`` float32[n_out, stride] is overwritten."""
+        t = self.topology
+        forward.forward(t.indptr, t.indices, self.weight, self.bias, source, VALUE(self.slope), t.bounds, out)
+
+    def forward_train(self, source: Float32Array, dropout: Dropout, out: Float32Array, record: UInt8Array) -> None:
+        """As :meth:`forward` with dropout, keeping in ``record`` uint8[n_out, stride] what :meth:`backward` needs."""
+        t = self.topology
+        forward.forward_train(
+            t.indptr,
+            t.indices,
+            self.weight,
+            self.bias,
+            source,
+            VALUE(self.slope),
+            dropout.drop_below,
+            dropout.scale,
+            dropout.key,
+            t.bounds,
+            out,
+            record,
+        )
+
+    def backward(
+        self, delta: Float32Array, below: SparseLayer, dropout: Dropout, record: UInt8Array, out: Float32Array
+    ) -> None:
+        """Deltas of the layer ``below`` from this layer's; ``dropout`` and ``record`` are those of the layer below."""
+        t = self.topology.transposed
+        backward.backward(
+            t.indptr, t.outs, t.position, self.weight, delta, record, VALUE(below.slope), dropout.scale, t.bounds, out
+        )
+
+    def gradient(self, delta: Float32Array, source: Float32Array) -> tuple[Float32Array, Float32Array]:
+        """Gradient at each connection float32[nnz] and bias float32[n_out], without changing anything."""
+        t = self.topology
+        weight_gradient, bias_gradient = np.empty_like(self.weight), np.empty_like(self.bias)
+        gradient.gradient(t.indptr, t.indices, delta, source, t.bounds, weight_gradient, bias_gradient)
+        return weight_gradient, bias_gradient
+
+    def gradient_update(
+        self, delta: Float32Array, source: Float32Array, sgd: Sgd, rate: float, velocity: Velocity
+    ) -> None:
+        """One SGD step from this layer's deltas and inputs; changes weight, bias and ``velocity`` in place."""
+        t = self.topology
+        gradient.gradient_update(
+            t.indptr,
+            t.indices,
+            delta,
+            source,
+            t.bounds,
+            VALUE(rate),
+            VALUE(sgd.momentum),
+            VALUE(rate * sgd.weight_decay),
+            sgd.is_nesterov,
+            self.weight,
+            self.bias,
+            velocity.weight,
+            velocity.bias,
+        )
+
+    def follow(self, change: TopologyChange) -> None:
+        """Take a changed topology: kept connections keep their weights, grown ones get 0."""
+        self.weight = change.carry(self.weight)
+        self.topology = change.topology

@@ -1,0 +1,56 @@
+"""Losses, each with the output activation that belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hpc_sparse.dtypes import Float32Array, Int32Array
+from hpc_sparse.kernels import loss as kernels
+
+LossKernel = Callable[[Float32Array, Int32Array, Float32Array], tuple[float, int]]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss with its output activation.
+
+    Attributes
+    ----------
+    name : str
+    output : str
+        The output activation.
+    evaluate : callable
+        ``(sums, labels, delta) -> (summed loss, correct predictions)``: see :mod:`hpc_sparse.kernels.loss`.
+    needs_two_classes : bool
+        One output neuron that stands for class 1 of two.
+    """
+
+    name: str
+    output: str
+    evaluate: LossKernel
+    needs_two_classes: bool = False
+
+    def n_outputs(self, n_classes: int) -> int:
+        """Output neurons for a problem of ``n_classes`` classes."""
+        return 1 if self.needs_two_classes else n_classes
+
+
+def _squared_sigmoid(sums: Float32Array, labels: Int32Array, delta: Float32Array) -> tuple[float, int]:
+    return kernels.squared_error(sums, labels, False, delta)  # type: ignore[no-any-return]
+
+
+def _squared_tanh(sums: Float32Array, labels: Int32Array, delta: Float32Array) -> tuple[float, int]:
+    return kernels.squared_error(sums, labels, True, delta)  # type: ignore[no-any-return]
+
+
+LOSSES = {
+    loss.name: loss
+    for loss in (
+        Loss("cross_entropy", "softmax", kernels.softmax_cross_entropy),
+        Loss("binary_cross_entropy", "sigmoid", kernels.sigmoid_cross_entropy, needs_two_classes=True),
+        Loss("mse", "sigmoid", _squared_sigmoid),
+        Loss("mse_tanh", "tanh", _squared_tanh),
+    )
+}
+"""By name. ``mse`` is the mean over the outputs of the squared errors, one output per class."""

@@ -1,0 +1,200 @@
+"""A sparse multilayer perceptron (one replica) and the buffers it computes in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from hpc_sparse.dtypes import VALUE, Float32Array, Int32Array, UInt8Array
+from hpc_sparse.kernels.buffers import aligned_empty, padded_columns
+from hpc_sparse.network.activations import negative_slopes
+from hpc_sparse.network.initializers import draw_weights
+from hpc_sparse.network.layer import Dropout, SparseLayer
+from hpc_sparse.network.losses import Loss
+from hpc_sparse.network.optimizer import Sgd, Velocity
+from hpc_sparse.network.topology import Topology
+from hpc_sparse.rng import Purpose, stream_key
+
+LINEAR = 1.0
+
+Buffer = TypeVar("Buffer", Float32Array, UInt8Array)
+
+
+@dataclass
+class SparseMLP:
+    """Layers from the first hidden one to the output: one replica.
+
+    Attributes
+    ----------
+    layers : list of SparseLayer
+        Row ``i`` of a layer belongs to its output neuron ``i``; the last layer is linear, its activation being
+        part of the loss.
+    """
+
+    layers: list[SparseLayer]
+
+    @classmethod
+    def random(
+        cls,
+        widths: list[int],
+        densities: list[float],
+        *,
+        activation: str,
+        alpha: float,
+        initializer: str,
+        seed: int,
+    ) -> SparseMLP:
+        """An Erdos-Renyi network; ``widths`` from input to output, one density per layer of connections.
+
+        The same arguments give the same network on any number of threads and ranks.
+        """
+        slopes = [*negative_slopes(activation, alpha, len(widths) - 2), LINEAR]
+        layers = []
+        for number, (n_in, n_out, density, slope) in enumerate(
+            zip(widths[:-1], widths[1:], densities, slopes, strict=True)
+        ):
+            topology = Topology.random((n_out, n_in), density, stream_key(seed, Purpose.TOPOLOGY, layer=number))
+            weight = draw_weights(initializer, topology, stream_key(seed, Purpose.WEIGHTS, layer=number))
+            layers.append(SparseLayer(topology, weight, np.zeros(n_out, VALUE), slope))
+        return cls(layers)
+
+    @property
+    def widths(self) -> list[int]:
+        """Neurons per layer, from the input to the output."""
+        return [self.layers[0].topology.shape[1], *(layer.topology.shape[0] for layer in self.layers)]
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons of all layers, input and output included."""
+        return sum(self.widths)
+
+    @property
+    def n_connections(self) -> int:
+        """Stored connections of all layers."""
+        return sum(layer.topology.n_connections for layer in self.layers)
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights and biases of all layers."""
+        return sum(layer.n_parameters for layer in self.layers)
+
+    @property
+    def density(self) -> float:
+        """Stored connections as a share of those of the dense network of the same widths."""
+        return self.n_connections / sum(layer.topology.shape[0] * layer.topology.shape[1] for layer in self.layers)
+
+    def resting_velocities(self) -> list[Velocity]:
+        """A new optimiser state, one part per layer."""
+        return [Velocity.zeros(layer.weight.size, layer.bias.size) for layer in self.layers]
+
+    def forward(self, batch: Float32Array, workspace: Workspace) -> Float32Array:
+        """Weighted sums of the output layer, float32[n_outputs, stride], a view into ``workspace``; no dropout.
+
+        Parameters
+        ----------
+        batch : float32[n_features, stride]
+            Samples as columns.
+        workspace : Workspace
+        """
+        source = batch
+        for layer, out in zip(self.layers, workspace.activations(batch.shape[1]), strict=True):
+            layer.forward(source, out)
+            source = out
+        return source
+
+    def train_batch(
+        self,
+        batch: Float32Array,
+        labels: Int32Array,
+        loss: Loss,
+        dropouts: list[Dropout],
+        sgd: Sgd,
+        rate: float,
+        velocities: list[Velocity],
+        workspace: Workspace,
+    ) -> tuple[float, int]:
+        """One training step on one batch; changes weights, biases and velocities in place.
+
+        Parameters
+        ----------
+        batch : float32[n_features, stride]
+            Samples as columns; finite in the columns beyond the batch.
+        labels : int32[n_samples]
+        loss : Loss
+        dropouts : list of Dropout
+            One per hidden layer.
+        sgd, rate, velocities
+            Optimiser settings, learning rate and state.
+        workspace : Workspace
+
+        Returns
+        -------
+        loss : float
+            Summed over the batch, with dropout and before the update.
+        n_correct : int
+            Correct predictions of the same pass.
+        """
+        stride = batch.shape[1]
+        activations, records = workspace.activations(stride), workspace.records(stride)
+        self._forward_train(batch, dropouts, activations, records)
+        delta = workspace.delta(len(self.layers) - 1, stride)
+        result = loss.evaluate(activations[-1], labels, delta)
+        for number in range(len(self.layers) - 1, 0, -1):
+            layer, below = self.layers[number], self.layers[number - 1]
+            delta_below = workspace.delta(number - 1, stride)
+            layer.backward(delta, below, dropouts[number - 1], records[number - 1], delta_below)
+            layer.gradient_update(delta, activations[number - 1], sgd, rate, velocities[number])
+            delta = delta_below
+        self.layers[0].gradient_update(delta, batch, sgd, rate, velocities[0])
+        return result
+
+    def _forward_train(
+        self,
+        batch: Float32Array,
+        dropouts: list[Dropout],
+        activations: list[Float32Array],
+        records: list[UInt8Array],
+    ) -> None:
+        source = batch
+        for layer, dropout, out, record in zip(self.layers[:-1], dropouts, activations[:-1], records, strict=True):
+            layer.forward_train(source, dropout, out, record)
+            source = out
+        self.layers[-1].forward(source, activations[-1])
+
+
+class Workspace:
+    """Everything a replica computes in, allocated once for the largest batch: no allocation in the loop.
+
+    Holds the activations of every layer, one byte per hidden activation for the backward pass, and two delta
+    buffers that the layers take turns in. Every buffer starts on a cache line, and so does every row.
+    """
+
+    def __init__(self, widths: list[int], max_batch: int) -> None:
+        self._widths = widths[1:]
+        stride = padded_columns(max_batch)
+        self._activations = [aligned_empty(n * stride, VALUE) for n in self._widths]
+        self._records = [aligned_empty(n * stride, np.uint8) for n in self._widths[:-1]]
+        self._deltas = [aligned_empty(max(self._widths) * stride, VALUE) for _ in range(2)]
+
+    def activations(self, stride: int) -> list[Float32Array]:
+        """float32[n, stride] for each layer after the input."""
+        return [_shaped(buffer, n, stride) for buffer, n in zip(self._activations, self._widths, strict=True)]
+
+    def records(self, stride: int) -> list[UInt8Array]:
+        """uint8[n, stride] for each hidden layer."""
+        return [_shaped(buffer, n, stride) for buffer, n in zip(self._records, self._widths[:-1], strict=True)]
+
+    def delta(self, layer: int, stride: int) -> Float32Array:
+        """float32[n, stride] for one layer; shares memory with the layers two below and two above."""
+        return _shaped(self._deltas[layer % 2], self._widths[layer], stride)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all buffers."""
+        return sum(buffer.nbytes for buffer in (*self._activations, *self._records, *self._deltas))
+
+
+def _shaped(buffer: Buffer, n: int, stride: int) -> Buffer:
+    return buffer[: n * stride].reshape(n, stride)

@@ -1,0 +1,97 @@
+"""SGD with momentum: settings, state and the learning rate of each epoch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from hpc_sparse.dtypes import VALUE, Float32Array
+from hpc_sparse.network.topology import TopologyChange
+
+Schedule = Literal["constant", "step", "cosine"]
+
+
+@dataclass(frozen=True)
+class Sgd:
+    """Settings of SGD with momentum.
+
+    Attributes
+    ----------
+    momentum : float
+        Share of the velocity that stays, 0 for plain SGD.
+    weight_decay : float
+        Each step takes learning rate x this share off every weight; biases are not decayed.
+    is_nesterov : bool
+        Look ahead by one velocity (Sutskever et al. 2013).
+    """
+
+    momentum: float
+    weight_decay: float = 0.0
+    is_nesterov: bool = False
+
+
+@dataclass
+class Velocity:
+    """The optimiser's state for one layer, aligned to its weights and biases.
+
+    Attributes
+    ----------
+    weight : float32[nnz]
+    bias : float32[n_out]
+    """
+
+    weight: Float32Array
+    bias: Float32Array
+
+    @classmethod
+    def zeros(cls, n_connections: int, n_out: int) -> Velocity:
+        """At rest."""
+        return cls(np.zeros(n_connections, VALUE), np.zeros(n_out, VALUE))
+
+    def carry(self, change: TopologyChange) -> None:
+        """Follow a change of the topology: kept connections keep their velocity, grown ones start at rest."""
+        self.weight = change.carry(self.weight)
+
+    def reset(self) -> None:
+        """Come to rest."""
+        self.weight.fill(0)
+        self.bias.fill(0)
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """Learning rate by epoch.
+
+    Attributes
+    ----------
+    base : float
+        The rate after warm-up and before any decay.
+    schedule : "constant", "step" or "cosine"
+        Step multiplies by ``step_factor`` every ``step_epochs`` epochs; cosine falls to 0 over ``n_epochs``.
+    n_epochs : int
+        Planned length of the run.
+    warmup_epochs : int
+        Epochs over which the rate rises linearly to its full value; the first has 1 / (warmup_epochs + 1) of it.
+    step_epochs, step_factor
+        Of the step schedule.
+    """
+
+    base: float
+    schedule: Schedule
+    n_epochs: int
+    warmup_epochs: int = 0
+    step_epochs: int = 25
+    step_factor: float = 0.9
+
+    def at(self, epoch: int) -> float:
+        """The rate of ``epoch``, counted from 1."""
+        done = epoch - 1
+        rate = self.base * min(1.0, epoch / (self.warmup_epochs + 1))
+        if self.schedule == "step":
+            return rate * self.step_factor ** (done // self.step_epochs)
+        if self.schedule == "cosine":
+            return rate * 0.5 * (1.0 + math.cos(math.pi * done / self.n_epochs))
+        return rate

@@ -1,0 +1,160 @@
+"""Which connections a layer has, and how that changes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int32Array, Int64Array
+from hpc_sparse.kernels import connectivity
+from hpc_sparse.partition import balanced_bounds, even_bounds
+
+BLOCKS = 128
+"""Blocks of rows that kernels share out among threads; a fixed number, so results cannot depend on the threads."""
+
+
+@dataclass(frozen=True)
+class TransposedIndex:
+    """The connections of a topology grouped by input neuron.
+
+    Attributes
+    ----------
+    indptr : int64[n_in + 1]
+    outs : int32[nnz]
+        Output neuron of each connection.
+    position : int32[nnz], or int64[nnz] beyond 2^31 connections
+        Where the connection is in the topology's own order.
+    bounds : int64[BLOCKS + 1]
+        Blocks of input neurons with about equally many connections.
+    """
+
+    indptr: Int64Array
+    outs: Int32Array
+    position: AnyArray
+    bounds: Int64Array
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The connectivity of one layer: compressed rows, one row per output neuron. Never mutated, only replaced.
+
+    Attributes
+    ----------
+    shape : (n_out, n_in)
+    indptr : int64[n_out + 1]
+        Where each output neuron's incoming connections start.
+    indices : int32[nnz]
+        Their input neurons, increasing within a row.
+    """
+
+    shape: tuple[int, int]
+    indptr: Int64Array
+    indices: Int32Array
+
+    @property
+    def n_connections(self) -> int:
+        """Stored connections (nnz)."""
+        return self.indices.size
+
+    @property
+    def density(self) -> float:
+        """Stored connections as a share of all possible ones."""
+        return self.n_connections / (self.shape[0] * self.shape[1])
+
+    @cached_property
+    def bounds(self) -> Int64Array:
+        """int64[BLOCKS + 1]: blocks of rows with about equally many connections."""
+        return balanced_bounds(self.indptr, BLOCKS)
+
+    @cached_property
+    def transposed(self) -> TransposedIndex:
+        """The same connections grouped by input neuron, made when first needed."""
+        indptr = np.empty(self.shape[1] + 1, OFFSET)
+        outs = np.empty(self.n_connections, INDEX)
+        position = np.empty(self.n_connections, INDEX if self.n_connections <= np.iinfo(INDEX).max else OFFSET)
+        connectivity.transpose(self.indptr, self.indices, indptr, outs, position)
+        return TransposedIndex(indptr, outs, position, balanced_bounds(indptr, BLOCKS))
+
+    def fan_in(self) -> Int64Array:
+        """int64[n_out]: number of incoming connections of each neuron."""
+        return np.diff(self.indptr)
+
+    def keys(self) -> Int64Array:
+        """int64[nnz], increasing: ``out * n_in + in`` of every connection."""
+        rows = np.repeat(np.arange(self.shape[0], dtype=OFFSET), self.fan_in())
+        rows *= self.shape[1]
+        rows += self.indices
+        return rows
+
+    @classmethod
+    def from_keys(cls, shape: tuple[int, int], keys: Int64Array) -> Topology:
+        """The topology with exactly these connections; ``keys`` int64[nnz], increasing."""
+        rows, columns = np.divmod(keys, shape[1])
+        indptr = np.searchsorted(rows, np.arange(shape[0] + 1)).astype(OFFSET)
+        return cls(shape, indptr, columns.astype(INDEX))
+
+    @classmethod
+    def random(cls, shape: tuple[int, int], density: float, key: np.uint64) -> Topology:
+        """Erdos-Renyi: each possible connection exists independently with probability ``density``.
+
+        Time and memory grow with the number of connections only. The result depends on ``key`` and the
+        arguments alone, not on threads or ranks (Mocanu et al. 2018; gaps drawn as by Batagelj, Brandes 2005).
+        """
+        n_out, n_in = shape
+        log_absent = math.log1p(-density) if density < 1 else -math.inf
+        indptr = np.zeros(n_out + 1, OFFSET)
+        if density <= 0:
+            return cls(shape, indptr, np.empty(0, INDEX))
+        blocks = even_bounds(n_out, BLOCKS)
+        connectivity.count_random_rows(0, n_in, log_absent, key, blocks, indptr[1:])
+        np.cumsum(indptr, out=indptr)
+        indices = np.empty(int(indptr[-1]), INDEX)
+        connectivity.fill_random_rows(0, log_absent, key, blocks, indptr, indices)
+        return cls(shape, indptr, indices)
+
+    def check(self) -> None:
+        """Assert the invariants: sizes, increasing row starts, sorted and distinct columns in range."""
+        n_out, n_in = self.shape
+        assert self.indptr.dtype == OFFSET, self.indptr.dtype
+        assert self.indices.dtype == INDEX, self.indices.dtype
+        assert self.indptr.shape == (n_out + 1,), (self.indptr.shape, n_out)
+        assert self.indptr[0] == 0, self.indptr[0]
+        assert self.indptr[-1] == self.n_connections, (self.indptr[-1], self.n_connections)
+        assert (np.diff(self.indptr) >= 0).all(), "row starts decrease"
+        wrong = connectivity.first_disorder(self.indptr, self.indices, n_in)
+        assert wrong < 0, f"connection {wrong}: column {self.indices[wrong]} of {n_in} out of order or range"
+
+
+@dataclass(frozen=True)
+class TopologyChange:
+    """A new topology, and where each of its connections was before: the one map over a change.
+
+    Attributes
+    ----------
+    topology : Topology
+        The new one.
+    old_position : int64[nnz of the new one]
+        Position of the connection in the old topology; -1 if it has grown.
+    """
+
+    topology: Topology
+    old_position: Int64Array
+
+    @property
+    def n_grown(self) -> int:
+        """Connections of the new topology that the old one did not have."""
+        return int(np.count_nonzero(self.old_position < 0))
+
+    def carry(self, values: Float32Array) -> Float32Array:
+        """Values of the old connections brought to the new ones, 0 for the grown: weights, momentum, late gradients."""
+        carried = np.empty(self.old_position.size, VALUE)
+        connectivity.carry_over(values, self.old_position, VALUE(0), carried)
+        return carried
+
+
+def erdos_renyi_density(epsilon: float, n_in: int, n_out: int) -> float:
+    """SET's density of a layer, min(1, epsilon (n_in + n_out) / (n_in n_out)) (Mocanu et al. 2018)."""
+    return min(1.0, epsilon * (n_in + n_out) / (n_in * n_out))

@@ -1,0 +1,143 @@
+"""The few collective operations everything else is built from.
+
+Arrays travel as buffers in chunks, so that counts beyond 2^31 work with any MPI library; pickled
+objects carry small control data only. With one rank every function returns at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+
+from hpc_sparse.dtypes import OFFSET, AnyArray, Int64Array
+from hpc_sparse.errors import HpcSparseError, InputError, RankError
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.partition import chunk_ranges
+
+CHUNK_BYTES = 256 * 1024 * 1024
+"""The most that one MPI call carries; small enough for every library, large enough for full bandwidth."""
+
+Result = TypeVar("Result")
+ArrayType = TypeVar("ArrayType", bound=AnyArray)
+
+
+def barrier(ctx: ParallelContext) -> None:
+    """Wait for every rank (collective)."""
+    if ctx.comm is not None:
+        ctx.comm.Barrier()
+
+
+def broadcast_object(ctx: ParallelContext, value: Any) -> Any:
+    """Root's ``value`` on every rank (collective); for small control data only."""
+    return value if ctx.comm is None else ctx.comm.bcast(value, root=0)
+
+
+def gather_objects(ctx: ParallelContext, value: Any) -> list[Any]:
+    """Every rank's ``value``, by rank, on every rank (collective); for small control data only."""
+    return [value] if ctx.comm is None else ctx.comm.allgather(value)
+
+
+def any_rank(ctx: ParallelContext, flag: bool) -> bool:
+    """Whether ``flag`` is set on at least one rank (collective)."""
+    return any(gather_objects(ctx, bool(flag)))
+
+
+def on_root(ctx: ParallelContext, function: Callable[[], Result]) -> Result:
+    """Run ``function`` on root alone and give every rank its result, or its error (collective).
+
+    The first tier of error handling: root looks, everybody gets the verdict.
+    """
+    if ctx.size == 1:
+        return function()
+    result, failure = None, None
+    if ctx.is_root:
+        try:
+            result = function()
+        except Exception as error:  # noqa: BLE001  (handed to every rank and raised there)
+            failure = error if isinstance(error, HpcSparseError) else _described(ctx, "", error)
+    result, failure = broadcast_object(ctx, (result, failure))
+    if failure is not None:
+        raise failure
+    return result  # type: ignore[return-value]
+
+
+@contextmanager
+def collective_errors(ctx: ParallelContext, doing: str) -> Iterator[None]:
+    """Let rank-local work fail on all ranks together (collective).
+
+    If the body raised on any rank, every rank raises on leaving it: the input error itself where it
+    was one, else a :class:`RankError` naming the rank. The body must not contain collective calls.
+
+    Parameters
+    ----------
+    ctx : ParallelContext
+    doing : str
+        What the body does, for the message: "reading the shard".
+    """
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  (shared with all ranks and raised below)
+        if ctx.size == 1:
+            raise
+        failure = error if isinstance(error, InputError) else _described(ctx, doing, error)
+    failures = [other for other in gather_objects(ctx, failure) if other is not None]
+    if failures:
+        raise failures[0] from failure
+
+
+def all_reduce_sum(ctx: ParallelContext, array: AnyArray) -> None:
+    """Replace a contiguous 1-D ``array`` by its sum over the ranks, in place and in chunks (collective).
+
+    Every rank receives the same bits.
+    """
+    if ctx.comm is None or ctx.size == 1:
+        return
+    from mpi4py import MPI  # noqa: PLC0415
+
+    for start, stop in chunk_ranges(0, array.size, _chunk_items(array)):
+        ctx.comm.Allreduce(MPI.IN_PLACE, array[start:stop], op=MPI.SUM)
+
+
+def broadcast_array(ctx: ParallelContext, array: AnyArray) -> None:
+    """Overwrite a contiguous 1-D ``array`` with root's, in place and in chunks (collective)."""
+    if ctx.comm is None or ctx.size == 1:
+        return
+    for start, stop in chunk_ranges(0, array.size, _chunk_items(array)):
+        ctx.comm.Bcast(array[start:stop], root=0)
+
+
+def all_gather_parts(ctx: ParallelContext, part: ArrayType) -> list[ArrayType]:
+    """The 1-D arrays of all ranks, by rank, on every rank (collective); lengths may differ or be 0."""
+    if ctx.comm is None or ctx.size == 1:
+        return [part]
+    sizes = all_gather_counts(ctx, part.size)
+    parts = []
+    for rank in range(ctx.size):
+        received = np.ascontiguousarray(part) if rank == ctx.rank else np.empty(sizes[rank], part.dtype)
+        for start, stop in chunk_ranges(0, received.size, _chunk_items(part)):
+            ctx.comm.Bcast(received[start:stop], root=rank)
+        parts.append(received)
+    return parts  # type: ignore[return-value]
+
+
+def all_gather_counts(ctx: ParallelContext, count: int) -> Int64Array:
+    """Every rank's ``count`` as int64[size] (collective)."""
+    own = np.array([count], OFFSET)
+    if ctx.comm is None:
+        return own
+    counts = np.empty(ctx.size, OFFSET)
+    ctx.comm.Allgather(own, counts)
+    return counts
+
+
+def _chunk_items(array: AnyArray) -> int:
+    return max(1, CHUNK_BYTES // array.itemsize)
+
+
+def _described(ctx: ParallelContext, doing: str, error: Exception) -> RankError:
+    where = f"{doing}: " if doing else ""
+    return RankError(f"{where}rank {ctx.rank} of {ctx.size}: {type(error).__name__}: {error}")

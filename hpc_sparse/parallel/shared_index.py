@@ -1,0 +1,55 @@
+"""The union of the replicas' connections, onto which parameters are mapped to be averaged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_sparse.dtypes import VALUE, Float32Array, Int64Array
+from hpc_sparse.network.topology import Topology
+from hpc_sparse.parallel.collectives import all_gather_parts
+from hpc_sparse.parallel.context import ParallelContext
+
+
+@dataclass(frozen=True)
+class SharedIndex:
+    """A layer's connections over all replicas.
+
+    Attributes
+    ----------
+    keys : int64[n], increasing
+        ``out * n_in + in`` of every connection that at least one replica has; identical on all ranks.
+    position : int64[nnz of the own replica], increasing
+        Where the own replica's connections are in ``keys``.
+    """
+
+    keys: Int64Array
+    position: Int64Array
+
+    @classmethod
+    def build(cls, ctx: ParallelContext, base: Topology, own: Topology) -> SharedIndex:
+        """Bring the replicas' topologies together (collective).
+
+        Parameters
+        ----------
+        ctx : ParallelContext
+        base : Topology
+            What all replicas had after the last sync; only what has grown since travels.
+        own : Topology
+            This replica's now.
+        """
+        own_keys, base_keys = own.keys(), base.keys()
+        grown = np.setdiff1d(own_keys, base_keys, assume_unique=True)
+        keys = _sorted_union([base_keys, *all_gather_parts(ctx, grown)])
+        return cls(keys, np.searchsorted(keys, own_keys))
+
+    def scatter(self, values: Float32Array) -> Float32Array:
+        """The own replica's values at their places in the union, float32[n]; 0 where it has no connection."""
+        placed = np.zeros(self.keys.size, VALUE)
+        placed[self.position] = values
+        return placed
+
+
+def _sorted_union(parts: list[Int64Array]) -> Int64Array:
+    return np.unique(np.concatenate(parts))

@@ -1,0 +1,63 @@
+"""Cutting a range of work into contiguous parts: over ranks, threads and chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hpc_sparse.dtypes import OFFSET, Int64Array
+
+
+def even_bounds(n_items: int, n_parts: int) -> Int64Array:
+    """Bounds of ``n_parts`` contiguous parts whose sizes differ by at most one.
+
+    Returns
+    -------
+    int64[n_parts + 1]
+        Part ``p`` is the half-open range ``bounds[p]:bounds[p + 1]``; the first
+        ``n_items % n_parts`` parts are the longer ones.
+    """
+    part = np.arange(n_parts + 1, dtype=OFFSET)
+    size, longer = divmod(n_items, n_parts)
+    return part * size + np.minimum(part, longer)
+
+
+def own_range(n_items: int, n_parts: int, part: int) -> tuple[int, int]:
+    """``(start, stop)`` of one part of :func:`even_bounds`."""
+    size, longer = divmod(n_items, n_parts)
+    start = part * size + min(part, longer)
+    return start, start + size + (part < longer)
+
+
+def balanced_bounds(indptr: Int64Array, n_parts: int) -> Int64Array:
+    """Bounds of contiguous row blocks that hold about equally many connections.
+
+    Parameters
+    ----------
+    indptr : int64[n_rows + 1]
+        Where each row's connections start.
+    n_parts : int
+        Number of blocks wanted.
+
+    Returns
+    -------
+    int64[n_parts + 1]
+        Non-decreasing row numbers from 0 to ``n_rows``; blocks may be empty.
+
+    Notes
+    -----
+    A row counts as its connections plus one, so that long runs of empty rows are shared out too.
+    """
+    n_rows = indptr.size - 1
+    cost = indptr + np.arange(n_rows + 1, dtype=OFFSET)
+    targets = even_bounds(int(cost[-1]), n_parts)
+    bounds = np.searchsorted(cost, targets, side="left").astype(OFFSET)
+    bounds[0], bounds[-1] = 0, n_rows
+    return bounds
+
+
+def chunk_ranges(start: int, stop: int, chunk: int) -> Iterator[tuple[int, int]]:
+    """The half-open ranges of at most ``chunk`` items that cover ``start:stop`` in order."""
+    for chunk_start in range(start, stop, chunk):
+        yield chunk_start, min(chunk_start + chunk, stop)

@@ -1,0 +1,119 @@
+"""What is measured in each epoch and over a run."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from statistics import median
+from typing import Any
+
+from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.parallel.context import ParallelContext
+
+BYTES_PER_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One line of ``metrics.jsonl``. Times are seconds of a monotonic clock, of the slowest rank.
+
+    Attributes
+    ----------
+    epoch : int
+        Counted from 1.
+    train_loss, train_accuracy : float
+        Mean over the epoch's batches as they were trained: with dropout, before each update.
+    test_loss, test_accuracy : float
+        Of the synced network at the end of the epoch.
+    n_connections : int
+        Of all layers.
+    connections_changed : int
+        Grown at the start of this epoch, on one replica.
+    train_seconds, evolve_seconds, sync_seconds, evaluate_seconds : float
+        Training without syncs, evaluation and compilation; the others by themselves.
+    sync_bytes : int
+        What one rank put into reductions and exchanges.
+    learning_rate : float
+        With scaling and schedule.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    n_connections: int
+    connections_changed: int
+    train_seconds: float
+    evolve_seconds: float
+    sync_seconds: float
+    sync_bytes: int
+    evaluate_seconds: float
+    learning_rate: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values by name."""
+        return asdict(self)
+
+
+def summarize(
+    ctx: ParallelContext,
+    network: SparseMLP,
+    history: list[EpochMetrics],
+    n_samples: int,
+    total_seconds: float,
+    peak_rss_bytes: int,
+) -> dict[str, Any]:
+    """The contents of ``summary.json``.
+
+    Parameters
+    ----------
+    ctx, network
+    history : list of EpochMetrics
+        All epochs of the run, also those before a resume.
+    n_samples : int
+        Training samples of all ranks.
+    total_seconds : float
+        From the start of this process's training to now.
+    peak_rss_bytes : int
+        Largest over the ranks.
+    """
+    last, best = history[-1], max(history, key=lambda metrics: metrics.test_accuracy)
+    train_seconds = median(metrics.train_seconds for metrics in history)
+    return {
+        "test_accuracy": last.test_accuracy,
+        "best_test_accuracy": best.test_accuracy,
+        "best_test_epoch": best.epoch,
+        "test_loss": last.test_loss,
+        "n_neurons": network.n_neurons,
+        "n_connections": network.n_connections,
+        "n_parameters": network.n_parameters,
+        "density": network.density,
+        "epochs": last.epoch,
+        "n_ranks": ctx.size,
+        "n_threads": ctx.threads,
+        "median_train_seconds": train_seconds,
+        "total_seconds": total_seconds,
+        "peak_rss_bytes": peak_rss_bytes,
+        "training_rate": network.n_connections * n_samples / train_seconds if train_seconds > 0 else 0.0,
+        "versions": versions(),
+    }
+
+
+def peak_rss_bytes() -> int:
+    """The most memory this process has had resident."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_RSS_UNIT
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that results can depend on; missing ones are left out."""
+    found = {"python": platform.python_version()}
+    for package in ("hpc-sparse", "numpy", "numba", "llvmlite", "h5py", "mpi4py"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

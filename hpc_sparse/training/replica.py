@@ -1,0 +1,129 @@
+"""What one rank trains: its network and its optimiser's state, and how they come from and go to a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_sparse.config import NetworkSection, RunConfig
+from hpc_sparse.errors import DataError
+from hpc_sparse.network.activations import negative_slopes
+from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.mlp import LINEAR, SparseMLP
+from hpc_sparse.network.optimizer import Velocity
+from hpc_sparse.network.topology import Topology, erdos_renyi_density
+from hpc_sparse.storage.checkpoint import LayerState
+from hpc_sparse.storage.dataset import DatasetInfo
+
+OUTPUT_ACTIVATION = "output"
+
+
+@dataclass
+class Replica:
+    """One rank's network with the velocities of its optimiser."""
+
+    network: SparseMLP
+    velocities: list[Velocity]
+
+    @classmethod
+    def initial(cls, config: RunConfig, info: DatasetInfo) -> Replica:
+        """The network before the first epoch, the same on every rank.
+
+        Raises
+        ------
+        DataError
+            The loss does not fit the number of classes.
+        """
+        widths = [info.n_features, *config.network.hidden, n_outputs(config, info)]
+        network = SparseMLP.random(
+            widths,
+            densities(config.network, widths),
+            activation=config.network.activation,
+            alpha=config.network.alpha,
+            initializer=config.network.initializer,
+            seed=config.training.seed,
+        )
+        return cls(network, network.resting_velocities())
+
+    @classmethod
+    def from_states(cls, config: NetworkSection, states: tuple[LayerState, ...]) -> Replica:
+        """The replica that a checkpoint holds."""
+        slopes = [*negative_slopes(config.activation, config.alpha, len(states) - 1), LINEAR]
+        layers = [
+            SparseLayer(Topology(state.shape, state.indptr, state.indices), state.weight, state.bias, slope)
+            for state, slope in zip(states, slopes, strict=True)
+        ]
+        return cls(SparseMLP(layers), [Velocity(state.weight_velocity, state.bias_velocity) for state in states])
+
+    def to_states(self, activation: str) -> tuple[LayerState, ...]:
+        """What a checkpoint stores of each layer."""
+        names = [activation] * (len(self.network.layers) - 1) + [OUTPUT_ACTIVATION]
+        return tuple(
+            LayerState(
+                shape=layer.topology.shape,
+                activation=name,
+                indptr=layer.topology.indptr,
+                indices=layer.topology.indices,
+                weight=layer.weight,
+                bias=layer.bias,
+                weight_velocity=velocity.weight,
+                bias_velocity=velocity.bias,
+            )
+            for layer, velocity, name in zip(self.network.layers, self.velocities, names, strict=True)
+        )
+
+    def is_finite(self) -> bool:
+        """Whether every weight and bias is a finite number."""
+        totals = [layer.weight.sum(dtype=np.float64) + layer.bias.sum(dtype=np.float64) for layer in self.network.layers]
+        return bool(np.isfinite(totals).all())
+
+
+def densities(config: NetworkSection, widths: list[int]) -> list[float]:
+    """Density of each layer of connections between layers of the given widths."""
+    if config.density is not None:
+        return [config.density] * (len(widths) - 1)
+    assert config.epsilon is not None
+    return [
+        erdos_renyi_density(config.epsilon, n_in, n_out) for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
+    ]
+
+
+def n_outputs(config: RunConfig, info: DatasetInfo) -> int:
+    """Output neurons for the data set's classes under the configured loss.
+
+    Raises
+    ------
+    DataError
+        The loss is for two classes and the data set has another number.
+    """
+    loss = LOSSES[config.training.loss]
+    if loss.needs_two_classes and info.n_classes != 2:  # noqa: PLR2004
+        raise DataError(
+            f'training.loss = "{loss.name}": for two classes, but {info.path} has {info.n_classes}; use "cross_entropy"'
+        )
+    return loss.n_outputs(info.n_classes)
+
+
+def check_fits(network: SparseMLP, config: RunConfig, info: DatasetInfo, origin: str) -> None:
+    """Check a network from ``origin`` (a checkpoint) against a data set.
+
+    Raises
+    ------
+    DataError
+        Its inputs or outputs are not as many as the data set's features or classes.
+    """
+    n_features, n_out = network.widths[0], network.widths[-1]
+    if n_features != info.n_features:
+        raise DataError(f"{info.path}: {info.n_features} features, but the network in {origin} has {n_features} inputs")
+    if n_out != n_outputs(config, info):
+        raise DataError(f"{info.path}: {info.n_classes} classes, but the network in {origin} has {n_out} outputs")
+
+
+def check_invariants(replica: Replica) -> None:
+    """Assert that every topology is sound and every array aligned to it; the kernels rely on both."""
+    for layer, velocity in zip(replica.network.layers, replica.velocities, strict=True):
+        layer.topology.check()
+        assert layer.weight.shape == velocity.weight.shape == (layer.topology.n_connections,)
+        assert layer.bias.shape == velocity.bias.shape == (layer.topology.shape[0],)

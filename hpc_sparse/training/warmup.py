@@ -1,0 +1,56 @@
+"""Having every kernel compiled or loaded before the clock runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
+from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.dataset import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
+from hpc_sparse.training.progress import SilentReporter
+from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.trainer import Trainer
+
+N_FEATURES = 6
+N_SAMPLES = 4
+WIDTHS = (8, 8)
+
+
+def warm_up(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
+    """Train a tiny network for two epochs with the run's own settings and kinds of data (collective).
+
+    One rank of each node goes first and leaves the compiled code in the cache, from which the others load it.
+    """
+    use_threads(ctx.threads)
+    if ctx.node_rank == 0:
+        _train_tiny(ctx, config, info)
+    if ctx.node_comm is not None:
+        ctx.node_comm.Barrier()
+    if ctx.node_rank != 0:
+        _train_tiny(ctx, config, info)
+
+
+def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
+    network = config.network.model_copy(update={"hidden": WIDTHS, "epsilon": None, "density": 0.5})
+    training = config.training.model_copy(update={"epochs": 2, "batch_size": N_SAMPLES})
+    evolution = config.evolution.model_copy(update={"every_epochs": 1})
+    tiny_config = config.model_copy(update={"network": network, "training": training, "evolution": evolution})
+    tiny = _tiny_dataset(info)
+    alone = ParallelContext.serial(ctx.threads)
+    trainer = Trainer(alone, tiny_config, tiny, Replica.initial(tiny_config, tiny.info), SilentReporter())
+    for epoch in (1, 2):
+        trainer.train_epoch(epoch)
+
+
+def _tiny_dataset(info: DatasetInfo) -> Dataset:
+    """Four samples of the kind of features that ``info`` describes."""
+    tiny = DatasetInfo(**{**vars(info), "n_features": N_FEATURES, "n_train": N_SAMPLES, "n_test": N_SAMPLES})
+    labels = np.zeros(N_SAMPLES, INDEX)
+    if info.is_sparse:
+        indptr, indices = np.arange(N_SAMPLES + 1, dtype=OFFSET), np.arange(N_SAMPLES, dtype=INDEX)
+        samples = Samples(CsrFeatures(indptr, indices, np.ones(N_SAMPLES, VALUE), N_FEATURES), labels)
+        return Dataset(tiny, samples, samples, None, None)
+    samples = Samples(DenseFeatures(np.ones((N_SAMPLES, N_FEATURES), info.dtype)), labels)
+    return Dataset(tiny, samples, samples, np.zeros(N_FEATURES, VALUE), np.ones(N_FEATURES, VALUE))
