@@ -96,8 +96,8 @@ def train(
         if ctx.is_root and progress != "none":
             print(
                 f"test accuracy {summary['test_accuracy']:.2%} after {summary['epochs']} epochs "
-                f"(best {summary['best_test_accuracy']:.2%} in epoch {summary['best_test_epoch']}); "
-                f"{summary['median_train_seconds']:.2f} s of training per epoch, {summary['total_seconds']:.1f} s in all"
+                f"(best {summary['best_test_accuracy']:.2%} in epoch {summary['best_test_epoch']}); training "
+                f"{summary['median_train_seconds']:.2f} s per epoch, {summary['total_seconds']:.1f} s in all"
             )
 
     _guarded(work)
@@ -186,7 +186,9 @@ def import_idx(
     def work() -> Any:
         from hpc_sparse.storage.importers import idx
 
-        return idx.import_idx(source, output, title=title, overwrite=overwrite, order_seed=order_seed)
+        return idx.import_idx(
+            source, output, title=title or source.resolve().name, overwrite=overwrite, order_seed=order_seed
+        )
 
     _import(work)
 
@@ -213,7 +215,7 @@ def import_npz(
             output,
             title=title,
             test_fraction=test_fraction,
-            seed=seed,
+            split_seed=seed,
             overwrite=overwrite,
             order_seed=order_seed,
         )

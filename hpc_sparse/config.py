@@ -48,7 +48,7 @@ class NetworkSection(Section):
     """Neurons of each hidden layer, first to last."""
 
     epsilon: Positive | None = None
-    """SET's sparsity parameter: density of a layer = epsilon (n_in + n_out) / (n_in n_out). 20 unless density is set."""
+    """SET's sparsity: density of a layer = epsilon (n_in + n_out) / (n_in n_out). 20 unless density is set."""
 
     density: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     """Instead of epsilon: the same density for every layer."""

@@ -38,7 +38,7 @@ class OutputError(InputError):
 
 
 class MachineError(InputError):
-    """This machine or installation cannot do what was asked."""
+    """What was asked is beyond this machine or installation."""
 
 
 class DivergedError(HpcSparseError):

@@ -26,9 +26,7 @@ def keep_strongest(weight: Float32Array, n_drop_positive: int, n_drop_negative: 
     is_kept = np.empty(weight.size, np.bool_)
     positive_limit, positive_ties = _limit(weight[weight >= 0], n_drop_positive)
     negative_limit, negative_ties = _limit(-weight[weight < 0], n_drop_negative)
-    n_kept = connectivity.mark_kept(
-        weight, positive_limit, positive_ties, -negative_limit, negative_ties, is_kept
-    )
+    n_kept = connectivity.mark_kept(weight, positive_limit, positive_ties, -negative_limit, negative_ties, is_kept)
     assert n_kept == weight.size - n_drop_positive - n_drop_negative, n_kept
     return is_kept
 

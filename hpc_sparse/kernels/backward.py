@@ -22,7 +22,7 @@ _ZERO = np.float32(0)
 
 
 @njit(inline="always")
-def transposed_row(delta, outs, position, weight, start, stop, out, row):  # type: ignore[no-untyped-def]
+def transposed_row(delta, outs, position, weight, start, stop, out, row):
     """``out[row] = sum over start <= k < stop of weight[position[k]] * delta[outs[k]]``."""
     stride = delta.shape[1]
     offset = row * stride
@@ -41,7 +41,7 @@ def transposed_row(delta, outs, position, weight, start, stop, out, row):  # typ
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds, out):  # type: ignore[no-untyped-def]
+def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds, out):
     """``out = (W^T delta) * f'``, where ``f'`` is read from the record of the layer below.
 
     Parameters

@@ -9,7 +9,7 @@ from hpc_sparse.kernels.simd import PADDING
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def gather_dense(features, chosen, shift, scale, out):  # type: ignore[no-untyped-def]
+def gather_dense(features, chosen, shift, scale, out):
     """``out[j, c] = (features[chosen[c], j] - shift[j]) * scale[j]``; 0 in the columns beyond the batch.
 
     Parameters
@@ -32,7 +32,7 @@ def gather_dense(features, chosen, shift, scale, out):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
-def scatter_csr(indptr, indices, values, chosen, out):  # type: ignore[no-untyped-def]
+def scatter_csr(indptr, indices, values, chosen, out):
     """Write the stored features of the ``chosen`` samples (int64[n_batch]) into ``out``, whose rest must be 0."""
     for c in range(chosen.size):
         sample = chosen[c]
@@ -41,7 +41,7 @@ def scatter_csr(indptr, indices, values, chosen, out):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
-def clear_csr(indptr, indices, chosen, out):  # type: ignore[no-untyped-def]
+def clear_csr(indptr, indices, chosen, out):
     """Undo :func:`scatter_csr`: set what it wrote back to 0, at the cost of the stored features only."""
     for c in range(chosen.size):
         sample = chosen[c]

@@ -11,13 +11,13 @@ from hpc_sparse.kernels.hashing import counted, counted_unit
 
 
 @njit(inline="always")
-def _gap(key, counter, log_absent):  # type: ignore[no-untyped-def]
+def _gap(key, counter, log_absent):
     """Number of absent positions before the next present one: geometric, by inversion."""
     return math.floor(math.log(counted_unit(key, counter)) / log_absent)
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def count_random_rows(first_row, n_in, log_absent, key, bounds, counts):  # type: ignore[no-untyped-def]
+def count_random_rows(first_row, n_in, log_absent, key, bounds, counts):
     """Draw how many connections each row gets when every position is present with the same probability.
 
     Walks a row from one present position to the next; gaps are geometric, so the cost is the
@@ -51,7 +51,7 @@ def count_random_rows(first_row, n_in, log_absent, key, bounds, counts):  # type
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def fill_random_rows(first_row, log_absent, key, bounds, indptr, indices):  # type: ignore[no-untyped-def]
+def fill_random_rows(first_row, log_absent, key, bounds, indptr, indices):
     """Draw the same rows as :func:`count_random_rows` again and store their columns in ``indices`` (int32[nnz])."""
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
@@ -63,7 +63,7 @@ def fill_random_rows(first_row, log_absent, key, bounds, indptr, indices):  # ty
 
 
 @njit(cache=True, nogil=True)
-def transpose(indptr, indices, transposed_indptr, outs, position):  # type: ignore[no-untyped-def]
+def transpose(indptr, indices, transposed_indptr, outs, position):
     """Group the connections by input neuron, by counting sort.
 
     Parameters
@@ -93,7 +93,7 @@ def transpose(indptr, indices, transposed_indptr, outs, position):  # type: igno
 
 
 @njit(cache=True, nogil=True)
-def first_disorder(indptr, indices, n_in):  # type: ignore[no-untyped-def]
+def first_disorder(indptr, indices, n_in):
     """The first connection that is out of range, or not after its predecessor in the row; -1 if all is well."""
     for row in range(indptr.size - 1):
         previous = -1
@@ -105,7 +105,7 @@ def first_disorder(indptr, indices, n_in):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def mark_kept(weight, positive_limit, positive_ties, negative_limit, negative_ties, is_kept):  # type: ignore[no-untyped-def]
+def mark_kept(weight, positive_limit, positive_ties, negative_limit, negative_ties, is_kept):
     """Mark the connections that stay when those closest to zero are dropped, sign by sign.
 
     Dropped are the weights >= 0 below ``positive_limit`` and the first ``positive_ties`` equal to it, and
@@ -135,7 +135,7 @@ def mark_kept(weight, positive_limit, positive_ties, negative_limit, negative_ti
 
 
 @njit(cache=True, nogil=True)
-def free_keys(indptr, indices, is_kept, n_in, ranks, keys):  # type: ignore[no-untyped-def]
+def free_keys(indptr, indices, is_kept, n_in, ranks, keys):
     """The keys of the free positions with the given ranks, among all positions that hold no kept connection.
 
     The free position of rank r (counted in key order) has key r + the number of kept connections before it:
@@ -166,9 +166,7 @@ def free_keys(indptr, indices, is_kept, n_in, ranks, keys):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def merge_rows(  # type: ignore[no-untyped-def]
-    indptr, indices, is_kept, n_in, grown_keys, new_indptr, new_indices, old_position
-):
+def merge_rows(indptr, indices, is_kept, n_in, grown_keys, new_indptr, new_indices, old_position):
     """Merge the kept connections with the grown ones into a new sorted index.
 
     Parameters
@@ -205,7 +203,7 @@ def merge_rows(  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def carry_over(old, old_position, fill, out):  # type: ignore[no-untyped-def]
+def carry_over(old, old_position, fill, out):
     """``out[k] = old[old_position[k]]``, or ``fill`` where that is -1."""
     for k in prange(out.size):
         source = old_position[k]

@@ -21,7 +21,7 @@ _COLUMN_STEP = np.uint32(0x9E3779B9)
 
 
 @njit(inline="always")
-def weighted_row(source, indices, weight, start, stop, initial, out, row):  # type: ignore[no-untyped-def]
+def weighted_row(source, indices, weight, start, stop, initial, out, row):
     """``out[row] = initial + sum over start <= k < stop of weight[k] * source[indices[k]]``."""
     stride = source.shape[1]
     offset = row * stride
@@ -38,7 +38,7 @@ def weighted_row(source, indices, weight, start, stop, initial, out, row):  # ty
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def forward(indptr, indices, weight, bias, source, slope, bounds, out):  # type: ignore[no-untyped-def]
+def forward(indptr, indices, weight, bias, source, slope, bounds, out):
     """``out = f(W source + bias)``, with ``f(z) = z if z >= 0 else slope * z``.
 
     Parameters
@@ -64,9 +64,7 @@ def forward(indptr, indices, weight, bias, source, slope, bounds, out):  # type:
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def forward_train(  # type: ignore[no-untyped-def]
-    indptr, indices, weight, bias, source, slope, drop_below, scale, key, bounds, out, record
-):
+def forward_train(indptr, indices, weight, bias, source, slope, drop_below, scale, key, bounds, out, record):
     """As :func:`forward`, then inverted dropout; records what the backward pass needs.
 
     Parameters

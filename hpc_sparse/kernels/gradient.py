@@ -11,7 +11,7 @@ HALF_GROUP = GROUP // 2
 
 
 @njit(inline="always")
-def row_gradient(indices, delta, source, start, stop, row, out, out_start):  # type: ignore[no-untyped-def]
+def row_gradient(indices, delta, source, start, stop, row, out, out_start):
     """``out[out_start + k - start] = sum_c delta[row, c] * source[indices[k], c]`` for ``start <= k < stop``."""
     stride = delta.shape[1]
     own = row * stride
@@ -29,7 +29,7 @@ def row_gradient(indices, delta, source, start, stop, row, out, out_start):  # t
 
 
 @njit(inline="always")
-def row_total(delta, row):  # type: ignore[no-untyped-def]
+def row_total(delta, row):
     """Sum of a row of deltas, the gradient of the neuron's bias."""
     total = np.float64(0)
     for column in range(delta.shape[1]):
@@ -38,7 +38,7 @@ def row_total(delta, row):  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def gradient(indptr, indices, delta, source, bounds, weight_gradient, bias_gradient):  # type: ignore[no-untyped-def]
+def gradient(indptr, indices, delta, source, bounds, weight_gradient, bias_gradient):
     """Gradient of the loss at each connection and bias.
 
     Parameters
@@ -62,7 +62,7 @@ def gradient(indptr, indices, delta, source, bounds, weight_gradient, bias_gradi
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def gradient_update(  # type: ignore[no-untyped-def]
+def gradient_update(
     indptr,
     indices,
     delta,

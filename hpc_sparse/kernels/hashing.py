@@ -19,7 +19,7 @@ _TO_UNIT = 1.0 / (1 << 53)
 
 
 @njit(inline="always")
-def mix64(value):  # type: ignore[no-untyped-def]
+def mix64(value):
     """Scramble a uint64: every bit of the input reaches every bit of the result."""
     value = (value ^ (value >> _S30)) * _M1
     value = (value ^ (value >> _S27)) * _M2
@@ -27,19 +27,19 @@ def mix64(value):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def counted(key, counter):  # type: ignore[no-untyped-def]
+def counted(key, counter):
     """Number ``counter`` (uint64) of the stream ``key`` (uint64), as a uint64."""
     return mix64(mix64(key ^ counter * GOLDEN) + GOLDEN)
 
 
 @njit(inline="always")
-def counted_unit(key, counter):  # type: ignore[no-untyped-def]
+def counted_unit(key, counter):
     """Number ``counter`` of the stream ``key`` as a float64 in (0, 1]."""
     return ((counted(key, counter) >> _S11) + _ONE) * _TO_UNIT
 
 
 @njit(inline="always")
-def mix32(value):  # type: ignore[no-untyped-def]
+def mix32(value):
     """Scramble a uint32; cheap enough for one per activation."""
     value = np.uint32(np.uint32(value ^ (value >> _S16)) * _N1)
     value = np.uint32(np.uint32(value ^ (value >> _S15)) * _N2)

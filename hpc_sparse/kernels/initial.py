@@ -13,7 +13,7 @@ _SECOND = np.uint64(1) << np.uint64(63)
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def fill_uniform(indptr, indices, old_position, n_in, row_bound, key, bounds, weight):  # type: ignore[no-untyped-def]
+def fill_uniform(indptr, indices, old_position, n_in, row_bound, key, bounds, weight):
     """``weight[k] ~ U(-row_bound, row_bound)`` where ``old_position[k] < 0``; other weights stay.
 
     Parameters
@@ -36,7 +36,7 @@ def fill_uniform(indptr, indices, old_position, n_in, row_bound, key, bounds, we
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def fill_normal(indptr, indices, old_position, n_in, deviation, key, bounds, weight):  # type: ignore[no-untyped-def]
+def fill_normal(indptr, indices, old_position, n_in, deviation, key, bounds, weight):
     """``weight[k] ~ N(0, deviation^2)`` (Box and Muller 1958); arguments as in :func:`fill_uniform`."""
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):

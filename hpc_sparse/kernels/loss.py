@@ -12,7 +12,7 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def softmax_cross_entropy(sums, labels, delta):  # type: ignore[no-untyped-def]
+def softmax_cross_entropy(sums, labels, delta):
     """Softmax outputs with cross-entropy.
 
     Parameters
@@ -52,7 +52,7 @@ def softmax_cross_entropy(sums, labels, delta):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def sigmoid_cross_entropy(sums, labels, delta):  # type: ignore[no-untyped-def]
+def sigmoid_cross_entropy(sums, labels, delta):
     """One sigmoid output with binary cross-entropy; arguments and results as in :func:`softmax_cross_entropy`.
 
     ``sums`` is overwritten with the probability of class 1.
@@ -71,7 +71,7 @@ def sigmoid_cross_entropy(sums, labels, delta):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def squared_error(sums, labels, is_tanh, delta):  # type: ignore[no-untyped-def]
+def squared_error(sums, labels, is_tanh, delta):
     """Sigmoid (targets 0, 1) or tanh (targets -1, 1) outputs with the mean of the squared errors.
 
     One output stands for class 1 of two; else there is one output per class, whose target is high for the
@@ -99,6 +99,6 @@ def squared_error(sums, labels, is_tanh, delta):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _sigmoid(z):  # type: ignore[no-untyped-def]
+def _sigmoid(z):
     small = math.exp(-abs(z))
     return (1.0 if z >= 0.0 else small) / (1.0 + small)

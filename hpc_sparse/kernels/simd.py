@@ -52,15 +52,13 @@ def _make_row_sum(width: int, *, is_indirect: bool) -> Callable[..., Any]:
     indirect. ``source`` has row stride ``stride``.
     """
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def row_sum(  # noqa: PLR0913
+    @intrinsic
+    def row_sum(
         typing_context, source, stride, column, indices, weight, position, start, stop, initial, out, out_offset
-    ):  # type: ignore[no-untyped-def]
-        signature = types.void(
-            source, stride, column, indices, weight, position, start, stop, initial, out, out_offset
-        )
+    ):
+        signature = types.void(source, stride, column, indices, weight, position, start, stop, initial, out, out_offset)
 
-        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, args):
             pointer = [_pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
             source, stride, column, indices, weight, position, start, stop, initial, out, out_offset = pointer
             base = builder.gep(source, [column])
@@ -79,7 +77,7 @@ def _make_row_sum(width: int, *, is_indirect: bool) -> Callable[..., Any]:
 
         return signature, codegen
 
-    return row_sum  # type: ignore[no-any-return]
+    return row_sum
 
 
 def _make_group_dots(group: int) -> Callable[..., Any]:
@@ -88,13 +86,11 @@ def _make_group_dots(group: int) -> Callable[..., Any]:
     The sum runs over all ``n_columns`` columns, which must be a multiple of the register width.
     """
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def group_dots(  # noqa: PLR0913
-        typing_context, delta, delta_offset, n_columns, source, indices, k, out, out_offset
-    ):  # type: ignore[no-untyped-def]
+    @intrinsic
+    def group_dots(typing_context, delta, delta_offset, n_columns, source, indices, k, out, out_offset):
         signature = types.void(delta, delta_offset, n_columns, source, indices, k, out, out_offset)
 
-        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, args):
             pointer = [_pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
             delta, delta_offset, n_columns, source, indices, k, out, out_offset = pointer
             own = builder.gep(delta, [delta_offset])
@@ -113,7 +109,7 @@ def _make_group_dots(group: int) -> Callable[..., Any]:
 
         return signature, codegen
 
-    return group_dots  # type: ignore[no-any-return]
+    return group_dots
 
 
 def _loop(

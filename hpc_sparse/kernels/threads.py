@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 from numba import njit, prange
-from numba.core import config
+from numba.np.ufunc.parallel import threading_layer as loaded_layer
 
 from hpc_sparse.errors import MachineError
 
@@ -17,9 +19,10 @@ def use_threads(n_threads: int) -> None:
     MachineError
         There are not that many: numba fixes the largest number when it starts.
     """
-    if n_threads > config.NUMBA_NUM_THREADS:
+    settings: Any = numba.config
+    if n_threads > settings.NUMBA_NUM_THREADS:
         raise MachineError(
-            f"runtime.threads = {n_threads}: this process may use {config.NUMBA_NUM_THREADS} cores "
+            f"runtime.threads = {n_threads}: this process may use {settings.NUMBA_NUM_THREADS} cores "
             "(see the launcher's binding, and NUMBA_NUM_THREADS if you have set it)"
         )
     numba.set_num_threads(n_threads)
@@ -28,11 +31,11 @@ def use_threads(n_threads: int) -> None:
 def threading_layer() -> str:
     """The library numba's threads come from; starts them."""
     _start_threads(numba.get_num_threads())
-    return str(numba.threading_layer())
+    return str(loaded_layer())
 
 
 @njit(parallel=True, cache=True)
-def _start_threads(n):  # type: ignore[no-untyped-def]
+def _start_threads(n):
     total = 0
     for i in prange(n):
         total += i

@@ -193,7 +193,8 @@ class Workspace:
     @property
     def n_bytes(self) -> int:
         """Bytes of all buffers."""
-        return sum(buffer.nbytes for buffer in (*self._activations, *self._records, *self._deltas))
+        floats, records = [*self._activations, *self._deltas], self._records
+        return sum(buffer.nbytes for buffer in floats) + sum(buffer.nbytes for buffer in records)
 
 
 def _shaped(buffer: Buffer, n: int, stride: int) -> Buffer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def on_root(ctx: ParallelContext, function: Callable[[], Result]) -> Result:
     result, failure = broadcast_object(ctx, (result, failure))
     if failure is not None:
         raise failure
-    return result  # type: ignore[return-value]
+    return cast("Result", result)
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def collective_errors(ctx: ParallelContext, doing: str) -> Iterator[None]:
     failure: Exception | None = None
     try:
         yield
-    except Exception as error:  # noqa: BLE001  (shared with all ranks and raised below)
+    except Exception as error:  # shared with all ranks and raised below
         if ctx.size == 1:
             raise
         failure = error if isinstance(error, InputError) else _described(ctx, doing, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from hpc_sparse.errors import MachineError
 
@@ -57,7 +57,7 @@ class ParallelContext:
 
         own = comm.Dup()
         own.Set_errhandler(MPI.ERRORS_RETURN)
-        node = own.Split_type(MPI.COMM_TYPE_SHARED, own.Get_rank())
+        node = cast("MPI.Intracomm", own.Split_type(MPI.COMM_TYPE_SHARED, own.Get_rank()))
         return cls(
             own,
             node,

@@ -16,7 +16,9 @@ def describe_mpi(ctx: ParallelContext) -> dict[str, Any]:
         import mpi4py  # noqa: PLC0415
         from mpi4py import MPI  # noqa: PLC0415
 
-        levels = {getattr(MPI, f"THREAD_{name}"): name.lower() for name in ("SINGLE", "FUNNELED", "SERIALIZED", "MULTIPLE")}
+        levels = {
+            getattr(MPI, f"THREAD_{name}"): name.lower() for name in ("SINGLE", "FUNNELED", "SERIALIZED", "MULTIPLE")
+        }
         library = MPI.Get_library_version().splitlines()[0].split(", package")[0].strip().rstrip("\x00")
         described = {"mpi": f"{library}, mpi4py {mpi4py.__version__}", "mpi_thread_level": levels[MPI.Query_thread()]}
     places = gather_objects(ctx, (os.uname().nodename, _core_list(), ctx.threads))

@@ -91,7 +91,9 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
             for layer in info.layers
         ],
         "metrics": [f"{name} {value:g}" for name, value in info.metrics.items()],
-        "best_test_accuracy": f"{info.history_best[1]:.4f} in epoch {info.history_best[0]}" if info.history_best else "-",
+        "best_test_accuracy": f"{info.history_best[1]:.4f} in epoch {info.history_best[0]}"
+        if info.history_best
+        else "-",
         "n_ranks": info.n_ranks,
         "creator": info.creator,
         "format_version": info.format_version,

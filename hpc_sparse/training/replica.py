@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -76,7 +77,9 @@ class Replica:
 
     def is_finite(self) -> bool:
         """Whether every weight and bias is a finite number."""
-        totals = [layer.weight.sum(dtype=np.float64) + layer.bias.sum(dtype=np.float64) for layer in self.network.layers]
+        totals = [
+            layer.weight.sum(dtype=np.float64) + layer.bias.sum(dtype=np.float64) for layer in self.network.layers
+        ]
         return bool(np.isfinite(totals).all())
 
 
@@ -85,9 +88,7 @@ def densities(config: NetworkSection, widths: list[int]) -> list[float]:
     if config.density is not None:
         return [config.density] * (len(widths) - 1)
     assert config.epsilon is not None
-    return [
-        erdos_renyi_density(config.epsilon, n_in, n_out) for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
-    ]
+    return [erdos_renyi_density(config.epsilon, n_in, n_out) for n_in, n_out in pairwise(widths)]
 
 
 def n_outputs(config: RunConfig, info: DatasetInfo) -> int:
@@ -99,7 +100,7 @@ def n_outputs(config: RunConfig, info: DatasetInfo) -> int:
         The loss is for two classes and the data set has another number.
     """
     loss = LOSSES[config.training.loss]
-    if loss.needs_two_classes and info.n_classes != 2:  # noqa: PLR2004
+    if loss.needs_two_classes and info.n_classes != 2:
         raise DataError(
             f'training.loss = "{loss.name}": for two classes, but {info.path} has {info.n_classes}; use "cross_entropy"'
         )

@@ -14,7 +14,12 @@ from hpc_sparse.parallel.collectives import collective_errors, gather_objects, o
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.backends import choose_backend
 from hpc_sparse.storage.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from hpc_sparse.storage.checkpoint_folder import checkpoint_epochs, checkpoint_path, newest_checkpoint, prune_checkpoints
+from hpc_sparse.storage.checkpoint_folder import (
+    checkpoint_epochs,
+    checkpoint_path,
+    newest_checkpoint,
+    prune_checkpoints,
+)
 from hpc_sparse.storage.dataset import Dataset, DatasetInfo, load_dataset, read_info
 from hpc_sparse.training.log import start_logging
 from hpc_sparse.training.metrics import EpochMetrics, peak_rss_bytes, summarize
@@ -132,8 +137,8 @@ def _check_machine(ctx: ParallelContext, config: RunConfig) -> None:
         n_cores = os.cpu_count() or 1
         if ctx.node_size > n_cores and not config.runtime.oversubscribe:
             raise MachineError(
-                f"{ctx.node_size} ranks on a node with {n_cores} cores: expected at most one rank per core; start fewer "
-                "ranks (mpirun -n), or allow it with --set runtime.oversubscribe=true"
+                f"{ctx.node_size} ranks on a node with {n_cores} cores: expected at most one rank per core; "
+                "start fewer (mpirun -n), or allow it with --set runtime.oversubscribe=true"
             )
 
 
@@ -163,7 +168,8 @@ def _check_same_run(plan: RunPlan, checkpoint: Checkpoint) -> None:
                 )
     if checkpoint.epoch > plan.config.training.epochs:
         raise ConfigError(
-            f"training.epochs = {plan.config.training.epochs}: {plan.checkpoint} has {checkpoint.epoch} epochs behind it"
+            f"training.epochs = {plan.config.training.epochs}: "
+            f"{plan.checkpoint} has {checkpoint.epoch} epochs behind it"
         )
 
 
@@ -212,7 +218,7 @@ def _write_checkpoint(
 
 
 def _best(history: list[EpochMetrics], epochs: Any) -> tuple[int, float] | None:
-    """Epoch and test accuracy of the best of the given epochs; only decides which checkpoint is kept beside the last."""
+    """Epoch and test accuracy of the best of the given epochs; decides only which checkpoint is kept."""
     candidates = [(metrics.epoch, metrics.test_accuracy) for metrics in history if metrics.epoch in epochs]
     return max(candidates, key=lambda candidate: candidate[1], default=None)
 

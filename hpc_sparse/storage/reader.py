@@ -1,0 +1,147 @@
+"""Reading the arrays and attributes of a container, each rank the rows it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from hpc_sparse.dtypes import AnyArray
+from hpc_sparse.errors import FileFormatError
+from hpc_sparse.parallel.collectives import collective_errors, gather_objects
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.backends import BackendName, FileReader, open_reader
+from hpc_sparse.storage.hdf5 import Attribute, format_errors, get_attribute
+from hpc_sparse.storage.word_sum import WORD_SUM, sum_matches, word_sum
+
+_LEFT_OPEN: list[FileReader] = []
+"""Files of ranks that failed alone: closing may be collective and would wait for the others."""
+
+
+class ContainerReader:
+    """An open container; made by :func:`~hpc_sparse.storage.container.open_container`.
+
+    All ranks call each method, in the same order and with the same names.
+    """
+
+    def __init__(self, ctx: ParallelContext, path: Path, backend: BackendName) -> None:
+        self.ctx = ctx
+        self.path = path
+        self._failed_together = False
+        with self._together("the file"):
+            self._file = open_reader(ctx, path, backend)
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> AnyArray:
+        """Rows ``start:stop`` of an array, other ones on each rank if wanted (collective).
+
+        Raises
+        ------
+        FileFormatError
+            On every rank: the array is missing, shorter than that, or damaged. Damage is noticed
+            where each rank reads all rows, or the ranks' rows make up all of them once.
+        """
+        with self._together(name):
+            dataset = self._array(name)
+            n_rows = dataset.shape[0]
+            last = n_rows if stop is None else stop
+            if not 0 <= start <= last <= n_rows:
+                raise FileFormatError(f"{self.path}: {name}: rows {start} to {last} wanted, it has {n_rows}")
+            expected = int(get_attribute(self._file.file, name, WORD_SUM))
+            rows = np.empty((last - start, *dataset.shape[1:]), dataset.dtype)
+        most_rows = max(gather_objects(self.ctx, rows.shape[0]))
+        with self._together(name):
+            self._file.read(name, start, rows, most_rows)
+        parts = gather_objects(self.ctx, (start, last, int(word_sum(rows))))
+        if not sum_matches(expected, n_rows, parts):
+            self.fail(f"{name}: damaged: its content does not add up to its {WORD_SUM}")
+        return rows
+
+    def require(self, name: str, dtype: npt.DTypeLike, shape: tuple[int | None, ...]) -> tuple[int, ...]:
+        """The shape of an array, which must have this dtype and fit ``shape``, where None fits any length (collective).
+
+        Raises
+        ------
+        FileFormatError
+            On every rank: it does not.
+        """
+        found, found_dtype = self.shape(name), self.dtype(name)
+        fits = len(found) == len(shape) and all(want in (None, have) for want, have in zip(shape, found, strict=True))
+        if not fits or found_dtype != np.dtype(dtype):
+            wanted = ", ".join("any" if length is None else str(length) for length in shape)
+            self.fail(f"{name}: is {found_dtype}{list(found)}, expected {np.dtype(dtype)}[{wanted}]")
+        return found
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of an array (collective)."""
+        with self._together(name):
+            return tuple(int(length) for length in self._array(name).shape)
+
+    def dtype(self, name: str) -> np.dtype[np.generic]:
+        """Type of an array's elements (collective)."""
+        with self._together(name):
+            dtype: np.dtype[np.generic] = self._array(name).dtype
+            return dtype
+
+    def attribute(self, group: str, name: str) -> Attribute:
+        """An attribute of a group or array (collective)."""
+        with self._together(f'attribute "{name}" of {group}'):
+            return get_attribute(self._file.file, group, name)
+
+    def integer(self, group: str, name: str, minimum: int = 0) -> int:
+        """An attribute that must be an integer of at least ``minimum`` (collective)."""
+        value = self.attribute(group, name)
+        if not isinstance(value, int) or value < minimum:
+            self.fail(f"{group}: {name} = {value!r}: expected an integer >= {minimum}")
+        return value
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise a :class:`FileFormatError` that names the file; all ranks must come here (collective)."""
+        self._failed_together = True
+        raise FileFormatError(f"{self.path}: {message}")
+
+    def names(self, group: str) -> list[str]:
+        """Sorted names of the groups and arrays in a group (collective)."""
+        with self._together(group):
+            return sorted(self._file.file[group])
+
+    def attribute_names(self, group: str) -> list[str]:
+        """Sorted names of a group's attributes (collective)."""
+        with self._together(f"attributes of {group}"):
+            return sorted(self._file.file[group].attrs)
+
+    def has(self, name: str) -> bool:
+        """Whether a group or array exists (collective)."""
+        with self._together(name):
+            return name in self._file.file
+
+    def close(self) -> None:
+        """Close the file (collective)."""
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Let go of the file after a failure; needs no other rank, and closes only what all ranks close."""
+        if self._failed_together or self.ctx.size == 1:
+            with suppress(Exception):
+                self._file.close()
+        else:
+            _LEFT_OPEN.append(self._file)
+
+    def _array(self, name: str) -> h5py.Dataset:
+        found = self._file.file[name]
+        if not isinstance(found, h5py.Dataset) or len(found.shape) == 0:
+            raise FileFormatError(f"{self.path}: {name}: is not an array")
+        return found
+
+    @contextmanager
+    def _together(self, what: str) -> Iterator[None]:
+        try:
+            with collective_errors(self.ctx, f"reading {self.path}"), format_errors(self.path, what):
+                yield
+        except BaseException:
+            self._failed_together = True
+            raise

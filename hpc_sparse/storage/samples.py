@@ -1,0 +1,151 @@
+"""Data sets in memory: features (dense or sparse), labels, and what is known about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import scipy.sparse
+
+from hpc_sparse.dtypes import INDEX, OFFSET, AnyArray, Float32Array, Int32Array, Int64Array
+
+
+@dataclass(frozen=True)
+class DenseFeatures:
+    """Features of samples that are mostly nonzero.
+
+    Attributes
+    ----------
+    values : uint8 or float32[n_samples, n_features]
+        As stored: neither scaled nor standardised.
+    """
+
+    values: AnyArray
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return int(self.values.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return int(self.values.shape[1])
+
+
+@dataclass(frozen=True)
+class CsrFeatures:
+    """Features of samples that are mostly zero, by compressed sparse rows.
+
+    Attributes
+    ----------
+    indptr : int64[n_samples + 1]
+        Where each sample's features start, from 0.
+    indices : int32[n_stored]
+        Feature numbers, increasing within a sample.
+    values : float32[n_stored]
+        Their values.
+    n_features : int
+        Number of columns.
+    """
+
+    indptr: Int64Array
+    indices: Int32Array
+    values: Float32Array
+    n_features: int
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return int(self.indptr.size) - 1
+
+
+Features: TypeAlias = DenseFeatures | CsrFeatures
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Features and class labels (int32[n_samples], from 0) of the same samples."""
+
+    features: Features
+    labels: Int32Array
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples."""
+        return self.features.n_samples
+
+
+def take_rows(features: Features, rows: Int64Array) -> Features:
+    """The samples ``rows``, in that order."""
+    if isinstance(features, DenseFeatures):
+        return DenseFeatures(features.values[rows])
+    matrix = scipy.sparse.csr_array(
+        (features.values, features.indices, features.indptr), shape=(features.n_samples, features.n_features)
+    )[rows]
+    return CsrFeatures(matrix.indptr.astype(OFFSET), matrix.indices.astype(INDEX), matrix.data, features.n_features)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a data set file says about itself.
+
+    Attributes
+    ----------
+    path : Path
+    title, source, split : str
+        What the data are, where they came from, how they were divided into train and test.
+    n_train, n_test, n_features, n_classes : int
+    class_names : tuple of str
+        By label.
+    class_counts_train, class_counts_test : tuple of int
+        Samples of each class.
+    is_sparse : bool
+        Whether features are stored by compressed sparse rows.
+    dtype : str
+        Of the features: "uint8" or "float32".
+    file_bytes : int
+    creator : str
+        The program that wrote the file.
+    format_version : int
+    """
+
+    path: Path
+    title: str
+    source: str
+    split: str
+    n_train: int
+    n_test: int
+    n_features: int
+    n_classes: int
+    class_names: tuple[str, ...]
+    class_counts_train: tuple[int, ...]
+    class_counts_test: tuple[int, ...]
+    is_sparse: bool
+    dtype: str
+    file_bytes: int
+    creator: str
+    format_version: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set, or one rank's shard of it.
+
+    Attributes
+    ----------
+    info : DatasetInfo
+        Of the whole data set.
+    train, test : Samples
+        This rank's shards.
+    mean, deviation : float32[n_features] or None
+        Of each feature over the whole training part, in the unit of the features; a deviation of 0
+        is stored as 1. None for sparse features, which are not centred.
+    """
+
+    info: DatasetInfo
+    train: Samples
+    test: Samples
+    mean: Float32Array | None
+    deviation: Float32Array | None

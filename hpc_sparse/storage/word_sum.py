@@ -1,0 +1,41 @@
+"""A checksum that can be added up over any division of an array among ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hpc_sparse.dtypes import AnyArray
+
+WORD_SUM = "word_sum"
+"""Attribute of every stored array."""
+
+WORD_BYTES = (1, 2, 4, 8)
+
+RowSum = tuple[int, int, int]
+"""(start, stop, sum) of the rows that a rank read."""
+
+
+def word_sum(rows: AnyArray) -> np.uint64:
+    """Sum modulo 2^64 of a C-contiguous array's elements, taken as unsigned integers (text: its bytes)."""
+    is_text = rows.dtype.kind == "S" or rows.dtype.itemsize not in WORD_BYTES
+    word = np.dtype(np.uint8) if is_text else np.dtype(f"u{rows.dtype.itemsize}")
+    return np.add.reduce(rows.reshape(-1).view(word), dtype=np.uint64)  # type: ignore[no-any-return]
+
+
+def sum_matches(expected: int, n_rows: int, parts: Sequence[RowSum]) -> bool:
+    """Whether what the ranks read adds up; True also where it cannot be told.
+
+    It can be told when each rank read all rows, or when the ranks' rows make up all of them once.
+    """
+    if all((start, stop) == (0, n_rows) for start, stop, _ in parts):
+        return all(own == expected for _, _, own in parts)
+    reached = 0
+    for start, stop, _ in sorted(part for part in parts if part[0] < part[1]):
+        if start != reached:
+            return True
+        reached = stop
+    if reached != n_rows:
+        return True
+    return sum(own for _, _, own in parts) % (1 << 64) == expected
