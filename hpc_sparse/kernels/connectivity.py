@@ -12,8 +12,8 @@ from hpc_sparse.kernels.hashing import counted, counted_unit
 
 @njit(inline="always")
 def _gap(key, counter, log_absent):
-    """Number of absent positions before the next present one: geometric, by inversion."""
-    return math.floor(math.log(counted_unit(key, counter)) / log_absent)
+    """Number of absent positions before the next present one: geometric, by inversion; a float, as it may be huge."""
+    return np.floor(math.log(counted_unit(key, counter)) / log_absent)
 
 
 @njit(parallel=True, cache=True, nogil=True)

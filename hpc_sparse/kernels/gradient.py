@@ -28,13 +28,17 @@ def row_gradient(indices, delta, source, start, stop, row, out, out_start):
         k += 1
 
 
-@njit(inline="always")
+@njit(fastmath={"reassoc"})
 def row_total(delta, row):
-    """Sum of a row of deltas, the gradient of the neuron's bias."""
-    total = np.float64(0)
+    """Sum of a row of deltas, the gradient of the neuron's bias.
+
+    ``reassoc`` lets the compiler add in vector lanes: the order, and so the rounding, is the machine's, but always
+    the same there.
+    """
+    total = np.float32(0)
     for column in range(delta.shape[1]):
         total += delta[row, column]
-    return np.float32(total)
+    return total
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -77,7 +81,7 @@ def gradient_update(
     weight_velocity,
     bias_velocity,
 ):
-    """One step of SGD with momentum, without the gradient ever being stored.
+    """One step of SGD with momentum; no gradient is stored beyond a block of rows.
 
     ``v = momentum * v - learning_rate * g``, then ``w += v - decay * w``, or with Nesterov's correction
     ``w += momentum * v - learning_rate * g - decay * w``. Biases are not decayed.
@@ -97,19 +101,17 @@ def gradient_update(
     one = np.float32(1)
     v_factor, g_factor = (momentum, learning_rate) if is_nesterov else (one, np.float32(0))
     for block in prange(bounds.size - 1):
-        longest = 0
-        for row in range(bounds[block], bounds[block + 1]):
-            longest = max(longest, indptr[row + 1] - indptr[row])
-        row_g = np.empty(longest, np.float32)
-        for row in range(bounds[block], bounds[block + 1]):
-            start, stop = indptr[row], indptr[row + 1]
-            row_gradient(indices, delta, source, start, stop, row, row_g, 0)
-            for k in range(start, stop):
-                g = row_g[k - start]
-                v = momentum * weight_velocity[k] - learning_rate * g
-                weight_velocity[k] = v
-                weight[k] += v_factor * v - g_factor * g - decay * weight[k]
+        first, last = bounds[block], bounds[block + 1]
+        start, stop = indptr[first], indptr[last]
+        block_gradient = np.empty(stop - start, np.float32)
+        for row in range(first, last):
+            row_gradient(indices, delta, source, indptr[row], indptr[row + 1], row, block_gradient, indptr[row] - start)
             g = row_total(delta, row)
             v = momentum * bias_velocity[row] - learning_rate * g
             bias_velocity[row] = v
             bias[row] += v_factor * v - g_factor * g
+        w, velocity = weight[start:stop], weight_velocity[start:stop]
+        for i in range(block_gradient.size):
+            v = momentum * velocity[i] - learning_rate * block_gradient[i]
+            velocity[i] = v
+            w[i] += v_factor * v - g_factor * block_gradient[i] - decay * w[i]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numba
@@ -11,14 +12,24 @@ from numba.np.ufunc.parallel import threading_layer as loaded_layer
 from hpc_sparse.errors import MachineError
 
 
+SPIN_COUNT = 1000
+"""How often an idle thread of GNU OpenMP looks for work before it sleeps: some microseconds. The default, some
+milliseconds, is no faster here, and ruinous where another process wants one of the cores: while a thread waits
+for its time slice, the others burn theirs."""
+
+
 def use_threads(n_threads: int) -> None:
     """Let the kernels of this process compute with ``n_threads`` threads.
+
+    The first call, before any kernel runs, also settles how idle threads wait, unless the user has.
 
     Raises
     ------
     MachineError
         There are not that many: numba fixes the largest number when it starts.
     """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_COUNT))
     settings: Any = numba.config
     if n_threads > settings.NUMBA_NUM_THREADS:
         raise MachineError(

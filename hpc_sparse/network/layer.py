@@ -30,7 +30,7 @@ class Dropout:
     @property
     def drop_below(self) -> np.uint32:
         """The rate as a threshold for random 32-bit numbers."""
-        return np.uint32(round(self.rate * (1 << 32)))
+        return np.uint32(min(round(self.rate * (1 << 32)), (1 << 32) - 1))
 
     @property
     def scale(self) -> np.float32:

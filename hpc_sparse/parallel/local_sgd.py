@@ -50,7 +50,13 @@ class LocalSgd:
         self._bases = [layer.topology for layer in network.layers]
 
     def sync(self, network: SparseMLP, velocities: list[Velocity]) -> None:
-        """Average the replicas; afterwards all have the same connections, weights, biases, velocities (collective)."""
+        """Average the replicas; afterwards all have the same connections, weights, biases, velocities (collective).
+
+        Raises
+        ------
+        DivergedError
+            On every rank: weights to be compared by size are no longer finite numbers.
+        """
         if self.ctx.size == 1:
             return
         for base, layer, velocity in zip(self._bases, network.layers, velocities, strict=True):
@@ -74,6 +80,8 @@ class LocalSgd:
         index = SharedIndex.build(self.ctx, base, layer.topology)
         self.n_bytes_sent += OFFSET().itemsize * (index.keys.size - base.n_connections)
         weight = self._average(index.scatter(layer.weight))
+        if not np.isfinite(weight).all():
+            raise DivergedError("training diverged: a weight is no longer a finite number; lower the learning rate")
         is_kept = resparsify(weight, base.n_connections)
         layer.bias = self._average(layer.bias)
         if self.momentum == "average":

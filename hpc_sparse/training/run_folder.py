@@ -95,7 +95,9 @@ class RunFolder:
         FileFormatError
             A line is not an epoch's metrics, or the epochs are not 1, 2, ..., ``up_to_epoch``.
         """
-        lines = self.metrics.read_text(encoding="utf-8").splitlines() if self.metrics.exists() else []
+        # Bytes that are no text become characters that no JSON parser accepts, so the line is named below.
+        text = self.metrics.read_text(encoding="utf-8", errors="replace") if self.metrics.exists() else ""
+        lines = text.splitlines()
         history = []
         for number, line in enumerate(lines[:up_to_epoch], 1):
             try:

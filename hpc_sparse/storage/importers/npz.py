@@ -47,10 +47,11 @@ class _Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            archive = np.load(path, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: holds a single array: expected an .npz archive of named arrays")
-            with archive:
+            # NumPy leaves a damaged file open that it opened itself.
+            with path.open("rb") as file:
+                archive = np.load(file, allow_pickle=False)
+                if not isinstance(archive, np.lib.npyio.NpzFile):
+                    raise DataError(f"{path}: holds a single array: expected an .npz archive of named arrays")
                 self.arrays: dict[str, AnyArray] = {name: archive[name] for name in archive.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, AttributeError) as error:
             raise DataError(f"{path}: cannot be read as an .npz archive without pickled objects: {error}") from error

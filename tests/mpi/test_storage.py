@@ -1,0 +1,231 @@
+"""Containers, data sets and checkpoints on several ranks, with both back ends."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from hpc_sparse.errors import DataError, FileFormatError, InputError, OutputError
+from hpc_sparse.parallel import collectives
+from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage import hdf5
+from hpc_sparse.storage.backends import choose_backend
+from hpc_sparse.storage.checkpoint import read_checkpoint, write_checkpoint
+from hpc_sparse.storage.container import DATASET_KIND, create_container, open_container
+from hpc_sparse.storage.dataset import DenseFeatures, load_dataset, load_samples, write_dataset
+from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
+
+BACKENDS = ("mpio", "serial")
+GOLDEN = runpy.run_path(str(Path(__file__).parents[1] / "golden" / "make_storage_v1.py"))
+
+
+@pytest.fixture
+def ctx(comm: Any) -> Iterator[ParallelContext]:
+    """All ranks of the test, which leave it together."""
+    context = ParallelContext.from_comm(comm, threads=1)
+    yield context
+    barrier(context)
+
+
+@pytest.fixture
+def tiny_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every transfer takes several calls, and unequal numbers of them on different ranks."""
+    monkeypatch.setattr(hdf5, "CHUNK_BYTES", 24)
+    monkeypatch.setattr(collectives, "CHUNK_BYTES", 10)
+
+
+def same_error_everywhere(ctx: ParallelContext, error: type[InputError], action: Callable[[], Any]) -> str:
+    """Run ``action``, which must fail with the same error on all ranks; the error's message."""
+    message = "no error"
+    try:
+        action()
+    except error as caught:
+        message = f"{type(caught).__name__}: {caught}"
+    messages = gather_objects(ctx, message)
+    assert len(set(messages)) == 1, messages
+    assert message != "no error"
+    return message
+
+
+def names_in(ctx: ParallelContext, folder: Path) -> list[str]:
+    """What is in ``folder`` once all ranks have come here, seen before any goes on."""
+    barrier(ctx)
+    return on_root(ctx, lambda: sorted(path.name for path in folder.iterdir()))
+
+
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """Writing beyond 64 KiB into one file fails on this rank, as on a full disk."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.mpi(ranks=[1, 2, 3, 4])
+@pytest.mark.usefixtures("tiny_chunks")
+def test_rows_of_all_ranks_arrive_also_from_ranks_without_rows(
+    ctx: ParallelContext, mpi_tmp_path: Path, mpi_ranks: int
+) -> None:
+    assert ctx.size == mpi_ranks
+    array = np.arange(65, dtype=np.float32).reshape(13, 5)
+    bounds = [*[0, 0, 9, 9, 13][: ctx.size], 13]
+    for backend in BACKENDS:
+        path = mpi_tmp_path / f"{backend}.h5"
+        with create_container(ctx, path, DATASET_KIND, backend) as writer:
+            writer.create("a", array.shape, array.dtype)
+            writer.write("a", bounds[ctx.rank], array[bounds[ctx.rank] : bounds[ctx.rank + 1]])
+            writer.create("empty", (0, 3), np.int32)
+            writer.write("empty", 0, np.zeros((0, 3), np.int32))
+            writer.write_replicated("all", array)
+        with h5py.File(path, "r") as file:
+            np.testing.assert_array_equal(file["a"][:], array)
+            np.testing.assert_array_equal(file["all"][:], array)
+            assert int(file["a"].attrs[WORD_SUM]) == word_sum(array)
+        for reading in BACKENDS:
+            with open_container(ctx, path, DATASET_KIND, reading) as reader:
+                np.testing.assert_array_equal(reader.read("a"), array)
+                own = reader.read("a", bounds[ctx.rank], bounds[ctx.rank + 1])
+                np.testing.assert_array_equal(own, array[bounds[ctx.rank] : bounds[ctx.rank + 1]])
+                assert reader.read("empty").shape == (0, 3)
+        assert names_in(ctx, mpi_tmp_path) == sorted(f"{name}.h5" for name in BACKENDS[: BACKENDS.index(backend) + 1])
+    assert choose_backend(ctx, "auto") == ("mpio" if ctx.size > 1 else "serial")
+
+
+@pytest.mark.mpi(ranks=[3, 4])
+@pytest.mark.usefixtures("tiny_chunks")
+def test_shards_make_up_the_whole_also_with_more_ranks_than_samples(ctx: ParallelContext, mpi_tmp_path: Path) -> None:
+    for kind in ("dense", "sparse"):
+        path = mpi_tmp_path / f"{kind}.h5"
+        make = GOLDEN[f"{kind}_samples"]
+        on_root(ctx, lambda: write_dataset(path, make(11), make(2), title=kind, class_names=("a", "b", "c")))  # noqa: B023
+        for backend in BACKENDS:
+            dataset = load_dataset(ctx, path, backend)
+            for part in ("train", "test"):
+                whole, own = load_samples(path, part), getattr(dataset, part)  # type: ignore[arg-type]
+                shards = gather_objects(ctx, own)
+                sizes = [shard.n_samples for shard in shards]
+                assert max(sizes) - min(sizes) <= 1
+                np.testing.assert_array_equal(np.concatenate([shard.labels for shard in shards]), whole.labels)
+                for name in ("values",) if kind == "dense" else ("indices", "values"):
+                    parts = [getattr(shard.features, name) for shard in shards]
+                    np.testing.assert_array_equal(np.concatenate(parts), getattr(whole.features, name))
+                if kind == "sparse":
+                    assert own.features.indptr[0] == 0
+                    lengths = np.concatenate([np.diff(shard.features.indptr) for shard in shards])
+                    np.testing.assert_array_equal(lengths, np.diff(whole.features.indptr))
+
+
+@pytest.mark.mpi(ranks=[2, 3])
+@pytest.mark.usefixtures("tiny_chunks")
+def test_a_checkpoint_comes_back_bit_for_bit_on_every_rank(ctx: ParallelContext, mpi_tmp_path: Path) -> None:
+    made = GOLDEN["checkpoint"]()
+    for writing in BACKENDS:
+        path = mpi_tmp_path / f"{writing}.h5"
+        write_checkpoint(ctx, path, made, writing)
+        for reading in BACKENDS:
+            found = read_checkpoint(ctx, path, reading)
+            assert (found.config_text, found.metrics, found.history_best) == (
+                made.config_text,
+                made.metrics,
+                made.history_best,
+            )
+            np.testing.assert_array_equal(found.mean, made.mean)
+            for layer, expected in zip(found.layers, made.layers, strict=True):
+                for name in ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity"):
+                    assert getattr(layer, name).tobytes() == getattr(expected, name).tobytes()
+        if ctx.is_root:
+            alone = read_checkpoint(ParallelContext.serial(threads=1), path)
+            np.testing.assert_array_equal(alone.layers[1].weight, made.layers[1].weight)
+
+
+@pytest.mark.mpi(ranks=[3])
+def test_a_bad_file_is_the_same_error_on_every_rank(ctx: ParallelContext, mpi_tmp_path: Path) -> None:
+    def prepare() -> None:
+        whole = GOLDEN["DENSE"].read_bytes()
+        (mpi_tmp_path / "cut.h5").write_bytes(whole[:-1])
+        (mpi_tmp_path / "text.h5").write_text("text")
+        (mpi_tmp_path / "bit.h5").write_bytes(whole)
+        (mpi_tmp_path / "label.h5").write_bytes(whole)
+        with h5py.File(mpi_tmp_path / "bit.h5", "a") as file:
+            file["train/features"][10, 3] ^= 4
+        with h5py.File(mpi_tmp_path / "label.h5", "a") as file:
+            file["train/labels"][10] = 3
+            file["train/labels"].attrs[WORD_SUM] = word_sum(file["train/labels"][:])
+
+    on_root(ctx, prepare)
+    for backend in BACKENDS:
+        for path, error, reason in (
+            (mpi_tmp_path / "nowhere.h5", DataError, "no such file"),
+            (mpi_tmp_path / "cut.h5", FileFormatError, "truncated"),
+            (mpi_tmp_path / "text.h5", FileFormatError, "is not an HDF5 file"),
+            (mpi_tmp_path / "bit.h5", FileFormatError, "train/features: damaged"),
+            (mpi_tmp_path / "label.h5", DataError, "train/labels[10] = 3: must be >= 0 and < 3"),
+            (GOLDEN["CHECKPOINT"], FileFormatError, 'expected "hpc_sparse.dataset"'),
+        ):
+            message = same_error_everywhere(ctx, error, lambda: load_dataset(ctx, path, backend))  # noqa: B023
+            assert reason in message
+            assert path.name in message
+
+
+@pytest.mark.mpi(ranks=[3])
+def test_an_unwritable_place_is_the_same_error_on_every_rank(ctx: ParallelContext, mpi_tmp_path: Path) -> None:
+    on_root(ctx, (mpi_tmp_path / "file").touch)
+    for backend in BACKENDS:
+        for path in (mpi_tmp_path / "file" / "c.h5", mpi_tmp_path / "missing" / "c.h5", Path("/proc/c.h5")):
+            message = same_error_everywhere(
+                ctx,
+                OutputError,
+                lambda: write_checkpoint(ctx, path, GOLDEN["checkpoint"](), backend),  # noqa: B023
+            )
+            assert f"{path}: cannot be written" in message
+
+
+@pytest.mark.mpi(ranks=[2])
+def test_a_full_disk_is_the_same_error_on_every_rank_and_keeps_the_old_file(
+    ctx: ParallelContext, mpi_tmp_path: Path
+) -> None:
+    values = DenseFeatures(np.zeros((1000, 1000), np.uint8)).values
+
+    def write(backend: str) -> None:
+        with create_container(ctx, mpi_tmp_path / f"{backend}.h5", DATASET_KIND, backend) as writer:
+            writer.create("a", (1000 * ctx.size, 1000), np.uint8)
+            writer.write("a", 1000 * ctx.rank, values)
+
+    for backend in BACKENDS:
+        write(backend)
+        before = (mpi_tmp_path / f"{backend}.h5").stat().st_mtime_ns
+        with small_disk():
+            message = same_error_everywhere(ctx, OutputError, lambda: write(backend))  # noqa: B023
+        assert f"{backend}.h5: cannot be written" in message
+        assert (mpi_tmp_path / f"{backend}.h5").stat().st_mtime_ns == before
+        assert not [name for name in names_in(ctx, mpi_tmp_path) if name.startswith(".")]
+        write(backend)
+
+
+@pytest.mark.mpi(ranks=[2])
+def test_a_rank_that_fails_alone_waits_for_nobody(ctx: ParallelContext, mpi_tmp_path: Path) -> None:
+    def fail_on_the_last_rank(backend: str) -> None:
+        with create_container(ctx, mpi_tmp_path / "a.h5", DATASET_KIND, backend) as writer:
+            writer.create("a", (1,), np.int32)
+            if ctx.rank == ctx.size - 1:
+                raise ZeroDivisionError
+            # The others would wait in the next collective call until the job is aborted.
+            raise TimeoutError
+
+    for backend in BACKENDS:
+        with pytest.raises((ZeroDivisionError, TimeoutError)):
+            fail_on_the_last_rank(backend)
+        assert names_in(ctx, mpi_tmp_path) == []

@@ -1,0 +1,157 @@
+"""Checkpoints come back bit for bit, inconsistent ones are refused, and the folder keeps the right ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpc_sparse.errors import FileFormatError
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.checkpoint import (
+    Checkpoint,
+    LayerState,
+    checkpoint_path,
+    newest_checkpoint,
+    prune_checkpoints,
+    read_checkpoint,
+    read_checkpoint_info,
+    write_checkpoint,
+)
+
+ARRAYS = [field.name for field in dataclasses.fields(LayerState) if field.name not in ("shape", "activation")]
+
+
+def assert_equal(found: Checkpoint, expected: Checkpoint) -> None:
+    """All fields equal, arrays with type and bits."""
+    for field in dataclasses.fields(Checkpoint):
+        if field.name in ("mean", "deviation"):
+            np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
+        elif field.name != "layers":
+            assert getattr(found, field.name) == getattr(expected, field.name)
+    for found_layer, layer in zip(found.layers, expected.layers, strict=True):
+        assert (found_layer.shape, found_layer.activation) == (layer.shape, layer.activation)
+        for name in ARRAYS:
+            array, expected_array = getattr(found_layer, name), getattr(layer, name)
+            assert array.dtype == expected_array.dtype
+            assert array.tobytes() == expected_array.tobytes()
+
+
+def with_layer(checkpoint: Checkpoint, number: int, **changes: Any) -> Checkpoint:
+    layers = list(checkpoint.layers)
+    layers[number] = dataclasses.replace(layers[number], **changes)
+    return dataclasses.replace(checkpoint, layers=tuple(layers))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"history_best": None, "metrics": {}},
+        {"mean": None, "deviation": None},
+        {"config_text": "", "epoch": 0, "step": 2**40},
+        {"config_text": "# ä\n" * 100_000, "metrics": {"a b/ü": float("inf"), "n": -0.5}},
+    ],
+)
+def test_a_checkpoint_comes_back_bit_for_bit(
+    ctx: ParallelContext, tmp_path: Path, golden: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    checkpoint = dataclasses.replace(golden["checkpoint"](), **changes)
+    write_checkpoint(ctx, tmp_path / "c.h5", checkpoint)
+    assert_equal(read_checkpoint(ctx, tmp_path / "c.h5"), checkpoint)
+
+
+def test_a_layer_without_connections_comes_back(ctx: ParallelContext, tmp_path: Path, golden: dict[str, Any]) -> None:
+    empty = np.zeros(0, np.float32)
+    checkpoint = with_layer(
+        golden["checkpoint"](),
+        0,
+        indptr=np.zeros(5, np.int64),
+        indices=np.zeros(0, np.int32),
+        weight=empty,
+        weight_velocity=empty,
+    )
+    write_checkpoint(ctx, tmp_path / "c.h5", checkpoint)
+    assert_equal(read_checkpoint(ctx, tmp_path / "c.h5"), checkpoint)
+
+
+def test_info_counts_without_reading_weights(tmp_path: Path, ctx: ParallelContext, golden: dict[str, Any]) -> None:
+    write_checkpoint(ctx, tmp_path / "c.h5", golden["checkpoint"]())
+    info = read_checkpoint_info(tmp_path / "c.h5")
+    assert (info.epoch, info.step, info.n_ranks, info.history_best) == (12, 3456, 2, (9, 0.8125))
+    assert [(layer.shape, layer.activation, layer.n_connections) for layer in info.layers] == [
+        ((4, 5), "all_relu", 6),
+        ((3, 4), "softmax", 12),
+    ]
+    assert (info.n_neurons, info.n_connections, info.n_parameters) == (12, 18, 25)
+    assert info.density == 18 / 32
+    assert info.metrics == {"test_accuracy": 0.75, "train_loss": 0.5}
+    assert "weiß" in info.config_text
+    assert info.creator.startswith("hpc_sparse ")
+    assert info.file_bytes == (tmp_path / "c.h5").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("number", "changes", "message"),
+    [
+        (0, {"indices": np.array([0, 5, 1, 2, 3, 0], np.int32)}, r"layers/0000: indices: 5 in row 0"),
+        (0, {"indices": np.array([0, 4, 2, 1, 3, 0], np.int32)}, "indices: 1 follows 2 in row 2"),
+        (0, {"indptr": np.array([0, 2, 1, 5, 6], np.int64)}, "indptr: falls from 2 to 1 at row 1"),
+        (1, {"weight": np.full(12, np.nan, np.float32)}, r"layers/0001/weight\[0\] = nan"),
+        (1, {"bias_velocity": np.array([0, 0, np.inf], np.float32)}, r"bias_velocity\[2\] = inf"),
+        (1, {"bias": np.zeros(4, np.float32)}, r"layers/0001/bias: is float32\[4\], expected float32\[3\]"),
+        (1, {"weight": np.zeros(12)}, r"layers/0001/weight: is float64\[12\], expected float32\[12\]"),
+        (1, {"shape": (3, 5)}, "n_in = 5: expected 4"),
+    ],
+)
+def test_an_inconsistent_checkpoint_is_refused_with_the_place(
+    ctx: ParallelContext, tmp_path: Path, golden: dict[str, Any], number: int, changes: dict[str, Any], message: str
+) -> None:
+    write_checkpoint(ctx, tmp_path / "wrong.h5", with_layer(golden["checkpoint"](), number, **changes))
+    with pytest.raises(FileFormatError, match=message) as caught:
+        read_checkpoint(ctx, tmp_path / "wrong.h5")
+    assert "wrong.h5" in str(caught.value)
+
+
+def test_the_newest_is_the_one_of_the_latest_epoch(tmp_path: Path) -> None:
+    assert newest_checkpoint(tmp_path / "missing") is None
+    assert newest_checkpoint(tmp_path) is None
+    assert checkpoint_path(tmp_path, 12).name == "checkpoint-000012.h5"
+    for epoch in (9, 1_000_000, 12):
+        checkpoint_path(tmp_path, epoch).touch()
+    (tmp_path / "checkpoint-000099.h5.bak").touch()
+    assert newest_checkpoint(tmp_path) == checkpoint_path(tmp_path, 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("keep_last", "best", "kept"),
+    [(2, None, [4, 5]), (1, 2, [2, 5]), (2, 5, [4, 5]), (0, None, [5]), (9, 1, [1, 2, 3, 4, 5])],
+)
+def test_pruning_keeps_the_last_and_the_best(tmp_path: Path, keep_last: int, best: int | None, kept: list[int]) -> None:
+    for epoch in range(1, 6):
+        checkpoint_path(tmp_path, epoch).touch()
+    (tmp_path / ".checkpoint-000003.h5.0123abcd.partial").touch()
+    (tmp_path / "summary.json").touch()
+    removed = prune_checkpoints(tmp_path, keep_last, best)
+    assert len(removed) == 5 - len(kept)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *(checkpoint_path(tmp_path, epoch).name for epoch in kept),
+        "summary.json",
+    ]
+
+
+def test_ten_million_connections_are_read_and_checked_within_seconds(ctx: ParallelContext, tmp_path: Path) -> None:
+    n_neurons, fan_in = 100_000, 100
+    indices = np.tile(np.arange(fan_in, dtype=np.int32) * 1000, n_neurons)
+    weight = np.ones(indices.size, np.float32)
+    bias = np.zeros(n_neurons, np.float32)
+    indptr = np.arange(n_neurons + 1, dtype=np.int64) * fan_in
+    layer = LayerState((n_neurons, n_neurons), "relu", indptr, indices, weight, bias, weight, bias)
+    write_checkpoint(ctx, tmp_path / "c.h5", Checkpoint("", 1, 1, 1, (layer,), {}, None))
+    start = time.perf_counter()
+    read_checkpoint(ctx, tmp_path / "c.h5")
+    assert time.perf_counter() - start < 5

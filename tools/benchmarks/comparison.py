@@ -1,0 +1,44 @@
+"""Training the same network with every peer, interleaved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from benchmarks import peers, report, workload
+from benchmarks.timing import interleave
+
+WORKLOADS: dict[str, Callable[[], workload.Workload]] = {
+    "fashion-mnist": workload.fashion_mnist,
+    "cifar10": workload.cifar10,
+}
+
+
+def compare_peers(
+    network: str, n_threads: int, n_rounds: int, n_steps: int, names: tuple[str, ...], *, as_json: bool
+) -> None:
+    """Print seconds per epoch of each peer and how many times longer than ours they are."""
+    task = WORKLOADS[network]() if network in WORKLOADS else workload.small_cifar10(float(network))
+    cases, notes = {}, []
+    for name in names:
+        try:
+            cases[name] = partial(peers.load(name)(task, n_threads).train, n_steps)
+        except ImportError as error:
+            notes.append(f"left out: {name} ({error})")
+    timings = interleave(cases, n_rounds)
+    ours = timings.get("ours")
+    rows = []
+    for name, timing in timings.items():
+        epoch = timing.scaled(task.steps_per_epoch / n_steps)
+        rows.append(
+            {
+                "peer": name,
+                "s per epoch": epoch.median,
+                "least": epoch.fastest,
+                "most": epoch.slowest,
+                "times ours": timing.median / ours.median if ours else float("nan"),
+            }
+        )
+    title = f"{task.name}, {task.network.n_connections:,} connections, batch {workload.BATCH}, {n_threads} threads"
+    notes.append(f"{n_rounds} rounds of {n_steps} steps each, interleaved; scaled to {task.n_epoch_samples:,} samples")
+    report.show(title, rows, notes, as_json=as_json)
