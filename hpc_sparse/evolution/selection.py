@@ -58,8 +58,19 @@ def distinct_numbers(n: int, n_chosen: int, rng: np.random.Generator) -> Int64Ar
     chosen = np.empty(0, OFFSET)
     while chosen.size < n_chosen:
         drawn = rng.integers(0, n, n_chosen - chosen.size, OFFSET)
-        chosen = np.unique(np.concatenate([chosen, drawn]))
+        chosen = sorted_distinct(np.concatenate([chosen, drawn]))
     return chosen
+
+
+def sorted_distinct(numbers: Int64Array) -> Int64Array:
+    """The distinct ``numbers``, sorted: what ``numpy.unique`` gives, a hundred times faster for millions of them.
+
+    (NumPy 2.3 and later find them by hashing; sorting runs in vector registers.)
+    """
+    numbers = np.sort(numbers)
+    is_first = np.ones(numbers.size, np.bool_)
+    np.not_equal(numbers[1:], numbers[:-1], out=is_first[1:])
+    return numbers[is_first]
 
 
 def _limit(magnitude: Float32Array, n_drop: int) -> tuple[np.float32, int]:

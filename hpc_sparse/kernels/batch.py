@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from hpc_sparse.kernels.simd import PADDING
+from hpc_sparse.kernels.simd import LANES, standardized_tile
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -20,15 +20,28 @@ def gather_dense(features, chosen, shift, scale, out):
     out : float32[n_features, stride]
         Overwritten.
     """
-    n_batch, n_features = chosen.size, features.shape[1]
-    for block in prange(out.shape[1] // PADDING):
-        first = block * PADDING
-        last = min(first + PADDING, n_batch)
-        for j in range(n_features):
-            for c in range(first, last):
-                out[j, c] = (np.float32(features[chosen[c], j]) - shift[j]) * scale[j]
-            for c in range(max(first, last), first + PADDING):
-                out[j, c] = np.float32(0)
+    n_batch, n_features, stride = chosen.size, features.shape[1], out.shape[1]
+    n_tiled = n_features - n_features % LANES
+    for block in prange(stride // LANES):
+        first = block * LANES
+        if first + LANES <= n_batch:
+            for j in range(0, n_tiled, LANES):
+                offset = j * stride + first
+                standardized_tile(features, n_features, chosen, first, j, shift, scale, out, offset, stride)
+            _gather_scalars(features, chosen, shift, scale, first, n_tiled, out)
+        else:
+            _gather_scalars(features, chosen, shift, scale, first, 0, out)
+
+
+@njit(inline="always")
+def _gather_scalars(features, chosen, shift, scale, first, first_feature, out):
+    """One block of columns, from ``first_feature`` on, without vectors."""
+    last = max(first, min(first + LANES, chosen.size))
+    for j in range(first_feature, features.shape[1]):
+        for c in range(first, last):
+            out[j, c] = (np.float32(features[chosen[c], j]) - shift[j]) * scale[j]
+        for c in range(last, first + LANES):
+            out[j, c] = np.float32(0)
 
 
 @njit(cache=True, nogil=True)

@@ -1,11 +1,11 @@
-"""The two inner loops of sparse training as explicit vector code.
+"""The inner loops of sparse training, and the transposition of batches, as explicit vector code.
 
 A connection's work is one pass over the batch: neuron-major activations make it a contiguous
 stream, so it runs in vector registers as long as the sums stay there. Compilers do not keep an
 accumulator tile of unknown width in registers across a loop over connections; these intrinsics
 say so in LLVM's own vector types, of a width chosen from the machine's registers.
 
-Both are functions over array pointers and do no bounds checks: callers own the arithmetic.
+All are functions over array pointers and do no bounds checks: callers own the arithmetic.
 """
 
 from __future__ import annotations
@@ -123,6 +123,33 @@ def _make_group_dots(group: int) -> Callable[..., Any]:
     return group_dots
 
 
+@intrinsic
+def standardized_tile(typing_context, features, n_features, chosen, first, j, shift, scale, out, out_offset, stride):
+    """For LANES samples x LANES features, ``out[out_offset + f * stride + s] = (x_sf - shift[j + f]) * scale[j + f]``.
+
+    ``x_sf`` is ``features[chosen[first + s], j + f]``, uint8 or float32. Transposed in registers.
+    """
+    signature = types.void(features, n_features, chosen, first, j, shift, scale, out, out_offset, stride)
+
+    def codegen(context, builder, signature, args):
+        pointer = [_pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+        features, n_features, chosen, first, j, shift, scale, out, out_offset, stride = pointer
+        offset = _load_vector(builder, builder.gep(shift, [j]), LANES)
+        factor = _load_vector(builder, builder.gep(scale, [j]), LANES)
+        rows = []
+        for sample in range(LANES):
+            number = _load_index(builder, chosen, builder.add(first, INT64(sample)))
+            start = builder.gep(features, [builder.add(builder.mul(number, n_features), j)])
+            values = _load_as_float(builder, start, LANES)
+            rows.append(builder.fmul(builder.fsub(values, offset), factor))
+        for feature, column in enumerate(_transposed(builder, rows)):
+            target = builder.add(out_offset, builder.mul(stride, INT64(feature)))
+            _store_vector(builder, column, builder.gep(out, [target]))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 def _loop(
     builder: ir.IRBuilder,
     start: ir.Value,
@@ -155,6 +182,11 @@ def _loop(
 
 def _horizontal_sums(builder: ir.IRBuilder, sums: list[ir.Value]) -> ir.Value:
     """One vector of the lane sums of each of ``sums``: neighbours are added pairwise until one lane each is left."""
+    if len(sums) > sums[0].type.count:
+        half = len(sums) // 2
+        left, right = _horizontal_sums(builder, sums[:half]), _horizontal_sums(builder, sums[half:])
+        in_order = ir.Constant(ir.VectorType(INT32, len(sums)), list(range(len(sums))))
+        return builder.shuffle_vector(left, right, in_order)
     vectors = sums
     while len(vectors) > 1:
         vectors = [
@@ -170,6 +202,27 @@ def _horizontal_sums(builder: ir.IRBuilder, sums: list[ir.Value]) -> ir.Value:
 def _add_neighbours(builder: ir.IRBuilder, left: ir.Value, right: ir.Value, n_lanes: int) -> ir.Value:
     even, odd = (ir.Constant(ir.VectorType(INT32, n_lanes // 2), list(range(s, n_lanes, 2))) for s in (0, 1))
     return builder.fadd(builder.shuffle_vector(left, right, even), builder.shuffle_vector(left, right, odd))
+
+
+def _transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+    """Transpose n vectors of n lanes: swap blocks of 1, 2, 4, ... lanes across the diagonal."""
+    n, vectors = len(rows), list(rows)
+    step = 1
+    while step < n:
+        from_first = [lane if not lane & step else n + lane - step for lane in range(n)]
+        from_second = [lane + step if not lane & step else n + lane for lane in range(n)]
+        masks = [ir.Constant(ir.VectorType(INT32, n), mask) for mask in (from_first, from_second)]
+        for row in (row for row in range(n) if not row & step):
+            pair = vectors[row], vectors[row + step]
+            vectors[row], vectors[row + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+        step *= 2
+    return vectors
+
+
+def _load_as_float(builder: ir.IRBuilder, pointer: ir.Value, width: int) -> ir.Value:
+    kind = ir.VectorType(pointer.type.pointee, width)
+    values = builder.load(builder.bitcast(pointer, kind.as_pointer()), align=1)
+    return values if pointer.type.pointee == FLOAT else builder.uitofp(values, _vector(width))
 
 
 def _multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:

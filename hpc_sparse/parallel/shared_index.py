@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array, Int64Array
+from hpc_sparse.evolution.selection import sorted_distinct
 from hpc_sparse.network.topology import Topology
 from hpc_sparse.parallel.collectives import all_gather_parts
 from hpc_sparse.parallel.context import ParallelContext
@@ -41,7 +42,7 @@ class SharedIndex:
         """
         own_keys, base_keys = own.keys(), base.keys()
         grown = np.setdiff1d(own_keys, base_keys, assume_unique=True)
-        keys = _sorted_union([base_keys, *all_gather_parts(ctx, grown)])
+        keys = sorted_distinct(np.concatenate([base_keys, *all_gather_parts(ctx, grown)]))
         return cls(keys, np.searchsorted(keys, own_keys))
 
     def scatter(self, values: Float32Array) -> Float32Array:
@@ -49,7 +50,3 @@ class SharedIndex:
         placed = np.zeros(self.keys.size, VALUE)
         placed[self.position] = values
         return placed
-
-
-def _sorted_union(parts: list[Int64Array]) -> Int64Array:
-    return np.unique(np.concatenate(parts))

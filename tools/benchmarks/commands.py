@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from benchmarks import comparison
+
+from benchmarks import comparison, evolution_speed, kernel_speed, scaling
 
 app = typer.Typer(help="Benchmarks: interleaved, medians with least and most.", no_args_is_help=True)
 
@@ -22,7 +24,9 @@ def _benchmarks() -> None:
 
 @app.command()
 def peers(
-    network: Annotated[str, typer.Option(help="fashion-mnist, cifar10, or a density for 3072-1024-512-10.")] = "fashion-mnist",
+    network: Annotated[
+        str, typer.Option(help="fashion-mnist, cifar10, or a density for 3072-1024-512-10.")
+    ] = "fashion-mnist",
     threads: Threads = N_CORES,
     rounds: Annotated[int, typer.Option(help="Measurements of each peer.")] = 5,
     steps: Annotated[int, typer.Option(help="Training steps per measurement.")] = 40,
@@ -32,3 +36,36 @@ def peers(
     """Train the same network with every peer that is installed; seconds are scaled to a whole epoch."""
     names = tuple(only.split(",")) if only else comparison.peers.NAMES
     comparison.compare_peers(network, threads, rounds, steps, names, as_json=as_json)
+
+
+@app.command()
+def kernels(
+    threads: Threads = N_CORES,
+    batch: Annotated[int, typer.Option(help="Samples.")] = 128,
+    rounds: Annotated[int, typer.Option(help="Measurements of each pass.")] = 15,
+    as_json: Json = False,
+) -> None:
+    """GF/s of each pass of a layer, against SciPy and the machine's limits."""
+    kernel_speed.measure_kernels(batch, threads, rounds, as_json=as_json)
+
+
+@app.command()
+def evolve(
+    threads: Threads = N_CORES,
+    rounds: Annotated[int, typer.Option(help="Measurements.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Milliseconds of SET's evolution by size of a layer."""
+    evolution_speed.measure_evolution(threads, rounds, as_json=as_json)
+
+
+@app.command()
+def scale(
+    threads: Threads = N_CORES,
+    rounds: Annotated[int, typer.Option(help="Steps measured.")] = 7,
+    largest: Annotated[int, typer.Option(help="Most connections.")] = 10**8,
+    picture: Annotated[Path | None, typer.Option(help="PNG to draw.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Training rate from 10^5 to 10^8 connections, with the machine's rooflines."""
+    scaling.measure_scaling(threads, rounds, largest, picture, as_json=as_json)

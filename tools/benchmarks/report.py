@@ -17,7 +17,11 @@ PACKAGES = ("hpc-sparse", "numpy", "scipy", "numba", "torch", "sparselab", "spar
 
 def machine() -> dict[str, str]:
     """Processor, cores and versions."""
-    described = {"processor": _processor(), "cores": str(len(os.sched_getaffinity(0))), "python": platform.python_version()}
+    described = {
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "python": platform.python_version(),
+    }
     for package in PACKAGES:
         try:
             described[package] = metadata.version(package)

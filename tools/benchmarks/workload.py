@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -56,11 +57,9 @@ def make_workload(
     name: str, widths: list[int], n_epoch_samples: int, *, epsilon: float | None = None, density: float | None = None
 ) -> Workload:
     """A workload with Erdos-Renyi layers of the given epsilon or density."""
-    pairs = list(zip(widths[:-1], widths[1:], strict=True))
+    pairs = list(pairwise(widths))
     densities = [density if epsilon is None else erdos_renyi_density(epsilon, *pair) for pair in pairs]
-    network = SparseMLP.random(
-        widths, densities, activation="all_relu", alpha=ALPHA, initializer="he_uniform", seed=0
-    )
+    network = SparseMLP.random(widths, densities, activation="all_relu", alpha=ALPHA, initializer="he_uniform", seed=0)
     rng = np.random.default_rng(0)
     features = rng.standard_normal((N_SAMPLES, widths[0]), np.float32)
     labels = rng.integers(0, widths[-1], N_SAMPLES).astype(np.int32)

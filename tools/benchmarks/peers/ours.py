@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from benchmarks import workload as w
 
+from benchmarks import workload as w
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.layer import Dropout
 from hpc_sparse.network.losses import LOSSES

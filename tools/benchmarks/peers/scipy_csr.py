@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
+
 from benchmarks import workload as w
 
 
@@ -46,13 +47,13 @@ class Trainer:
             matrix = self._matrices[number]
             below = (matrix.T @ delta) * factors[number - 1] if number else None
             gradient = np.einsum("kc,kc->k", delta[self._rows[number]], activations[number][matrix.indices])
-            for value, g, velocity in zip(
-                (matrix.data, self._biases[number]),
-                (gradient, delta.sum(1, keepdims=True)),
-                self._velocities[number],
-                strict=True,
-            ):
-                velocity *= w.MOMENTUM
-                velocity -= w.LEARNING_RATE * g
-                value += velocity
+            weight_velocity, bias_velocity = self._velocities[number]
+            _descend(matrix.data, gradient, weight_velocity)
+            _descend(self._biases[number], delta.sum(1, keepdims=True), bias_velocity)
             delta = below
+
+
+def _descend(values: np.ndarray, gradient: np.ndarray, velocity: np.ndarray) -> None:
+    velocity *= w.MOMENTUM
+    velocity -= w.LEARNING_RATE * gradient
+    values += velocity

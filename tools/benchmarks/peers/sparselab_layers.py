@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sparselab
+
 from benchmarks.peers.torch_steps import TorchTrainer
 from benchmarks.workload import Workload
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from sparseprop.modules import SparseLinear
+
 from benchmarks.peers.torch_steps import TorchTrainer, dense_weight
 from benchmarks.workload import Workload
-from sparseprop.modules import SparseLinear
 
 
 class Trainer(TorchTrainer):

@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 import torch
+
 from benchmarks.peers.torch_steps import TorchTrainer
 from benchmarks.workload import Workload
 
@@ -21,14 +22,14 @@ class CsrProduct(torch.autograd.Function):
     """y = x W^T + b with W in CSR form."""
 
     @staticmethod
-    def forward(ctx, x, values, bias, layer):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN205
+    def forward(ctx, x, values, bias, layer):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(x, values)
         ctx.layer = layer
         matrix = torch.sparse_csr_tensor(layer.indptr, layer.indices, values, layer.shape, check_invariants=False)
         return torch.sparse.mm(matrix, x.t()).t() + bias
 
     @staticmethod
-    def backward(ctx, delta):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN205
+    def backward(ctx, delta):  # type: ignore[no-untyped-def]
         x, values = ctx.saved_tensors
         layer = ctx.layer
         zeros = torch.sparse_csr_tensor(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from benchmarks.peers.torch_steps import TorchTrainer, dense_weight
 from benchmarks.workload import Workload
 

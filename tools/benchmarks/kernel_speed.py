@@ -1,0 +1,102 @@
+"""Speed of each kernel against SciPy's product and the machine's own limits.
+
+In GF/s, counting 2 flops per connection and sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import scipy.sparse as sp
+
+from benchmarks import report
+from benchmarks.timing import Timing, interleave
+from hpc_sparse.kernels.buffers import aligned_empty
+from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.network.initializers import draw_weights
+from hpc_sparse.network.layer import Dropout, SparseLayer
+from hpc_sparse.network.optimizer import Sgd, Velocity
+from hpc_sparse.network.topology import Topology
+
+SHAPES = ((1000, 0.04), (4000, 0.01), (16000, 0.0025), (65536, 0.0005))
+SGEMM_SIZE = 2048
+COPY_BYTES = 512 * 1024 * 1024
+GATHER_ROWS = 1 << 17
+
+
+class LayerBench:
+    """One n x n layer with everything its passes need."""
+
+    def __init__(self, n: int, density: float, batch: int) -> None:
+        topology = Topology.random((n, n), density, np.uint64(1))
+        self.n_flops = 2 * topology.n_connections * batch
+        rng = np.random.default_rng(0)
+        weight = draw_weights("he_uniform", topology, np.uint64(2))
+        self.layer = SparseLayer(topology, weight, np.zeros(n, np.float32), 0.6)
+        self.below = SparseLayer(topology, weight, np.zeros(n, np.float32), -0.6)
+        self.velocity = Velocity.zeros(weight.size, n)
+        self.source, self.out, self.delta = (aligned_empty((n, batch), np.float32) for _ in range(3))
+        self.record = aligned_empty((n, batch), np.uint8)
+        self.source[:] = rng.standard_normal((n, batch))
+        self.delta[:] = rng.standard_normal((n, batch))
+        self.record.fill(1)
+        self.dropout, self.sgd = Dropout(0.3, np.uint64(3)), Sgd(0.9)
+        self.scipy = sp.csr_matrix((weight, topology.indices, topology.indptr), topology.shape)
+
+    def cases(self) -> dict[str, Callable[[], object]]:
+        """The passes by name."""
+        layer = self.layer
+        return {
+            "forward": partial(layer.forward, self.source, self.out),
+            "forward + dropout": partial(layer.forward_train, self.source, self.dropout, self.out, self.record),
+            "backward": partial(layer.backward, self.delta, self.below, self.dropout, self.record, self.out),
+            "gradient + update": partial(layer.gradient_update, self.delta, self.source, self.sgd, 1e-9, self.velocity),
+            "SciPy forward": lambda: self.scipy @ self.source,
+        }
+
+
+def measure_kernels(batch: int, n_threads: int, n_rounds: int, *, as_json: bool) -> None:
+    """Print GF/s of each pass at each shape, and the machine's limits."""
+    use_threads(n_threads)
+    rows: list[dict[str, object]] = []
+    for n, density in SHAPES:
+        bench = LayerBench(n, density, batch)
+        timings = interleave(bench.cases(), n_rounds)
+        row: dict[str, object] = {"layer": f"{n:,} x {n:,}, {density:.2%}"}
+        row.update({name: rate(timing, bench.n_flops) for name, timing in timings.items()})
+        rows.append(row)
+    notes = [*machine_limits(n_threads, n_rounds), f"median (least - most) of {n_rounds} rounds, interleaved"]
+    report.show(f"kernels, batch {batch}, {n_threads} threads, GF/s", rows, notes, as_json=as_json)
+
+
+def rate(timing: Timing, amount: float) -> str:
+    """Amount per second in units of 10^9, median with least and most."""
+    least, most = amount / timing.slowest / 1e9, amount / timing.fastest / 1e9
+    return f"{amount / timing.median / 1e9:.1f} ({least:.0f} - {most:.0f})"
+
+
+def machine_limits(n_threads: int, n_rounds: int) -> list[str]:
+    """Single-precision matrix product, streaming copy and random gather of 512-byte rows."""
+    from threadpoolctl import threadpool_limits
+
+    a = np.ones((SGEMM_SIZE, SGEMM_SIZE), np.float32)
+    source, target = np.ones(COPY_BYTES, np.uint8), np.empty(COPY_BYTES, np.uint8)
+    table = np.ones((GATHER_ROWS, 128), np.float32)
+    chosen = np.random.default_rng(0).permutation(GATHER_ROWS)
+    with threadpool_limits(n_threads):
+        timings = interleave(
+            {
+                "product": lambda: a @ a,
+                "copy": lambda: np.copyto(target, source),
+                "gather": lambda: table.take(chosen, 0),
+            },
+            n_rounds,
+        )
+    product = rate(timings["product"], 2 * SGEMM_SIZE**3)
+    copy, gather = rate(timings["copy"], 2 * COPY_BYTES), rate(timings["gather"], table.nbytes)
+    return [
+        f"machine: dense single-precision product {product} GF/s with {n_threads} threads; with one: streaming copy",
+        f"{copy} GB/s read + written, random gather of 512-byte rows {gather} GB/s read",
+    ]
