@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 import traceback
@@ -20,6 +19,7 @@ GRACE_SECONDS = 5.0
 """How long a rank that fails waits for the others to fail alike before it ends the whole job."""
 
 EXIT_CRASHED = 1
+EXIT_OUT_OF_MEMORY = 2
 EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
@@ -237,7 +237,9 @@ def _import(work: Callable[[], Any]) -> None:
 
 def _show(values: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(values, indent=2))
+        from hpc_sparse.training.metrics import to_json
+
+        print(to_json(values, indent=2))
         return
     width = max(len(key) for key in values)
     for key, value in values.items():
@@ -254,6 +256,8 @@ def _guarded(work: Callable[[ParallelContext], None]) -> None:
         work(ctx)
     except HpcSparseError as error:
         _leave_together(ctx, f"hpc-sparse: {error}", error.exit_code)
+    except MemoryError as error:
+        _leave_together(ctx, f"hpc-sparse: not enough memory: {error}", EXIT_OUT_OF_MEMORY)
     except KeyboardInterrupt:
         _leave_together(ctx, "hpc-sparse: interrupted", EXIT_INTERRUPTED)
     except Exception:  # noqa: BLE001  (third tier: say what happened, then end the job)

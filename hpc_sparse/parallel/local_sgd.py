@@ -81,7 +81,10 @@ class LocalSgd:
         self.n_bytes_sent += OFFSET().itemsize * (index.keys.size - base.n_connections)
         weight = self._average(index.scatter(layer.weight))
         if not np.isfinite(weight).all():
-            raise DivergedError("training diverged: a weight is no longer a finite number; lower the learning rate")
+            raise DivergedError(
+                "training diverged (a weight is no longer a finite number); lower optimizer.learning_rate or use "
+                "optimizer.warmup_epochs"
+            )
         is_kept = resparsify(weight, base.n_connections)
         layer.bias = self._average(layer.bias)
         if self.momentum == "average":

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hpc_sparse.errors import HpcSparseError
+from hpc_sparse.errors import HpcSparseError, OutputError
 from hpc_sparse.kernels import cache_folder
 from hpc_sparse.kernels.simd import LANES
 from hpc_sparse.kernels.threads import threading_layer, use_threads
@@ -44,7 +44,10 @@ def check_installation(ctx: ParallelContext) -> dict[str, Any]:
 
 def _try_write(ctx: ParallelContext, backend: str) -> str:
     """Write a file in which the last of several ranks has nothing to write, and read it back (collective)."""
-    folder = Path(on_root(ctx, lambda: tempfile.mkdtemp(prefix="hpc_sparse-check-", dir=".")))
+    try:
+        folder = on_root(ctx, _make_probe_folder)
+    except HpcSparseError as error:
+        return f"failed: {error}"
     try:
         n_writers = max(1, ctx.size - 1)
         start, stop = own_range(N_PROBE_ROWS, n_writers, ctx.rank) if ctx.rank < n_writers else (N_PROBE_ROWS,) * 2
@@ -60,6 +63,13 @@ def _try_write(ctx: ParallelContext, backend: str) -> str:
     finally:
         on_root(ctx, lambda: shutil.rmtree(folder, ignore_errors=True))
     return f"works ({n_writers} of {ctx.size} ranks wrote, the others took part with nothing)"
+
+
+def _make_probe_folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="hpc_sparse-check-", dir="."))
+    except OSError as error:
+        raise OutputError(f"{Path.cwd()}: cannot be written: {error.strerror}") from None
 
 
 def _try_cache() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import platform
 import resource
 import sys
@@ -58,6 +60,19 @@ class EpochMetrics:
         """Plain values by name."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, line: str) -> EpochMetrics:
+        """The metrics that :func:`to_json` wrote.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The line is something else.
+        """
+        values: dict[str, Any] = dict(json.loads(line))
+        values |= {name: math.nan for name, value in values.items() if value is None}
+        return cls(**values)
+
 
 def summarize(
     ctx: ParallelContext,
@@ -101,6 +116,14 @@ def summarize(
         "training_rate": network.n_connections * n_samples / train_seconds if train_seconds > 0 else 0.0,
         "versions": versions(),
     }
+
+
+def to_json(values: dict[str, Any], *, indent: int | None = None) -> str:
+    """Plain values as JSON; numbers for which it has no notation (the accuracy of no samples) as null."""
+    known = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    }
+    return json.dumps(known, indent=indent, allow_nan=False)
 
 
 def peak_rss_bytes() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpc_sparse.config import RunConfig, find_data, load_config, parse_config
-from hpc_sparse.errors import ConfigError, MachineError
+from hpc_sparse.errors import ConfigError, MachineError, OutputError
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.backends import choose_backend
@@ -79,8 +80,7 @@ def make_plan(request: RunRequest) -> RunPlan:
     n_outputs(config, info)
     folder = RunFolder(request.output or Path("runs") / request.config_path.stem)
     checkpoint = _find_checkpoint(request.resume, folder)
-    if checkpoint is None:
-        folder.check_unused()
+    _check_place(request, folder, checkpoint)
     return RunPlan(config, info, folder, checkpoint)
 
 
@@ -132,6 +132,26 @@ def _find_checkpoint(resume: str | None, folder: RunFolder) -> Path | None:
     return Path(resume)
 
 
+def _check_place(request: RunRequest, folder: RunFolder, checkpoint: Path | None) -> None:
+    """The run folder must be new, or one that this run continues from its end."""
+    if checkpoint is None:
+        if request.resume is None or not folder.has_only_begun():
+            folder.check_unused()
+    elif _run_of(checkpoint) != folder.path.resolve():
+        folder.check_unused()
+    elif (newest := newest_checkpoint(folder.checkpoints)) is not None and newest.resolve() != checkpoint.resolve():
+        raise OutputError(
+            f"{folder.path}: holds a later checkpoint, {newest.name}, than {checkpoint.name}; "
+            "choose another --output to branch off"
+        )
+
+
+def _run_of(checkpoint: Path) -> Path | None:
+    """The run folder that a checkpoint is in, if it is in one."""
+    folder = RunFolder(checkpoint.resolve().parent.parent)
+    return folder.path if folder.checkpoints == checkpoint.resolve().parent else None
+
+
 def _check_machine(ctx: ParallelContext, config: RunConfig) -> None:
     with collective_errors(ctx, "looking at the machine"):
         n_cores = os.cpu_count() or 1
@@ -175,16 +195,11 @@ def _check_same_run(plan: RunPlan, checkpoint: Checkpoint) -> None:
 
 def _open_folder(plan: RunPlan, n_done: int) -> list[EpochMetrics]:
     """Make the run folder, or take up the one that is continued; returns the epochs already there."""
-    if plan.checkpoint is None:
-        plan.folder.create(plan.config.to_toml())
-        return []
-    source = RunFolder(plan.checkpoint.parent.parent)
-    if source.path.resolve() != plan.folder.path.resolve():
-        plan.folder.check_unused()
-        plan.folder.create(plan.config.to_toml())
-        plan.folder.copy_history(source, n_done)
+    source = None if plan.checkpoint is None else _run_of(plan.checkpoint)
+    history = [] if source is None else RunFolder(source).history(n_done)
     plan.folder.create(plan.config.to_toml())
-    return plan.folder.history(n_done)
+    plan.folder.replace_history(history)
+    return history
 
 
 def _write_checkpoint(
@@ -219,7 +234,11 @@ def _write_checkpoint(
 
 def _best(history: list[EpochMetrics], epochs: Any) -> tuple[int, float] | None:
     """Epoch and test accuracy of the best of the given epochs; decides only which checkpoint is kept."""
-    candidates = [(metrics.epoch, metrics.test_accuracy) for metrics in history if metrics.epoch in epochs]
+    candidates = [
+        (metrics.epoch, metrics.test_accuracy)
+        for metrics in history
+        if metrics.epoch in epochs and math.isfinite(metrics.test_accuracy)
+    ]
     return max(candidates, key=lambda candidate: candidate[1], default=None)
 
 

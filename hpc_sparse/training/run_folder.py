@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpc_sparse.errors import FileFormatError, OutputError
-from hpc_sparse.training.metrics import EpochMetrics
+from hpc_sparse.storage.checkpoint_folder import checkpoint_epochs
+from hpc_sparse.training.metrics import EpochMetrics, to_json
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,21 @@ class RunFolder:
         OutputError
             The folder holds a run already, or something else is in the way.
         """
-        if any(path.exists() for path in (self.config, self.metrics, self.checkpoints, self.summary)):
+        try:
+            is_used = any(path.exists() for path in (self.config, self.metrics, self.checkpoints, self.summary))
+            in_the_way = [path for path in (self.path, *self.path.parents) if path.exists() and not path.is_dir()]
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot make the run folder: {error.strerror}") from None
+        if is_used:
             raise OutputError(
                 f"{self.path}: holds a run already; choose another --output, or continue it with --resume auto"
             )
-        for parent in (self.path, *self.path.parents):
-            if parent.exists() and not parent.is_dir():
-                raise OutputError(f"{self.path}: cannot make the run folder: {parent} is not a folder")
+        if in_the_way:
+            raise OutputError(f"{self.path}: cannot make the run folder: {in_the_way[0]} is not a folder")
+
+    def has_only_begun(self) -> bool:
+        """Whether a run was started here that has come to neither a checkpoint nor an end."""
+        return self.config.is_file() and not self.summary.exists() and not checkpoint_epochs(self.checkpoints)
 
     def create(self, config_text: str) -> None:
         """Make the folder where it is missing and store the configuration.
@@ -75,46 +83,47 @@ class RunFolder:
         except OSError as error:
             raise OutputError(f"{self.path}: cannot write the run folder: {error.strerror}") from None
 
-    def copy_history(self, source: RunFolder, up_to_epoch: int) -> None:
-        """Take over the metrics of the run that this one branches off from."""
-        lines = source.metrics.read_text(encoding="utf-8").splitlines() if source.metrics.exists() else []
-        replace_text(self.metrics, "".join(line + "\n" for line in lines[:up_to_epoch]))
-
     def append(self, metrics: EpochMetrics) -> None:
         """Add an epoch to ``metrics.jsonl``, on disk when this returns."""
         with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics.as_dict()) + "\n")
+            file.write(to_json(metrics.as_dict()) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def history(self, up_to_epoch: int) -> list[EpochMetrics]:
-        """The stored epochs up to and including ``up_to_epoch``; later ones are cut off the file.
+        """The stored epochs up to and including ``up_to_epoch``; none if no metrics are stored.
 
         Raises
         ------
         FileFormatError
-            A line is not an epoch's metrics, or the epochs are not 1, 2, ..., ``up_to_epoch``.
+            A line is not an epoch's metrics, or the epochs do not follow each other up to ``up_to_epoch``.
         """
-        # Bytes that are no text become characters that no JSON parser accepts, so the line is named below.
+        # Bytes that are no text become characters that no JSON parser accepts, so that their line is named below.
         text = self.metrics.read_text(encoding="utf-8", errors="replace") if self.metrics.exists() else ""
         lines = text.splitlines()
-        history = []
-        for number, line in enumerate(lines[:up_to_epoch], 1):
+        history: list[EpochMetrics] = []
+        for number, line in enumerate(lines if up_to_epoch else [], 1):
             try:
-                history.append(EpochMetrics(**json.loads(line)))
+                history.append(EpochMetrics.from_json(line))
             except (TypeError, ValueError):
                 raise FileFormatError(f"{self.metrics}, line {number}: not the metrics of an epoch") from None
-        if [metrics.epoch for metrics in history] != list(range(1, up_to_epoch + 1)):
+            if history[-1].epoch >= up_to_epoch:
+                break
+        found = [metrics.epoch for metrics in history]
+        if found != list(range(up_to_epoch - len(found) + 1, up_to_epoch + 1)):
             raise FileFormatError(
-                f"{self.metrics}: expected the epochs 1 to {up_to_epoch} that the checkpoint has behind it, "
-                f"found {len(history)}"
+                f"{self.metrics}: expected the epochs up to {up_to_epoch} that the checkpoint has behind it, "
+                f"found {found[0]} to {found[-1]}"
             )
-        replace_text(self.metrics, "".join(line + "\n" for line in lines[:up_to_epoch]))
         return history
+
+    def replace_history(self, history: list[EpochMetrics]) -> None:
+        """Store exactly these epochs."""
+        replace_text(self.metrics, "".join(to_json(metrics.as_dict()) + "\n" for metrics in history))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Store the result."""
-        replace_text(self.summary, json.dumps(summary, indent=2) + "\n")
+        replace_text(self.summary, to_json(summary, indent=2) + "\n")
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -27,23 +27,23 @@ hidden = [50, 40, 45]
 epsilon = 6
 activation = "all_relu"
 alpha = 0.6
-initializer = "he_fan_in"
+initializer = "he_uniform"
 dropout = 0.2
 [training]
 epochs = 5
 batch_size = 37
-seed = 11
+seed = 13
 [optimizer]
-learning_rate = 0.02
+learning_rate = 0.05
 momentum = 0.9
 weight_decay = 0.001
 schedule = "cosine"
 warmup_epochs = 1
 [evolution]
-drop_fraction = 0.3
+drop_fraction = 0.2
 """
 SEED = 20
-N_TRAIN, N_TEST, N_FEATURES, N_CLASSES = 600, 200, 30, 4
+N_TRAIN, N_TEST, N_FEATURES, N_CLASSES = 1000, 300, 30, 4
 NOISE = 1.5
 NAMES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "connections_changed", "learning_rate")
 
