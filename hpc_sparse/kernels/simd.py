@@ -124,7 +124,7 @@ def _make_group_dots(group: int) -> Callable[..., Any]:
 
 
 @intrinsic
-def standardized_tile(typing_context, features, n_features, chosen, first, j, shift, scale, out, out_offset, stride):
+def _standardized_tile(typing_context, features, n_features, chosen, first, j, shift, scale, out, out_offset, stride):
     """For LANES samples x LANES features, ``out[out_offset + f * stride + s] = (x_sf - shift[j + f]) * scale[j + f]``.
 
     ``x_sf`` is ``features[chosen[first + s], j + f]``, uint8 or float32. Transposed in registers.
@@ -265,6 +265,7 @@ row_sum_padding = _make_row_sum(PADDING, is_indirect=False)
 indirect_row_sum_tile = _make_row_sum(TILE, is_indirect=True)
 indirect_row_sum_half = _make_row_sum(TILE // 2, is_indirect=True)
 indirect_row_sum_padding = _make_row_sum(PADDING, is_indirect=True)
+standardized_tile: Callable[..., Any] = _standardized_tile
 group_dots = _make_group_dots(GROUP)
 half_group_dots = _make_group_dots(GROUP // 2)
 single_dot = _make_group_dots(1)

@@ -95,7 +95,6 @@ def train(ctx: ParallelContext, request: RunRequest, reporter: Reporter) -> dict
     started = time.perf_counter()
     plan = on_root(ctx, lambda: make_plan(request))
     config = plan.config
-    start_logging(ctx, config.runtime.log, shows_all_ranks=request.is_debug)
     if config.runtime.threads:
         ctx = replace(ctx, threads=config.runtime.threads)
     _check_machine(ctx, config)
@@ -103,6 +102,7 @@ def train(ctx: ParallelContext, request: RunRequest, reporter: Reporter) -> dict
     dataset = load_dataset(ctx, plan.info.path, backend)
     replica, n_done = _starting_point(ctx, plan, backend)
     warm_up(ctx, config, plan.info)
+    start_logging(ctx, config.runtime.log, shows_all_ranks=request.is_debug)
     trainer = Trainer(ctx, config, dataset, replica, reporter, is_debug=request.is_debug)
     history = on_root(ctx, lambda: _open_folder(plan, n_done))
     reporter.start(_headline(ctx, plan, replica, n_done), n_done + 1, config.training.epochs, trainer.n_steps)

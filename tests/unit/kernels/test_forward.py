@@ -1,0 +1,107 @@
+"""Forward kernels against SciPy in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hpc_sparse.kernels.forward import DROPPED, NEGATIVE, POSITIVE, forward, forward_train
+from hpc_sparse.network.layer import Dropout
+
+ROUNDING = 2e-7
+STRIDES = [16, 32, 96, 112, 128, 144, 240]
+SHAPES = [(1, 1), (3, 1), (1, 40), (43, 37), (150, 96)]
+
+
+def run_forward(layer, source, slope=1.0):
+    t = layer.topology
+    out = np.full((t.shape[0], source.shape[1]), np.nan, np.float32)
+    forward(t.indptr, t.indices, layer.weight, layer.bias, source, np.float32(slope), t.bounds, out)
+    return out
+
+
+def run_forward_train(layer, source, *, slope=-0.6, rate=0.3, key=11):
+    t, dropout = layer.topology, Dropout(rate, np.uint64(key))
+    out = np.full((t.shape[0], source.shape[1]), np.nan, np.float32)
+    record = np.full(out.shape, 99, np.uint8)
+    forward_train(
+        t.indptr, t.indices, layer.weight, layer.bias, source, np.float32(slope),
+        dropout.drop_below, dropout.scale, dropout.key, t.bounds, out, record,
+    )  # fmt: skip
+    return out, record
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_weighted_sums_are_those_of_the_matrix_product(make_connections, make_columns, shape, stride):
+    layer = make_connections(*shape)
+    source = make_columns(shape[1], stride)
+    expected = layer.matrix @ source.astype(np.float64) + layer.bias[:, None]
+    size = abs(layer.matrix) @ np.abs(source) + np.abs(layer.bias)[:, None]
+    n_terms = layer.topology.fan_in()[:, None] + 1
+    assert (np.abs(run_forward(layer, source) - expected) <= ROUNDING * n_terms * size).all()
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.6, -0.6])
+def test_the_slope_applies_below_zero_only(make_connections, make_columns, slope):
+    layer, source = make_connections(43, 37), make_columns(37, 96)
+    sums = run_forward(layer, source)
+    expected = np.where(sums >= 0, sums, np.float32(slope) * sums)
+    np.testing.assert_array_equal(run_forward(layer, source, slope), expected)
+
+
+def test_a_neuron_without_connections_gives_its_bias(make_connections, make_columns):
+    layer = make_connections(43, 37)
+    out = run_forward(layer, make_columns(37, 112))
+    empty = layer.topology.fan_in() == 0
+    assert empty.sum() == 3
+    np.testing.assert_array_equal(out[empty], np.repeat(layer.bias[empty, None], 112, axis=1))
+
+
+def test_without_dropout_training_computes_what_evaluation_does(make_connections, make_columns):
+    layer, source = make_connections(43, 37), make_columns(37, 144)
+    out, record = run_forward_train(layer, source, rate=0.0)
+    np.testing.assert_array_equal(out, run_forward(layer, source, -0.6))
+    np.testing.assert_array_equal(record, np.where(run_forward(layer, source) < 0, NEGATIVE, POSITIVE))
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.9])
+def test_dropout_zeroes_some_activations_and_scales_the_others(make_connections, make_columns, rate):
+    layer, source = make_connections(43, 37), make_columns(37, 144)
+    out, record = run_forward_train(layer, source, rate=rate)
+    sums = run_forward(layer, source)
+    kept = run_forward(layer, source, -0.6) * np.float32(1 / (1 - rate))
+    np.testing.assert_array_equal(out, np.where(record == DROPPED, np.float32(0), kept))
+    np.testing.assert_array_equal(record[record != DROPPED], np.where(sums < 0, NEGATIVE, POSITIVE)[record != DROPPED])
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.3, 0.5, 0.97])
+def test_dropout_drops_its_share_in_every_row_and_column(make_connections, make_columns, rate):
+    n, stride = 400, 240
+    _, record = run_forward_train(make_connections(n, 25), make_columns(25, stride), rate=rate)
+    is_dropped = record == DROPPED
+    deviation = np.sqrt(rate * (1 - rate))
+    assert abs(is_dropped.mean() - rate) < 4 * deviation / np.sqrt(n * stride)
+    assert np.abs(is_dropped.mean(axis=0) - rate).max() < 5 * deviation / np.sqrt(n)
+    assert np.abs(is_dropped.mean(axis=1) - rate).max() < 5 * deviation / np.sqrt(stride)
+
+
+def test_dropout_of_neurons_columns_and_keys_is_independent(make_connections, make_columns):
+    layer, source = make_connections(300, 25), make_columns(25, 240)
+    a, b = ((run_forward_train(layer, source, rate=0.5, key=key)[1] == DROPPED) * 2.0 - 1 for key in (11, 12))
+    limit = 5 / np.sqrt(a.size)
+    assert abs((a * b).mean()) < limit
+    assert abs((a[1:] * a[:-1]).mean()) < limit
+    assert abs((a[:, 1:] * a[:, :-1]).mean()) < limit
+
+
+def test_the_extreme_rates_of_dropout_are_valid_thresholds():
+    assert Dropout(0.0, np.uint64(1)).drop_below == 0
+    assert Dropout(np.nextafter(1, 0), np.uint64(1)).drop_below == 2**32 - 1
+
+
+def test_the_number_of_threads_changes_no_bit(make_connections, make_columns, on_every_thread_count):
+    layer, source = make_connections(150, 96), make_columns(96, 144)
+    alone, together = on_every_thread_count(lambda: (run_forward(layer, source), *run_forward_train(layer, source)))
+    for one, other in zip(alone, together, strict=True):
+        assert one.tobytes() == other.tobytes()

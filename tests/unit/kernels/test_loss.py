@@ -1,0 +1,120 @@
+"""Losses against NumPy in float64, their deltas against finite differences of that."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import expit, log_expit, log_softmax, softmax
+
+from hpc_sparse.network.losses import LOSSES
+
+STEP = 1e-6
+
+
+def cross_entropy(z, labels):
+    return -log_softmax(z, axis=0)[labels, np.arange(labels.size)].sum()
+
+
+def binary_cross_entropy(z, labels):
+    return -np.where(labels == 1, log_expit(z[0]), log_expit(-z[0])).sum()
+
+
+def squared(z, labels, squash, low):
+    n_outputs = z.shape[0]
+    is_high = labels[None, :] == (1 if n_outputs == 1 else np.arange(n_outputs)[:, None])
+    return ((squash(z) - np.where(is_high, 1.0, low)) ** 2).sum() / n_outputs
+
+
+REFERENCES = {
+    "cross_entropy": cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+    "mse": lambda z, labels: squared(z, labels, expit, 0.0),
+    "mse_tanh": lambda z, labels: squared(z, labels, np.tanh, -1.0),
+}
+OUTPUTS = {
+    "cross_entropy": lambda z: softmax(z, axis=0),
+    "binary_cross_entropy": expit,
+    "mse": expit,
+    "mse_tanh": np.tanh,
+}
+CASES = [
+    ("cross_entropy", 10),
+    ("cross_entropy", 2),
+    ("cross_entropy", 1),
+    ("binary_cross_entropy", 1),
+    ("mse", 1),
+    ("mse", 4),
+    ("mse_tanh", 1),
+    ("mse_tanh", 4),
+]
+
+
+def make_case(n_outputs, n_batch, stride):
+    rng = np.random.default_rng(n_outputs + n_batch)
+    sums = (rng.standard_normal((n_outputs, stride)) * 3).astype(np.float32)
+    n_classes = 2 if n_outputs == 1 else n_outputs
+    return sums, rng.integers(0, n_classes, n_batch).astype(np.int32)
+
+
+def finite_differences(function, z):
+    slopes = np.empty_like(z)
+    for position in np.ndindex(z.shape):
+        up, down = z.copy(), z.copy()
+        up[position] += STEP
+        down[position] -= STEP
+        slopes[position] = (function(up) - function(down)) / (2 * STEP)
+    return slopes
+
+
+@pytest.mark.parametrize(("n_batch", "stride"), [(1, 16), (5, 16), (37, 48)])
+@pytest.mark.parametrize(("name", "n_outputs"), CASES)
+def test_losses_and_deltas_are_those_of_float64(name, n_outputs, n_batch, stride):
+    sums, labels = make_case(n_outputs, n_batch, stride)
+    if (name, n_outputs) == ("cross_entropy", 1):
+        labels[:] = 0
+    z = sums[:, :n_batch].astype(np.float64)
+    delta = np.full_like(sums, np.nan)
+    loss, _ = LOSSES[name].evaluate(sums, labels, delta)
+    assert loss == pytest.approx(REFERENCES[name](z, labels), rel=1e-6)
+    expected = finite_differences(lambda moved: REFERENCES[name](moved, labels) / n_batch, z)
+    np.testing.assert_allclose(delta[:, :n_batch], expected, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(sums[:, :n_batch], OUTPUTS[name](z), rtol=1e-6, atol=1e-7)
+    assert (delta[:, n_batch:] == 0).all()
+
+
+@pytest.mark.parametrize(("name", "n_outputs"), CASES)
+def test_correct_predictions_are_counted(name, n_outputs):
+    sums, labels = make_case(n_outputs, 37, 48)
+    predicted = (sums[0, :37] > 0) if n_outputs == 1 and name != "cross_entropy" else sums[:, :37].argmax(axis=0)
+    _, n_correct = LOSSES[name].evaluate(sums, labels, np.empty_like(sums))
+    assert n_correct == (predicted == labels).sum()
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "mse", "mse_tanh"])
+def test_the_first_of_equal_outputs_is_the_prediction(name):
+    sums = np.zeros((3, 16), np.float32)
+    sums[0, 3] = -1
+    labels = np.array([0, 1, 2, 1, 2], np.int32)
+    _, n_correct = LOSSES[name].evaluate(sums, labels, np.empty_like(sums))
+    assert n_correct == 2
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy"])
+def test_huge_sums_neither_overflow_nor_lose_the_loss(name):
+    n_outputs = LOSSES[name].n_outputs(2)
+    sums = np.zeros((n_outputs, 16), np.float32)
+    sums[-1, :2] = [2000.0, -2000.0]
+    delta = np.empty_like(sums)
+    loss, n_correct = LOSSES[name].evaluate(sums, np.array([0, 1], np.int32), delta)
+    assert loss == pytest.approx(4000.0)
+    assert n_correct == 0
+    np.testing.assert_allclose(delta[-1, :2], [0.5, -0.5])
+
+
+def test_a_loss_for_two_classes_has_one_output():
+    assert {name: loss.n_outputs(2) for name, loss in LOSSES.items()} == {
+        "cross_entropy": 2,
+        "binary_cross_entropy": 1,
+        "mse": 2,
+        "mse_tanh": 2,
+    }

@@ -1,0 +1,47 @@
+"""Threads, caches and buffers of the kernels."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+
+from hpc_sparse import kernels
+from hpc_sparse.errors import MachineError
+from hpc_sparse.kernels.buffers import CACHE_LINE, aligned_empty, padded_columns
+from hpc_sparse.kernels.simd import LANES, PADDING, TILE
+from hpc_sparse.kernels.threads import threading_layer, use_threads
+
+
+def test_more_threads_than_cores_are_refused():
+    n = numba.config.NUMBA_NUM_THREADS + 1
+    with pytest.raises(MachineError, match=rf"runtime.threads = {n}: this process may use {n - 1} cores"):
+        use_threads(n)
+
+
+def test_the_threading_layer_has_a_name():
+    assert threading_layer() in {"tbb", "omp", "workqueue"}
+
+
+def test_the_cache_folder_is_named_after_the_source(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = kernels.cache_folder()
+    assert folder.parent == tmp_path / "hpc_sparse"
+    assert folder.name.startswith("kernels-")
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("shape", [1, 17, (3, 5), (16, 96)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_buffers_start_on_a_cache_line(shape, dtype):
+    buffer = aligned_empty(shape, dtype)
+    assert buffer.ctypes.data % CACHE_LINE == 0
+    assert buffer.shape == (shape if isinstance(shape, tuple) else (shape,))
+    assert buffer.dtype == dtype
+    buffer.fill(1)
+
+
+def test_columns_are_padded_to_whole_vectors():
+    assert [padded_columns(n) for n in (1, 16, 17, 128, 129)] == [16, 16, 32, 128, 144]
+    assert PADDING % LANES == 0
+    assert TILE // 2 % PADDING == 0

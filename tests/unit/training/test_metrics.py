@@ -1,0 +1,74 @@
+"""Metrics of epochs and the summary of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.training.evaluation import mean_over_ranks
+from hpc_sparse.training.metrics import EpochMetrics, peak_rss_bytes, summarize, versions
+
+CTX = ParallelContext.serial(threads=2)
+NAMES = (
+    *("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "n_connections", "connections_changed"),
+    *("train_seconds", "evolve_seconds", "sync_seconds", "sync_bytes", "evaluate_seconds", "learning_rate"),
+)
+
+
+def make_metrics(epoch, **changes):
+    values = dict.fromkeys(NAMES, 0.5) | {"epoch": epoch, "n_connections": 10, "sync_bytes": 0}
+    return EpochMetrics(**(values | changes))
+
+
+def test_a_line_has_the_agreed_names_in_order():
+    assert tuple(make_metrics(1).as_dict()) == NAMES
+    assert EpochMetrics(**json.loads(json.dumps(make_metrics(1).as_dict()))) == make_metrics(1)
+
+
+def test_a_summary_reports_the_last_epoch_and_names_the_best():
+    history = [
+        make_metrics(1, test_accuracy=0.5, train_seconds=9.0),
+        make_metrics(2, test_accuracy=0.8, train_seconds=2.0),
+        make_metrics(3, test_accuracy=0.7, train_seconds=1.0, test_loss=0.25),
+    ]
+    network = SparseMLP.random([4, 5, 3], [1.0, 1.0], activation="relu", alpha=0, initializer="normal", seed=1)
+    summary = summarize(CTX, network, history, 100, 13.0, 12345)
+    assert summary.pop("versions") == versions()
+    assert summary == {
+        "test_accuracy": 0.7,
+        "best_test_accuracy": 0.8,
+        "best_test_epoch": 2,
+        "test_loss": 0.25,
+        "n_neurons": 12,
+        "n_connections": 35,
+        "n_parameters": 43,
+        "density": 1.0,
+        "epochs": 3,
+        "n_ranks": 1,
+        "n_threads": 2,
+        "median_train_seconds": 2.0,
+        "total_seconds": 13.0,
+        "peak_rss_bytes": 12345,
+        "training_rate": 35 * 100 / 2.0,
+    }
+
+
+def test_metrics_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make_metrics(1).epoch = 2
+
+
+def test_memory_and_versions_are_measured():
+    assert 10_000_000 < peak_rss_bytes() < 2**40
+    assert {"python", "numpy", "numba", "llvmlite", "h5py"} <= versions().keys()
+
+
+def test_means_are_over_samples_and_undefined_without_any():
+    assert mean_over_ranks(CTX, 6.0, 3, 4) == (1.5, 0.75)
+    loss, accuracy = mean_over_ranks(CTX, 0.0, 0, 0)
+    assert loss != loss
+    assert accuracy != accuracy

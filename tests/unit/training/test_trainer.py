@@ -1,0 +1,179 @@
+"""The training loop: it learns, repeats itself bit by bit, goes on where it stopped, and notices divergence."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from hpc_sparse.errors import DivergedError
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.parallel.local_sgd import network_digest
+from hpc_sparse.training.progress import SilentReporter
+from hpc_sparse.training.replica import Replica, check_invariants
+from hpc_sparse.training.trainer import Clock, Trainer, learning_rate
+
+CTX = ParallelContext.serial(threads=1)
+
+
+def start(config, dataset, replica=None, **options):
+    replica = replica or Replica.initial(config, dataset.info)
+    return Trainer(CTX, config, dataset, replica, SilentReporter(), **options)
+
+
+def run(config, dataset, first=1, replica=None, last=None):
+    """Train to the end; the metrics of each epoch without times, and the replica."""
+    trainer = start(config, dataset, replica)
+    history = [trainer.train_epoch(epoch) for epoch in range(first, (last or config.training.epochs) + 1)]
+    return [without_times(metrics) for metrics in history], trainer.replica
+
+
+def without_times(metrics):
+    return {name: value for name, value in metrics.as_dict().items() if not name.endswith("seconds")}
+
+
+def state_of(replica):
+    velocities = [(velocity.weight.tobytes(), velocity.bias.tobytes()) for velocity in replica.velocities]
+    return network_digest(replica.network), velocities
+
+
+@pytest.mark.parametrize(("kind", "rate"), [("float32", 0.05), ("uint8", 0.05), ("csr", 0.005)])
+def test_separable_classes_are_learnt(make_config, make_dataset, kind, rate):
+    config = make_config("training.epochs=6", f"optimizer.learning_rate={rate}")
+    history, replica = run(config, make_dataset(kind=kind))
+    check_invariants(replica)
+    assert history[-1]["test_accuracy"] > 0.95
+    assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "mse", "mse_tanh"])
+def test_every_loss_trains(make_config, make_dataset, loss):
+    config = make_config(f"training.loss={loss}", "training.epochs=8", "optimizer.learning_rate=0.1")
+    history, _ = run(config, make_dataset(n_classes=2))
+    assert history[-1]["test_accuracy"] > 0.95
+    assert history[-1]["test_loss"] < history[0]["test_loss"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("network.activation=relu", "optimizer.nesterov=true", "optimizer.schedule=cosine"),
+        ("network.activation=leaky_relu", "network.alpha=0.1", "evolution.strategy=static"),
+        ("network.density=1", "network.dropout=0", "optimizer.weight_decay=0.001"),
+        ("network.initializer=xavier_uniform", "optimizer.schedule=step", "optimizer.warmup_epochs=2"),
+        ("network.hidden=[]", "network.density=0.9"),
+        ("network.hidden=[40]", "training.batch_size=1", "optimizer.learning_rate=0.001"),
+        ("training.batch_size=1000", "training.epochs=40", "data.standardize=false"),
+    ],
+)
+def test_every_setting_trains(make_config, make_dataset, overrides):
+    history, _ = run(make_config("training.epochs=6", *overrides), make_dataset())
+    assert history[-1]["test_accuracy"] > 0.9
+
+
+def test_two_runs_are_bitwise_equal_on_any_number_of_threads(make_config, make_dataset, on_every_thread_count):
+    config, dataset = make_config(), make_dataset()
+    alone, together = on_every_thread_count(lambda: run(config, dataset))
+    again = run(config, dataset)
+    assert alone[0] == together[0] == again[0]
+    assert state_of(alone[1]) == state_of(together[1]) == state_of(again[1])
+
+
+def test_another_seed_gives_another_run(make_config, make_dataset):
+    runs = [run(make_config(f"training.seed={seed}"), make_dataset()) for seed in (3, 4)]
+    assert runs[0][0] != runs[1][0]
+
+
+@pytest.mark.parametrize("kind", ["float32", "csr"])
+def test_a_resumed_run_is_bitwise_the_uninterrupted_one(make_config, make_dataset, kind):
+    config, dataset = make_config("evolution.every_epochs=2", "training.epochs=5"), make_dataset(kind=kind)
+    whole, whole_replica = run(config, dataset)
+    first, stopped = run(config, dataset, last=3)
+    copies = [
+        dataclasses.replace(
+            state, **{name: array.copy() for name, array in vars(state).items() if isinstance(array, np.ndarray)}
+        )
+        for state in stopped.to_states(config.network.activation)
+    ]
+    rest, resumed = run(config, dataset, first=4, replica=Replica.from_states(config.network, tuple(copies)))
+    assert first + rest == whole
+    assert state_of(resumed) == state_of(whole_replica)
+
+
+def test_a_longer_run_begins_like_a_shorter_one(make_config, make_dataset):
+    short, long = (run(make_config(f"training.epochs={n}"), make_dataset())[0] for n in (3, 5))
+    assert long[:3] == short
+
+
+def test_topologies_change_between_epochs_but_not_at_the_output(make_config, make_dataset):
+    config, dataset = make_config("evolution.every_epochs=2", "training.epochs=5", "network.epsilon=3"), make_dataset()
+    trainer = start(config, dataset, is_debug=True)
+    n_connections = [layer.topology.n_connections for layer in trainer.replica.network.layers]
+    output = trainer.replica.network.layers[-1].topology
+    changed = []
+    for epoch in range(1, 6):
+        before = [layer.topology for layer in trainer.replica.network.layers]
+        metrics = trainer.train_epoch(epoch)
+        after = [layer.topology for layer in trainer.replica.network.layers]
+        grown = [len(np.setdiff1d(new.keys(), old.keys())) for new, old in zip(after, before, strict=True)]
+        assert sum(grown) <= metrics.connections_changed
+        changed.append(metrics.connections_changed > 0)
+        assert [topology.n_connections for topology in after] == n_connections
+    assert changed == [False, False, True, False, True]
+    assert trainer.replica.network.layers[-1].topology is output
+
+
+def test_weights_that_stay_carry_their_velocity_over_a_change(make_config, make_dataset):
+    config, dataset = make_config("network.epsilon=3"), make_dataset()
+    trainer = start(config, dataset)
+    trainer.train_epoch(1)
+    layer, velocity = trainer.replica.network.layers[0], trainer.replica.velocities[0]
+    old = {key: (w, v) for key, w, v in zip(layer.topology.keys().tolist(), layer.weight, velocity.weight, strict=True)}
+    trainer._evolve(2, Clock())
+    n_grown = 0
+    for key, w, v in zip(layer.topology.keys().tolist(), layer.weight, velocity.weight, strict=True):
+        if v == 0 and old.get(key) != (w, v):
+            n_grown += 1
+            assert w != 0
+        else:
+            assert old[key] == (w, v)
+    assert 0 < n_grown <= 0.3 * layer.weight.size
+
+
+@pytest.mark.parametrize("rate", ["1e30", "1e6"])
+def test_divergence_is_told_with_the_epoch_and_the_rate(make_config, make_dataset, rate):
+    config = make_config(f"optimizer.learning_rate={rate}", "training.epochs=30")
+    with pytest.raises(
+        DivergedError, match=rf"epoch \d+: training diverged .*learning_rate = {re.escape(str(float(rate)))}"
+    ) as caught:
+        run(config, make_dataset())
+    assert caught.value.exit_code == 3
+
+
+def test_evaluation_counts_every_sample_once(make_config, make_dataset):
+    dataset = make_dataset(n_test=101)
+    metrics = start(make_config("training.batch_size=20"), dataset).train_epoch(1)
+    assert metrics.test_accuracy * 101 == pytest.approx(round(metrics.test_accuracy * 101))
+    other = start(make_config("training.batch_size=20"), dataset)
+    assert other.n_steps == 12
+
+
+@pytest.mark.parametrize(("scaling", "expected"), [("none", 0.05), ("sqrt", 0.1), ("linear", 0.2)])
+def test_the_learning_rate_is_scaled_by_the_replicas(make_config, scaling, expected):
+    config = make_config(f"parallel.learning_rate_scaling={scaling}")
+    assert learning_rate(config, 4).at(1) == pytest.approx(expected)
+    assert learning_rate(config, 1).at(1) == 0.05
+
+
+def test_the_reporter_hears_every_step(make_config, make_dataset):
+    heard = []
+
+    class Listener(SilentReporter):
+        def step(self, n_done):
+            heard.append(n_done)
+
+    config, dataset = make_config(), make_dataset()
+    Trainer(CTX, config, dataset, Replica.initial(config, dataset.info), Listener()).train_epoch(1)
+    assert heard == list(range(1, 13))
