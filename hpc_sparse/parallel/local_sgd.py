@@ -8,14 +8,15 @@ from typing import Literal
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Float32Array
+from hpc_sparse.dtypes import OFFSET, BoolArray, Float32Array
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.evolution.selection import keep_strongest
 from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity
 from hpc_sparse.network.topology import Topology
-from hpc_sparse.parallel.collectives import all_gather_counts, all_reduce_sum, gather_objects
+from hpc_sparse.parallel.averaging import average_arrays
+from hpc_sparse.parallel.collectives import all_gather_counts, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.shared_index import SharedIndex
 
@@ -59,47 +60,57 @@ class LocalSgd:
         """
         if self.ctx.size == 1:
             return
-        for base, layer, velocity in zip(self._bases, network.layers, velocities, strict=True):
-            if self.momentum == "reset":
+        if self.momentum == "reset":
+            for velocity in velocities:
                 velocity.reset()
-            if self.has_shared_topology or base.n_connections == base.shape[0] * base.shape[1]:
-                self._average_shared(layer, velocity)
-            else:
-                self._average_union(base, layer, velocity)
+        placed = [
+            self._place(base, layer, velocity)
+            for base, layer, velocity in zip(self._bases, network.layers, velocities, strict=True)
+        ]
+        arrays = [array for parameters in placed for array in parameters.arrays(self.momentum)]
+        self.n_bytes_sent += average_arrays(self.ctx, arrays, self.n_contributors, is_contributor=self.is_contributor)
+        for base, layer, velocity, parameters in zip(self._bases, network.layers, velocities, placed, strict=True):
+            parameters.cut_back(base, layer, velocity)
         self.start(network)
 
-    def _average_shared(self, layer: SparseLayer, velocity: Velocity) -> None:
-        layer.weight = self._average(layer.weight)
-        layer.bias = self._average(layer.bias)
-        if self.momentum == "average":
-            velocity.weight = self._average(velocity.weight)
-            velocity.bias = self._average(velocity.bias)
-
-    def _average_union(self, base: Topology, layer: SparseLayer, velocity: Velocity) -> None:
-        """Average over the union of the connections (a missing one counts 0), then cut it back to the base's size."""
+    def _place(self, base: Topology, layer: SparseLayer, velocity: Velocity) -> _Placed:
+        """A layer's parameters where they are averaged: as they are, or on the union of the replicas' connections."""
+        is_dense = base.n_connections == base.shape[0] * base.shape[1]
+        if self.has_shared_topology or is_dense:
+            return _Placed(None, layer.weight, layer.bias, velocity.weight, velocity.bias)
         index = SharedIndex.build(self.ctx, base, layer.topology)
         self.n_bytes_sent += OFFSET().itemsize * (index.keys.size - base.n_connections)
-        weight = self._average(index.scatter(layer.weight))
-        if not np.isfinite(weight).all():
+        placed_velocity = index.scatter(velocity.weight)
+        return _Placed(index, index.scatter(layer.weight), layer.bias, placed_velocity, velocity.bias)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """One layer's parameters, aligned on all ranks; ``index`` is None where all replicas have one topology."""
+
+    index: SharedIndex | None
+    weight: Float32Array
+    bias: Float32Array
+    weight_velocity: Float32Array
+    bias_velocity: Float32Array
+
+    def arrays(self, momentum: str) -> list[Float32Array]:
+        """What is averaged."""
+        velocities = [self.weight_velocity, self.bias_velocity] if momentum == "average" else []
+        return [self.weight, self.bias, *velocities]
+
+    def cut_back(self, base: Topology, layer: SparseLayer, velocity: Velocity) -> None:
+        """Give the layer as many of the averaged connections as ``base`` has; a missing one has counted 0."""
+        if self.index is None:
+            return
+        if not np.isfinite(self.weight).all():
             raise DivergedError(
                 "training diverged (a weight is no longer a finite number); lower optimizer.learning_rate or use "
                 "optimizer.warmup_epochs"
             )
-        is_kept = resparsify(weight, base.n_connections)
-        layer.bias = self._average(layer.bias)
-        if self.momentum == "average":
-            velocity.weight = self._average(index.scatter(velocity.weight))[is_kept]
-            velocity.bias = self._average(velocity.bias)
-        else:
-            velocity.weight = np.zeros(base.n_connections, VALUE)
-        layer.weight = weight[is_kept]
-        layer.topology = Topology.from_keys(base.shape, index.keys[is_kept])
-
-    def _average(self, values: Float32Array) -> Float32Array:
-        averaged = values / VALUE(self.n_contributors) if self.is_contributor else np.zeros_like(values)
-        all_reduce_sum(self.ctx, averaged)
-        self.n_bytes_sent += averaged.nbytes
-        return averaged
+        is_kept = resparsify(self.weight, base.n_connections)
+        layer.weight, velocity.weight = self.weight[is_kept], self.weight_velocity[is_kept]
+        layer.topology = Topology.from_keys(base.shape, self.index.keys[is_kept])
 
 
 def resparsify(weight: Float32Array, n_target: int) -> BoolArray:

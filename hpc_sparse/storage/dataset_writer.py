@@ -62,7 +62,9 @@ def write_dataset(
     """
     target = Path(path)
     if target.exists() and not overwrite:
-        raise OutputError(f"{target}: exists already and is not overwritten (overwrite with: overwrite)")
+        raise OutputError(
+            f"{target}: exists already and is not overwritten without --overwrite (in Python: overwrite=True)"
+        )
     _check_parts(target, train, test, len(class_names))
     order = stream(order_seed, Purpose.DATA_ORDER).permutation(train.n_samples)
     ordered = Samples(take_rows(train.features, order), train.labels[order])

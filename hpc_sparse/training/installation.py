@@ -62,7 +62,9 @@ def _try_write(ctx: ParallelContext, backend: str) -> str:
         return f"failed: {error}"
     finally:
         on_root(ctx, lambda: shutil.rmtree(folder, ignore_errors=True))
-    return f"works ({n_writers} of {ctx.size} ranks wrote, the others took part with nothing)"
+    return (
+        "works" if ctx.size == 1 else f"works ({n_writers} of {ctx.size} ranks wrote, the last took part with nothing)"
+    )
 
 
 def _make_probe_folder() -> Path:

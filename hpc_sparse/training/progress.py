@@ -133,10 +133,10 @@ def make_reporter(style: ProgressStyle, *, is_root: bool, is_terminal: bool) -> 
 
 
 def epoch_line(metrics: EpochMetrics, n_epochs: int) -> str:
-    """An epoch in one line."""
+    """An epoch in one line of less than 80 columns: losses, accuracies, seconds of training."""
     return (
         f"epoch {metrics.epoch:>{len(str(n_epochs))}}/{n_epochs}"
-        f"  train loss {metrics.train_loss:.4f}  accuracy {metrics.train_accuracy:6.2%}"
-        f"  test loss {metrics.test_loss:.4f}  accuracy {metrics.test_accuracy:6.2%}"
+        f"  train loss {metrics.train_loss:.4f}, {metrics.train_accuracy:.2%}"
+        f"  test loss {metrics.test_loss:.4f}, {metrics.test_accuracy:.2%}"
         f"  {metrics.train_seconds:.2f} s"
     )

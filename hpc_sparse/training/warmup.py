@@ -7,6 +7,7 @@ import numpy as np
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
 from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
 from hpc_sparse.training.progress import SilentReporter
@@ -16,6 +17,7 @@ from hpc_sparse.training.trainer import Trainer
 N_FEATURES = 6
 N_SAMPLES = 4
 WIDTHS = (8, 8)
+TINY_RATE = 1e-6
 
 
 def warm_up(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
@@ -23,20 +25,24 @@ def warm_up(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
 
     One rank of each node goes first and leaves the compiled code in the cache, from which the others load it.
     """
-    use_threads(ctx.threads)
-    if ctx.node_rank == 0:
-        _train_tiny(ctx, config, info)
-    if ctx.node_comm is not None:
-        ctx.node_comm.Barrier()
-    if ctx.node_rank != 0:
-        _train_tiny(ctx, config, info)
+    with collective_errors(ctx, "preparing the kernels"):
+        use_threads(ctx.threads)
+        if ctx.node_rank == 0:
+            _train_tiny(ctx, config, info)
+    with collective_errors(ctx, "preparing the kernels"):
+        if ctx.node_rank != 0:
+            _train_tiny(ctx, config, info)
 
 
 def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
     network = config.network.model_copy(update={"hidden": WIDTHS, "epsilon": None, "density": 0.5})
     training = config.training.model_copy(update={"epochs": 2, "batch_size": N_SAMPLES})
+    # At the run's own learning rate this network could diverge where the run's does not.
+    optimizer = config.optimizer.model_copy(update={"learning_rate": TINY_RATE, "weight_decay": 0.0})
     evolution = config.evolution.model_copy(update={"every_epochs": 1})
-    tiny_config = config.model_copy(update={"network": network, "training": training, "evolution": evolution})
+    tiny_config = config.model_copy(
+        update={"network": network, "training": training, "optimizer": optimizer, "evolution": evolution}
+    )
     tiny = _tiny_dataset(info)
     alone = ParallelContext.serial(ctx.threads)
     trainer = Trainer(alone, tiny_config, tiny, Replica.initial(tiny_config, tiny.info), SilentReporter())

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import comparison, evolution_speed, kernel_speed, scaling
+from benchmarks import comparison, evolution_speed, file_speed, kernel_speed, rank_speed, scaling
 
 app = typer.Typer(help="Benchmarks: interleaved, medians with least and most.", no_args_is_help=True)
 
@@ -69,3 +69,23 @@ def scale(
 ) -> None:
     """Training rate from 10^5 to 10^8 connections, with the machine's rooflines."""
     scaling.measure_scaling(threads, rounds, largest, picture, as_json=as_json)
+
+
+@app.command()
+def sync(
+    rounds: Annotated[int, typer.Option(help="Runs of each layout.")] = 3,
+    epochs: Annotated[int, typer.Option(help="Epochs per run.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Samples per second with the cores as ranks or as threads, by the frequency of syncs; real runs."""
+    rank_speed.compare_layouts(rounds, epochs, as_json=as_json)
+
+
+@app.command()
+def io(
+    ranks: Annotated[int, typer.Option(help="Ranks.")] = 2,
+    rounds: Annotated[int, typer.Option(help="Measurements.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Checkpoints by each back end against a plain file."""
+    file_speed.measure_files(ranks, rounds, as_json=as_json)

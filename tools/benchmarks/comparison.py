@@ -19,12 +19,13 @@ def compare_peers(
 ) -> None:
     """Print seconds per epoch of each peer and how many times longer than ours they are."""
     task = WORKLOADS[network]() if network in WORKLOADS else workload.small_cifar10(float(network))
-    cases, notes = {}, []
-    for name in names:
+    trainers, notes = {}, []
+    for name in reversed(names):  # ours last, so that its settings for idle threads do not reach the others
         try:
-            cases[name] = partial(peers.load(name)(task, n_threads).train, n_steps)
+            trainers[name] = peers.load(name)
         except ImportError as error:
             notes.append(f"left out: {name} ({error})")
+    cases = {name: partial(trainers[name](task, n_threads).train, n_steps) for name in names if name in trainers}
     timings = interleave(cases, n_rounds)
     ours = timings.get("ours")
     rows = []

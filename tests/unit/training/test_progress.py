@@ -36,7 +36,7 @@ def run(reporter):
 
 def test_an_epoch_is_one_line_of_fixed_width():
     line = epoch_line(METRICS, 100)
-    assert line == "epoch   7/100  train loss 0.5123  accuracy 80.00%  test loss 0.6100  accuracy 76.54%  1.23 s"
+    assert line == "epoch   7/100  train loss 0.5123, 80.00%  test loss 0.6100, 76.54%  1.23 s"
 
 
 def test_lines_are_the_headline_and_one_per_epoch(capsys):

@@ -1,0 +1,68 @@
+"""Data that the tests of all kinds share: small, synthetic, learnable; or the real ones, where asked for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpc_sparse.storage.dataset import CsrFeatures, DenseFeatures, Features, Samples, write_dataset
+
+N_FEATURES = 30
+DENSITY_OF_SPARSE = 0.3
+OPENMPI_SETTINGS = Path(__file__).resolve().parents[1] / "jobs" / "openmpi.sh"
+
+
+def pytest_configure() -> None:
+    """Start MPI tests with the settings that the README has users start mpirun with."""
+    output = subprocess.run(
+        ["bash", "-c", '. "$0" && env -0', OPENMPI_SETTINGS], capture_output=True, text=True, check=True
+    ).stdout
+    settings = dict(line.split("=", 1) for line in output.split("\0") if line)
+    os.environ.update({name: value for name, value in settings.items() if name.startswith(("OMPI_", "PRTE_"))})
+
+
+def small_samples(n_samples: int, kind: str, n_classes: int, seed: int) -> Samples:
+    """Samples around one centre per class; sparse ones have about a third of the features each."""
+    centres = np.random.default_rng(1).normal(size=(n_classes, N_FEATURES))
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, n_classes, n_samples).astype(np.int32)
+    values = (centres[labels] + 0.7 * rng.normal(size=(n_samples, N_FEATURES))).astype(np.float32)
+    return Samples(DenseFeatures(values) if kind == "dense" else _thinned(values, rng), labels)
+
+
+def _thinned(values: np.ndarray, rng: np.random.Generator) -> Features:
+    is_stored = rng.random(values.shape) < DENSITY_OF_SPARSE
+    rows, columns = np.nonzero(is_stored)
+    indptr = np.searchsorted(rows, np.arange(values.shape[0] + 1)).astype(np.int64)
+    return CsrFeatures(indptr, columns.astype(np.int32), values[is_stored], values.shape[1])
+
+
+@pytest.fixture(scope="session")
+def write_small_data() -> Callable[..., Path]:
+    """Write ``n_train + n_test`` synthetic samples, dense or sparse, from one process; gives the path back."""
+
+    def write(path: Path, kind: str = "dense", n_train: int = 331, n_test: int = 97, n_classes: int = 3) -> Path:
+        write_dataset(
+            path,
+            small_samples(n_train, kind, n_classes, seed=2),
+            small_samples(n_test, kind, n_classes, seed=3),
+            title=f"small {kind}",
+            class_names=[f"class {number}" for number in range(n_classes)],
+        )
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of the real data sets, without which the tests that need them fail."""
+    folder = os.environ.get("HPC_SPARSE_DATA")
+    if folder is None or not Path(folder).is_dir():
+        pytest.fail(f"HPC_SPARSE_DATA = {folder!r}: expected the folder of the real data sets (news20, madelon, ...)")
+    return Path(folder)

@@ -1,0 +1,105 @@
+"""The real command, started as a user starts it; every start has a time limit, so that a hang is a failure."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
+TIMEOUT_SECONDS = 60
+
+CONFIG = """
+[data]
+path = "data.h5"
+[network]
+hidden = [24, 17]
+epsilon = 4
+dropout = 0.1
+[training]
+epochs = 2
+batch_size = 16
+[optimizer]
+learning_rate = 0.02
+[checkpoint]
+every_epochs = 1
+[runtime]
+oversubscribe = true
+"""
+
+Completed = subprocess.CompletedProcess[str]
+Launch = Callable[..., "subprocess.Popen[str]"]
+Run = Callable[..., Completed]
+
+
+@pytest.fixture(scope="session")
+def launch() -> Launch:
+    """Start a command, by default ``hpc-sparse``, alone or on several ranks with the settings of jobs/openmpi.sh."""
+
+    def start(
+        *arguments: object,
+        cwd: Path,
+        ranks: int | None = None,
+        command: Sequence[str] = (HPC_SPARSE,),
+        **environment: str,
+    ) -> subprocess.Popen[str]:
+        line = [*command, *(str(argument) for argument in arguments)]
+        if ranks is not None:
+            script = f'. "{ROOT}/jobs/openmpi.sh" && exec mpirun -n {ranks} "$@"'
+            line = ["bash", "-c", script, "bash", *line]
+        return subprocess.Popen(
+            line,
+            cwd=cwd,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def run(launch: Launch) -> Run:
+    """Start a command, wait for its end, and check the exit code."""
+
+    def run_to_end(*arguments: object, code: int = 0, timeout: float = TIMEOUT_SECONDS, **start: object) -> Completed:
+        process = launch(*arguments, **start)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            pytest.fail(f"{arguments}: no end within {timeout} s\n{out}\n{err}")
+        assert process.returncode == code, f"{arguments}: exit code {process.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    return run_to_end
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, write_small_data: Callable[..., Path]) -> Path:
+    """A folder with ``run.toml`` and the small dense data set ``data.h5`` that it names."""
+    (tmp_path / "run.toml").write_text(CONFIG)
+    write_small_data(tmp_path / "data.h5")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+    """A folder with the imported Fashion-MNIST data set in ``data/``."""
+    source = subprocess.run(
+        [str(ROOT / "tools" / "fashion_mnist")], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True
+    ).stdout.strip()
+    folder = tmp_path_factory.mktemp("fashion_mnist")
+    (folder / "data").mkdir()
+    run("data", "import", "fashion-mnist", "--source", source, "data/fashion_mnist.h5", cwd=folder)
+    return folder

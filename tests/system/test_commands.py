@@ -1,0 +1,122 @@
+"""The reading and importing commands, alone and on two ranks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+RANKS = [None, 2]
+COMMANDS = [
+    *([], ["train"], ["evaluate"], ["info"], ["check"], ["data"]),
+    *(["data", "import"], ["data", "import", "fashion-mnist"], ["data", "import", "idx"], ["data", "import", "npz"]),
+]
+
+
+def strict_json(text: str) -> Any:
+    """Parse JSON as its standard has it: without NaN and infinity."""
+
+    def fail(constant: str) -> None:
+        pytest.fail(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=fail)
+
+
+def test_every_command_explains_itself(run, tmp_path):
+    for command in COMMANDS:
+        result = run(*command, "--help", cwd=tmp_path)
+        assert " ".join(["Usage: hpc-sparse", *command]) in result.stdout
+        assert result.stderr == ""
+
+
+def test_the_command_and_the_module_are_the_same(run, tmp_path):
+    version = run("--version", cwd=tmp_path).stdout
+    assert version.startswith("hpc-sparse 0.")
+    assert run("--version", cwd=tmp_path, command=(sys.executable, "-m", "hpc_sparse")).stdout == version
+
+
+@pytest.fixture
+def trained(workplace: Path, run: Any) -> Path:
+    """The work place after a run of two epochs."""
+    run("train", "run.toml", "--output", "run", cwd=workplace)
+    return workplace
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_evaluating_the_last_checkpoint_gives_the_last_test_accuracy(trained, run, ranks):
+    checkpoint = "run/checkpoints/checkpoint-000002.h5"
+    result = run("evaluate", checkpoint, "data.h5", "--json", cwd=trained, ranks=ranks)
+    found = strict_json(result.stdout)
+    last = json.loads((trained / "run/metrics.jsonl").read_text().splitlines()[-1])
+    assert found["test_accuracy"] == last["test_accuracy"]
+    assert found["test_loss"] == pytest.approx(last["test_loss"], rel=1e-6)
+    assert (found["epoch"], found["n_samples"], found["checkpoint"]) == (2, 97, checkpoint)
+    plain = run("evaluate", checkpoint, "data.h5", cwd=trained, ranks=ranks).stdout
+    assert str(last["test_accuracy"]) in plain
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_info_describes_data_sets_and_checkpoints(trained, run, ranks):
+    about_data = strict_json(run("info", "data.h5", "--json", cwd=trained, ranks=ranks).stdout)
+    assert about_data["kind"] == "data set"
+    assert (about_data["n_train"], about_data["n_test"], about_data["n_features"]) == (331, 97, 30)
+    checkpoint = "run/checkpoints/checkpoint-000002.h5"
+    about_run = strict_json(run("info", checkpoint, "--json", cwd=trained, ranks=ranks).stdout)
+    summary = json.loads((trained / "run/summary.json").read_text())
+    for name in ("n_neurons", "n_connections", "n_parameters", "density"):
+        assert about_run[name] == summary[name]
+    assert about_run["kind"] == "checkpoint"
+    assert about_run["config"] == (trained / "run/config.toml").read_text().strip().splitlines()
+    assert len(about_run["layers"]) == 3
+    plain = run("info", checkpoint, cwd=trained, ranks=ranks).stdout
+    assert "30 -> 24 all_relu" in plain
+
+
+@pytest.mark.parametrize("ranks", [None, 1, 3])
+def test_check_tries_everything_and_leaves_nothing(run, tmp_path, ranks):
+    report = strict_json(run("check", "--json", cwd=tmp_path, ranks=ranks).stdout)
+    assert list(tmp_path.iterdir()) == []
+    assert report["collective_write"].startswith("works")
+    assert "compiled kernels" in report["kernel_cache"]
+    assert report["numba_threading_layer"] in {"omp", "tbb", "workqueue"}
+    assert len(report["ranks"]) == (ranks or 1)
+    assert ("mpi4py" in report["mpi"]) == (ranks is not None)
+    assert report["hdf5_backend"] == ("mpio" if ranks == 3 else "serial")
+    assert (report["mpi_thread_level"] == "-") == (ranks is None)
+
+
+def test_check_reports_what_does_not_work_and_ends_well(run, tmp_path):
+    (tmp_path / "file").touch()
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "file"), "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+    report = strict_json(run("check", "--json", cwd=Path("/proc"), **cache).stdout)
+    assert report["collective_write"].startswith("failed: ")
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_archives_are_imported_whole_with_a_split_that_a_seed_decides(run, tmp_path, ranks):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(50, 4)).astype(np.float32), np.arange(50) % 3
+    np.savez(tmp_path / "whole.npz", x=x, y=y)
+    imported = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run("data", "import", "npz", "whole.npz", f"{name}.h5", "--seed", seed, cwd=tmp_path, ranks=ranks)
+        with h5py.File(tmp_path / f"{name}.h5", "r") as file:
+            parts = file["train/features"][:], file["test/features"][:]
+        assert sorted(np.concatenate(parts)[:, 0]) == sorted(x[:, 0])
+        imported.append(parts[1])
+    np.testing.assert_array_equal(imported[0], imported[1])
+    assert not np.array_equal(imported[0], imported[2])
+    shown = run("data", "import", "npz", "whole.npz", "a.h5", "--overwrite", "--title", "tiny", cwd=tmp_path).stdout
+    assert "tiny" in shown
+
+
+def test_fashion_mnist_is_imported_as_published(fashion_mnist, run):
+    about = strict_json(run("info", "data/fashion_mnist.h5", "--json", cwd=fashion_mnist).stdout)
+    assert (about["n_train"], about["n_test"], about["n_features"], about["n_classes"]) == (60_000, 10_000, 784, 10)
+    assert about["class_counts_train"] == ", ".join(["6000"] * 10)
+    assert about["dtype"] == "uint8"

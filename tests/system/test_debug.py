@@ -1,0 +1,63 @@
+"""The debug mode, and jobs in which a rank breaks down."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+
+BREAKING_DRIVER = """
+import sys, time
+from hpc_sparse import cli
+from hpc_sparse.training.trainer import Trainer
+
+epoch_of = Trainer.train_epoch
+
+def train_epoch(trainer, epoch):
+    # Kernels are prepared by training without MPI: that goes well.
+    if trainer.ctx.comm is not None and trainer.ctx.rank == {rank} and epoch == 2:
+        print(f"broke at {{time.monotonic()}}", flush=True)
+        raise ZeroDivisionError("a broken rank")
+    return epoch_of(trainer, epoch)
+
+Trainer.train_epoch = train_epoch
+sys.argv = ["hpc-sparse", "train", "run.toml", "--output", "run"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("topology", ["shared", "independent"])
+def test_debug_mode_ends_well_and_every_rank_speaks(workplace, run, topology):
+    result = run(
+        *("train", "run.toml", "--debug", "--output", "run", "--set", f"parallel.topology={topology}"),
+        *("--set", "parallel.sync_every_steps=3"),
+        cwd=workplace,
+        ranks=2,
+        timeout=240,
+    )
+    for rank in (0, 1):
+        said = [line for line in result.stderr.splitlines() if f"[rank {rank}]" in line]
+        # 331 samples on 2 ranks in batches of 16: 11 steps, so 4 syncs in each of 2 epochs.
+        assert sum("synced, replicas agree" in line for line in said) == 8
+        assert sum("connections replaced" in line for line in said) == 1
+
+
+def test_debug_mode_computes_what_the_normal_mode_computes(workplace, run):
+    run("train", "run.toml", "--debug", "--output", "slow", cwd=workplace, timeout=240)
+    run("train", "run.toml", "--output", "fast", cwd=workplace)
+    slow, fast = ((workplace / name / "metrics.jsonl").read_text().splitlines() for name in ("slow", "fast"))
+    assert [line.split('"train_seconds"')[0] for line in slow] == [line.split('"train_seconds"')[0] for line in fast]
+
+
+@pytest.mark.parametrize(("ranks", "rank"), [(1, 0), (3, 1), (2, 0)])
+def test_a_rank_that_breaks_down_ends_the_job_soon_and_says_where(workplace, run, ranks, rank):
+    driver = BREAKING_DRIVER.format(rank=rank)
+    result = run("-c", driver, command=(sys.executable,), cwd=workplace, ranks=ranks, code=1)
+    broke_at = float(result.stdout.split("broke at ")[1].split()[0])
+    seconds = time.monotonic() - broke_at
+    assert "Traceback" in result.stderr
+    assert "ZeroDivisionError: a broken rank" in result.stderr
+    assert f"rank {rank} of {ranks}:" in result.stderr
+    assert seconds < 15
+    assert (workplace / "run/checkpoints/checkpoint-000001.h5").is_file()
