@@ -16,6 +16,7 @@ from hpc_sparse.kernels.simd import (
     indirect_row_sum_half,
     indirect_row_sum_padding,
     indirect_row_sum_tile,
+    row_sum_and_dots,
 )
 
 _ZERO = np.float32(0)
@@ -69,6 +70,44 @@ def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds
         for row in range(bounds[block], bounds[block + 1]):
             transposed_row(delta, outs, position, weight, indptr[row], indptr[row + 1], out, row)
             for column in range(out.shape[1]):
+                state = record[row, column]
+                factor = scale if state == POSITIVE else (negative_factor if state == NEGATIVE else _ZERO)
+                out[row, column] *= factor
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def backward_and_gradient(
+    indptr, outs, position, weight, delta, source, record, slope, scale, bounds, out, transposed_gradient
+):
+    """:func:`backward` and the gradient of every connection in one pass, for batches of exactly TILE columns.
+
+    Parameters
+    ----------
+    indptr, outs, position, weight, delta, record, slope, scale, bounds, out
+        As in :func:`backward`, with a row stride of TILE.
+    source : float32[n_in, TILE]
+        The layer's inputs.
+    transposed_gradient : float32[nnz]
+        Overwritten, in the order of the transposed index.
+    """
+    negative_factor = slope * scale
+    for block in prange(bounds.size - 1):
+        for row in range(bounds[block], bounds[block + 1]):
+            offset = row * TILE
+            row_sum_and_dots(
+                delta,
+                outs,
+                position,
+                weight,
+                indptr[row],
+                indptr[row + 1],
+                source,
+                offset,
+                out,
+                offset,
+                transposed_gradient,
+            )
+            for column in range(TILE):
                 state = record[row, column]
                 factor = scale if state == POSITIVE else (negative_factor if state == NEGATIVE else _ZERO)
                 out[row, column] *= factor

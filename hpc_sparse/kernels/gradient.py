@@ -115,3 +115,47 @@ def gradient_update(
             v = momentum * velocity[i] - learning_rate * block_gradient[i]
             velocity[i] = v
             w[i] += v_factor * v - g_factor * block_gradient[i] - decay * w[i]
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def update(
+    indptr,
+    place,
+    transposed_gradient,
+    delta,
+    bounds,
+    learning_rate,
+    momentum,
+    decay,
+    is_nesterov,
+    weight,
+    bias,
+    weight_velocity,
+    bias_velocity,
+):
+    """The update of :func:`gradient_update` from gradients that are there already, grouped by input neuron.
+
+    Parameters
+    ----------
+    place : int32[nnz] or int64[nnz]
+        Where each connection's gradient is.
+    transposed_gradient : float32[nnz]
+    indptr, delta, bounds, learning_rate, momentum, decay, is_nesterov, weight, bias, weight_velocity, bias_velocity
+        As in :func:`gradient_update`.
+    """
+    one = np.float32(1)
+    v_factor, g_factor = (momentum, learning_rate) if is_nesterov else (one, np.float32(0))
+    for block in prange(bounds.size - 1):
+        first, last = bounds[block], bounds[block + 1]
+        start, stop = indptr[first], indptr[last]
+        for row in range(first, last):
+            g = row_total(delta, row)
+            v = momentum * bias_velocity[row] - learning_rate * g
+            bias_velocity[row] = v
+            bias[row] += v_factor * v - g_factor * g
+        w, velocity, where = weight[start:stop], weight_velocity[start:stop], place[start:stop]
+        for i in range(where.size):
+            g = transposed_gradient[np.uint64(where[i])]
+            v = momentum * velocity[i] - learning_rate * g
+            velocity[i] = v
+            w[i] += v_factor * v - g_factor * g - decay * w[i]

@@ -8,6 +8,7 @@ import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array, UInt8Array
 from hpc_sparse.kernels import backward, forward, gradient
+from hpc_sparse.kernels.simd import TILE
 from hpc_sparse.network.optimizer import Sgd, Velocity
 from hpc_sparse.network.topology import Topology, TopologyChange
 
@@ -106,21 +107,41 @@ class SparseLayer:
     ) -> None:
         """One SGD step from this layer's deltas and inputs; changes weight, bias and ``velocity`` in place."""
         t = self.topology
-        gradient.gradient_update(
-            t.indptr,
-            t.indices,
-            delta,
-            source,
-            t.bounds,
-            VALUE(rate),
-            VALUE(sgd.momentum),
-            VALUE(rate * sgd.weight_decay),
-            sgd.is_nesterov,
-            self.weight,
-            self.bias,
-            velocity.weight,
-            velocity.bias,
-        )
+        step = self._step_arguments(sgd, rate, velocity)
+        gradient.gradient_update(t.indptr, t.indices, delta, source, t.bounds, *step)
+
+    def backward_update(
+        self,
+        delta: Float32Array,
+        source: Float32Array,
+        below: SparseLayer,
+        dropout: Dropout,
+        record: UInt8Array,
+        out: Float32Array,
+        sgd: Sgd,
+        rate: float,
+        velocity: Velocity,
+        scratch: Float32Array,
+    ) -> None:
+        """:meth:`backward`, then :meth:`gradient_update`; ``scratch`` float32[nnz] is overwritten.
+
+        Where the batch fills the registers exactly, both read each row of deltas once, together. The result is the
+        same to the bit.
+        """
+        if delta.shape[1] != TILE:
+            self.backward(delta, below, dropout, record, out)
+            self.gradient_update(delta, source, sgd, rate, velocity)
+            return
+        t, index = self.topology, self.topology.transposed
+        transposed = (index.indptr, index.outs, index.position, self.weight)
+        factors = (VALUE(below.slope), dropout.scale)
+        backward.backward_and_gradient(*transposed, delta, source, record, *factors, index.bounds, out, scratch)
+        gradient.update(t.indptr, index.place, scratch, delta, t.bounds, *self._step_arguments(sgd, rate, velocity))
+
+    def _step_arguments(self, sgd: Sgd, rate: float, velocity: Velocity) -> tuple[object, ...]:
+        decay = VALUE(rate * sgd.weight_decay)
+        factors = (VALUE(rate), VALUE(sgd.momentum), decay, sgd.is_nesterov)
+        return (*factors, self.weight, self.bias, velocity.weight, velocity.bias)
 
     def follow(self, change: TopologyChange) -> None:
         """Take a changed topology: kept connections keep their weights, grown ones get 0."""

@@ -144,8 +144,18 @@ class SparseMLP:
         for number in range(len(self.layers) - 1, 0, -1):
             layer, below = self.layers[number], self.layers[number - 1]
             delta_below = workspace.delta(number - 1, stride)
-            layer.backward(delta, below, dropouts[number - 1], records[number - 1], delta_below)
-            layer.gradient_update(delta, activations[number - 1], sgd, rate, velocities[number])
+            layer.backward_update(
+                delta,
+                activations[number - 1],
+                below,
+                dropouts[number - 1],
+                records[number - 1],
+                delta_below,
+                sgd,
+                rate,
+                velocities[number],
+                workspace.scratch(layer.weight.size),
+            )
             delta = delta_below
         self.layers[0].gradient_update(delta, batch, sgd, rate, velocities[0])
         return result
@@ -177,6 +187,7 @@ class Workspace:
         self._activations = [aligned_empty(n * stride, VALUE) for n in self._widths]
         self._records = [aligned_empty(n * stride, np.uint8) for n in self._widths[:-1]]
         self._deltas = [aligned_empty(max(self._widths) * stride, VALUE) for _ in range(2)]
+        self._scratch = aligned_empty(0, VALUE)
 
     def activations(self, stride: int) -> list[Float32Array]:
         """float32[n, stride] for each layer after the input."""
@@ -190,10 +201,16 @@ class Workspace:
         """float32[n, stride] for one layer; shares memory with the layers two below and two above."""
         return _shaped(self._deltas[layer % 2], self._widths[layer], stride)
 
+    def scratch(self, n: int) -> Float32Array:
+        """float32[n] for numbers that nobody needs longer than one pass of one layer; made when first needed."""
+        if self._scratch.size < n:
+            self._scratch = aligned_empty(n, VALUE)
+        return self._scratch[:n]
+
     @property
     def n_bytes(self) -> int:
         """Bytes of all buffers."""
-        floats, records = [*self._activations, *self._deltas], self._records
+        floats, records = [*self._activations, *self._deltas, self._scratch], self._records
         return sum(buffer.nbytes for buffer in floats) + sum(buffer.nbytes for buffer in records)
 
 
