@@ -28,6 +28,8 @@ class Workload:
     network : SparseMLP
     features : float32[N_SAMPLES, n_features]
     labels : int32[N_SAMPLES]
+    order : int64[N_SAMPLES]
+        Shuffled numbers of the samples.
     n_epoch_samples : int
         Samples of an epoch of the real data set, to which times are scaled.
     """
@@ -36,6 +38,7 @@ class Workload:
     network: SparseMLP
     features: np.ndarray
     labels: np.ndarray
+    order: np.ndarray
     n_epoch_samples: int
 
     @property
@@ -50,7 +53,8 @@ class Workload:
 
     def batch(self, step: int) -> np.ndarray:
         """Numbers of the samples of one step."""
-        return np.random.default_rng(step).integers(0, N_SAMPLES, BATCH)
+        start = step * BATCH % N_SAMPLES
+        return self.order[start : start + BATCH]
 
 
 def make_workload(
@@ -63,7 +67,8 @@ def make_workload(
     rng = np.random.default_rng(0)
     features = rng.standard_normal((N_SAMPLES, widths[0]), np.float32)
     labels = rng.integers(0, widths[-1], N_SAMPLES).astype(np.int32)
-    return Workload(name, network, features, labels, n_epoch_samples)
+    order = rng.permutation(N_SAMPLES)
+    return Workload(name, network, features, labels, order, n_epoch_samples)
 
 
 def fashion_mnist() -> Workload:
