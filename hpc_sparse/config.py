@@ -146,8 +146,17 @@ class ParallelSection(Section):
     momentum: Literal["average", "reset"] = "average"
     """What a sync does to the optimiser's velocities."""
 
+    overlap: bool = False
+    """Syncs within an epoch average while training goes on, and are taken in at the next; shared topologies only."""
+
     learning_rate_scaling: Literal["none", "sqrt", "linear"] = "linear"
     """Factor of the learning rate by the number of replicas: each takes fewer steps per epoch the more there are."""
+
+    @model_validator(mode="after")
+    def _overlap_is_possible(self) -> Self:
+        if self.overlap and (self.topology != "shared" or self.momentum != "average"):
+            raise ValueError('overlap = true needs topology = "shared" and momentum = "average"')
+        return self
 
 
 class CheckpointSection(Section):

@@ -102,6 +102,33 @@ def all_reduce_sum(ctx: ParallelContext, array: AnyArray) -> None:
         ctx.comm.Allreduce(MPI.IN_PLACE, array[start:stop], op=MPI.SUM)
 
 
+class PendingSum:
+    """The sum over the ranks of a contiguous 1-D array, on its way (collective to make and to wait for).
+
+    The array belongs to this object until :meth:`wait` returns it.
+    """
+
+    def __init__(self, ctx: ParallelContext, array: AnyArray) -> None:
+        self._array, self._requests = array, []
+        if ctx.comm is None or ctx.size == 1:
+            return
+        from mpi4py import MPI  # noqa: PLC0415
+
+        for start, stop in chunk_ranges(0, array.size, _chunk_items(array)):
+            self._requests.append(ctx.comm.Iallreduce(MPI.IN_PLACE, array[start:stop], op=MPI.SUM))
+
+    def progress(self) -> None:
+        """Give the MPI library a moment."""
+        for request in self._requests:
+            request.Test()
+
+    def wait(self) -> AnyArray:
+        """The sum, the same bits on every rank (collective)."""
+        for request in self._requests:
+            request.Wait()
+        return self._array
+
+
 def broadcast_array(ctx: ParallelContext, array: AnyArray) -> None:
     """Overwrite a contiguous 1-D ``array`` with root's, in place and in chunks (collective)."""
     if ctx.comm is None or ctx.size == 1:

@@ -18,6 +18,7 @@ from hpc_sparse.network.topology import Topology
 from hpc_sparse.parallel.averaging import average_arrays
 from hpc_sparse.parallel.collectives import all_gather_counts, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.parallel.delayed_average import DelayedAverage
 from hpc_sparse.parallel.shared_index import SharedIndex
 
 
@@ -45,6 +46,7 @@ class LocalSgd:
         self.n_contributors = int(all_gather_counts(self.ctx, int(self.is_contributor)).sum())
         self.n_bytes_sent = 0
         self._bases: list[Topology] = []
+        self._delayed: DelayedAverage | None = None
 
     def start(self, network: SparseMLP) -> None:
         """Remember the topologies that all replicas have now; call when they agree."""
@@ -60,6 +62,7 @@ class LocalSgd:
         """
         if self.ctx.size == 1:
             return
+        self._take_in_delayed()
         if self.momentum == "reset":
             for velocity in velocities:
                 velocity.reset()
@@ -72,6 +75,35 @@ class LocalSgd:
         for base, layer, velocity, parameters in zip(self._bases, network.layers, velocities, placed, strict=True):
             parameters.cut_back(base, layer, velocity)
         self.start(network)
+
+    def sync_delayed(self, network: SparseMLP, velocities: list[Velocity]) -> None:
+        """Take in the average that is under way, if any, and start the next one (collective).
+
+        The replicas go on with what they have, and do not agree before the next :meth:`sync`. For shared topologies
+        and averaged momentum only.
+        """
+        if self.ctx.size == 1:
+            return
+        assert self.has_shared_topology
+        assert self.momentum == "average"
+        self._take_in_delayed()
+        arrays = [
+            array
+            for layer, velocity in zip(network.layers, velocities, strict=True)
+            for array in (layer.weight, layer.bias, velocity.weight, velocity.bias)
+        ]
+        self._delayed = DelayedAverage(self.ctx, arrays, self.n_contributors, is_contributor=self.is_contributor)
+        self.n_bytes_sent += self._delayed.n_bytes
+
+    def progress(self) -> None:
+        """Move an average on that is under way; to be called after every step."""
+        if self._delayed is not None:
+            self._delayed.progress()
+
+    def _take_in_delayed(self) -> None:
+        if self._delayed is not None:
+            self._delayed.take_in()
+            self._delayed = None
 
     def _place(self, base: Topology, layer: SparseLayer, velocity: Velocity) -> _Placed:
         """A layer's parameters where they are averaged: as they are, or on the union of the replicas' connections."""

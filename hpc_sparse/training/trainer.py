@@ -147,7 +147,7 @@ class Trainer:
 
     def _train(self, epoch: int, clock: Clock) -> tuple[float, float]:
         """All batches of the shard, with the syncs that are due; returns mean loss and accuracy over all ranks."""
-        training, every = self.config.training, self.config.parallel.sync_every_steps
+        training = self.config.training
         batches = shuffled_batches(self._shard.n_samples, training.batch_size, training.seed, epoch, self.ctx.rank)
         rate = self._rate.at(epoch)
         keys = self._dropout_keys(epoch)
@@ -163,8 +163,7 @@ class Trainer:
                 loss += batch_loss
                 n_correct += batch_correct
             clock.train += time.perf_counter() - started
-            if step + 1 == self.n_steps or (every != "epoch" and (step + 1) % every == 0):
-                self._sync(clock)
+            self._communicate(step, clock)
             self._reporter.step(step + 1)
         return mean_over_ranks(self.ctx, loss, n_correct, self._shard.n_samples)
 
@@ -175,13 +174,26 @@ class Trainer:
             for layer in range(n_hidden)
         ]
 
-    def _sync(self, clock: Clock) -> None:
+    def _communicate(self, step: int, clock: Clock) -> None:
+        """After a step: the sync that is due, or a moment for the average that is under way."""
         started = time.perf_counter()
+        every = self.config.parallel.sync_every_steps
+        replica = self.replica
+        if step + 1 == self.n_steps:
+            self._sync()
+        elif every == "epoch" or (step + 1) % every:
+            self._averaging.progress()
+        elif self.config.parallel.overlap:
+            self._averaging.sync_delayed(replica.network, replica.velocities)
+        else:
+            self._sync()
+        clock.sync += time.perf_counter() - started
+
+    def _sync(self) -> None:
         self._averaging.sync(self.replica.network, self.replica.velocities)
         if self._is_debug:
             check_agreement(self.ctx, self.replica.network)
             LOG.debug("synced, replicas agree: %s", network_digest(self.replica.network))
-        clock.sync += time.perf_counter() - started
 
     def _check_finite(self, epoch: int, train_loss: float) -> None:
         if train_loss - train_loss != 0 or not self.replica.is_finite():

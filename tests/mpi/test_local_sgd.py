@@ -206,3 +206,28 @@ def test_replicas_that_differ_are_noticed_on_all_ranks(ctx: ParallelContext) -> 
         network.layers[1].bias[3] = np.float32(1e-30)
     with pytest.raises(DivergedError, match=r"the replicas differ after a sync: rank 0: .* rank 2: "):
         check_agreement(ctx, network)
+
+
+@pytest.mark.mpi(ranks=[1, 2, 3])
+def test_a_delayed_average_moves_each_replica_by_what_the_mean_differed_from_it_then(ctx):
+    network = base_network()
+    velocities = train_apart(network, ctx.rank, evolves=False)
+    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average")
+    averaging.start(network)
+    then = [array.astype(np.float64) for array in parameters(network, velocities)]
+    means = [np.mean(gather_objects(ctx, array), axis=0) for array in then]
+    averaging.sync_delayed(network, velocities)
+    for array in parameters(network, velocities):
+        np.add(array, np.float32(ctx.rank + 1), out=array)
+        averaging.progress()
+    averaging.sync_delayed(network, velocities)
+    for array, mean, own in zip(parameters(network, velocities), means, then, strict=True):
+        learnt_since = ctx.rank + 1
+        assert np.allclose(array, (mean if ctx.size > 1 else own) + learnt_since, atol=1e-5)
+    averaging.sync(network, velocities)
+    check_agreement(ctx, network)
+
+
+def parameters(network: SparseMLP, velocities: list[Velocity]) -> list[Any]:
+    pairs = zip(network.layers, velocities, strict=True)
+    return [array for layer, v in pairs for array in (layer.weight, layer.bias, v.weight, v.bias)]

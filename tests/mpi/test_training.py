@@ -149,6 +149,16 @@ def test_a_run_repeats_bit_by_bit_whichever_back_end_reads_and_writes(run: Run) 
         assert state_bytes(first[1]) == state_bytes(second[1])
 
 
+@pytest.mark.mpi(ranks=[1, 3])
+def test_overlapped_syncs_learn_agree_after_the_epoch_and_repeat_bit_by_bit(ctx: ParallelContext, run: Run) -> None:
+    overlapped, again = (run("parallel.sync_every_steps=2", "parallel.overlap=true") for _ in range(2))
+    waited, _ = run("parallel.sync_every_steps=2")
+    assert overlapped[0] == again[0]
+    assert state_bytes(overlapped[1]) == state_bytes(again[1])
+    assert overlapped[0][-1]["test_accuracy"] > 0.5
+    assert (overlapped[0] == waited) == (ctx.size == 1)
+
+
 @pytest.mark.mpi(ranks=[1])
 def test_one_rank_under_mpirun_is_bit_by_bit_the_serial_run(ctx: ParallelContext, run: Run) -> None:
     for topology in ("shared", "independent"):

@@ -247,3 +247,17 @@ def test_an_absolute_path_is_taken_as_it_is(tmp_path, monkeypatch):
     place = tmp_path / "a.h5"
     place.touch()
     assert find_data(str(place), tmp_path / "elsewhere" / "run.toml") == place
+
+
+@pytest.mark.parametrize("setting", ['topology = "independent"', 'momentum = "reset"'])
+def test_overlap_is_refused_where_it_is_not_possible(setting):
+    text = f"""
+    data.path = "d.h5"
+    network.hidden = [3]
+    training.epochs = 1
+    [parallel]
+    overlap = true
+    {setting}
+    """
+    with pytest.raises(ConfigError, match=r"parallel.*overlap = true needs topology = \"shared\""):
+        parse_config(text, "run.toml")

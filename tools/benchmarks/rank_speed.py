@@ -32,7 +32,19 @@ LAYOUTS = (
     Layout("1 rank x 2 threads", 1, 2),
     Layout("2 ranks x 1 thread, sync per epoch", 2, 1),
     Layout("2 ranks x 1 thread, sync every 50 steps", 2, 1, ("parallel.sync_every_steps=50",)),
+    Layout(
+        "2 ranks x 1 thread, sync every 50 steps, overlapped",
+        2,
+        1,
+        ("parallel.sync_every_steps=50", "parallel.overlap=true"),
+    ),
     Layout("2 ranks x 1 thread, sync every step", 2, 1, ("parallel.sync_every_steps=1",)),
+    Layout(
+        "2 ranks x 1 thread, sync every step, overlapped",
+        2,
+        1,
+        ("parallel.sync_every_steps=1", "parallel.overlap=true"),
+    ),
     Layout("2 ranks x 1 thread, independent topologies", 2, 1, ("parallel.topology=independent",)),
     Layout("4 ranks x 1 thread (oversubscribed)", 4, 1, ("runtime.oversubscribe=true",)),
 )

@@ -1,0 +1,56 @@
+"""An average of the replicas that is on its way while they train on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hpc_sparse.dtypes import VALUE, Float32Array
+from hpc_sparse.parallel.collectives import PendingSum
+from hpc_sparse.parallel.context import ParallelContext
+
+
+class DelayedAverage:
+    """The mean of arrays as they are now, taken in later (collective to make and to take in).
+
+    Training goes on in the same arrays. When the mean is taken in, each array moves by the difference between the
+    mean and the own values of then: what was learnt meanwhile stays. The result does not depend on how long the
+    reduction took. (Delayed averaging, as in DaSGD, Zhou et al. 2020.)
+
+    Parameters
+    ----------
+    ctx : ParallelContext
+    arrays : sequence of float32[n]
+        Of the same sizes on every rank.
+    n_contributors : int
+        Ranks that contribute.
+    is_contributor : bool
+        Whether this rank does; else its values count as 0.
+    """
+
+    def __init__(
+        self, ctx: ParallelContext, arrays: Sequence[Float32Array], n_contributors: int, *, is_contributor: bool
+    ) -> None:
+        self._arrays = list(arrays)
+        self._own = np.concatenate(self._arrays)
+        share = self._own / VALUE(n_contributors) if is_contributor else np.zeros_like(self._own)
+        self._mean = PendingSum(ctx, share)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that this rank put into the reduction."""
+        return self._own.nbytes
+
+    def progress(self) -> None:
+        """Give the MPI library a moment to move the reduction on; cheap, to be called often."""
+        self._mean.progress()
+
+    def take_in(self) -> None:
+        """Wait for the mean and correct the arrays by it, in place (collective)."""
+        correction = self._mean.wait()
+        correction -= self._own
+        start = 0
+        for array in self._arrays:
+            np.add(array, correction[start : start + array.size], out=array)
+            start += array.size

@@ -1,0 +1,66 @@
+"""A guard against losing the kernels' speed: a ratio to SciPy's product measured in the same run, no absolute time.
+
+The bounds are half of what a two-core virtual machine shows (tools/results/kernels_1_thread.txt), so that noise does
+not fail them and a lost vectorisation, which costs a factor of five and more, does.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from hpc_sparse.kernels.buffers import aligned_empty
+from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.network.initializers import draw_weights
+from hpc_sparse.network.layer import Dropout, SparseLayer
+from hpc_sparse.network.optimizer import Sgd, Velocity
+from hpc_sparse.network.topology import Topology
+
+N_NEURONS, DENSITY, BATCH = 1000, 0.04, 128
+N_ROUNDS = 40
+LEAST_RATIOS = {"forward": 2.0, "forward_train": 1.7, "backward_update": 1.7, "gradient_update": 1.5}
+
+
+@pytest.fixture(scope="module")
+def fastest_seconds() -> dict[str, float]:
+    """The least time of each pass of one layer, and of SciPy's product, interleaved on one thread."""
+    use_threads(1)
+    topology = Topology.random((N_NEURONS, N_NEURONS), DENSITY, np.uint64(1))
+    weight = draw_weights("he_uniform", topology, np.uint64(2))
+    layer = SparseLayer(topology, weight, np.zeros(N_NEURONS, np.float32), 0.6)
+    source, delta, out = (aligned_empty((N_NEURONS, BATCH), np.float32) for _ in range(3))
+    source[:] = np.random.default_rng(0).standard_normal(source.shape)
+    delta[:] = source[::-1]
+    record, scratch = np.ones((N_NEURONS, BATCH), np.uint8), np.empty_like(weight)
+    dropout, sgd, velocity = Dropout(0.3, np.uint64(3)), Sgd(0.9), Velocity.zeros(weight.size, N_NEURONS)
+    matrix = sp.csr_array((weight, topology.indices, topology.indptr), topology.shape)
+    cases = {
+        "scipy": lambda: matrix @ source,
+        "forward": lambda: layer.forward(source, out),
+        "forward_train": lambda: layer.forward_train(source, dropout, out, record),
+        "backward_update": lambda: layer.backward_update(
+            delta, source, layer, dropout, record, out, sgd, 1e-9, velocity, scratch
+        ),
+        "gradient_update": lambda: layer.gradient_update(delta, source, sgd, 1e-9, velocity),
+    }
+    return {name: min(times) for name, times in _interleaved(cases).items()}
+
+
+@pytest.mark.parametrize("name", LEAST_RATIOS)
+def test_a_pass_is_faster_than_the_same_arithmetic_in_scipy(fastest_seconds, name):
+    n_products = 2 if name == "backward_update" else 1
+    ratio = n_products * fastest_seconds["scipy"] / fastest_seconds[name]
+    assert ratio >= LEAST_RATIOS[name], f"{name}: {ratio:.2f} times SciPy's speed, expected {LEAST_RATIOS[name]}"
+
+
+def _interleaved(cases):
+    seconds = {name: [] for name in cases}
+    for _ in range(N_ROUNDS):
+        for name, run in cases.items():
+            started = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
