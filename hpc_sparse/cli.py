@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
@@ -13,14 +14,18 @@ import typer
 
 from hpc_sparse import __version__
 from hpc_sparse.errors import HpcSparseError
-from hpc_sparse.parallel.context import ParallelContext, start_mpi
+from hpc_sparse.parallel.context import ParallelContext, launched_rank, start_mpi
 
 GRACE_SECONDS = 5.0
 """How long a rank that fails waits for the others to fail alike before it ends the whole job."""
 
 EXIT_CRASHED = 1
+EXIT_USAGE = 2
 EXIT_OUT_OF_MEMORY = 2
 EXIT_INTERRUPTED = 130
+
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+"""Every kind of wrong command line; Typer has no public name for it."""
 
 app = typer.Typer(
     name="hpc-sparse",
@@ -43,7 +48,21 @@ OrderSeed = Annotated[int, typer.Option(min=0, help="Seed of the order in which 
 
 def main() -> None:
     """Entry point of the command."""
-    app()
+    if launched_rank() in (None, 0):
+        app()
+    else:
+        _run_beside_root()
+
+
+def _run_beside_root() -> None:
+    """Run the command on a rank that leaves it to root to say what is wrong with the command line."""
+    try:
+        exit_code = app(standalone_mode=False)
+    except USAGE_ERROR:
+        # A launcher ends the job with the first rank that fails: root's message must be out by then.
+        time.sleep(GRACE_SECONDS)
+        exit_code = EXIT_USAGE
+    sys.exit(exit_code)
 
 
 @app.callback(invoke_without_command=True)
@@ -94,7 +113,7 @@ def train(
         reporter = make_reporter(progress, is_root=ctx.is_root, is_terminal=is_terminal)
         summary = run_training(ctx, request, reporter)
         if ctx.is_root and progress != "none":
-            print(
+            _print(
                 f"test accuracy {summary['test_accuracy']:.2%} after {summary['epochs']} epochs "
                 f"(best {summary['best_test_accuracy']:.2%} in epoch {summary['best_test_epoch']}); training "
                 f"{summary['median_train_seconds']:.2f} s per epoch, {summary['total_seconds']:.1f} s in all"
@@ -149,6 +168,9 @@ def check(as_json: JsonFlag = False) -> None:
         report = check_installation(ctx)
         if ctx.is_root:
             _show(report, as_json=as_json)
+        failed = [name.replace("_", " ") for name, value in report.items() if str(value).startswith("failed")]
+        if failed:
+            raise HpcSparseError(f"check: failed: {', '.join(failed)}")
 
     _guarded(work)
 
@@ -239,13 +261,20 @@ def _show(values: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         from hpc_sparse.training.metrics import to_json
 
-        print(to_json(values, indent=2))
-        return
-    width = max(len(key) for key in values)
-    for key, value in values.items():
-        lines = [str(item) for item in value] if isinstance(value, list) else [str(value)]
-        for number, line in enumerate(lines or ["-"]):
-            print(f"{key.replace('_', ' ') if number == 0 else '':<{width}}  {line}")
+        _print(to_json(values, indent=2))
+    else:
+        from hpc_sparse.training.display import table_lines
+
+        _print("\n".join(table_lines(values)))
+
+
+def _print(text: str) -> None:
+    """Print, unless nobody reads any more (``| head``), which is no failure."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _guarded(work: Callable[[ParallelContext], None]) -> None:

@@ -45,7 +45,7 @@ class NetworkSection(Section):
     """The network at the start of the run."""
 
     hidden: Annotated[tuple[Width, ...], Field(strict=False)]
-    """Neurons of each hidden layer, first to last."""
+    """Neurons of each hidden layer, first to last; empty for a linear model."""
 
     epsilon: Positive | None = None
     """SET's sparsity: density of a layer = epsilon (n_in + n_out) / (n_in n_out). 20 unless density is set."""
@@ -156,6 +156,8 @@ class ParallelSection(Section):
     def _overlap_is_possible(self) -> Self:
         if self.overlap and (self.topology != "shared" or self.momentum != "average"):
             raise ValueError('overlap = true needs topology = "shared" and momentum = "average"')
+        if self.overlap and self.sync_every_steps == "epoch":
+            raise ValueError("overlap = true needs a number for sync_every_steps: it is for syncs within an epoch")
         return self
 
 
@@ -170,7 +172,7 @@ class CheckpointSection(Section):
 
 
 class RuntimeSection(Section):
-    """The machine; nothing here changes what a run computes, except threads by rounding never."""
+    """The machine, and what is shown; nothing here changes what a run computes."""
 
     threads: Count = 0
     """Threads per rank; 0: all cores that belong to the rank."""
@@ -239,8 +241,7 @@ def parse_config(text: str, origin: str, overrides: Sequence[str] = ()) -> RunCo
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
-        lines = [_described(problem, origin) for problem in error.errors()]
-        raise ConfigError("\n".join(lines)) from None
+        raise ConfigError("\n".join(_describe_all(error, origin, overrides))) from None
 
 
 def find_data(path: str, config_path: Path) -> Path:
@@ -282,6 +283,25 @@ def _parse_value(text: str) -> Any:
         return text
 
 
+def _describe_all(error: ValidationError, origin: str, overrides: Sequence[str]) -> list[str]:
+    """One line per wrong key, blamed on the override that set it, or else on the file."""
+    origins = {override.partition("=")[0].strip(): f"--set {override}" for override in overrides}
+    unknown = {key.partition(".")[0]: where for key, where in origins.items()}
+    origins.update({section: where for section, where in unknown.items() if section not in RunConfig.model_fields})
+    by_key: dict[str, list[Any]] = {}
+    for problem in error.errors():
+        by_key.setdefault(".".join(str(part) for part in problem["loc"][:2]), []).append(problem)
+    lines = []
+    for key, problems in by_key.items():
+        first, *others = [_described(problem, origins.get(key, origin)) for problem in problems]
+        alternatives = [problem["msg"].removeprefix("Input should be ") for problem in problems[1:]]
+        is_union = key == "parallel.sync_every_steps"
+        lines += (
+            [first.replace(" (", f" or {' or '.join(alternatives)} (", 1)] if is_union and others else [first, *others]
+        )
+    return lines
+
+
 def _described(problem: Any, origin: str) -> str:
     """One line for one pydantic error: key = value: what was expected (file)."""
     location = [str(part) for part in problem["loc"]]
@@ -293,7 +313,7 @@ def _described(problem: Any, origin: str) -> str:
     if location[-1] in {"int", "constrained-int", "literal['epoch']"}:
         key = ".".join(location[:-1])
     message = problem["msg"].removeprefix("Value error, ")
-    message = message.replace("Input should be", "must be")
+    message = message.replace("Input should be", "must be").replace("a valid tuple", "a list, such as [1000, 1000]")
     value = "" if isinstance(problem["input"], dict) else f" = {problem['input']!r}"
     return f"{key}{value}: {message} ({origin})"
 

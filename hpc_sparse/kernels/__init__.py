@@ -14,6 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+CHECKED = "checked"
+"""Name of the subfolder for kernels with bounds checks."""
+
 
 def cache_folder() -> Path:
     """Where compiled kernels of exactly this source are kept."""
@@ -21,12 +24,20 @@ def cache_folder() -> Path:
     return base / "hpc_sparse" / f"kernels-{_source_hash()}"
 
 
+def compiled_folder() -> Path:
+    """Where numba is told to keep what it compiles: :func:`cache_folder`, unless the user has set another."""
+    config: Any = import_module("numba.core.config")
+
+    return Path(config.CACHE_DIR)
+
+
 def use_bounds_checks() -> None:
-    """Compile kernels with bounds checks from now on, with a cache of their own; call before importing any."""
+    """Compile kernels with bounds checks from now on, cached in a subfolder of their own; call before importing any."""
     config: Any = import_module("numba.core.config")
 
     config.BOUNDSCHECK = 1
-    config.CACHE_DIR = f"{cache_folder()}-checked"
+    if compiled_folder().name != CHECKED:
+        config.CACHE_DIR = str(compiled_folder() / CHECKED)
 
 
 def _source_hash() -> str:

@@ -41,6 +41,15 @@ def transposed_row(delta, outs, position, weight, start, stop, out, row):
         column += PADDING
 
 
+@njit(inline="always")
+def apply_derivative(record, scale, negative_factor, row, out):
+    """Multiply a row of deltas by the derivative of activation and dropout that ``record`` tells."""
+    for column in range(out.shape[1]):
+        state = record[row, column]
+        factor = scale if state == POSITIVE else (negative_factor if state == NEGATIVE else _ZERO)
+        out[row, column] *= factor
+
+
 @njit(parallel=True, cache=True, nogil=True)
 def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds, out):
     """``out = (W^T delta) * f'``, where ``f'`` is read from the record of the layer below.
@@ -69,10 +78,7 @@ def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
             transposed_row(delta, outs, position, weight, indptr[row], indptr[row + 1], out, row)
-            for column in range(out.shape[1]):
-                state = record[row, column]
-                factor = scale if state == POSITIVE else (negative_factor if state == NEGATIVE else _ZERO)
-                out[row, column] *= factor
+            apply_derivative(record, scale, negative_factor, row, out)
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -107,7 +113,4 @@ def backward_and_gradient(
                 offset,
                 transposed_gradient,
             )
-            for column in range(TILE):
-                state = record[row, column]
-                factor = scale if state == POSITIVE else (negative_factor if state == NEGATIVE else _ZERO)
-                out[row, column] *= factor
+            apply_derivative(record, scale, negative_factor, row, out)

@@ -41,6 +41,15 @@ def row_total(delta, row):
     return total
 
 
+@njit(inline="always")
+def descend(values, velocities, i, g, learning_rate, momentum, decay, is_nesterov):
+    """Move ``values[i]`` down its gradient ``g``: the formula of :func:`gradient_update`."""
+    v = momentum * velocities[i] - learning_rate * g
+    velocities[i] = v
+    step = momentum * v - learning_rate * g if is_nesterov else v
+    values[i] += step - decay * values[i]
+
+
 @njit(parallel=True, cache=True, nogil=True)
 def gradient(indptr, indices, delta, source, bounds, weight_gradient, bias_gradient):
     """Gradient of the loss at each connection and bias.
@@ -98,8 +107,7 @@ def gradient_update(
     bias, bias_velocity : float32[n_out]
         Updated in place.
     """
-    one = np.float32(1)
-    v_factor, g_factor = (momentum, learning_rate) if is_nesterov else (one, np.float32(0))
+    none = np.float32(0)
     for block in prange(bounds.size - 1):
         first, last = bounds[block], bounds[block + 1]
         start, stop = indptr[first], indptr[last]
@@ -107,14 +115,10 @@ def gradient_update(
         for row in range(first, last):
             row_gradient(indices, delta, source, indptr[row], indptr[row + 1], row, block_gradient, indptr[row] - start)
             g = row_total(delta, row)
-            v = momentum * bias_velocity[row] - learning_rate * g
-            bias_velocity[row] = v
-            bias[row] += v_factor * v - g_factor * g
+            descend(bias, bias_velocity, row, g, learning_rate, momentum, none, is_nesterov)
         w, velocity = weight[start:stop], weight_velocity[start:stop]
         for i in range(block_gradient.size):
-            v = momentum * velocity[i] - learning_rate * block_gradient[i]
-            velocity[i] = v
-            w[i] += v_factor * v - g_factor * block_gradient[i] - decay * w[i]
+            descend(w, velocity, i, block_gradient[i], learning_rate, momentum, decay, is_nesterov)
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -143,19 +147,14 @@ def update(
     indptr, delta, bounds, learning_rate, momentum, decay, is_nesterov, weight, bias, weight_velocity, bias_velocity
         As in :func:`gradient_update`.
     """
-    one = np.float32(1)
-    v_factor, g_factor = (momentum, learning_rate) if is_nesterov else (one, np.float32(0))
+    none = np.float32(0)
     for block in prange(bounds.size - 1):
         first, last = bounds[block], bounds[block + 1]
         start, stop = indptr[first], indptr[last]
         for row in range(first, last):
             g = row_total(delta, row)
-            v = momentum * bias_velocity[row] - learning_rate * g
-            bias_velocity[row] = v
-            bias[row] += v_factor * v - g_factor * g
+            descend(bias, bias_velocity, row, g, learning_rate, momentum, none, is_nesterov)
         w, velocity, where = weight[start:stop], weight_velocity[start:stop], place[start:stop]
         for i in range(where.size):
             g = transposed_gradient[np.uint64(where[i])]
-            v = momentum * velocity[i] - learning_rate * g
-            velocity[i] = v
-            w[i] += v_factor * v - g_factor * g - decay * w[i]
+            descend(w, velocity, i, g, learning_rate, momentum, decay, is_nesterov)

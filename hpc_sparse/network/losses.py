@@ -22,18 +22,18 @@ class Loss:
         The output activation.
     evaluate : callable
         ``(sums, labels, delta) -> (summed loss, correct predictions)``: see :mod:`hpc_sparse.kernels.loss`.
-    needs_two_classes : bool
-        One output neuron that stands for class 1 of two.
+    is_binary : bool
+        For two classes only.
     """
 
     name: str
     output: str
     evaluate: LossKernel
-    needs_two_classes: bool = False
+    is_binary: bool = False
 
     def n_outputs(self, n_classes: int) -> int:
-        """Output neurons for a problem of ``n_classes`` classes."""
-        return 1 if self.needs_two_classes else n_classes
+        """Output neurons for ``n_classes`` classes: one for class 1 of two, else (and with softmax) one per class."""
+        return 1 if n_classes == 2 and self.output != "softmax" else n_classes
 
 
 def _squared_sigmoid(sums: Float32Array, labels: Int32Array, delta: Float32Array) -> tuple[float, int]:
@@ -48,9 +48,9 @@ LOSSES = {
     loss.name: loss
     for loss in (
         Loss("cross_entropy", "softmax", kernels.softmax_cross_entropy),
-        Loss("binary_cross_entropy", "sigmoid", kernels.sigmoid_cross_entropy, needs_two_classes=True),
+        Loss("binary_cross_entropy", "sigmoid", kernels.sigmoid_cross_entropy, is_binary=True),
         Loss("mse", "sigmoid", _squared_sigmoid),
         Loss("mse_tanh", "tanh", _squared_tanh),
     )
 }
-"""By name. ``mse`` is the mean over the outputs of the squared errors, one output per class."""
+"""By name. ``mse`` and ``mse_tanh`` are the mean over the outputs of the squared errors."""

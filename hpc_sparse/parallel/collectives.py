@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, AnyArray, Int64Array
-from hpc_sparse.errors import HpcSparseError, InputError, RankError
+from hpc_sparse.errors import HpcSparseError, MachineError, RankError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import chunk_ranges
 
@@ -68,8 +68,8 @@ def on_root(ctx: ParallelContext, function: Callable[[], Result]) -> Result:
 def collective_errors(ctx: ParallelContext, doing: str) -> Iterator[None]:
     """Let rank-local work fail on all ranks together (collective).
 
-    If the body raised on any rank, every rank raises on leaving it: the input error itself where it
-    was one, else a :class:`RankError` naming the rank. The body must not contain collective calls.
+    If the body raised on any rank, every rank raises on leaving it: the error itself where it is one of
+    :mod:`hpc_sparse.errors`, else a :class:`RankError` naming the rank. The body must not contain collective calls.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def collective_errors(ctx: ParallelContext, doing: str) -> Iterator[None]:
     except Exception as error:  # shared with all ranks and raised below
         if ctx.size == 1:
             raise
-        failure = error if isinstance(error, InputError) else _described(ctx, doing, error)
+        failure = error if isinstance(error, HpcSparseError) else _described(ctx, doing, error)
     failures = [other for other in gather_objects(ctx, failure) if other is not None]
     if failures:
         raise failures[0] from failure
@@ -165,6 +165,8 @@ def _chunk_items(array: AnyArray) -> int:
     return max(1, CHUNK_BYTES // array.itemsize)
 
 
-def _described(ctx: ParallelContext, doing: str, error: Exception) -> RankError:
-    where = f"{doing}: " if doing else ""
-    return RankError(f"{where}rank {ctx.rank} of {ctx.size}: {type(error).__name__}: {error}")
+def _described(ctx: ParallelContext, doing: str, error: Exception) -> HpcSparseError:
+    where = f"{doing}: rank {ctx.rank} of {ctx.size}" if doing else f"rank {ctx.rank} of {ctx.size}"
+    if isinstance(error, MemoryError):
+        return MachineError(f"{where}: out of memory: {error}")
+    return RankError(f"{where}: {type(error).__name__}: {error}")

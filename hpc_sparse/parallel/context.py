@@ -87,6 +87,14 @@ def launched_ranks() -> int | None:
     return None
 
 
+def launched_rank() -> int | None:
+    """Rank that an MPI launcher says it gave this process, or None without a launcher; does not start MPI."""
+    for name in LAUNCHER_RANK_VARIABLES:
+        if os.environ.get(name, "").isdigit():
+            return int(os.environ[name])
+    return None
+
+
 def start_mpi(threads: int | None = None) -> ParallelContext:
     """Start MPI if a launcher started this process, and return the context of all its ranks (collective).
 
@@ -117,8 +125,10 @@ def start_mpi(threads: int | None = None) -> ParallelContext:
 
 
 def available_cores() -> int:
-    """Cores this process may run on (its affinity, not what the machine has)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    """Cores this process may run on: its affinity, not what the machine has, and at most NUMBA_NUM_THREADS if set."""
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    limit = os.environ.get("NUMBA_NUM_THREADS", "")
+    return min(n_cores, int(limit)) if limit.isdigit() and int(limit) else n_cores
 
 
 def _own_cores(n_ranks_on_node: int) -> int:

@@ -111,7 +111,7 @@ class LocalSgd:
         if self.has_shared_topology or is_dense:
             return _Placed(None, layer.weight, layer.bias, velocity.weight, velocity.bias)
         index = SharedIndex.build(self.ctx, base, layer.topology)
-        self.n_bytes_sent += OFFSET().itemsize * (index.keys.size - base.n_connections)
+        self.n_bytes_sent += OFFSET().itemsize * index.n_sent
         placed_velocity = index.scatter(velocity.weight)
         return _Placed(index, index.scatter(layer.weight), layer.bias, placed_velocity, velocity.bias)
 

@@ -23,10 +23,13 @@ class SharedIndex:
         ``out * n_in + in`` of every connection that at least one replica has; identical on all ranks.
     position : int64[nnz of the own replica], increasing
         Where the own replica's connections are in ``keys``.
+    n_sent : int
+        Keys that this rank had to send.
     """
 
     keys: Int64Array
     position: Int64Array
+    n_sent: int
 
     @classmethod
     def build(cls, ctx: ParallelContext, base: Topology, own: Topology) -> SharedIndex:
@@ -43,7 +46,7 @@ class SharedIndex:
         own_keys, base_keys = own.keys(), base.keys()
         grown = np.setdiff1d(own_keys, base_keys, assume_unique=True)
         keys = sorted_distinct(np.concatenate([base_keys, *all_gather_parts(ctx, grown)]))
-        return cls(keys, np.searchsorted(keys, own_keys))
+        return cls(keys, np.searchsorted(keys, own_keys), grown.size)
 
     def scatter(self, values: Float32Array) -> Float32Array:
         """The own replica's values at their places in the union, float32[n]; 0 where it has no connection."""

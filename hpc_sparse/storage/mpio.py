@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -9,41 +11,35 @@ import numpy as np
 import numpy.typing as npt
 
 from hpc_sparse.dtypes import AnyArray
-from hpc_sparse.parallel.collectives import all_gather_counts
+from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage import hdf5
-from hpc_sparse.storage.hdf5 import Attribute
+from hpc_sparse.storage.hdf5 import Attribute, format_errors
 
 
 class MpioWriter:
-    """A file that all ranks write together."""
+    """A file that all ranks write together; a method that fails on one rank need not fail on the others.
+
+    Each method makes HDF5's collective calls and no others.
+    """
 
     def __init__(self, ctx: ParallelContext, path: Path) -> None:
-        self.ctx = ctx
         self.path = path
+        self._arrays: dict[str, h5py.Dataset] = {}
+        self._transfer = _collective_transfer()
         self.file = h5py.File(path, "w", driver="mpio", comm=ctx.comm, libver=hdf5.LIBRARY_VERSIONS)
 
     def create(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
         """Make room for an array (collective)."""
         hdf5.create_array(self.file, name, shape, dtype)
+        self._arrays[name] = self.file[name]
 
     def write(self, name: str, start: int, rows: AnyArray) -> None:
-        """Write each rank's own rows, of which there may be none (collective).
+        """Write each rank's own rows, at most one chunk and perhaps none, in one call (collective).
 
-        A rank that fails goes on taking part, so that no other is left waiting, and raises at the end.
+        Nothing is looked up here: a rank that failed to would leave the others waiting in that call.
         """
-        dataset = self.file[name]
-        chunk = hdf5.rows_per_chunk(dataset)
-        most_rows = int(all_gather_counts(self.ctx, rows.shape[0]).max())
-        transfer = _collective_transfer()
-        failure: Exception | None = None
-        for offset in range(0, most_rows, chunk):
-            try:
-                hdf5.write_rows(dataset, start + offset, rows[offset : offset + chunk], transfer)
-            except (OSError, RuntimeError) as error:
-                failure = error
-        if failure is not None:
-            raise failure
+        hdf5.write_rows(self._arrays[name], start, rows, self._transfer)
 
     def set_attribute(self, group: str, name: str, value: Attribute | np.uint64) -> None:
         """Set an attribute of a group or array (collective)."""
@@ -63,25 +59,32 @@ class MpioReader:
     """A file that all ranks read together."""
 
     def __init__(self, ctx: ParallelContext, path: Path) -> None:
+        self.ctx = ctx
+        self.path = path
         self.file = h5py.File(path, "r", driver="mpio", comm=ctx.comm)
 
     def read(self, name: str, start: int, rows: AnyArray, most_rows: int) -> None:
-        """Overwrite each rank's ``rows``, at most ``most_rows``, with those at its ``start`` (collective)."""
-        dataset = self.file[name]
-        chunk = hdf5.rows_per_chunk(dataset)
-        transfer = _collective_transfer()
-        failure: Exception | None = None
+        """Overwrite each rank's ``rows``, at most ``most_rows``, with those at its ``start`` (collective).
+
+        What fails on one rank, fails on all.
+        """
+        with self._together(name):
+            dataset = self.file[name]
+            chunk = hdf5.rows_per_chunk(dataset)
+            transfer = _collective_transfer()
         for offset in range(0, most_rows, chunk):
-            try:
+            # HDF5's collective call cannot be kept out of the guard: it is what may fail.
+            with self._together(name):
                 hdf5.read_rows(dataset, start + offset, rows[offset : offset + chunk], transfer)
-            except (OSError, RuntimeError) as error:
-                failure = error
-        if failure is not None:
-            raise failure
 
     def close(self) -> None:
         """Close the file (collective)."""
         self.file.close()
+
+    @contextmanager
+    def _together(self, what: str) -> Iterator[None]:
+        with collective_errors(self.ctx, f"reading {self.path}"), format_errors(self.path, what):
+            yield
 
 
 def _collective_transfer() -> h5py.h5p.PropDXID:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpc_sparse.dtypes import AnyArray
-from hpc_sparse.errors import FileFormatError
+from hpc_sparse.errors import FileFormatError, HpcSparseError
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.backends import BackendName, FileReader, open_reader
@@ -32,7 +32,9 @@ class ContainerReader:
     def __init__(self, ctx: ParallelContext, path: Path, backend: BackendName) -> None:
         self.ctx = ctx
         self.path = path
+        self.backend = backend
         self._failed_together = False
+        # With mpio the guard has HDF5's own collective call in it: it is what may fail.
         with self._together("the file"):
             self._file = open_reader(ctx, path, backend)
 
@@ -54,7 +56,8 @@ class ContainerReader:
             expected = int(get_attribute(self._file.file, name, WORD_SUM))
             rows = np.empty((last - start, *dataset.shape[1:]), dataset.dtype)
         most_rows = max(gather_objects(self.ctx, rows.shape[0]))
-        with self._together(name):
+        # mpio lets its collective calls fail together itself; with serial every rank reads on its own.
+        with self._agreed() if self.backend == "mpio" else self._together(name):
             self._file.read(name, start, rows, most_rows)
         parts = gather_objects(self.ctx, (start, last, int(word_sum(rows))))
         if not sum_matches(expected, n_rows, parts):
@@ -139,9 +142,14 @@ class ContainerReader:
 
     @contextmanager
     def _together(self, what: str) -> Iterator[None]:
+        """Let rank-local work fail on all ranks together (collective)."""
+        with self._agreed(), collective_errors(self.ctx, f"reading {self.path}"), format_errors(self.path, what):
+            yield
+
+    @contextmanager
+    def _agreed(self) -> Iterator[None]:
         try:
-            with collective_errors(self.ctx, f"reading {self.path}"), format_errors(self.path, what):
-                yield
-        except BaseException:
+            yield
+        except HpcSparseError:
             self._failed_together = True
             raise

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hpc_sparse.dtypes import AnyArray
-from hpc_sparse.parallel.collectives import all_reduce_sum, collective_errors
+from hpc_sparse.errors import HpcSparseError
+from hpc_sparse.parallel.collectives import all_gather_counts, all_reduce_sum, collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.backends import BackendName, FileWriter, open_writer
-from hpc_sparse.storage.hdf5 import Attribute, output_errors
+from hpc_sparse.storage.hdf5 import Attribute, output_errors, rows_per_chunk
 from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
 
 _LEFT_OPEN: list[FileWriter] = []
@@ -38,12 +39,12 @@ class ContainerWriter:
 
     def open(self) -> None:
         """Open the file (collective)."""
-        with self._together("opening"):
+        with self._transferring("opening"):
             self._file = open_writer(self.ctx, self.temporary, self.path, self.backend)
 
     def create(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
         """Make room for the array ``name`` (collective)."""
-        with self._together(f"creating {name}"):
+        with self._transferring(f"creating {name}"):
             self._opened.create(name, shape, dtype)
         self._layout[name] = (shape, np.dtype(dtype))
         self._sums[name] = np.uint64(0)
@@ -60,13 +61,15 @@ class ContainerWriter:
         array : (n_rows, ...)
             As created but for the number of rows, which may be 0.
         """
-        shape, dtype = self._layout[name]
-        assert array.dtype == dtype, f"{name}: {array.dtype}, created as {dtype}"
-        assert array.shape[1:] == shape[1:], f"{name}: rows of {array.shape[1:]}, created as {shape[1:]}"
-        assert 0 <= start <= start + array.shape[0] <= shape[0], f"{name}: rows from {start} do not fit into {shape}"
-        rows = np.ascontiguousarray(array)
         with self._together(f"writing {name}"):
-            self._opened.write(name, start, rows)
+            self._check_rows(name, start, array)
+            rows = np.ascontiguousarray(array)
+        most_rows = int(all_gather_counts(self.ctx, rows.shape[0]).max())
+        chunk = rows_per_chunk(rows)
+        for offset in range(0, most_rows, chunk):
+            part = rows[offset : offset + chunk]
+            with self._transferring(f"writing {name}"):
+                self._opened.write(name, start + offset, part)
         self._sums[name] += word_sum(rows)
 
     def write_replicated(self, name: str, array: AnyArray) -> None:
@@ -76,7 +79,7 @@ class ContainerWriter:
 
     def set_attribute(self, group: str, name: str, value: Attribute | np.uint64) -> None:
         """Set an attribute of a group or array; a missing group is made (collective)."""
-        with self._together(f"setting {group} {name}"):
+        with self._transferring(f"setting {group} {name}"):
             self._opened.set_attribute(group, name, value)
 
     def finish(self) -> None:
@@ -85,7 +88,7 @@ class ContainerWriter:
         all_reduce_sum(self.ctx, sums)
         for name, total in zip(self._sums, sums, strict=True):
             self.set_attribute(name, WORD_SUM, total)
-        with self._together("closing"):
+        with self._transferring("closing"):
             self._opened.close()
         self._file = None
 
@@ -105,11 +108,36 @@ class ContainerWriter:
         assert self._file is not None, "the container is not open"
         return self._file
 
+    def _check_rows(self, name: str, start: int, array: AnyArray) -> None:
+        shape, dtype = self._layout[name]
+        assert array.dtype == dtype, f"{name}: {array.dtype}, created as {dtype}"
+        assert array.shape[1:] == shape[1:], f"{name}: rows of {array.shape[1:]}, created as {shape[1:]}"
+        assert 0 <= start <= start + array.shape[0] <= shape[0], f"{name}: rows from {start} do not fit into {shape}"
+
     @contextmanager
     def _together(self, doing: str) -> Iterator[None]:
-        try:
-            with collective_errors(self.ctx, f"{doing} ({self.path})"), output_errors(self.path):
+        """Let rank-local work fail on all ranks together (collective)."""
+        with self._agreed(), collective_errors(self.ctx, f"{doing} ({self.path})"), output_errors(self.path):
+            yield
+
+    @contextmanager
+    def _transferring(self, doing: str) -> Iterator[None]:
+        """Let a call of the back end fail on all ranks together (collective).
+
+        ``serial`` sees to that itself. With ``mpio`` the guard has HDF5's own collective calls in it, and cannot do
+        without: they are what may fail.
+        """
+        if self.backend == "mpio":
+            with self._together(doing):
                 yield
-        except BaseException:
+        else:
+            with self._agreed():
+                yield
+
+    @contextmanager
+    def _agreed(self) -> Iterator[None]:
+        try:
+            yield
+        except HpcSparseError:
             self._failed_together = True
             raise

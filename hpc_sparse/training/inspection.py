@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hpc_sparse.network.mlp import Workspace
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint import read_checkpoint
-from hpc_sparse.storage.checkpoint_info import read_checkpoint_info
+from hpc_sparse.storage.checkpoint_info import LayerInfo, read_checkpoint_info
 from hpc_sparse.storage.container import CHECKPOINT_KIND, container_kind
 from hpc_sparse.storage.dataset import DatasetInfo, load_dataset, read_info
 from hpc_sparse.training.batches import BatchAssembler
@@ -29,7 +30,8 @@ def evaluate_checkpoint(ctx: ParallelContext, checkpoint_path: Path, dataset_pat
     InputError
         On every rank: a file is not what it should be, or the two do not fit.
     """
-    use_threads(ctx.threads)
+    with collective_errors(ctx, "starting threads"):
+        use_threads(ctx.threads)
     checkpoint = read_checkpoint(ctx, checkpoint_path)
     dataset = load_dataset(ctx, dataset_path)
     with collective_errors(ctx, "fitting the checkpoint to the data set"):
@@ -71,13 +73,14 @@ def describe_dataset(info: DatasetInfo) -> dict[str, Any]:
     values = asdict(info)
     values["path"] = str(info.path)
     for name in ("class_names", "class_counts_train", "class_counts_test"):
-        values[name] = ", ".join(str(item) for item in values[name])
+        values[name] = list(values[name])
     return {"kind": "data set", **values}
 
 
 def describe_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint as plain values."""
     info = read_checkpoint_info(path)
+    best_epoch, best_test_accuracy = info.history_best or (None, None)
     return {
         "kind": "checkpoint",
         "path": str(info.path),
@@ -86,17 +89,18 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         "n_connections": info.n_connections,
         "n_parameters": info.n_parameters,
         "density": info.density,
-        "layers": [
-            f"{layer.shape[1]:,} -> {layer.shape[0]:,} {layer.activation}, {layer.n_connections:,} connections"
-            for layer in info.layers
-        ],
-        "metrics": [f"{name} {value:g}" for name, value in info.metrics.items()],
-        "best_test_accuracy": f"{info.history_best[1]:.4f} in epoch {info.history_best[0]}"
-        if info.history_best
-        else "-",
+        "layers": [_describe_layer(layer) for layer in info.layers],
+        "metrics": {name: value if math.isfinite(value) else None for name, value in info.metrics.items()},
+        "best_test_accuracy": best_test_accuracy,
+        "best_test_epoch": best_epoch,
         "n_ranks": info.n_ranks,
         "creator": info.creator,
         "format_version": info.format_version,
         "file_bytes": info.file_bytes,
-        "config": info.config_text.strip().splitlines(),
+        "config": info.config_text,
     }
+
+
+def _describe_layer(layer: LayerInfo) -> dict[str, Any]:
+    n_out, n_in = layer.shape
+    return {"n_in": n_in, "n_out": n_out, "activation": layer.activation, "n_connections": layer.n_connections}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpc_sparse.errors import HpcSparseError, OutputError
-from hpc_sparse.kernels import cache_folder
+from hpc_sparse.kernels import compiled_folder
 from hpc_sparse.kernels.simd import LANES
 from hpc_sparse.kernels.threads import threading_layer, use_threads
 from hpc_sparse.parallel.collectives import collective_errors, on_root
@@ -49,22 +49,28 @@ def _try_write(ctx: ParallelContext, backend: str) -> str:
     except HpcSparseError as error:
         return f"failed: {error}"
     try:
-        n_writers = max(1, ctx.size - 1)
-        start, stop = own_range(N_PROBE_ROWS, n_writers, ctx.rank) if ctx.rank < n_writers else (N_PROBE_ROWS,) * 2
-        with create_container(ctx, folder / "probe.h5", DATASET_KIND, backend) as writer:
-            writer.create("probe", (N_PROBE_ROWS,), np.dtype(np.int64))
-            writer.write("probe", start, np.arange(start, stop))
-        with open_container(ctx, folder / "probe.h5", DATASET_KIND, backend) as reader:
-            values = reader.read("probe", 0, N_PROBE_ROWS)
-        with collective_errors(ctx, "comparing what was read with what was written"):
-            assert np.array_equal(values, np.arange(N_PROBE_ROWS))
+        verdict = _write_and_read(ctx, backend, folder / "probe.h5")
     except HpcSparseError as error:
-        return f"failed: {error}"
-    finally:
-        on_root(ctx, lambda: shutil.rmtree(folder, ignore_errors=True))
-    return (
-        "works" if ctx.size == 1 else f"works ({n_writers} of {ctx.size} ranks wrote, the last took part with nothing)"
-    )
+        verdict = f"failed: {error}"
+    on_root(ctx, lambda: shutil.rmtree(folder, ignore_errors=True))
+    return verdict
+
+
+def _write_and_read(ctx: ParallelContext, backend: str, path: Path) -> str:
+    """What fails here fails on all ranks with the same error (collective)."""
+    n_writers = max(1, ctx.size - 1)
+    start, stop = own_range(N_PROBE_ROWS, n_writers, ctx.rank) if ctx.rank < n_writers else (N_PROBE_ROWS,) * 2
+    with create_container(ctx, path, DATASET_KIND, backend) as writer:
+        writer.create("probe", (N_PROBE_ROWS,), np.dtype(np.int64))
+        writer.write("probe", start, np.arange(start, stop))
+    with open_container(ctx, path, DATASET_KIND, backend) as reader:
+        values = reader.read("probe", 0, N_PROBE_ROWS)
+    with collective_errors(ctx, "comparing what was read with what was written"):
+        if not np.array_equal(values, np.arange(N_PROBE_ROWS)):
+            raise OutputError(f"{path}: what was read is not what was written")
+    if ctx.size == 1:
+        return "works"
+    return f"works ({n_writers} of {ctx.size} ranks wrote, the last took part with nothing)"
 
 
 def _make_probe_folder() -> Path:
@@ -75,12 +81,15 @@ def _make_probe_folder() -> Path:
 
 
 def _try_cache() -> str:
-    folder = cache_folder()
+    folder = compiled_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        return f"{folder}: cannot be written ({error.strerror}); kernels are compiled at every start"
+        return (
+            f"{folder}: cannot be written ({error.strerror}); numba keeps compiled kernels beside their source "
+            "instead, or where it cannot write there either, in its own folder in the user's cache"
+        )
     n_files = sum(1 for _ in folder.rglob("*.nbc"))
     return f"{folder}: works, {n_files} compiled kernels"

@@ -9,7 +9,7 @@ from hpc_sparse.parallel.context import ParallelContext
 
 
 def start_logging(ctx: ParallelContext, level: str, *, shows_all_ranks: bool) -> None:
-    """Send the package's messages to standard error: root's, or every rank's at level debug."""
+    """Send the package's messages to standard error: root's from ``level`` on, or all messages of every rank."""
     logger = logging.getLogger("hpc_sparse")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"[rank {ctx.rank}] %(message)s" if ctx.size > 1 else "%(message)s"))

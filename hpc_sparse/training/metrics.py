@@ -33,7 +33,7 @@ class EpochMetrics:
     n_connections : int
         Of all layers.
     connections_changed : int
-        Grown at the start of this epoch, on one replica.
+        Grown by evolution at the start of this epoch, on one replica.
     train_seconds, evolve_seconds, sync_seconds, evaluate_seconds : float
         Training without syncs, evaluation and compilation; the others by themselves.
     sync_bytes : int
@@ -92,7 +92,7 @@ def summarize(
     n_samples : int
         Training samples of all ranks.
     total_seconds : float
-        From the start of this process's training to now.
+        Of this process, from the start of training to now.
     peak_rss_bytes : int
         Largest over the ranks.
     """

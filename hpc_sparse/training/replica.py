@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from hpc_sparse.config import NetworkSection, RunConfig
-from hpc_sparse.errors import DataError
+from hpc_sparse.errors import ConfigError, DataError
 from hpc_sparse.network.activations import negative_slopes
 from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.losses import LOSSES
@@ -34,6 +34,8 @@ class Replica:
 
         Raises
         ------
+        ConfigError
+            A layer comes out without connections.
         DataError
             The loss does not fit the number of classes.
         """
@@ -46,6 +48,14 @@ class Replica:
             initializer=config.network.initializer,
             seed=config.training.seed,
         )
+        for layer in network.layers:
+            if not layer.topology.n_connections:
+                n_out, n_in = layer.topology.shape
+                key = "density" if config.network.epsilon is None else "epsilon"
+                raise ConfigError(
+                    f"network.{key} = {getattr(config.network, key)}: the layer of {n_in} x {n_out} neurons comes out "
+                    "without connections; expected at least one in every layer"
+                )
         return cls(network, network.resting_velocities())
 
     @classmethod
@@ -100,7 +110,7 @@ def n_outputs(config: RunConfig, info: DatasetInfo) -> int:
         The loss is for two classes and the data set has another number.
     """
     loss = LOSSES[config.training.loss]
-    if loss.needs_two_classes and info.n_classes != 2:
+    if loss.is_binary and info.n_classes != 2:
         raise DataError(
             f'training.loss = "{loss.name}": for two classes, but {info.path} has {info.n_classes}; use "cross_entropy"'
         )

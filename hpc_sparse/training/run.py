@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -9,8 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hpc_sparse.config import RunConfig, find_data, load_config, parse_config
-from hpc_sparse.errors import ConfigError, MachineError, OutputError
+from hpc_sparse.errors import ConfigError, DataError, MachineError, OutputError
+from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.backends import choose_backend
@@ -21,6 +25,7 @@ from hpc_sparse.storage.checkpoint_folder import (
     newest_checkpoint,
     prune_checkpoints,
 )
+from hpc_sparse.storage.checkpoint_info import read_checkpoint_info
 from hpc_sparse.storage.dataset import Dataset, DatasetInfo, load_dataset, read_info
 from hpc_sparse.training.log import start_logging
 from hpc_sparse.training.metrics import EpochMetrics, peak_rss_bytes, summarize
@@ -30,7 +35,16 @@ from hpc_sparse.training.run_folder import RunFolder
 from hpc_sparse.training.trainer import Trainer
 from hpc_sparse.training.warmup import warm_up
 
+LOG = logging.getLogger(__name__)
+
 RESUME_AUTO = "auto"
+
+FIXED_KEYS: dict[str, tuple[str, ...]] = {
+    "network": (),
+    "training": ("seed", "loss"),
+    "data": ("standardize",),
+}
+"""What must not change when a run is continued, by section; no keys means all."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +73,16 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A request that has been looked at: everything is there and fits together."""
+    """A request that has been looked at: everything is there and fits together.
+
+    ``previous`` is the configuration of the run that is continued, if any.
+    """
 
     config: RunConfig
     info: DatasetInfo
     folder: RunFolder
     checkpoint: Path | None
+    previous: RunConfig | None = None
 
 
 def make_plan(request: RunRequest) -> RunPlan:
@@ -81,7 +99,14 @@ def make_plan(request: RunRequest) -> RunPlan:
     folder = RunFolder(request.output or Path("runs") / request.config_path.stem)
     checkpoint = _find_checkpoint(request.resume, folder)
     _check_place(request, folder, checkpoint)
-    return RunPlan(config, info, folder, checkpoint)
+    previous = None
+    if checkpoint is not None:
+        text = read_checkpoint_info(checkpoint).config_text
+        previous = parse_config(text, f"configuration stored in {checkpoint}")
+    elif request.resume is not None and folder.has_only_begun():
+        previous = load_config(folder.config)
+        _check_same_network(previous, config, str(folder.config))
+    return RunPlan(config, info, folder, checkpoint, previous)
 
 
 def train(ctx: ParallelContext, request: RunRequest, reporter: Reporter) -> dict[str, Any]:
@@ -98,13 +123,18 @@ def train(ctx: ParallelContext, request: RunRequest, reporter: Reporter) -> dict
     if config.runtime.threads:
         ctx = replace(ctx, threads=config.runtime.threads)
     _check_machine(ctx, config)
+    with collective_errors(ctx, "starting threads"):
+        use_threads(ctx.threads)
     backend = choose_backend(ctx, config.runtime.hdf5)
     dataset = load_dataset(ctx, plan.info.path, backend)
-    replica, n_done = _starting_point(ctx, plan, backend)
+    replica, n_done, n_steps_before = _starting_point(ctx, plan, dataset, backend)
+    if n_done == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
+        return finished
+    history = on_root(ctx, lambda: _open_folder(plan, n_done))
     warm_up(ctx, config, plan.info)
     start_logging(ctx, config.runtime.log, shows_all_ranks=request.is_debug)
+    _log_changes(plan)
     trainer = Trainer(ctx, config, dataset, replica, reporter, is_debug=request.is_debug)
-    history = on_root(ctx, lambda: _open_folder(plan, n_done))
     reporter.start(_headline(ctx, plan, replica, n_done), n_done + 1, config.training.epochs, trainer.n_steps)
     try:
         for epoch in range(n_done + 1, config.training.epochs + 1):
@@ -113,7 +143,8 @@ def train(ctx: ParallelContext, request: RunRequest, reporter: Reporter) -> dict
             on_root(ctx, lambda: plan.folder.append(history[-1]))
             reporter.epoch(metrics)
             if epoch % config.checkpoint.every_epochs == 0 or epoch == config.training.epochs:
-                _write_checkpoint(ctx, plan, dataset, replica, history, backend)
+                n_steps = n_steps_before + (epoch - n_done) * trainer.n_steps
+                _write_checkpoint(ctx, plan, dataset, replica, history, n_steps, backend)
     finally:
         reporter.stop()
     peak = max(gather_objects(ctx, peak_rss_bytes()))
@@ -162,35 +193,64 @@ def _check_machine(ctx: ParallelContext, config: RunConfig) -> None:
             )
 
 
-def _starting_point(ctx: ParallelContext, plan: RunPlan, backend: str) -> tuple[Replica, int]:
-    """The replica to train and the epochs it has behind it (collective)."""
+def _starting_point(ctx: ParallelContext, plan: RunPlan, dataset: Dataset, backend: str) -> tuple[Replica, int, int]:
+    """The replica to train, and the epochs and steps it has behind it (collective)."""
     if plan.checkpoint is None:
         with collective_errors(ctx, "building the network"):
-            return Replica.initial(plan.config, plan.info), 0
+            return Replica.initial(plan.config, plan.info), 0, 0
     checkpoint = read_checkpoint(ctx, plan.checkpoint, backend)
     with collective_errors(ctx, "resuming"):
-        _check_same_run(plan, checkpoint)
+        _check_same_run(plan, checkpoint, dataset)
         replica = Replica.from_states(plan.config.network, checkpoint.layers)
         check_fits(replica.network, plan.config, plan.info, str(plan.checkpoint))
-    return replica, checkpoint.epoch
+    return replica, checkpoint.epoch, checkpoint.step
 
 
-def _check_same_run(plan: RunPlan, checkpoint: Checkpoint) -> None:
-    """A resumed run may be longer or run elsewhere, but it must be the same network."""
+def _check_same_run(plan: RunPlan, checkpoint: Checkpoint, dataset: Dataset) -> None:
+    """A resumed run may be longer, go on with other settings or elsewhere, but with the same network and data."""
     stored = parse_config(checkpoint.config_text, f"configuration stored in {plan.checkpoint}")
-    for section, keys in (("network", None), ("training", ("seed", "loss"))):
-        before, now = getattr(stored, section).model_dump(), getattr(plan.config, section).model_dump()
+    _check_same_network(stored, plan.config, str(plan.checkpoint))
+    n_done, n_planned = checkpoint.epoch, plan.config.training.epochs
+    continues_in_place = plan.checkpoint is not None and _run_of(plan.checkpoint) == plan.folder.path.resolve()
+    if n_done > n_planned or (n_done == n_planned and not continues_in_place):
+        raise ConfigError(
+            f"training.epochs = {n_planned}: {plan.checkpoint} has {n_done} epochs behind it; ask for more"
+        )
+    for name in ("mean", "deviation"):
+        before, now = getattr(checkpoint, name), getattr(dataset, name)
+        if (before is None) != (now is None) or (before is not None and not np.array_equal(before, now)):
+            raise DataError(
+                f"{plan.info.path}: the {name} of its features is not the one stored in {plan.checkpoint}: "
+                "a run can be resumed on the same data set only"
+            )
+
+
+def _check_same_network(stored: RunConfig, config: RunConfig, origin: str) -> None:
+    for section, keys in FIXED_KEYS.items():
+        before, now = getattr(stored, section).model_dump(), getattr(config, section).model_dump()
         for key in keys or before:
             if before[key] != now[key]:
                 raise ConfigError(
-                    f"{section}.{key} = {now[key]!r}: {plan.checkpoint} was trained with {before[key]!r}; "
-                    "a run can be resumed with the same network, seed and loss only"
+                    f"{section}.{key} = {now[key]!r}: {origin} was trained with {before[key]!r}; "
+                    "a run can be resumed with the same network, data, seed and loss only"
                 )
-    if checkpoint.epoch > plan.config.training.epochs:
-        raise ConfigError(
-            f"training.epochs = {plan.config.training.epochs}: "
-            f"{plan.checkpoint} has {checkpoint.epoch} epochs behind it"
-        )
+
+
+def _log_changes(plan: RunPlan) -> None:
+    """Say which settings are others than those of the run that is continued."""
+    if plan.previous is None:
+        return
+    before, now = (config.model_dump(exclude={"runtime", "checkpoint"}) for config in (plan.previous, plan.config))
+    changes = [
+        f"{section}.{key} {before[section][key]!r} -> {value!r}"
+        for section in now
+        for key, value in now[section].items()
+        if before[section][key] != value and (section, key) not in {("training", "epochs"), ("data", "path")}
+    ]
+    if changes:
+        LOG.info("continuing with other settings: %s", ", ".join(changes))
+    if plan.checkpoint is None:
+        LOG.warning("%s: no checkpoint yet, starting again", plan.folder.path)
 
 
 def _open_folder(plan: RunPlan, n_done: int) -> list[EpochMetrics]:
@@ -208,6 +268,7 @@ def _write_checkpoint(
     dataset: Dataset,
     replica: Replica,
     history: list[EpochMetrics],
+    n_steps: int,
     backend: str,
 ) -> None:
     """Write the state after the newest epoch, then remove what need not be kept (collective)."""
@@ -215,7 +276,7 @@ def _write_checkpoint(
     checkpoint = Checkpoint(
         config_text=plan.config.to_toml(),
         epoch=last.epoch,
-        step=0,
+        step=n_steps,
         n_ranks=ctx.size,
         layers=replica.to_states(plan.config.network.activation),
         metrics={name: float(value) for name, value in last.as_dict().items()},

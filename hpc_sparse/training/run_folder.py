@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,16 +79,14 @@ class RunFolder:
         OutputError
             It cannot be written.
         """
-        try:
+        with _output_errors(self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             replace_text(self.config, config_text)
             self.metrics.touch()
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot write the run folder: {error.strerror}") from None
 
     def append(self, metrics: EpochMetrics) -> None:
         """Add an epoch to ``metrics.jsonl``, on disk when this returns."""
-        with self.metrics.open("a", encoding="utf-8") as file:
+        with _output_errors(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
             file.write(to_json(metrics.as_dict()) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -99,7 +100,10 @@ class RunFolder:
             A line is not an epoch's metrics, or the epochs do not follow each other up to ``up_to_epoch``.
         """
         # Bytes that are no text become characters that no JSON parser accepts, so that their line is named below.
-        text = self.metrics.read_text(encoding="utf-8", errors="replace") if self.metrics.exists() else ""
+        try:
+            text = self.metrics.read_text(encoding="utf-8", errors="replace") if self.metrics.exists() else ""
+        except OSError as error:
+            raise FileFormatError(f"{self.metrics}: cannot be read: {error.strerror}") from None
         lines = text.splitlines()
         history: list[EpochMetrics] = []
         for number, line in enumerate(lines if up_to_epoch else [], 1):
@@ -119,11 +123,39 @@ class RunFolder:
 
     def replace_history(self, history: list[EpochMetrics]) -> None:
         """Store exactly these epochs."""
-        replace_text(self.metrics, "".join(to_json(metrics.as_dict()) + "\n" for metrics in history))
+        with _output_errors(self.metrics):
+            replace_text(self.metrics, "".join(to_json(metrics.as_dict()) + "\n" for metrics in history))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Store the result."""
-        replace_text(self.summary, to_json(summary, indent=2) + "\n")
+        with _output_errors(self.summary):
+            replace_text(self.summary, to_json(summary, indent=2) + "\n")
+
+    def stored_summary(self) -> dict[str, Any] | None:
+        """The result of a run that is over, or None if it is not.
+
+        Raises
+        ------
+        FileFormatError
+            The file is there, but holds something else.
+        """
+        if not self.summary.exists():
+            return None
+        try:
+            summary = json.loads(self.summary.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            summary = None
+        if not isinstance(summary, dict):
+            raise FileFormatError(f"{self.summary}: not the summary of a run")
+        return summary
+
+
+@contextmanager
+def _output_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def replace_text(path: Path, text: str) -> None:

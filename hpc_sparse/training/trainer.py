@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 
@@ -192,11 +193,12 @@ class Trainer:
     def _sync(self) -> None:
         self._averaging.sync(self.replica.network, self.replica.velocities)
         if self._is_debug:
+            check_invariants(self.replica)
             check_agreement(self.ctx, self.replica.network)
             LOG.debug("synced, replicas agree: %s", network_digest(self.replica.network))
 
     def _check_finite(self, epoch: int, train_loss: float) -> None:
-        if train_loss - train_loss != 0 or not self.replica.is_finite():
+        if not math.isfinite(train_loss) or not self.replica.is_finite():
             raise DivergedError(
                 f"epoch {epoch}: training diverged (training loss {train_loss}); lower optimizer.learning_rate = "
                 f"{self.config.optimizer.learning_rate} or use optimizer.warmup_epochs"

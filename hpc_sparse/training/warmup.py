@@ -6,7 +6,7 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
-from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.kernels.simd import TILE
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
@@ -15,7 +15,8 @@ from hpc_sparse.training.replica import Replica
 from hpc_sparse.training.trainer import Trainer
 
 N_FEATURES = 6
-N_SAMPLES = 4
+BATCH = TILE
+N_SAMPLES = TILE + 4
 WIDTHS = (8, 8)
 TINY_RATE = 1e-6
 
@@ -23,10 +24,10 @@ TINY_RATE = 1e-6
 def warm_up(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
     """Train a tiny network for two epochs with the run's own settings and kinds of data (collective).
 
+    Expects :func:`hpc_sparse.kernels.threads.use_threads` to have been called.
     One rank of each node goes first and leaves the compiled code in the cache, from which the others load it.
     """
     with collective_errors(ctx, "preparing the kernels"):
-        use_threads(ctx.threads)
         if ctx.node_rank == 0:
             _train_tiny(ctx, config, info)
     with collective_errors(ctx, "preparing the kernels"):
@@ -36,7 +37,7 @@ def warm_up(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
 
 def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
     network = config.network.model_copy(update={"hidden": WIDTHS, "epsilon": None, "density": 0.5})
-    training = config.training.model_copy(update={"epochs": 2, "batch_size": N_SAMPLES})
+    training = config.training.model_copy(update={"epochs": 2, "batch_size": BATCH})
     # At the run's own learning rate this network could diverge where the run's does not.
     optimizer = config.optimizer.model_copy(update={"learning_rate": TINY_RATE, "weight_decay": 0.0})
     evolution = config.evolution.model_copy(update={"every_epochs": 1})
@@ -51,11 +52,11 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
 
 
 def _tiny_dataset(info: DatasetInfo) -> Dataset:
-    """Four samples of the kind of features that ``info`` describes."""
+    """Features of the kind that ``info`` describes: a batch that fills the registers, and a few more."""
     tiny = DatasetInfo(**{**vars(info), "n_features": N_FEATURES, "n_train": N_SAMPLES, "n_test": N_SAMPLES})
     labels = np.zeros(N_SAMPLES, INDEX)
     if info.is_sparse:
-        indptr, indices = np.arange(N_SAMPLES + 1, dtype=OFFSET), np.arange(N_SAMPLES, dtype=INDEX)
+        indptr, indices = np.arange(N_SAMPLES + 1, dtype=OFFSET), np.arange(N_SAMPLES, dtype=INDEX) % N_FEATURES
         samples = Samples(CsrFeatures(indptr, indices, np.ones(N_SAMPLES, VALUE), N_FEATURES), labels)
         return Dataset(tiny, samples, samples, None, None)
     samples = Samples(DenseFeatures(np.ones((N_SAMPLES, N_FEATURES), info.dtype)), labels)

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hpc_sparse.errors import DataError, FileFormatError, InputError, OutputError
+from hpc_sparse.errors import DataError, FileFormatError, HpcSparseError, OutputError, RankError
 from hpc_sparse.parallel import collectives
 from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
@@ -42,7 +42,7 @@ def tiny_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collectives, "CHUNK_BYTES", 10)
 
 
-def same_error_everywhere(ctx: ParallelContext, error: type[InputError], action: Callable[[], Any]) -> str:
+def same_error_everywhere(ctx: ParallelContext, error: type[HpcSparseError], action: Callable[[], Any]) -> str:
     """Run ``action``, which must fail with the same error on all ranks; the error's message."""
     message = "no error"
     try:
@@ -229,3 +229,34 @@ def test_a_rank_that_fails_alone_waits_for_nobody(ctx: ParallelContext, mpi_tmp_
         with pytest.raises((ZeroDivisionError, TimeoutError)):
             fail_on_the_last_rank(backend)
         assert names_in(ctx, mpi_tmp_path) == []
+
+
+@pytest.mark.mpi(ranks=[2, 3])
+def test_rows_that_do_not_fit_on_one_rank_are_an_error_on_every_rank(ctx: ParallelContext, mpi_tmp_path: Path) -> None:
+    def write(backend: str) -> None:
+        with create_container(ctx, mpi_tmp_path / "a.h5", DATASET_KIND, backend) as writer:
+            writer.create("a", (9,), np.int32)
+            writer.write("a", ctx.rank, np.zeros(1, np.int64 if ctx.rank == 1 else np.int32))
+
+    for backend in BACKENDS:
+        message = same_error_everywhere(ctx, RankError, lambda: write(backend))  # noqa: B023
+        assert f"rank 1 of {ctx.size}: AssertionError: a: int64, created as int32" in message
+        assert names_in(ctx, mpi_tmp_path) == []
+
+
+@pytest.mark.mpi(ranks=[2, 3])
+def test_a_look_up_that_fails_on_one_rank_is_an_error_on_every_rank(
+    ctx: ParallelContext, mpi_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(array: Any) -> int:
+        raise ValueError("broken")
+
+    for backend in BACKENDS:
+        path = mpi_tmp_path / f"{backend}.h5"
+        with create_container(ctx, path, DATASET_KIND, backend) as writer:
+            writer.write_replicated("a", np.arange(5))
+        with monkeypatch.context() as patch, open_container(ctx, path, DATASET_KIND, backend) as reader:
+            if ctx.rank == 1:
+                patch.setattr(hdf5, "rows_per_chunk", fail)
+            message = same_error_everywhere(ctx, FileFormatError, lambda: reader.read("a"))
+        assert "cannot read a: missing or damaged (broken)" in message

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
 RANKS = [None, 2]
 COMMANDS = [
     *([], ["train"], ["evaluate"], ["info"], ["check"], ["data"]),
@@ -71,10 +72,35 @@ def test_info_describes_data_sets_and_checkpoints(trained, run, ranks):
     for name in ("n_neurons", "n_connections", "n_parameters", "density"):
         assert about_run[name] == summary[name]
     assert about_run["kind"] == "checkpoint"
-    assert about_run["config"] == (trained / "run/config.toml").read_text().strip().splitlines()
-    assert len(about_run["layers"]) == 3
-    plain = run("info", checkpoint, cwd=trained, ranks=ranks).stdout
+    assert about_run["config"] == (trained / "run/config.toml").read_text()
+    assert [(layer["n_in"], layer["n_out"]) for layer in about_run["layers"]] == [(30, 24), (24, 17), (17, 3)]
+    assert sum(layer["n_connections"] for layer in about_run["layers"]) == about_run["n_connections"]
+    assert about_run["layers"][0]["activation"] == "all_relu"
+    last = json.loads((trained / "run/metrics.jsonl").read_text().splitlines()[-1])
+    assert about_run["metrics"]["test_accuracy"] == last["test_accuracy"]
+    for name in ("best_test_accuracy", "best_test_epoch"):
+        assert about_run[name] == summary[name]
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_info_is_readable_for_people(trained, run, ranks):
+    plain = run("info", "run/checkpoints/checkpoint-000002.h5", cwd=trained, ranks=ranks).stdout
     assert "30 -> 24 all_relu" in plain
+    assert f"{'':20}epochs = 2\n" in plain
+    assert "class 0, class 1, class 2\n" in run("info", "data.h5", cwd=trained, ranks=ranks).stdout
+
+
+def test_info_ends_quietly_when_nobody_reads_on(trained, run):
+    script = '"$0" info run/checkpoints/checkpoint-000002.h5 | true; exit "${PIPESTATUS[0]}"'
+    result = run(cwd=trained, command=("bash", "-c", script, HPC_SPARSE))
+    assert (result.stdout, result.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("ranks", [None, 3])
+@pytest.mark.parametrize("arguments", [["info"], ["info", "--nonsense", "x"], ["nonsense"]])
+def test_a_wrong_command_line_is_reported_once(run, tmp_path, ranks, arguments):
+    result = run(*arguments, cwd=tmp_path, ranks=ranks, code=2)
+    assert result.stderr.count("Usage: hpc-sparse") == 1
 
 
 @pytest.mark.parametrize("ranks", [None, 1, 3])
@@ -93,8 +119,28 @@ def test_check_tries_everything_and_leaves_nothing(run, tmp_path, ranks):
 def test_check_reports_what_does_not_work_and_ends_well(run, tmp_path):
     (tmp_path / "file").touch()
     cache = {"XDG_CACHE_HOME": str(tmp_path / "file"), "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
-    report = strict_json(run("check", "--json", cwd=Path("/proc"), **cache).stdout)
+    report = strict_json(run("check", "--json", cwd=Path("/proc"), code=1, **cache).stdout)
     assert report["collective_write"].startswith("failed: ")
+
+
+def test_check_names_the_folder_of_the_compiled_kernels(run, tmp_path):
+    own = tmp_path / "numba"
+    report = strict_json(run("check", "--json", cwd=tmp_path, NUMBA_CACHE_DIR=str(own)).stdout)
+    assert report["kernel_cache"].startswith(f"{own}: works, ")
+    assert list(own.rglob("*.nbc"))
+
+
+def test_check_says_what_happens_without_a_cache_folder(run, tmp_path):
+    (tmp_path / "file").touch()
+    report = strict_json(run("check", "--json", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / "file")).stdout)
+    assert "cannot be written" in report["kernel_cache"]
+    assert "beside their source" in report["kernel_cache"]
+
+
+def test_kernels_with_bounds_checks_are_kept_apart(workplace, run):
+    own = workplace / "numba"
+    run("train", "run.toml", "--debug", "--set", "training.epochs=1", cwd=workplace, NUMBA_CACHE_DIR=str(own))
+    assert [path.name for path in own.iterdir()] == ["checked"]
 
 
 @pytest.mark.parametrize("ranks", RANKS)
@@ -118,5 +164,5 @@ def test_archives_are_imported_whole_with_a_split_that_a_seed_decides(run, tmp_p
 def test_fashion_mnist_is_imported_as_published(fashion_mnist, run):
     about = strict_json(run("info", "data/fashion_mnist.h5", "--json", cwd=fashion_mnist).stdout)
     assert (about["n_train"], about["n_test"], about["n_features"], about["n_classes"]) == (60_000, 10_000, 784, 10)
-    assert about["class_counts_train"] == ", ".join(["6000"] * 10)
+    assert about["class_counts_train"] == [6000] * 10
     assert about["dtype"] == "uint8"

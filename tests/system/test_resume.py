@@ -64,11 +64,12 @@ def test_a_run_goes_on_with_another_number_of_ranks_and_another_back_end(workpla
     assert json.loads((workplace / "run/summary.json").read_text())["n_ranks"] == 1
 
 
-def test_resuming_a_complete_run_changes_nothing_but_its_summary(workplace, run):
-    run("train", "run.toml", "--output", "run", cwd=workplace)
-    before = metrics(workplace / "run"), checkpoints(workplace / "run")
-    run("train", "run.toml", "--output", "run", "--resume", "auto", cwd=workplace)
-    assert (metrics(workplace / "run"), checkpoints(workplace / "run")) == before
+def test_resuming_a_complete_run_changes_nothing_and_tells_its_result_again(workplace, run):
+    first = run("train", "run.toml", "--output", "run", cwd=workplace)
+    files = {path: path.read_bytes() for path in (workplace / "run").rglob("*") if path.is_file()}
+    again = run("train", "run.toml", "--output", "run", "--resume", "auto", cwd=workplace, ranks=2)
+    assert {path: path.read_bytes() for path in (workplace / "run").rglob("*") if path.is_file()} == files
+    assert first.stdout.splitlines()[-1] == again.stdout.splitlines()[-1]
 
 
 def test_resume_auto_starts_a_run_that_has_no_checkpoint_yet(workplace, run):
@@ -149,3 +150,36 @@ def test_a_lone_checkpoint_file_is_enough_to_go_on(workplace, run):
         )
     assert [line["epoch"] for line in metrics(workplace / "on")] == [3, 4]
     assert json.loads((workplace / "on/summary.json").read_text())["epochs"] == 4
+
+
+def test_a_lone_checkpoint_without_epochs_left_is_refused(workplace, run):
+    run("train", "run.toml", "--output", "run", cwd=workplace)
+    shutil.copy(workplace / "run/checkpoints/checkpoint-000002.h5", workplace / "moved.h5")
+    result = run("train", "run.toml", "--resume", "moved.h5", "--output", "new", cwd=workplace, code=2)
+    assert "training.epochs = 2: moved.h5 has 2 epochs behind it" in result.stderr
+    assert not (workplace / "new").exists()
+
+
+def test_a_run_goes_on_with_other_settings_and_says_so_but_not_on_other_features(workplace, run, write_small_data):
+    run("train", "run.toml", "--output", "run", cwd=workplace)
+    go_on = ("train", "run.toml", "--output", "run", "--resume", "auto", "--set", "training.epochs=3")
+    result = run(*go_on, "--set", "data.standardize=false", cwd=workplace, code=2)
+    assert "data.standardize = False" in result.stderr
+    write_small_data(workplace / "other.h5", n_train=200)
+    result = run(*go_on, "--set", "data.path=other.h5", cwd=workplace, code=2)
+    assert "other.h5: the mean of its features is not the one stored in" in result.stderr
+    result = run(*go_on, "--set", "training.batch_size=7", cwd=workplace)
+    assert "continuing with other settings: training.batch_size 16 -> 7" in result.stderr
+    assert len(metrics(workplace / "run")) == 3
+
+
+def test_a_run_without_a_checkpoint_is_not_replaced_by_another_network(workplace, run):
+    run("train", "run.toml", "--output", "run", cwd=workplace)
+    shutil.rmtree(workplace / "run/checkpoints")
+    (workplace / "run/summary.json").unlink()
+    before = (workplace / "run/metrics.jsonl").read_text()
+    again = ("train", "run.toml", "--output", "run", "--resume", "auto")
+    result = run(*again, "--set", "network.hidden=[9]", cwd=workplace, code=2)
+    assert "network.hidden = (9,)" in result.stderr
+    assert (workplace / "run/metrics.jsonl").read_text() == before
+    assert "no checkpoint yet, starting again" in run(*again, cwd=workplace).stderr

@@ -126,7 +126,7 @@ def test_overriding_one_sparsity_replaces_the_other(given, other):
         ("network.hidden=[1.5]", ["network.hidden.0 = 1.5", "must be a valid integer"]),
         ("network.hidden=['a']", ["network.hidden.0 = 'a'", "must be a valid integer"]),
         ("network.hidden=[true]", ["network.hidden.0 = True", "must be a valid integer"]),
-        ("network.hidden=10", ["network.hidden = 10", "must be a valid tuple"]),
+        ("network.hidden=10", ["network.hidden = 10", "must be a list, such as [1000, 1000]"]),
         ("network.dropout=1", ["network.dropout = 1", "must be less than 1"]),
         ("network.dropout=-0.1", ["network.dropout = -0.1", "must be greater than or equal to 0"]),
         ("network.alpha=nan", ["network.alpha = nan"]),
@@ -141,16 +141,22 @@ def test_overriding_one_sparsity_replaces_the_other(given, other):
         ("training.loss=hinge", ["training.loss = 'hinge'", "'cross_entropy'"]),
         ("evolution.drop_fraction=1", ["evolution.drop_fraction = 1", "must be less than 1"]),
         ("evolution.every_epochs=0", ["evolution.every_epochs = 0"]),
-        ("parallel.sync_every_steps=0", ["parallel.sync_every_steps = 0", "must be greater than or equal to 1"]),
-        ("parallel.sync_every_steps=never", ["parallel.sync_every_steps = 'never'", "must be 'epoch'"]),
+        (
+            "parallel.sync_every_steps=0",
+            ["parallel.sync_every_steps = 0", "must be greater than or equal to 1 or 'epoch'"],
+        ),
+        (
+            "parallel.sync_every_steps=never",
+            ["parallel.sync_every_steps = 'never'", "must be a valid integer or 'epoch'"],
+        ),
         ("checkpoint.keep_last=0", ["checkpoint.keep_last = 0"]),
         ("runtime.threads=-1", ["runtime.threads = -1"]),
         ("data.path=3", ["data.path = 3", "must be a valid string"]),
     ],
 )
-def test_a_wrong_value_is_told_with_key_value_expectation_and_file(override, parts):
+def test_a_wrong_value_is_told_with_key_value_expectation_and_origin(override, parts):
     message = message_of(SMALLEST, override)
-    for part in [*parts, "(run.toml)"]:
+    for part in [*parts, f"(--set {override})"]:
         assert part in message
     assert "pydantic" not in message
     assert not re.search(r"constrained|literal\[|Traceback", message)
@@ -170,7 +176,15 @@ def test_a_missing_section_is_named():
 def test_all_mistakes_are_told_at_once():
     lines = message_of(SMALLEST, "training.epochs=0", "network.dropout=2", "runtime.thread=1").splitlines()
     assert len(lines) == 3
-    assert all(line.endswith("(run.toml)") for line in lines)
+    assert {line.partition(" (")[2] for line in lines} == {
+        "--set training.epochs=0)",
+        "--set network.dropout=2)",
+        "--set runtime.thread=1)",
+    }
+
+
+def test_a_wrong_value_of_the_file_is_told_with_the_file():
+    assert message_of(SMALLEST.replace("epochs = ", "epochs = -")).endswith("(run.toml)")
 
 
 def test_epsilon_and_density_exclude_each_other():

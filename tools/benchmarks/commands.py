@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import comparison, evolution_speed, file_speed, kernel_speed, rank_speed, scaling
+from benchmarks import comparison, epoch_speed, evolution_speed, file_speed, kernel_speed, rank_speed, scaling
 
 app = typer.Typer(help="Benchmarks: interleaved, medians with least and most.", no_args_is_help=True)
 
@@ -69,6 +69,16 @@ def scale(
 ) -> None:
     """Training rate from 10^5 to 10^8 connections, with the machine's rooflines."""
     scaling.measure_scaling(threads, rounds, largest, picture, as_json=as_json)
+
+
+@app.command()
+def epoch(
+    rounds: Annotated[int, typer.Option(help="Runs of each layout.")] = 3,
+    epochs: Annotated[int, typer.Option(help="Epochs per run.")] = 4,
+    as_json: Json = False,
+) -> None:
+    """Where the time of a real run goes, from start to end."""
+    epoch_speed.measure_epochs(rounds, epochs, as_json=as_json)
 
 
 @app.command()

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from benchmarks import report
+from benchmarks.real_run import run_training
 from benchmarks.timing import Timing
 
-ROOT = Path(__file__).resolve().parents[2]
 N_SAMPLES = 60_000
 
 
@@ -54,13 +49,11 @@ def compare_layouts(n_rounds: int, n_epochs: int, *, as_json: bool) -> None:
     """Print samples per second of each layout, syncs included, and what it is against one thread."""
     seconds: dict[str, list[float]] = {layout.name: [] for layout in LAYOUTS}
     sync_shares: dict[str, list[float]] = {layout.name: [] for layout in LAYOUTS}
-    starts: dict[str, list[float]] = {layout.name: [] for layout in LAYOUTS}
     for _ in range(n_rounds):
         for layout in LAYOUTS:
-            epochs, total = _run(layout, n_epochs)
+            epochs = _run(layout, n_epochs)
             seconds[layout.name] += [epoch["train_seconds"] + epoch["sync_seconds"] for epoch in epochs[1:]]
             sync_shares[layout.name] += [epoch["sync_seconds"] for epoch in epochs[1:]]
-            starts[layout.name].append(total)
     alone = median(seconds[LAYOUTS[0].name])
     rows: list[dict[str, object]] = []
     for layout in LAYOUTS:
@@ -82,15 +75,6 @@ def compare_layouts(n_rounds: int, n_epochs: int, *, as_json: bool) -> None:
     report.show("Fashion-MNIST net (jobs/fashion_mnist.toml), batch 128 per rank", rows, notes, as_json=as_json)
 
 
-def _run(layout: Layout, n_epochs: int) -> tuple[list[dict[str, float]], float]:
-    with tempfile.TemporaryDirectory() as folder:
-        overrides = (f"training.epochs={n_epochs}", f"runtime.threads={layout.n_threads}", *layout.settings)
-        command = [str(Path(sys.executable).with_name("hpc-sparse")), "train", "jobs/fashion_mnist.toml"]
-        command += [word for override in overrides for word in ("--set", override)]
-        command += ["--output", f"{folder}/run", "--progress", "none"]
-        if layout.n_ranks > 1:
-            command = ["bash", "-c", f'. jobs/openmpi.sh && exec mpirun -n {layout.n_ranks} "$@"', "bash", *command]
-        subprocess.run(command, cwd=ROOT, check=True)
-        lines = Path(folder, "run", "metrics.jsonl").read_text().splitlines()
-        summary = json.loads(Path(folder, "run", "summary.json").read_text())
-        return [json.loads(line) for line in lines], summary["total_seconds"]
+def _run(layout: Layout, n_epochs: int) -> list[dict[str, float]]:
+    overrides = (f"training.epochs={n_epochs}", f"runtime.threads={layout.n_threads}", *layout.settings)
+    return run_training(layout.n_ranks, overrides).epochs

@@ -77,7 +77,7 @@ def _draw(rows: list[dict[str, object]], picture: Path) -> None:
         axes.annotate(label, (x[0], limit), xytext=(0, 3), textcoords="offset points", fontsize=8)
     axes.set_xlabel("connections")
     axes.set_ylabel("connections x samples / s")
-    axes.set_ylim(1e9, 1e11)
+    axes.set_ylim(2e8, 1e11)
     axes.set_title(f"Training rate, batch {w.BATCH}, about {FAN_IN} connections per neuron")
     axes.legend()
     axes.grid(visible=True, which="both", alpha=0.3)

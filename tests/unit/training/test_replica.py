@@ -38,7 +38,14 @@ def test_a_replica_survives_being_stored(make_config, make_dataset):
 
 @pytest.mark.parametrize(
     ("loss", "n_classes", "expected"),
-    [("cross_entropy", 3, 3), ("mse", 3, 3), ("mse_tanh", 2, 2), ("binary_cross_entropy", 2, 1)],
+    [
+        ("cross_entropy", 3, 3),
+        ("mse", 3, 3),
+        ("mse_tanh", 2, 1),
+        ("mse", 2, 1),
+        ("cross_entropy", 2, 2),
+        ("binary_cross_entropy", 2, 1),
+    ],
 )
 def test_outputs_follow_from_loss_and_classes(make_config, make_dataset, loss, n_classes, expected):
     config, info = make_config(f"training.loss={loss}"), make_dataset(n_classes=n_classes).info

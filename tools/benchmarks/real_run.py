@@ -1,0 +1,53 @@
+"""Starting the real command and reading what it measured of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class RealRun:
+    """A finished run of ``hpc-sparse train``.
+
+    Attributes
+    ----------
+    epochs : list of dict
+        The lines of ``metrics.jsonl``.
+    process_seconds : float
+        From starting the command to its end.
+    """
+
+    epochs: list[dict[str, float]]
+    process_seconds: float
+
+    @property
+    def other_seconds(self) -> float:
+        """What is not spent in epochs: starting, loading, compiling, the checkpoint, leaving."""
+        names = ("train_seconds", "sync_seconds", "evolve_seconds", "evaluate_seconds")
+        return self.process_seconds - sum(epoch[name] for epoch in self.epochs for name in names)
+
+
+def run_training(n_ranks: int, overrides: Sequence[str], cache: Path | None = None) -> RealRun:
+    """Train jobs/fashion_mnist.toml with ``overrides``, with another kernel cache if one is named."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [str(Path(sys.executable).with_name("hpc-sparse")), "train", "jobs/fashion_mnist.toml"]
+        command += [word for override in overrides for word in ("--set", override)]
+        command += ["--output", f"{folder}/run", "--progress", "none"]
+        if n_ranks > 1:
+            command = ["bash", "-c", f'. jobs/openmpi.sh && exec mpirun -n {n_ranks} "$@"', "bash", *command]
+        environment = os.environ | ({"XDG_CACHE_HOME": str(cache)} if cache else {})
+        started = time.perf_counter()
+        subprocess.run(command, cwd=ROOT, check=True, env=environment)
+        seconds = time.perf_counter() - started
+        lines = Path(folder, "run", "metrics.jsonl").read_text().splitlines()
+        return RealRun([json.loads(line) for line in lines], seconds)
