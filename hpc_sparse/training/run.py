@@ -130,11 +130,11 @@ def train(ctx: ParallelContext, request: RunRequest, reporter: Reporter) -> dict
     replica, n_done, n_steps_before = _starting_point(ctx, plan, dataset, backend)
     if n_done == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
         return finished
+    trainer = Trainer(ctx, config, dataset, replica, reporter, is_debug=request.is_debug)
     history = on_root(ctx, lambda: _open_folder(plan, n_done))
     warm_up(ctx, config, plan.info)
     start_logging(ctx, config.runtime.log, shows_all_ranks=request.is_debug)
     _log_changes(plan)
-    trainer = Trainer(ctx, config, dataset, replica, reporter, is_debug=request.is_debug)
     reporter.start(_headline(ctx, plan, replica, n_done), n_done + 1, config.training.epochs, trainer.n_steps)
     try:
         for epoch in range(n_done + 1, config.training.epochs + 1):
@@ -200,14 +200,15 @@ def _starting_point(ctx: ParallelContext, plan: RunPlan, dataset: Dataset, backe
             return Replica.initial(plan.config, plan.info), 0, 0
     checkpoint = read_checkpoint(ctx, plan.checkpoint, backend)
     with collective_errors(ctx, "resuming"):
-        _check_same_run(plan, checkpoint, dataset)
+        _check_same_run(plan, checkpoint)
         replica = Replica.from_states(plan.config.network, checkpoint.layers)
         check_fits(replica.network, plan.config, plan.info, str(plan.checkpoint))
+        _check_same_data(plan, checkpoint, dataset)
     return replica, checkpoint.epoch, checkpoint.step
 
 
-def _check_same_run(plan: RunPlan, checkpoint: Checkpoint, dataset: Dataset) -> None:
-    """A resumed run may be longer, go on with other settings or elsewhere, but with the same network and data."""
+def _check_same_run(plan: RunPlan, checkpoint: Checkpoint) -> None:
+    """A resumed run may be longer, go on with other settings or elsewhere, but with the same network."""
     stored = parse_config(checkpoint.config_text, f"configuration stored in {plan.checkpoint}")
     _check_same_network(stored, plan.config, str(plan.checkpoint))
     n_done, n_planned = checkpoint.epoch, plan.config.training.epochs
@@ -216,6 +217,10 @@ def _check_same_run(plan: RunPlan, checkpoint: Checkpoint, dataset: Dataset) -> 
         raise ConfigError(
             f"training.epochs = {n_planned}: {plan.checkpoint} has {n_done} epochs behind it; ask for more"
         )
+
+
+def _check_same_data(plan: RunPlan, checkpoint: Checkpoint, dataset: Dataset) -> None:
+    """The features must be scaled as they were, which their statistics tell."""
     for name in ("mean", "deviation"):
         before, now = getattr(checkpoint, name), getattr(dataset, name)
         if (before is None) != (now is None) or (before is not None and not np.array_equal(before, now)):

@@ -79,7 +79,7 @@ class RunFolder:
         OutputError
             It cannot be written.
         """
-        with _output_errors(self.path):
+        with _output_errors(self.path, "cannot write the run folder"):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             replace_text(self.config, config_text)
             self.metrics.touch()
@@ -151,11 +151,11 @@ class RunFolder:
 
 
 @contextmanager
-def _output_errors(path: Path) -> Iterator[None]:
+def _output_errors(path: Path, what: str = "cannot be written") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
+        raise OutputError(f"{path}: {what}: {error.strerror}") from None
 
 
 def replace_text(path: Path, text: str) -> None:

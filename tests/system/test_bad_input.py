@@ -55,7 +55,10 @@ CONFIGURATIONS = {
 }
 
 OVERRIDES = {
-    "unknown key": ("training.epoch=3", ("training.epoch: unknown key; did you mean epochs?", "run.toml")),
+    "unknown key": (
+        "training.epoch=3",
+        ("training.epoch: unknown key; did you mean epochs?", "--set training.epoch=3"),
+    ),
     "unknown section": ("trainin.epochs=3", ("trainin: unknown section; did you mean training?",)),
     "text for a number": ("training.epochs=many", ("training.epochs = 'many': ", "integer")),
     "fraction for a count": ("training.batch_size=1.5", ("training.batch_size = 1.5: ", "integer")),
