@@ -40,6 +40,9 @@ class DataSection(Section):
     standardize: bool = True
     """Dense features: subtract the training part's mean and divide by its standard deviation. CSR features stay."""
 
+    augmentation: Literal["none", "cifar"] = "none"
+    """Of training images; cifar: 32 x 32 x 3, rotated by up to 10 degrees, shifted by up to 0.1, flipped."""
+
 
 class NetworkSection(Section):
     """The network at the start of the run."""
@@ -111,6 +114,12 @@ class OptimizerSection(Section):
     warmup_epochs: Count = 0
     """Epochs over which the learning rate rises to its full value."""
 
+    warmup_from: Literal["zero", "unscaled"] = "zero"
+    """Where that rise starts; unscaled: at learning_rate without the scaling for replicas (Goyal et al. 2017)."""
+
+    momentum_correction: bool = False
+    """When the rate changes, scale the velocities by new / old, so that no old rate lives on in them (ibid.)."""
+
     step_epochs: PositiveCount = 25
     """Step schedule: epochs between two reductions."""
 
@@ -131,32 +140,73 @@ class EvolutionSection(Section):
     """Epochs from one change to the next; there is none after the last epoch."""
 
 
+class ImportancePruningSection(Section):
+    """Taking away unimportant neurons while training; a neuron's importance is the sum of its incoming |weights|."""
+
+    mode: Literal["off", "compact", "released"] = "off"
+    """compact: remove them from the network for good; released: cut their incoming connections, as the authors do."""
+
+    after_epoch: Count = 200
+    """The authors' tau: no pruning before this epoch is over."""
+
+    every_epochs: PositiveCount = 10
+    """The authors' p: epochs from one pruning to the next."""
+
+    percentile: Annotated[float, Field(ge=0, lt=100, allow_inf_nan=False)] = 20.0
+    """Of each hidden layer's importances; neurons at or below it go."""
+
+    input_percentile: Annotated[float, Field(ge=0, lt=100, allow_inf_nan=False)] = 0.0
+    """The same for input neurons, by their outgoing |weights|; 0 keeps all inputs. For compact only."""
+
+    @model_validator(mode="after")
+    def _inputs_are_removed_only(self) -> Self:
+        if self.input_percentile and self.mode != "compact":
+            raise ValueError('input_percentile needs mode = "compact"')
+        return self
+
+
 class ParallelSection(Section):
     """How ranks train together; without effect on one rank."""
 
-    strategy: Literal["local_sgd"] = "local_sgd"
-    """local_sgd: each rank trains a replica on its shard; replicas are averaged at each sync."""
+    strategy: Literal["local_sgd", "wasap", "wassp"] = "local_sgd"
+    """local_sgd: replicas averaged at each sync; wasap, wassp: rank 0 serves workers, without or with waiting."""
 
     sync_every_steps: PositiveCount | Literal["epoch"] = "epoch"
-    """Steps from one sync to the next; every epoch ends with one in any case."""
+    """local_sgd: steps from one sync to the next; every epoch ends with one in any case."""
 
     topology: Literal["shared", "independent"] = "shared"
-    """shared: all replicas evolve alike; independent: each by its own stream, merged at the next sync."""
+    """local_sgd: replicas evolve alike (shared), or each by its own stream, merged at the next sync (independent)."""
 
     momentum: Literal["average", "reset"] = "average"
-    """What a sync does to the optimiser's velocities."""
+    """local_sgd: what a sync does to the optimiser's velocities."""
 
     overlap: bool = False
-    """Syncs within an epoch average while training goes on, and are taken in at the next; shared topologies only."""
+    """local_sgd: average while training goes on; wasap: compute a gradient while the last is under way."""
 
-    learning_rate_scaling: Literal["none", "sqrt", "linear"] = "linear"
-    """Factor of the learning rate by the number of replicas: each takes fewer steps per epoch the more there are."""
+    learning_rate_scaling: Literal["auto", "none", "sqrt", "linear"] = "auto"
+    """Factor of the rate by the number of replicas that share a step; auto: linear, for wasap none."""
+
+    max_staleness: PositiveCount = 64
+    """wasap: a gradient is discarded if more updates than this came after the weights it was computed with."""
+
+    staleness_aware: bool = False
+    """wasap: divide the rate by 1 + staleness."""
+
+    phase2_share: Fraction = 0.1
+    """wasap, wassp: share of the epochs, at the end, in which workers train alone before they are averaged."""
+
+    phase2_learning_rate: Positive | None = None
+    """wasap, wassp: rate of phase 2; by default the schedule's, without scaling."""
 
     @model_validator(mode="after")
     def _overlap_is_possible(self) -> Self:
-        if self.overlap and (self.topology != "shared" or self.momentum != "average"):
+        if not self.overlap or self.strategy == "wasap":
+            return self
+        if self.strategy == "wassp":
+            raise ValueError('overlap = true needs strategy = "local_sgd" or "wasap"')
+        if self.topology != "shared" or self.momentum != "average":
             raise ValueError('overlap = true needs topology = "shared" and momentum = "average"')
-        if self.overlap and self.sync_every_steps == "epoch":
+        if self.sync_every_steps == "epoch":
             raise ValueError("overlap = true needs a number for sync_every_steps: it is for syncs within an epoch")
         return self
 
@@ -195,6 +245,7 @@ class RunConfig(Section):
     training: TrainingSection
     optimizer: OptimizerSection = OptimizerSection()
     evolution: EvolutionSection = EvolutionSection()
+    importance_pruning: ImportancePruningSection = ImportancePruningSection()
     parallel: ParallelSection = ParallelSection()
     checkpoint: CheckpointSection = CheckpointSection()
     runtime: RuntimeSection = RuntimeSection()

@@ -142,10 +142,13 @@ class TopologyChange:
         The new one.
     old_position : int64[nnz of the new one]
         Position of the connection in the old topology; -1 if it has grown.
+    old_neuron : int64[n_out of the new one] or None
+        Number of each output neuron in the old topology, increasing; None if they are all the old ones.
     """
 
     topology: Topology
     old_position: Int64Array
+    old_neuron: Int64Array | None = None
 
     @property
     def n_grown(self) -> int:
@@ -157,6 +160,23 @@ class TopologyChange:
         carried = np.empty(self.old_position.size, VALUE)
         connectivity.carry_over(values, self.old_position, VALUE(0), carried)
         return carried
+
+    def carry_neurons(self, values: Float32Array) -> Float32Array:
+        """Values of the old output neurons brought to the new ones: biases, their momentum, their late gradients."""
+        return values if self.old_neuron is None else values[self.old_neuron]
+
+    def then(self, later: TopologyChange) -> TopologyChange:
+        """Both changes in one: from this one's old topology to the ``later`` one's new topology.
+
+        A connection that this change drops and the later one grows again counts as grown.
+        """
+        position = np.empty(later.old_position.size, OFFSET)
+        connectivity.carry_over(self.old_position, later.old_position, OFFSET(-1), position)
+        if self.old_neuron is None or later.old_neuron is None:
+            neuron = self.old_neuron if later.old_neuron is None else later.old_neuron
+        else:
+            neuron = self.old_neuron[later.old_neuron]
+        return TopologyChange(later.topology, position, neuron)
 
 
 def erdos_renyi_density(epsilon: float, n_in: int, n_out: int) -> float:

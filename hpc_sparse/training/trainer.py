@@ -30,7 +30,7 @@ from hpc_sparse.training.replica import Replica, check_invariants
 
 LOG = logging.getLogger(__name__)
 
-SCALING_POWERS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
+SCALING_POWERS = {"auto": 1.0, "none": 0.0, "sqrt": 0.5, "linear": 1.0}
 
 
 @dataclass
