@@ -105,8 +105,8 @@ def train(
 
             enable_debug_mode()
         from hpc_sparse.training.progress import make_reporter
-        from hpc_sparse.training.run import RunRequest
         from hpc_sparse.training.run import train as run_training
+        from hpc_sparse.training.run_plan import RunRequest
 
         request = RunRequest(config, tuple(overrides or ()), output, resume, debug)
         is_terminal = ctx.comm is None and sys.stdout.isatty()
@@ -134,6 +134,42 @@ def evaluate(
         from hpc_sparse.training.inspection import evaluate_checkpoint
 
         result = evaluate_checkpoint(ctx, checkpoint, dataset)
+        if ctx.is_root:
+            _show(result, as_json=as_json)
+
+    _guarded(work)
+
+
+@app.command()
+def prune(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of a run.", show_default=False)],
+    percentile: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Of each hidden layer's neuron importances; neurons at or below it go."),
+    ] = None,
+    target_connections: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Instead: the least percentile that leaves at most so many connections."),
+    ] = None,
+    inputs: Annotated[float, typer.Option(help="The same percentile for the input neurons.")] = 0.0,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The checkpoint to write.  [default: <CHECKPOINT>-pruned.h5]", show_default=False),
+    ] = None,
+    data: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="A data set on whose test part loss and accuracy are found.", show_default=False),
+    ] = None,
+    curve: Annotated[bool, typer.Option("--curve", help="Show the accuracy at percentiles 0, 5, ..., 95.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Remove the unimportant neurons of a trained network and write what is left as a checkpoint."""
+
+    def work(ctx: ParallelContext) -> None:
+        from hpc_sparse.training.pruning import PruningRequest, prune_checkpoint
+
+        request = PruningRequest(checkpoint, percentile, target_connections, inputs, output, data, curve)
+        result = prune_checkpoint(ctx, request)
         if ctx.is_root:
             _show(result, as_json=as_json)
 

@@ -46,6 +46,14 @@ class DivergedError(HpcSparseError):
 
     exit_code: ClassVar[int] = 3
 
+    @classmethod
+    def in_epoch(cls, epoch: int, train_loss: float, learning_rate: float) -> DivergedError:
+        """A loss or a weight is no longer a finite number."""
+        return cls(
+            f"epoch {epoch}: training diverged (training loss {train_loss}); lower optimizer.learning_rate = "
+            f"{learning_rate} or use optimizer.warmup_epochs"
+        )
+
 
 class RankError(HpcSparseError):
     """A rank failed in work that the others depend on; every rank raises this."""

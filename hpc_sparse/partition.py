@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, Int64Array
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of ``count`` even contiguous parts of something: number ``index``, from 0 on; nothing if ``count`` is 0."""
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.index < max(1, self.count), f"part {self.index} of {self.count}"
+
+    @classmethod
+    def all(cls) -> Share:
+        """Everything."""
+        return cls(0, 1)
+
+    @classmethod
+    def none(cls) -> Share:
+        """Nothing."""
+        return cls(0, 0)
+
+    def range(self, n_items: int) -> tuple[int, int]:
+        """``(start, stop)`` of this part of ``n_items``."""
+        return own_range(n_items, self.count, self.index) if self.count else (0, 0)
 
 
 def even_bounds(n_items: int, n_parts: int) -> Int64Array:

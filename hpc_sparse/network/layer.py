@@ -97,10 +97,16 @@ class SparseLayer:
 
     def gradient(self, delta: Float32Array, source: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient at each connection float32[nnz] and bias float32[n_out], without changing anything."""
-        t = self.topology
         weight_gradient, bias_gradient = np.empty_like(self.weight), np.empty_like(self.bias)
-        gradient.gradient(t.indptr, t.indices, delta, source, t.bounds, weight_gradient, bias_gradient)
+        self.write_gradient(delta, source, weight_gradient, bias_gradient)
         return weight_gradient, bias_gradient
+
+    def write_gradient(
+        self, delta: Float32Array, source: Float32Array, weight_gradient: Float32Array, bias_gradient: Float32Array
+    ) -> None:
+        """As :meth:`gradient`, into arrays that are overwritten."""
+        t = self.topology
+        gradient.gradient(t.indptr, t.indices, delta, source, t.bounds, weight_gradient, bias_gradient)
 
     def gradient_update(
         self, delta: Float32Array, source: Float32Array, sgd: Sgd, rate: float, velocity: Velocity
@@ -144,6 +150,6 @@ class SparseLayer:
         return (*factors, self.weight, self.bias, velocity.weight, velocity.bias)
 
     def follow(self, change: TopologyChange) -> None:
-        """Take a changed topology: kept connections keep their weights, grown ones get 0."""
-        self.weight = change.carry(self.weight)
+        """Take a changed topology: kept connections and neurons keep weight and bias, grown connections get 0."""
+        self.weight, self.bias = change.carry(self.weight), change.carry_neurons(self.bias)
         self.topology = change.topology

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, Float32Array, Int32Array, UInt8Array
+from hpc_sparse.dtypes import INDEX, VALUE, Float32Array, Int32Array, Int64Array, UInt8Array
 from hpc_sparse.kernels.buffers import aligned_empty, padded_columns
 from hpc_sparse.network.activations import negative_slopes
+from hpc_sparse.network.compaction import NetworkChange
 from hpc_sparse.network.initializers import draw_weights
 from hpc_sparse.network.layer import Dropout, SparseLayer
 from hpc_sparse.network.losses import Loss
@@ -31,9 +33,17 @@ class SparseMLP:
     layers : list of SparseLayer
         Row ``i`` of a layer belongs to its output neuron ``i``; the last layer is linear, its activation being
         part of the loss.
+    neuron_ids : list of (int32[width] or None)
+        One per layer of neurons, inputs first: the number that each neuron had in the original network,
+        increasing; None if none has been removed. Given an empty list, none has been removed anywhere.
     """
 
     layers: list[SparseLayer]
+    neuron_ids: list[Int32Array | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.neuron_ids = self.neuron_ids or [None] * (len(self.layers) + 1)
+        assert len(self.neuron_ids) == len(self.layers) + 1, (len(self.neuron_ids), len(self.layers))
 
     @classmethod
     def random(
@@ -88,6 +98,18 @@ class SparseMLP:
     def resting_velocities(self) -> list[Velocity]:
         """A new optimiser state, one part per layer."""
         return [Velocity.zeros(layer.weight.size, layer.bias.size) for layer in self.layers]
+
+    def apply(self, change: NetworkChange, velocities: list[Velocity]) -> None:
+        """Follow a change of all layers: topologies, weights, biases, ``velocities`` and the neurons' ids.
+
+        Neurons may have gone: a workspace of the old widths does not fit any more.
+        """
+        for layer, velocity, layer_change in zip(self.layers, velocities, change.layers, strict=True):
+            layer.follow(layer_change)
+            velocity.carry(layer_change)
+        self.neuron_ids = [
+            _surviving_ids(ids, kept) for ids, kept in zip(self.neuron_ids, change.kept_neurons, strict=True)
+        ]
 
     def forward(self, batch: Float32Array, workspace: Workspace) -> Float32Array:
         """Weighted sums of the output layer, float32[n_outputs, stride], a view into ``workspace``; no dropout.
@@ -160,6 +182,44 @@ class SparseMLP:
         self.layers[0].gradient_update(delta, batch, sgd, rate, velocities[0])
         return result
 
+    def gradient_batch(
+        self,
+        batch: Float32Array,
+        labels: Int32Array,
+        loss: Loss,
+        dropouts: list[Dropout],
+        workspace: Workspace,
+        gradients: Sequence[tuple[Float32Array, Float32Array]],
+    ) -> tuple[float, int]:
+        """The gradient of the mean loss of one batch, without changing the network.
+
+        Parameters
+        ----------
+        batch, labels, loss, dropouts, workspace
+            As for :meth:`train_batch`.
+        gradients : sequence of (float32[nnz], float32[n_out])
+            Of each layer's weights and biases; overwritten.
+
+        Returns
+        -------
+        loss : float
+            Summed over the batch, with dropout.
+        n_correct : int
+        """
+        stride = batch.shape[1]
+        activations, records = workspace.activations(stride), workspace.records(stride)
+        self._forward_train(batch, dropouts, activations, records)
+        delta = workspace.delta(len(self.layers) - 1, stride)
+        result = loss.evaluate(activations[-1], labels, delta)
+        for number in range(len(self.layers) - 1, -1, -1):
+            layer = self.layers[number]
+            layer.write_gradient(delta, activations[number - 1] if number else batch, *gradients[number])
+            if number:
+                delta_below = workspace.delta(number - 1, stride)
+                layer.backward(delta, self.layers[number - 1], dropouts[number - 1], records[number - 1], delta_below)
+                delta = delta_below
+        return result
+
     def _forward_train(
         self,
         batch: Float32Array,
@@ -212,6 +272,12 @@ class Workspace:
         """Bytes of all buffers."""
         floats, records = [*self._activations, *self._deltas, self._scratch], self._records
         return sum(buffer.nbytes for buffer in floats) + sum(buffer.nbytes for buffer in records)
+
+
+def _surviving_ids(ids: Int32Array | None, kept: Int64Array | None) -> Int32Array | None:
+    if kept is None:
+        return ids
+    return kept.astype(INDEX) if ids is None else ids[kept]
 
 
 def _shaped(buffer: Buffer, n: int, stride: int) -> Buffer:

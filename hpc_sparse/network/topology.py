@@ -94,6 +94,11 @@ class Topology:
         return rows
 
     @classmethod
+    def empty(cls, shape: tuple[int, int]) -> Topology:
+        """The topology without connections."""
+        return cls(shape, np.zeros(shape[0] + 1, OFFSET), np.empty(0, INDEX))
+
+    @classmethod
     def from_keys(cls, shape: tuple[int, int], keys: Int64Array) -> Topology:
         """The topology with exactly these connections; ``keys`` int64[nnz], increasing."""
         rows, columns = np.divmod(keys, shape[1])

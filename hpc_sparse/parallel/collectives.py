@@ -6,6 +6,7 @@ objects carry small control data only. With one rank every function returns at o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -16,6 +17,8 @@ from hpc_sparse.dtypes import OFFSET, AnyArray, Int64Array
 from hpc_sparse.errors import HpcSparseError, MachineError, RankError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import chunk_ranges
+
+NAP_SECONDS = 1e-3
 
 CHUNK_BYTES = 256 * 1024 * 1024
 """The most that one MPI call carries; small enough for every library, large enough for full bandwidth."""
@@ -28,6 +31,15 @@ def barrier(ctx: ParallelContext) -> None:
     """Wait for every rank (collective)."""
     if ctx.comm is not None:
         ctx.comm.Barrier()
+
+
+def patient_barrier(ctx: ParallelContext) -> None:
+    """Wait for every rank, asleep most of the time, so that those that still work have the cores (collective)."""
+    if ctx.comm is None or ctx.size == 1:
+        return
+    request = ctx.comm.Ibarrier()
+    while not request.Test():
+        time.sleep(NAP_SECONDS)
 
 
 def broadcast_object(ctx: ParallelContext, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from hpc_sparse.dtypes import OFFSET, BoolArray, Float32Array
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.evolution.selection import keep_strongest
+from hpc_sparse.network.compaction import NetworkChange
 from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity
@@ -46,11 +48,24 @@ class LocalSgd:
         self.n_contributors = int(all_gather_counts(self.ctx, int(self.is_contributor)).sum())
         self.n_bytes_sent = 0
         self._bases: list[Topology] = []
+        self._targets: list[int] = []
         self._delayed: DelayedAverage | None = None
 
     def start(self, network: SparseMLP) -> None:
         """Remember the topologies that all replicas have now; call when they agree."""
-        self._bases = [layer.topology for layer in network.layers]
+        self._remember([layer.topology for layer in network.layers])
+
+    def start_from(self, change: NetworkChange) -> None:
+        """Remember the topologies that a ``change`` of all replicas, made at a sync, has brought about."""
+        self._remember([layer.topology for layer in change.layers])
+
+    def start_apart(self, network: SparseMLP, targets: Sequence[int]) -> None:
+        """Begin with replicas that share no topology, and are to have ``targets`` connections per layer when synced."""
+        self._remember([Topology.empty(layer.topology.shape) for layer in network.layers])
+        self._targets = list(targets)
+
+    def _remember(self, topologies: list[Topology]) -> None:
+        self._bases, self._targets = topologies, [topology.n_connections for topology in topologies]
 
     def sync(self, network: SparseMLP, velocities: list[Velocity]) -> None:
         """Average the replicas; afterwards all have the same connections, weights, biases, velocities (collective).
@@ -72,8 +87,8 @@ class LocalSgd:
         ]
         arrays = [array for parameters in placed for array in parameters.arrays(self.momentum)]
         self.n_bytes_sent += average_arrays(self.ctx, arrays, self.n_contributors, is_contributor=self.is_contributor)
-        for base, layer, velocity, parameters in zip(self._bases, network.layers, velocities, placed, strict=True):
-            parameters.cut_back(base, layer, velocity)
+        for target, layer, velocity, parameters in zip(self._targets, network.layers, velocities, placed, strict=True):
+            parameters.cut_back(target, layer, velocity)
         self.start(network)
 
     def sync_delayed(self, network: SparseMLP, velocities: list[Velocity]) -> None:
@@ -131,8 +146,8 @@ class _Placed:
         velocities = [self.weight_velocity, self.bias_velocity] if momentum == "average" else []
         return [self.weight, self.bias, *velocities]
 
-    def cut_back(self, base: Topology, layer: SparseLayer, velocity: Velocity) -> None:
-        """Give the layer as many of the averaged connections as ``base`` has; a missing one has counted 0."""
+    def cut_back(self, n_target: int, layer: SparseLayer, velocity: Velocity) -> None:
+        """Give the layer ``n_target`` of the averaged connections; a missing one has counted 0."""
         if self.index is None:
             return
         if not np.isfinite(self.weight).all():
@@ -140,9 +155,9 @@ class _Placed:
                 "training diverged (a weight is no longer a finite number); lower optimizer.learning_rate or use "
                 "optimizer.warmup_epochs"
             )
-        is_kept = resparsify(self.weight, base.n_connections)
+        is_kept = resparsify(self.weight, n_target)
         layer.weight, velocity.weight = self.weight[is_kept], self.weight_velocity[is_kept]
-        layer.topology = Topology.from_keys(base.shape, self.index.keys[is_kept])
+        layer.topology = Topology.from_keys(layer.topology.shape, self.index.keys[is_kept])
 
 
 def resparsify(weight: Float32Array, n_target: int) -> BoolArray:

@@ -1,24 +1,28 @@
 """Checkpoints: everything a run needs to go on exactly where it was, and to be understood later.
 
-Layout of format version 1. The root has attributes ``epoch``, ``step``, ``n_ranks`` and, if there
-was an evaluation, ``best_epoch`` and ``best_value``; group ``metrics`` has one attribute per metric;
-``config`` is text; ``statistics`` may hold ``mean`` and ``deviation`` of the features; ``layers/0000``
-and so on have attributes ``n_out``, ``n_in``, ``activation`` and ``n_connections`` and one array per
-field of :class:`LayerState`.
+Layout of format version 2. The root has attributes ``epoch``, ``step``, ``step_in_epoch``, ``n_ranks``,
+``n_replicas`` and, if there was an evaluation, ``best_epoch`` and ``best_value``; group ``metrics`` has
+one attribute per metric; ``config`` is text; ``statistics`` may hold ``mean`` and ``deviation`` of the
+features. Where all ranks have the same network, ``n_replicas`` is 0 and ``layers/0000`` and so on have
+attributes ``n_out``, ``n_in``, ``activation`` and ``n_connections`` and one array per field of
+:class:`LayerState`; where each has its own, see :mod:`hpc_sparse.storage.replica_layers`. There may be
+``neurons`` (:mod:`hpc_sparse.storage.neuron_ids`), ``target_connections`` with an attribute per layer,
+and ``progress`` float64[n_ranks, n].
+
+Version 1 has neither these three nor ``step_in_epoch`` and ``n_replicas``, which are 0 for it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, MAX_NEURONS, OFFSET, VALUE, AnyArray, Float32Array, Int32Array, Int64Array
+from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array, Int32Array
 from hpc_sparse.errors import FileFormatError
-from hpc_sparse.parallel.collectives import collective_errors
+from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.partition import own_range
 from hpc_sparse.storage.checkpoint_folder import (
     checkpoint_epochs,
     checkpoint_path,
@@ -31,15 +35,28 @@ from hpc_sparse.storage.checkpoint_info import (
     LayerInfo,
     read_checkpoint_info,
     read_config_text,
+    read_counter,
     read_history_best,
+    read_layer_infos,
     read_metrics,
+    read_targets,
 )
-from hpc_sparse.storage.checks import check_csr, check_finite
+from hpc_sparse.storage.checks import check_finite, check_ids
 from hpc_sparse.storage.container import CHECKPOINT_KIND, create_container, open_container
+from hpc_sparse.storage.layer_state import LAYERS, LayerState, check_layer, read_layer, write_even_parts, write_layers
+from hpc_sparse.storage.neuron_ids import NEURONS, read_neuron_ids, write_neuron_ids
 from hpc_sparse.storage.reader import ContainerReader
+from hpc_sparse.storage.replica_layers import (
+    NO_REPLICA,
+    REPLICA_LAYERS,
+    count_replicas,
+    read_replica_layers,
+    write_replica_layers,
+)
 from hpc_sparse.storage.writer import ContainerWriter
 
 __all__ = [
+    "NO_REPLICA",
     "Checkpoint",
     "CheckpointInfo",
     "LayerInfo",
@@ -50,42 +67,18 @@ __all__ = [
     "prune_checkpoints",
     "read_checkpoint",
     "read_checkpoint_info",
+    "read_replicas",
     "write_checkpoint",
 ]
 
 STATISTICS = ("mean", "deviation")
-LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
-
-
-@dataclass(frozen=True)
-class LayerState:
-    """One sparse layer with its optimiser state.
-
-    Attributes
-    ----------
-    shape : (n_out, n_in)
-    activation : str
-    indptr : int64[n_out + 1]
-        Where each neuron's incoming connections start.
-    indices : int32[n_connections]
-        Where they come from, increasing within a neuron.
-    weight, weight_velocity : float32[n_connections]
-    bias, bias_velocity : float32[n_out]
-    """
-
-    shape: tuple[int, int]
-    activation: str
-    indptr: Int64Array
-    indices: Int32Array
-    weight: Float32Array
-    bias: Float32Array
-    weight_velocity: Float32Array
-    bias_velocity: Float32Array
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a run after ``epoch`` epochs.
+    """The state of a run after ``epoch`` epochs and ``step_in_epoch`` steps of the next one.
+
+    On every rank the same but for ``layers`` and ``replica``, and the rows of ``progress``.
 
     Attributes
     ----------
@@ -96,13 +89,26 @@ class Checkpoint:
     n_ranks : int
         Ranks of the run that wrote it.
     layers : tuple of LayerState
-        From the input to the output.
+        From the input to the output: the network of all ranks, or this rank's own; () if it has none.
     metrics : dict
         Of the last epoch.
     history_best : (epoch, value) or None
         The best evaluation so far.
     mean, deviation : float32[n_features] or None
-        Statistics of the training data with which dense features were standardised.
+        Statistics of the training data with which dense features were standardised: of all features, also
+        of those whose input neurons were removed.
+    neuron_ids : tuple of int32[width] or None
+        Original number of each surviving neuron, increasing, per layer of neurons, inputs first; None for a
+        layer as it was at the start, () if all are. The same for all replicas.
+    replica : int or None
+        None if all ranks have the same network. Else the number, from 0 on, of the replica whose layers these
+        are, or :data:`NO_REPLICA` on a rank that has none.
+    target_connections : tuple of int
+        Connections that each layer is brought back to when replicas are averaged; () if not decided yet.
+    step_in_epoch : int
+        Steps done of the epoch after ``epoch``.
+    progress : float64[n_ranks, n] or None
+        Running sums of that epoch, by rank. On as many ranks, writing takes from each its own row only.
     """
 
     config_text: str
@@ -114,111 +120,193 @@ class Checkpoint:
     history_best: tuple[int, float] | None
     mean: Float32Array | None = None
     deviation: Float32Array | None = None
+    neuron_ids: tuple[Int32Array | None, ...] = ()
+    replica: int | None = None
+    target_connections: tuple[int, ...] = ()
+    step_in_epoch: int = 0
+    progress: Float64Array | None = None
 
 
 def write_checkpoint(ctx: ParallelContext, path: Path | str, checkpoint: Checkpoint, backend: str = "auto") -> None:
-    """Write a checkpoint that every rank holds whole, each rank an even part of every array (collective).
+    """Write a checkpoint (collective).
+
+    A network that every rank holds is written in even parts; replicas are written by their ranks, each whole.
+    Which of both it is follows from ``checkpoint.replica``.
 
     Raises
     ------
     OutputError
         On every rank: the file cannot be written; an existing one is as it was.
     """
+    n_replicas = count_replicas(gather_objects(ctx, checkpoint.replica))
+    _check_agreement(ctx, checkpoint)
     with create_container(ctx, path, CHECKPOINT_KIND, backend) as writer:
-        for name in ("epoch", "step", "n_ranks"):
+        for name in ("epoch", "step", "step_in_epoch", "n_ranks"):
             writer.set_attribute("/", name, getattr(checkpoint, name))
-        if checkpoint.history_best is not None:
-            writer.set_attribute("/", "best_epoch", checkpoint.history_best[0])
-            writer.set_attribute("/", "best_value", float(checkpoint.history_best[1]))
-        writer.set_attribute("metrics", "n_metrics", len(checkpoint.metrics))
-        for name, value in checkpoint.metrics.items():
-            writer.set_attribute("metrics", f"{METRIC_PREFIX}{name}", float(value))
-        text = checkpoint.config_text.encode()
-        writer.write_replicated("config", np.array([text], dtype=f"S{max(1, len(text))}"))
-        for name in STATISTICS:
+        writer.set_attribute("/", "n_replicas", n_replicas)
+        _write_record(writer, checkpoint)
+        for name in (*STATISTICS, "progress"):
             if (array := getattr(checkpoint, name)) is not None:
-                _write_array(writer, f"statistics/{name}", array)
-        for number, layer in enumerate(checkpoint.layers):
-            _write_layer(writer, f"layers/{number:04d}", layer)
+                write_even_parts(writer, name if name == "progress" else f"statistics/{name}", array)
+        if checkpoint.replica is None:
+            write_layers(writer, checkpoint.layers)
+        else:
+            write_replica_layers(writer, checkpoint.layers, checkpoint.replica)
+        write_neuron_ids(writer, checkpoint.neuron_ids)
+        for number, target in enumerate(checkpoint.target_connections):
+            writer.set_attribute("target_connections", f"{number:04d}", target)
 
 
-def read_checkpoint(ctx: ParallelContext, path: Path | str, backend: str = "auto") -> Checkpoint:
-    """Read and check a whole checkpoint on every rank, whatever number of ranks wrote it (collective).
+def read_checkpoint(
+    ctx: ParallelContext, path: Path | str, backend: str = "auto", *, replica: int | None = None
+) -> Checkpoint:
+    """Read and check a checkpoint, whatever number of ranks wrote it (collective).
+
+    Parameters
+    ----------
+    ctx : ParallelContext
+    path : path
+    backend : {"auto", "mpio", "serial"}
+    replica : int or None
+        None, on every rank, for a file with one network, which all get. For one with replicas the number of the one
+        that this rank gets; :data:`NO_REPLICA` for none, and no layers.
 
     Raises
     ------
     DataError, FileFormatError
-        On every rank: the file is missing, damaged or inconsistent.
+        On every rank: the file is missing, damaged or inconsistent, or has no such replica.
     """
+    asked = gather_objects(ctx, replica)
     with open_container(ctx, path, CHECKPOINT_KIND, backend) as reader:
-        layers = tuple(_read_layer(reader, f"layers/{name}") for name in reader.names("layers"))
-        checkpoint = Checkpoint(
-            config_text=read_config_text(reader),
-            epoch=reader.integer("/", "epoch"),
-            step=reader.integer("/", "step"),
-            n_ranks=reader.integer("/", "n_ranks", minimum=1),
-            layers=layers,
-            metrics=read_metrics(reader),
-            history_best=read_history_best(reader),
-            **{name: _read_statistic(reader, name, layers) for name in STATISTICS},
-        )
+        n_replicas = read_counter(reader, "n_replicas")
+        for number in asked:
+            _check_asked(reader, number, n_replicas)
+        checkpoint = _read_common(reader)
+        n_layers = len(reader.names(REPLICA_LAYERS if n_replicas else LAYERS))
+        if replica is None:
+            layers = tuple(read_layer(reader, number) for number in range(n_layers))
+        else:
+            first = max(0, replica)
+            found = read_replica_layers(reader, n_layers, n_replicas, first, first + (replica != NO_REPLICA))
+            layers = found[0] if found else ()
+    checkpoint = replace(checkpoint, layers=layers, replica=replica)
     with collective_errors(ctx, f"checking {path}"):
-        _check_layers(Path(path), layers)
-        for name in STATISTICS:
-            if (array := getattr(checkpoint, name)) is not None:
-                check_finite(f"{path}: statistics/{name}", array, error=FileFormatError)
+        _check(Path(path), checkpoint)
     return checkpoint
 
 
-def _write_layer(writer: ContainerWriter, group: str, layer: LayerState) -> None:
-    writer.set_attribute(group, "n_out", layer.shape[0])
-    writer.set_attribute(group, "n_in", layer.shape[1])
-    writer.set_attribute(group, "activation", layer.activation)
-    writer.set_attribute(group, "n_connections", int(layer.indices.size))
-    for name in LAYER_ARRAYS:
-        _write_array(writer, f"{group}/{name}", getattr(layer, name))
+def read_replicas(path: Path | str) -> list[Checkpoint]:
+    """Read and check all networks of a checkpoint in one process: one per replica, or the one of all ranks.
+
+    Raises
+    ------
+    DataError, FileFormatError
+        The file is missing, damaged or inconsistent.
+    """
+    with open_container(ParallelContext.serial(threads=1), path, CHECKPOINT_KIND, "serial") as reader:
+        n_replicas = read_counter(reader, "n_replicas")
+        if n_replicas:
+            common = _read_common(reader)
+            by_replica = read_replica_layers(reader, len(reader.names(REPLICA_LAYERS)), n_replicas, 0, n_replicas)
+    if not n_replicas:
+        return [read_checkpoint(ParallelContext.serial(threads=1), path, "serial")]
+    checkpoints = [replace(common, layers=layers, replica=number) for number, layers in enumerate(by_replica)]
+    for checkpoint in checkpoints:
+        _check(Path(path), checkpoint)
+    return checkpoints
 
 
-def _write_array(writer: ContainerWriter, name: str, array: AnyArray) -> None:
-    start, stop = own_range(array.size, writer.ctx.size, writer.ctx.rank)
-    writer.create(name, array.shape, array.dtype)
-    writer.write(name, start, array[start:stop])
+def _check_agreement(ctx: ParallelContext, checkpoint: Checkpoint) -> None:
+    """Assert that the ranks mean the same checkpoint; else parallel HDF5 would wait for ever (collective)."""
+    arrays = (checkpoint.mean, checkpoint.deviation, checkpoint.progress, *checkpoint.neuron_ids)
+    shared = (
+        [checkpoint.epoch, checkpoint.step, checkpoint.step_in_epoch, checkpoint.n_ranks],
+        [checkpoint.history_best, checkpoint.target_connections, *checkpoint.metrics],
+        [None if array is None else array.shape for array in arrays],
+    )
+    gathered = gather_objects(ctx, (shared, len(checkpoint.layers)))
+    for rank, (other, _) in enumerate(gathered):
+        assert other == shared, f"rank {rank} writes a checkpoint of {other}, rank {ctx.rank} of {shared}"
+    n_layers = max(n_layers for _, n_layers in gathered)
+    assert len(checkpoint.target_connections) in {0, n_layers}, (checkpoint.target_connections, n_layers)
+    assert len(checkpoint.neuron_ids) in {0, n_layers + 1}, (len(checkpoint.neuron_ids), n_layers)
 
 
-def _read_statistic(reader: ContainerReader, name: str, layers: tuple[LayerState, ...]) -> Float32Array | None:
-    if not layers or not reader.has(f"statistics/{name}"):
+def _write_record(writer: ContainerWriter, checkpoint: Checkpoint) -> None:
+    """Write the metrics and the configuration (collective)."""
+    if checkpoint.history_best is not None:
+        writer.set_attribute("/", "best_epoch", checkpoint.history_best[0])
+        writer.set_attribute("/", "best_value", float(checkpoint.history_best[1]))
+    writer.set_attribute("metrics", "n_metrics", len(checkpoint.metrics))
+    for name, value in checkpoint.metrics.items():
+        writer.set_attribute("metrics", f"{METRIC_PREFIX}{name}", float(value))
+    text = checkpoint.config_text.encode()
+    writer.write_replicated("config", np.array([text], dtype=f"S{max(1, len(text))}"))
+
+
+def _read_common(reader: ContainerReader) -> Checkpoint:
+    """All that every rank reads alike; the layers are still missing (collective)."""
+    infos = read_layer_infos(reader)
+    widths = [infos[0].shape[1], *(info.shape[0] for info in infos)]
+    neuron_ids = read_neuron_ids(reader, widths)
+    mean, deviation = _read_statistics(reader, widths[0], neuron_ids[0] if neuron_ids else None)
+    n_ranks = reader.integer("/", "n_ranks", minimum=1)
+    return Checkpoint(
+        config_text=read_config_text(reader),
+        epoch=reader.integer("/", "epoch"),
+        step=reader.integer("/", "step"),
+        n_ranks=n_ranks,
+        layers=(),
+        metrics=read_metrics(reader),
+        history_best=read_history_best(reader),
+        mean=mean,
+        deviation=deviation,
+        neuron_ids=neuron_ids,
+        target_connections=read_targets(reader, infos),
+        step_in_epoch=read_counter(reader, "step_in_epoch"),
+        progress=_read_progress(reader, n_ranks),
+    )
+
+
+def _read_statistics(
+    reader: ContainerReader, n_inputs: int, input_ids: Int32Array | None
+) -> tuple[Float32Array | None, Float32Array | None]:
+    """Mean and deviation of the features: as many as inputs, or more where some were removed (collective)."""
+    found: list[Float32Array | None] = [None, None]
+    n_features = n_inputs if input_ids is None else None
+    for position, name in enumerate(STATISTICS):
+        if reader.has(f"statistics/{name}"):
+            (n_features,) = reader.require(f"statistics/{name}", VALUE, (n_features,))
+            found[position] = reader.read(f"statistics/{name}")
+    if input_ids is not None and n_features is not None and input_ids.max() >= n_features:
+        reader.fail(f"{NEURONS}/0000: input {input_ids.max()}: must be < {n_features}, the features of statistics")
+    return found[0], found[1]
+
+
+def _read_progress(reader: ContainerReader, n_ranks: int) -> Float64Array | None:
+    if not reader.has("progress"):
         return None
-    reader.require(f"statistics/{name}", VALUE, (layers[0].shape[1],))
-    return reader.read(f"statistics/{name}")
+    reader.require("progress", np.float64, (n_ranks, None))
+    return reader.read("progress")
 
 
-def _read_layer(reader: ContainerReader, group: str) -> LayerState:
-    n_out = reader.integer(group, "n_out", minimum=1)
-    n_in = reader.integer(group, "n_in", minimum=1)
-    n_connections = reader.integer(group, "n_connections")
-    for name, dtype, length in (
-        ("indptr", OFFSET, n_out + 1),
-        ("indices", INDEX, n_connections),
-        ("weight", VALUE, n_connections),
-        ("bias", VALUE, n_out),
-        ("weight_velocity", VALUE, n_connections),
-        ("bias_velocity", VALUE, n_out),
-    ):
-        reader.require(f"{group}/{name}", dtype, (length,))
-    arrays = {name: reader.read(f"{group}/{name}") for name in LAYER_ARRAYS}
-    return LayerState((n_out, n_in), str(reader.attribute(group, "activation")), **arrays)
+def _check_asked(reader: ContainerReader, replica: int | None, n_replicas: int) -> None:
+    if replica is None and n_replicas:
+        reader.fail(f"holds {n_replicas} replicas of a run in progress: expected one network that all ranks share")
+    if replica is not None and not (n_replicas and NO_REPLICA <= replica < n_replicas):
+        reader.fail(f"replica {replica} asked for: expected one of the {n_replicas} that it holds")
 
 
-def _check_layers(path: Path, layers: tuple[LayerState, ...]) -> None:
-    if not layers:
-        raise FileFormatError(f"{path}: layers: none stored: expected at least one")
-    n_before = layers[0].shape[1]
-    for number, layer in enumerate(layers):
-        where = f"{path}: layers/{number:04d}"
-        n_out, n_in = layer.shape
-        if n_in != n_before or max(n_out, n_in) > MAX_NEURONS:
-            raise FileFormatError(f"{where}: n_in = {n_in}: expected {n_before}, what comes before it gives")
-        check_csr(where, layer.indptr, layer.indices, n_in, error=FileFormatError)
-        for name in ("weight", "bias", "weight_velocity", "bias_velocity"):
-            check_finite(f"{where}/{name}", getattr(layer, name), error=FileFormatError)
-        n_before = n_out
+def _check(path: Path, checkpoint: Checkpoint) -> None:
+    for number, layer in enumerate(checkpoint.layers):
+        if checkpoint.replica is None:
+            where = f"{path}: {LAYERS}/{number:04d}"
+        else:
+            where = f"{path}: replica {checkpoint.replica}: {REPLICA_LAYERS}/{number:04d}"
+        check_layer(where, layer)
+    for number, ids in enumerate(checkpoint.neuron_ids):
+        if ids is not None:
+            check_ids(f"{path}: {NEURONS}/{number:04d}", ids, error=FileFormatError)
+    for name in STATISTICS:
+        if (array := getattr(checkpoint, name)) is not None:
+            check_finite(f"{path}: statistics/{name}", array, error=FileFormatError)

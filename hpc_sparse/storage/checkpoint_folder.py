@@ -4,44 +4,56 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TypeAlias
 
 from hpc_sparse.storage.container import remove_partial_files
 
-CHECKPOINT_NAME = re.compile(r"checkpoint-(\d{6,})\.h5")
+CHECKPOINT_NAME = re.compile(r"checkpoint-(\d{6,})(?:\+(\d{6,}))?\.h5")
+
+Position: TypeAlias = tuple[int, int]
+"""Epochs done, and steps of the next one."""
 
 
-def checkpoint_path(folder: Path | str, epoch: int) -> Path:
-    """Name of the checkpoint after ``epoch`` epochs."""
-    return Path(folder) / f"checkpoint-{epoch:06d}.h5"
+def checkpoint_path(folder: Path | str, epoch: int, step_in_epoch: int = 0) -> Path:
+    """Name of the checkpoint after ``epoch`` epochs and ``step_in_epoch`` steps of the next one."""
+    unfinished = f"+{step_in_epoch:06d}" if step_in_epoch else ""
+    return Path(folder) / f"checkpoint-{epoch:06d}{unfinished}.h5"
 
 
-def checkpoint_epochs(folder: Path | str) -> dict[int, Path]:
-    """The checkpoints in ``folder`` by epoch, oldest first; none if there is no such folder."""
+def checkpoint_positions(folder: Path | str) -> dict[Position, Path]:
+    """The checkpoints in ``folder`` by position, oldest first; none if there is no such folder."""
     if not Path(folder).is_dir():
         return {}
     matches = ((CHECKPOINT_NAME.fullmatch(path.name), path) for path in Path(folder).iterdir())
-    return dict(sorted((int(match[1]), path) for match, path in matches if match))
+    return dict(sorted(((int(match[1]), int(match[2] or 0)), path) for match, path in matches if match))
+
+
+def checkpoint_epochs(folder: Path | str) -> dict[int, Path]:
+    """The checkpoints of complete epochs in ``folder`` by epoch, oldest first; none if there is no such folder."""
+    return {epoch: path for (epoch, step), path in checkpoint_positions(folder).items() if step == 0}
 
 
 def newest_checkpoint(folder: Path | str) -> Path | None:
-    """The checkpoint of the latest epoch, or None."""
-    paths = list(checkpoint_epochs(folder).values())
+    """The checkpoint that got furthest, also within an epoch, or None."""
+    paths = list(checkpoint_positions(folder).values())
     return paths[-1] if paths else None
 
 
 def prune_checkpoints(folder: Path | str, keep_last: int, best_epoch: int | None) -> list[Path]:
-    """Remove all checkpoints but the last ``keep_last`` and the best one; root alone calls this.
+    """Remove all checkpoints but those of the last ``keep_last`` epochs and of the best one; root alone calls this.
 
-    The newest one always stays. What interrupted writers left behind goes too.
+    The newest one always stays; one within an epoch stays only as long as it is that. What interrupted writers
+    left behind goes too.
 
     Returns
     -------
     list of Path
         The checkpoints removed.
     """
-    by_epoch = checkpoint_epochs(folder)
-    kept = {*list(by_epoch)[-max(1, keep_last) :], best_epoch}
-    removed = [path for epoch, path in by_epoch.items() if epoch not in kept]
+    by_position = checkpoint_positions(folder)
+    complete = [position for position in by_position if position[1] == 0]
+    kept = {*list(by_position)[-1:], *complete[-max(1, keep_last) :], (best_epoch, 0)}
+    removed = [path for position, path in by_position.items() if position not in kept]
     for path in removed:
         path.unlink(missing_ok=True)
     remove_partial_files(Path(folder), "checkpoint-")

@@ -91,6 +91,19 @@ def check_finite(where: str, values: AnyArray, *, error: type[InputError], first
             raise error(f"{where}[{at}] = {values[position]}: must be finite")
 
 
+def check_ids(where: str, ids: Int32Array, *, error: type[InputError]) -> None:
+    """Check that ids are >= 0 and increase."""
+    if ids.size and ids[0] < 0:
+        raise error(f"{where}[0] = {int(ids[0])}: must be >= 0")
+    falls = ids[1:] <= ids[:-1]
+    if falls.any():
+        position = int(np.argmax(falls))
+        raise error(
+            f"{where}[{position + 1}] = {int(ids[position + 1])}: must be greater than {int(ids[position])}, "
+            "the one before it"
+        )
+
+
 def check_labels(
     where: str, labels: Int32Array, n_classes: int, *, error: type[InputError], first_row: int = 0
 ) -> None:

@@ -27,7 +27,7 @@ from hpc_sparse.storage.writer import ContainerWriter
 DATASET_KIND = "hpc_sparse.dataset"
 CHECKPOINT_KIND = "hpc_sparse.checkpoint"
 
-FORMAT_VERSIONS = {DATASET_KIND: 1, CHECKPOINT_KIND: 1}
+FORMAT_VERSIONS = {DATASET_KIND: 1, CHECKPOINT_KIND: 2}
 """The version that is written of each kind; all from 1 on can be read."""
 
 PARTIAL_SUFFIX = ".partial"

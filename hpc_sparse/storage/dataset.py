@@ -17,7 +17,7 @@ from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray
 from hpc_sparse.errors import DataError
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.partition import own_range
+from hpc_sparse.partition import Share
 from hpc_sparse.storage.checks import check_csr, check_finite, check_labels
 from hpc_sparse.storage.container import DATASET_KIND, open_container
 from hpc_sparse.storage.dataset_writer import write_dataset
@@ -46,10 +46,25 @@ def read_info(path: Path | str) -> DatasetInfo:
         return _read_info(reader)
 
 
-def load_dataset(ctx: ParallelContext, path: Path | str, backend: str = "auto") -> Dataset:
-    """Load this rank's even, contiguous shards of the training and of the test part (collective).
+def load_dataset(
+    ctx: ParallelContext,
+    path: Path | str,
+    backend: str = "auto",
+    *,
+    train: Share | None = None,
+    test: Share | None = None,
+) -> Dataset:
+    """Load this rank's contiguous shards of the training and of the test part (collective).
 
-    With more ranks than samples the last ranks' shards are empty.
+    Parameters
+    ----------
+    ctx : ParallelContext
+    path : path
+    backend : {"auto", "mpio", "serial"}
+    train, test : Share or None
+        This rank's shard of each part; None for an even one over all ranks. Shards may overlap or leave samples out;
+        damage is noticed where a rank loads a whole part, or the other ranks together load it once. With more shards
+        than samples the last ones are empty.
 
     Raises
     ------
@@ -58,17 +73,17 @@ def load_dataset(ctx: ParallelContext, path: Path | str, backend: str = "auto") 
     """
     with open_container(ctx, path, DATASET_KIND, backend) as reader:
         info = _read_info(reader)
-        train_rows = own_range(info.n_train, ctx.size, ctx.rank)
-        test_rows = own_range(info.n_test, ctx.size, ctx.rank)
-        train = _read_rows(reader, info, "train", *train_rows)
-        test = _read_rows(reader, info, "test", *test_rows)
+        train_rows = (train or Share(ctx.rank, ctx.size)).range(info.n_train)
+        test_rows = (test or Share(ctx.rank, ctx.size)).range(info.n_test)
+        train_samples = _read_rows(reader, info, "train", *train_rows)
+        test_samples = _read_rows(reader, info, "test", *test_rows)
         mean = None if info.is_sparse else _read_statistic(reader, info, "mean")
         deviation = None if info.is_sparse else _read_statistic(reader, info, "deviation")
     with collective_errors(ctx, f"checking {path}"):
-        _check_samples(info, "train", train, train_rows[0])
-        _check_samples(info, "test", test, test_rows[0])
+        _check_samples(info, "train", train_samples, train_rows[0])
+        _check_samples(info, "test", test_samples, test_rows[0])
         _check_statistics(info, mean, deviation)
-    return Dataset(info, train, test, mean, deviation)
+    return Dataset(info, train_samples, test_samples, mean, deviation)
 
 
 def load_samples(path: Path | str, part: Part) -> Samples:
@@ -142,9 +157,9 @@ def _read_csr_rows(
     ends = [int(reader.read(f"{part}/indptr", row, row + 1)[0]) for row in (0, n_samples)]
     if ends != [0, n_stored]:
         reader.fail(f"{part}/indptr: runs from {ends[0]} to {ends[1]}: must run from 0 to {n_stored}")
-    # The last rank's rows include the end, so that the ranks together read every entry once.
-    is_last = reader.ctx.rank == reader.ctx.size - 1
-    own = reader.read(f"{part}/indptr", start, stop + is_last)
+    # The last rows come with the end, so that ranks that together read every row read every entry once.
+    has_end = start < stop == n_samples
+    own = reader.read(f"{part}/indptr", start, stop + has_end)
     end = reader.read(f"{part}/indptr", stop, stop + 1)
     indptr = np.concatenate([own[: stop - start], end])
     first, last = int(indptr[0]), int(indptr[-1])

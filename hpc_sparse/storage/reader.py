@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -138,6 +139,10 @@ class ContainerReader:
         found = self._file.file[name]
         if not isinstance(found, h5py.Dataset) or len(found.shape) == 0:
             raise FileFormatError(f"{self.path}: {name}: is not an array")
+        # An array that was never written takes no room in the file, but would in memory.
+        n_bytes, n_stored = math.prod(found.shape) * found.dtype.itemsize, found.id.get_storage_size()
+        if n_stored != n_bytes:
+            raise FileFormatError(f"{self.path}: {name}: holds {n_stored} bytes: expected {n_bytes} for {found.shape}")
         return found
 
     @contextmanager

@@ -27,15 +27,13 @@ def word_sum(rows: AnyArray) -> np.uint64:
 def sum_matches(expected: int, n_rows: int, parts: Sequence[RowSum]) -> bool:
     """Whether what the ranks read adds up; True also where it cannot be told.
 
-    It can be told when each rank read all rows, or when the ranks' rows make up all of them once.
+    It can be told of the ranks that read all rows, and of the others where their rows make up all of them once.
     """
-    if all((start, stop) == (0, n_rows) for start, stop, _ in parts):
-        return all(own == expected for _, _, own in parts)
-    reached = 0
-    for start, stop, _ in sorted(part for part in parts if part[0] < part[1]):
+    if any(own != expected for start, stop, own in parts if (start, stop) == (0, n_rows)):
+        return False
+    reached, total = 0, 0
+    for start, stop, own in sorted(part for part in parts if part[0] < part[1] and part[:2] != (0, n_rows)):
         if start != reached:
             return True
-        reached = stop
-    if reached != n_rows:
-        return True
-    return sum(own for _, _, own in parts) % (1 << 64) == expected
+        reached, total = stop, total + own
+    return reached != n_rows or total % (1 << 64) == expected

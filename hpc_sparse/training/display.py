@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-JOINED = ("class_names", "class_counts_train", "class_counts_test")
+JOINED = ("class_names", "class_counts_train", "class_counts_test", "reduced_layers", "target_connections")
 """Lists that are shown on one line; others have a line per item."""
 
 
@@ -19,17 +19,35 @@ def table_lines(values: dict[str, Any]) -> list[str]:
 
 
 def _value_lines(name: str, value: Any) -> list[str]:
-    if value is None:
+    if value is None or value == []:
         return []
-    if name == "layers":
-        return [_layer_line(layer) for layer in value]
     if name in JOINED:
         return [", ".join(str(item) for item in value)]
+    if isinstance(value, list) and isinstance(value[0], dict):
+        return [_layer_line(layer) for layer in value] if name == "layers" else column_lines(value)
     if isinstance(value, list):
         return [str(item) for item in value]
     if isinstance(value, dict):
         return [f"{key} {'-' if item is None else format(item, 'g')}" for key, item in value.items()]
     return str(value).strip().splitlines()
+
+
+def column_lines(records: list[dict[str, Any]]) -> list[str]:
+    """A line per record under a line of the names of their values, in columns; all have the same names."""
+    rows = [[name.replace("_", " ") for name in records[0]]]
+    rows += [[_cell(value) for value in record.values()] for record in records]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        return "-".join(str(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _layer_line(layer: dict[str, Any]) -> str:

@@ -10,6 +10,54 @@ from hpc_sparse.storage.dataset import Samples
 from hpc_sparse.training.batches import BatchAssembler, ordered_batches
 
 
+class Evaluation:
+    """An evaluation on one rank that goes on a batch at a time, so that other work can come in between.
+
+    Parameters
+    ----------
+    network : SparseMLP
+        Must not change before the evaluation is done.
+    loss : Loss
+    samples : Samples
+    assembler : BatchAssembler
+    workspace : Workspace
+    batch_size : int
+    """
+
+    def __init__(
+        self,
+        network: SparseMLP,
+        loss: Loss,
+        samples: Samples,
+        assembler: BatchAssembler,
+        workspace: Workspace,
+        batch_size: int,
+    ) -> None:
+        self._network, self._loss, self._samples = network, loss, samples
+        self._assembler, self._workspace = assembler, workspace
+        self._left = ordered_batches(samples.n_samples, batch_size)[::-1]
+        self.total_loss, self.n_correct, self.n_samples = 0.0, 0, samples.n_samples
+
+    def advance(self) -> bool:
+        """Evaluate one more batch; False if there was none left."""
+        if not self._left:
+            return False
+        batch, labels = self._assembler.assemble(self._samples, self._left.pop())
+        sums = self._network.forward(batch, self._workspace)
+        delta = self._workspace.delta(len(self._network.layers) - 1, batch.shape[1])
+        loss, n_correct = self._loss.evaluate(sums, labels, delta)
+        self.total_loss += loss
+        self.n_correct += n_correct
+        return True
+
+    def finish(self) -> tuple[float, float]:
+        """Evaluate what is left; returns mean loss and accuracy, not-a-number if there are no samples."""
+        while self.advance():
+            pass
+        n = self.n_samples
+        return (self.total_loss / n, self.n_correct / n) if n else (float("nan"), float("nan"))
+
+
 def evaluate(
     ctx: ParallelContext,
     network: SparseMLP,
@@ -26,15 +74,9 @@ def evaluate(
     loss, accuracy : float
         The same bits on every rank; not-a-number if there are no samples at all.
     """
-    total, n_correct = 0.0, 0
-    for chosen in ordered_batches(shard.n_samples, batch_size):
-        batch, labels = assembler.assemble(shard, chosen)
-        sums = network.forward(batch, workspace)
-        delta = workspace.delta(len(network.layers) - 1, batch.shape[1])
-        batch_loss, batch_correct = loss.evaluate(sums, labels, delta)
-        total += batch_loss
-        n_correct += batch_correct
-    return mean_over_ranks(ctx, total, n_correct, shard.n_samples)
+    own = Evaluation(network, loss, shard, assembler, workspace, batch_size)
+    own.finish()
+    return mean_over_ranks(ctx, own.total_loss, own.n_correct, shard.n_samples)
 
 
 def mean_over_ranks(ctx: ParallelContext, loss: float, n_correct: int, n_samples: int) -> tuple[float, float]:

@@ -7,19 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hpc_sparse.config import parse_config
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import Workspace
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import read_checkpoint
 from hpc_sparse.storage.checkpoint_info import LayerInfo, read_checkpoint_info
 from hpc_sparse.storage.container import CHECKPOINT_KIND, container_kind
-from hpc_sparse.storage.dataset import DatasetInfo, load_dataset, read_info
-from hpc_sparse.training.batches import BatchAssembler
-from hpc_sparse.training.evaluation import evaluate
-from hpc_sparse.training.replica import Replica, check_fits
+from hpc_sparse.storage.dataset import DatasetInfo, read_info
+from hpc_sparse.training.stored_network import StoredNetwork
 
 
 def evaluate_checkpoint(ctx: ParallelContext, checkpoint_path: Path, dataset_path: Path) -> dict[str, Any]:
@@ -32,30 +26,12 @@ def evaluate_checkpoint(ctx: ParallelContext, checkpoint_path: Path, dataset_pat
     """
     with collective_errors(ctx, "starting threads"):
         use_threads(ctx.threads)
-    checkpoint = read_checkpoint(ctx, checkpoint_path)
-    dataset = load_dataset(ctx, dataset_path)
-    with collective_errors(ctx, "fitting the checkpoint to the data set"):
-        config = parse_config(checkpoint.config_text, f"configuration stored in {checkpoint_path}")
-        network = Replica.from_states(config.network, checkpoint.layers).network
-        check_fits(network, config, dataset.info, str(checkpoint_path))
-    batch_size = config.training.batch_size
-    loss, accuracy = evaluate(
-        ctx,
-        network,
-        LOSSES[config.training.loss],
-        dataset.test,
-        BatchAssembler(
-            dataset.info.n_features,
-            batch_size,
-            mean=checkpoint.mean if config.data.standardize else None,
-            deviation=checkpoint.deviation if config.data.standardize else None,
-        ),
-        Workspace(network.widths, batch_size),
-        batch_size,
-    )
+    stored = StoredNetwork.read(ctx, checkpoint_path)
+    dataset = stored.load_data(ctx, dataset_path)
+    loss, accuracy = stored.evaluate(ctx, stored.replica.network, dataset)
     return {
         "checkpoint": str(checkpoint_path),
-        "epoch": checkpoint.epoch,
+        "epoch": stored.checkpoint.epoch,
         "dataset": str(dataset_path),
         "n_samples": dataset.info.n_test,
         "test_loss": loss,
@@ -85,15 +61,19 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         "kind": "checkpoint",
         "path": str(info.path),
         "epoch": info.epoch,
+        "step_in_epoch": info.step_in_epoch,
         "n_neurons": info.n_neurons,
         "n_connections": info.n_connections,
         "n_parameters": info.n_parameters,
         "density": info.density,
         "layers": [_describe_layer(layer) for layer in info.layers],
+        "reduced_layers": list(info.reduced_layers),
+        "target_connections": list(info.target_connections),
         "metrics": {name: value if math.isfinite(value) else None for name, value in info.metrics.items()},
         "best_test_accuracy": best_test_accuracy,
         "best_test_epoch": best_epoch,
         "n_ranks": info.n_ranks,
+        "n_replicas": info.n_replicas,
         "creator": info.creator,
         "format_version": info.format_version,
         "file_bytes": info.file_bytes,

@@ -30,8 +30,8 @@ class EpochMetrics:
         Mean over the epoch's batches as they were trained: with dropout, before each update.
     test_loss, test_accuracy : float
         Of the synced network at the end of the epoch.
-    n_connections : int
-        Of all layers.
+    n_connections, n_neurons : int
+        Of all layers, inputs included; 0 in runs of earlier versions that did not store the neurons.
     connections_changed : int
         Grown by evolution at the start of this epoch, on one replica.
     train_seconds, evolve_seconds, sync_seconds, evaluate_seconds : float
@@ -40,6 +40,18 @@ class EpochMetrics:
         What one rank put into reductions and exchanges.
     learning_rate : float
         With scaling and schedule.
+    phase : int
+        2 while the workers of WASAP-SGD or WASSP-SGD train alone; the test results are then means over the workers'
+        own networks, each tested on its own share of the test samples.
+    n_discarded : int
+        Gradients that came too late to be applied.
+    staleness_counts : tuple of int
+        How many gradients were applied with staleness 0, 1, 2 and so on, the last one standing for all above it:
+        updates between the weights that a gradient was computed with and those it was applied to.
+    wait_share : float
+        Share of the workers' time spent waiting for the server.
+    parts_test_accuracy : tuple of float
+        After the last epoch of phase 2: of each worker's network, on all test samples, before they were averaged.
     """
 
     epoch: int
@@ -55,10 +67,20 @@ class EpochMetrics:
     sync_bytes: int
     evaluate_seconds: float
     learning_rate: float
+    n_neurons: int = 0
+    phase: int = 1
+    n_discarded: int = 0
+    staleness_counts: tuple[int, ...] = ()
+    wait_share: float = 0.0
+    parts_test_accuracy: tuple[float, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by name."""
         return asdict(self)
+
+    def numbers(self) -> dict[str, float]:
+        """The values that are single numbers, by name."""
+        return {name: float(value) for name, value in asdict(self).items() if not isinstance(value, tuple)}
 
     @classmethod
     def from_json(cls, line: str) -> EpochMetrics:
@@ -71,6 +93,7 @@ class EpochMetrics:
         """
         values: dict[str, Any] = dict(json.loads(line))
         values |= {name: math.nan for name, value in values.items() if value is None}
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**values)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from hpc_sparse.config import NetworkSection, RunConfig
+from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError
 from hpc_sparse.network.activations import negative_slopes
 from hpc_sparse.network.layer import SparseLayer
@@ -59,14 +61,20 @@ class Replica:
         return cls(network, network.resting_velocities())
 
     @classmethod
-    def from_states(cls, config: NetworkSection, states: tuple[LayerState, ...]) -> Replica:
+    def from_states(
+        cls,
+        config: NetworkSection,
+        states: tuple[LayerState, ...],
+        neuron_ids: Sequence[Int32Array | None] = (),
+    ) -> Replica:
         """The replica that a checkpoint holds."""
         slopes = [*negative_slopes(config.activation, config.alpha, len(states) - 1), LINEAR]
         layers = [
             SparseLayer(Topology(state.shape, state.indptr, state.indices), state.weight, state.bias, slope)
             for state, slope in zip(states, slopes, strict=True)
         ]
-        return cls(SparseMLP(layers), [Velocity(state.weight_velocity, state.bias_velocity) for state in states])
+        velocities = [Velocity(state.weight_velocity, state.bias_velocity) for state in states]
+        return cls(SparseMLP(layers, list(neuron_ids)), velocities)
 
     def to_states(self, activation: str) -> tuple[LayerState, ...]:
         """What a checkpoint stores of each layer."""
@@ -125,9 +133,15 @@ def check_fits(network: SparseMLP, config: RunConfig, info: DatasetInfo, origin:
     DataError
         Its inputs or outputs are not as many as the data set's features or classes.
     """
-    n_features, n_out = network.widths[0], network.widths[-1]
-    if n_features != info.n_features:
-        raise DataError(f"{info.path}: {info.n_features} features, but the network in {origin} has {n_features} inputs")
+    input_ids, n_out = network.neuron_ids[0], network.widths[-1]
+    if input_ids is None and network.widths[0] != info.n_features:
+        raise DataError(
+            f"{info.path}: {info.n_features} features, but the network in {origin} has {network.widths[0]} inputs"
+        )
+    if input_ids is not None and input_ids[-1] >= info.n_features:
+        raise DataError(
+            f"{info.path}: {info.n_features} features, but the network in {origin} uses feature {input_ids[-1]}"
+        )
     if n_out != n_outputs(config, info):
         raise DataError(f"{info.path}: {info.n_classes} classes, but the network in {origin} has {n_out} outputs")
 

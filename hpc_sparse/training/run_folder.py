@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpc_sparse.errors import FileFormatError, OutputError
-from hpc_sparse.storage.checkpoint_folder import checkpoint_epochs
+from hpc_sparse.storage.checkpoint_folder import newest_checkpoint
 from hpc_sparse.training.metrics import EpochMetrics, to_json
 
 
@@ -69,7 +69,7 @@ class RunFolder:
 
     def has_only_begun(self) -> bool:
         """Whether a run was started here that has come to neither a checkpoint nor an end."""
-        return self.config.is_file() and not self.summary.exists() and not checkpoint_epochs(self.checkpoints)
+        return self.config.is_file() and not self.summary.exists() and newest_checkpoint(self.checkpoints) is None
 
     def create(self, config_text: str) -> None:
         """Make the folder where it is missing and store the configuration.

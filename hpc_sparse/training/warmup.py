@@ -10,9 +10,10 @@ from hpc_sparse.kernels.simd import TILE
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
+from hpc_sparse.training.job import TrainingJob
+from hpc_sparse.training.local_trainer import LocalTrainer
 from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica
-from hpc_sparse.training.trainer import Trainer
 
 N_FEATURES = 6
 BATCH = TILE
@@ -46,7 +47,8 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     )
     tiny = _tiny_dataset(info)
     alone = ParallelContext.serial(ctx.threads)
-    trainer = Trainer(alone, tiny_config, tiny, Replica.initial(tiny_config, tiny.info), SilentReporter())
+    job = TrainingJob(alone, tiny_config, tiny, Replica.initial(tiny_config, tiny.info), SilentReporter())
+    trainer = LocalTrainer(job)
     for epoch in (1, 2):
         trainer.train_epoch(epoch)
 

@@ -1,7 +1,8 @@
 """Makes the golden files of format version 1: ``python tests/golden/make_storage_v1.py``.
 
 The files in this folder were written once by version 1 and stay as they are; this program shows how, and its
-functions say what they must be read as.
+functions say what they must be read as. ``checkpoint_v1.h5`` cannot be made again: checkpoints are written in a later
+version now.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import Checkpoint, LayerState, write_checkpoint
+from hpc_sparse.storage.checkpoint import Checkpoint, LayerState
 from hpc_sparse.storage.dataset import CsrFeatures, DenseFeatures, Samples, write_dataset
 
 FOLDER = Path(__file__).parent
@@ -65,7 +65,7 @@ def checkpoint() -> Checkpoint:
 
 
 def main() -> None:
-    """Write all golden files again."""
+    """Write the data sets again."""
     for path, samples in ((DENSE, dense_samples), (SPARSE, sparse_samples)):
         write_dataset(
             path,
@@ -77,7 +77,6 @@ def main() -> None:
             split="by hand",
             overwrite=True,
         )
-    write_checkpoint(ParallelContext.serial(threads=1), CHECKPOINT, checkpoint())
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpc_sparse.partition import balanced_bounds, chunk_ranges, even_bounds, own_range
+from hpc_sparse.partition import Share, balanced_bounds, chunk_ranges, even_bounds, own_range
 
 
 @given(st.integers(0, 10**12), st.integers(1, 300))
@@ -26,6 +27,21 @@ def test_own_ranges_are_the_even_parts(n_items, n_parts):
     bounds = even_bounds(n_items, n_parts).tolist()
     ranges = [own_range(n_items, n_parts, part) for part in range(n_parts)]
     assert ranges == list(pairwise(bounds))
+
+
+@given(st.integers(0, 1000), st.integers(1, 40))
+def test_shares_are_the_even_parts_or_all_or_nothing(n_items, count):
+    bounds = even_bounds(n_items, count).tolist()
+    assert [Share(index, count).range(n_items) for index in range(count)] == list(pairwise(bounds))
+    assert Share.all().range(n_items) == (0, n_items)
+    start, stop = Share.none().range(n_items)
+    assert start == stop <= n_items
+
+
+@pytest.mark.parametrize(("index", "count"), [(-1, 2), (2, 2), (1, 0)])
+def test_a_share_that_does_not_exist_cannot_be_made(index, count):
+    with pytest.raises(AssertionError, match=f"part {index} of {count}"):
+        Share(index, count)
 
 
 @given(st.lists(st.integers(0, 50), max_size=200), st.integers(1, 20))

@@ -7,18 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset import Samples, write_dataset
+from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
 
 GOLDEN_FOLDER = Path(__file__).parents[2] / "golden"
 
 
 @pytest.fixture(scope="session")
 def golden() -> dict[str, Any]:
-    """The names that the maker of the golden files defines."""
-    return runpy.run_path(str(GOLDEN_FOLDER / "make_storage_v1.py"))
+    """The names that the makers of the golden files define."""
+    first, second = (runpy.run_path(str(GOLDEN_FOLDER / f"make_storage_v{version}.py")) for version in (1, 2))
+    return second | first
 
 
 @pytest.fixture
@@ -38,3 +41,17 @@ def write_golden_samples(golden: dict[str, Any]) -> Callable[..., None]:
         write_dataset(path, **(parts | options | changes))
 
     return write
+
+
+@pytest.fixture
+def rewrite() -> Callable[[Path, str, Any], None]:
+    """Replace an array of a file by a wrong one with a right sum."""
+
+    def replace(path: Path, name: str, array: Any) -> None:
+        with h5py.File(path, "a") as file:
+            if name in file:
+                del file[name]
+            file[name] = array
+            file[name].attrs[WORD_SUM] = word_sum(array)
+
+    return replace

@@ -13,8 +13,10 @@ import pytest
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint import (
+    NO_REPLICA,
     Checkpoint,
     LayerState,
+    checkpoint_epochs,
     checkpoint_path,
     newest_checkpoint,
     prune_checkpoints,
@@ -22,6 +24,7 @@ from hpc_sparse.storage.checkpoint import (
     read_checkpoint_info,
     write_checkpoint,
 )
+from hpc_sparse.storage.checkpoint_folder import checkpoint_positions
 
 ARRAYS = [field.name for field in dataclasses.fields(LayerState) if field.name not in ("shape", "activation")]
 
@@ -29,8 +32,11 @@ ARRAYS = [field.name for field in dataclasses.fields(LayerState) if field.name n
 def assert_equal(found: Checkpoint, expected: Checkpoint) -> None:
     """All fields equal, arrays with type and bits."""
     for field in dataclasses.fields(Checkpoint):
-        if field.name in ("mean", "deviation"):
+        if field.name in ("mean", "deviation", "progress"):
             np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
+        elif field.name == "neuron_ids":
+            for ids, expected_ids in zip(found.neuron_ids, expected.neuron_ids, strict=True):
+                np.testing.assert_array_equal(ids, expected_ids)
         elif field.name != "layers":
             assert getattr(found, field.name) == getattr(expected, field.name)
     for found_layer, layer in zip(found.layers, expected.layers, strict=True):
@@ -55,6 +61,11 @@ def with_layer(checkpoint: Checkpoint, number: int, **changes: Any) -> Checkpoin
         {"mean": None, "deviation": None},
         {"config_text": "", "epoch": 0, "step": 2**40},
         {"config_text": "# ä\n" * 100_000, "metrics": {"a b/ü": float("inf"), "n": -0.5}},
+        {"neuron_ids": (None, np.array([0, 3, 4, 2**31 - 1], np.int32), None)},
+        {"neuron_ids": (np.array([0, 1, 2, 3, 6], np.int32), None, None), "mean": None, "deviation": None},
+        {"target_connections": (0, 12)},
+        {"step_in_epoch": 345, "progress": np.array([[0.1, 1], [np.inf, 2]])},
+        {"progress": np.zeros((2, 0))},
     ],
 )
 def test_a_checkpoint_comes_back_bit_for_bit(
@@ -91,6 +102,7 @@ def test_info_counts_without_reading_weights(tmp_path: Path, ctx: ParallelContex
     assert info.density == 18 / 32
     assert info.metrics == {"test_accuracy": 0.75, "train_loss": 0.5}
     assert "weiß" in info.config_text
+    assert (info.n_replicas, info.step_in_epoch, info.reduced_layers, info.target_connections) == (0, 0, (), ())
     assert info.creator.startswith("hpc_sparse ")
     assert info.file_bytes == (tmp_path / "c.h5").stat().st_size
 
@@ -117,6 +129,23 @@ def test_an_inconsistent_checkpoint_is_refused_with_the_place(
     assert "wrong.h5" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"target_connections": (5,)},
+        {"neuron_ids": (None, None)},
+        {"replica": 1},
+        {"replica": NO_REPLICA},
+    ],
+)
+def test_a_state_that_does_not_fit_together_is_not_written(
+    ctx: ParallelContext, tmp_path: Path, golden: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    with pytest.raises(AssertionError):
+        write_checkpoint(ctx, tmp_path / "c.h5", dataclasses.replace(golden["checkpoint"](), **changes))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_newest_is_the_one_of_the_latest_epoch(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path / "missing") is None
     assert newest_checkpoint(tmp_path) is None
@@ -125,6 +154,28 @@ def test_the_newest_is_the_one_of_the_latest_epoch(tmp_path: Path) -> None:
         checkpoint_path(tmp_path, epoch).touch()
     (tmp_path / "checkpoint-000099.h5.bak").touch()
     assert newest_checkpoint(tmp_path) == checkpoint_path(tmp_path, 1_000_000)
+
+
+def test_an_unfinished_epoch_comes_after_its_last_complete_one(tmp_path: Path) -> None:
+    assert checkpoint_path(tmp_path, 12, 345).name == "checkpoint-000012+000345.h5"
+    assert checkpoint_path(tmp_path, 0, 12345678).name == "checkpoint-000000+12345678.h5"
+    in_order = [(0, 5), (11, 0), (12, 0), (12, 345), (12, 1_000_000), (13, 0)]
+    for epoch, step in reversed(in_order):
+        checkpoint_path(tmp_path, epoch, step).touch()
+    assert list(checkpoint_positions(tmp_path)) == in_order
+    assert list(checkpoint_epochs(tmp_path)) == [11, 12, 13]
+    checkpoint_path(tmp_path, 13).unlink()
+    assert newest_checkpoint(tmp_path) == checkpoint_path(tmp_path, 12, 1_000_000)
+
+
+def test_an_unfinished_epoch_is_kept_only_while_it_is_the_newest(tmp_path: Path) -> None:
+    for epoch, step in ((1, 0), (2, 7), (3, 0), (4, 0), (4, 8), (4, 9)):
+        checkpoint_path(tmp_path, epoch, step).touch()
+    prune_checkpoints(tmp_path, 2, None)
+    assert list(checkpoint_positions(tmp_path)) == [(3, 0), (4, 0), (4, 9)]
+    checkpoint_path(tmp_path, 5).touch()
+    prune_checkpoints(tmp_path, 1, 3)
+    assert list(checkpoint_positions(tmp_path)) == [(3, 0), (5, 0)]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from hpc_sparse.storage.container import (
     create_container,
     open_container,
 )
-from hpc_sparse.storage.word_sum import sum_matches, word_sum
+from hpc_sparse.storage.word_sum import WORD_SUM, sum_matches, word_sum
 
 
 def write_one(ctx: ParallelContext, path: Path, array: Any) -> None:
@@ -223,3 +223,23 @@ def test_word_sums_add_up_over_any_division_of_the_rows() -> None:
     assert not sum_matches(total + 1, 10, parts)
     assert not sum_matches(total + 1, 10, [(0, 10, total)] * 3)
     assert sum_matches(total + 1, 10, parts[:1]), "part of the rows tells nothing"
+    whole = (0, 10, total)
+    assert sum_matches(total, 10, [whole, *parts])
+    assert not sum_matches(total, 10, [(0, 10, total + 1), *parts]), "the rank that read all rows read something else"
+    assert not sum_matches(total, 10, [whole, (0, 4, parts[1][2] + 1), parts[0]]), "the others did"
+    assert not sum_matches(total, 10, [(0, 10, total + 1), parts[0]])
+    assert sum_matches(total, 10, [whole, (0, 0, 0), (10, 10, 0)])
+    assert sum_matches(total + 1, 10, [*parts, parts[0]]), "rows that were read twice tell nothing"
+
+
+def test_an_array_that_takes_no_room_in_the_file_is_given_none_in_memory(ctx: ParallelContext, tmp_path: Path) -> None:
+    write_one(ctx, tmp_path / "a.h5", np.arange(3))
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file.create_dataset("never written", (2**50,), np.int64)
+        file.create_dataset("compressed", (2**30,), np.int8, chunks=(2**20,), compression="gzip")
+        for name in ("never written", "compressed"):
+            file[name].attrs[WORD_SUM] = np.uint64(0)
+    with open_container(ctx, tmp_path / "a.h5", DATASET_KIND) as reader:
+        for name in ("never written", "compressed"):
+            with pytest.raises(FileFormatError, match=rf"a\.h5: {name}: holds 0 bytes: expected \d+"):
+                reader.read(name)

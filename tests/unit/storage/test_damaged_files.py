@@ -12,13 +12,18 @@ import pytest
 
 from hpc_sparse.errors import FileFormatError, InputError
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import Checkpoint, read_checkpoint, read_checkpoint_info
+from hpc_sparse.storage.checkpoint import Checkpoint, read_checkpoint, read_checkpoint_info, read_replicas
 from hpc_sparse.storage.dataset import Dataset, load_dataset
 
 N_FLIPS = 400
 
 
-def arrays_of(content: Dataset | Checkpoint) -> list[Any]:
+def read_both_ways(ctx: ParallelContext, path: Path) -> list[Checkpoint]:
+    """All replicas together, and one of them alone."""
+    return [*read_replicas(path), read_checkpoint(ctx, path, replica=1)]
+
+
+def arrays_of(content: Dataset | Checkpoint | list[Checkpoint]) -> list[Any]:
     """All that was read, in a form that can be compared."""
     found: list[Any] = []
 
@@ -39,7 +44,14 @@ def arrays_of(content: Dataset | Checkpoint) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "read"), [("DENSE", load_dataset), ("SPARSE", load_dataset), ("CHECKPOINT", read_checkpoint)]
+    ("name", "read"),
+    [
+        ("DENSE", load_dataset),
+        ("SPARSE", load_dataset),
+        ("CHECKPOINT", read_checkpoint),
+        ("REDUCED", read_checkpoint),
+        ("REPLICAS", read_both_ways),
+    ],
 )
 class TestDamage:
     def test_a_truncated_file_is_refused(

@@ -12,6 +12,7 @@ import pytest
 
 from hpc_sparse.errors import DataError, FileFormatError, InputError, OutputError
 from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.partition import Share
 from hpc_sparse.storage import dataset_writer
 from hpc_sparse.storage.dataset import (
     CsrFeatures,
@@ -21,7 +22,6 @@ from hpc_sparse.storage.dataset import (
     load_samples,
     read_info,
 )
-from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
 
 WriteSamples = Callable[..., None]
 
@@ -37,14 +37,6 @@ def rows_of(samples: Samples) -> list[tuple[Any, ...]]:
     return [(*row, label) for row, label in zip(table.tolist(), samples.labels.tolist(), strict=True)]
 
 
-def rewrite(path: Path, name: str, array: Any) -> None:
-    """Replace an array of a file by a wrong one with a right sum."""
-    with h5py.File(path, "a") as file:
-        del file[name]
-        file[name] = array
-        file[name].attrs[WORD_SUM] = word_sum(array)
-
-
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_samples_come_back_in_random_order_for_training_and_as_given_for_testing(
     ctx: ParallelContext, tmp_path: Path, golden: dict[str, Any], write_golden_samples: WriteSamples, kind: str
@@ -57,6 +49,24 @@ def test_samples_come_back_in_random_order_for_training_and_as_given_for_testing
     assert rows_of(dataset.test) == rows_of(golden[f"{kind}_samples"](5))
     for part, expected in (("train", dataset.train), ("test", dataset.test)):
         assert rows_of(load_samples(tmp_path / "a.h5", part)) == rows_of(expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_a_share_is_the_rows_of_the_whole_that_it_names(
+    ctx: ParallelContext, tmp_path: Path, write_golden_samples: WriteSamples, kind: str
+) -> None:
+    write_golden_samples(tmp_path / "a.h5", kind)
+    whole = load_dataset(ctx, tmp_path / "a.h5")
+    for train, test in (
+        (Share(1, 3), Share.all()),
+        (Share.none(), Share(0, 2)),
+        (Share(2, 3), Share(6, 7)),
+        (Share.none(), Share.none()),
+    ):
+        dataset = load_dataset(ctx, tmp_path / "a.h5", train=train, test=test)
+        assert rows_of(dataset.train) == rows_of(whole.train)[slice(*train.range(11))]
+        assert rows_of(dataset.test) == rows_of(whole.test)[slice(*test.range(5))]
+        assert dataset.info == whole.info
 
 
 def test_the_order_depends_on_the_seed_alone(
@@ -161,6 +171,7 @@ def test_wrong_content_is_named(
     ctx: ParallelContext,
     tmp_path: Path,
     write_golden_samples: WriteSamples,
+    rewrite: Callable[[Path, str, Any], None],
     kind: str,
     name: str,
     array: Any,

@@ -1,14 +1,15 @@
-"""Files that format version 1 once wrote stay readable."""
+"""Files that each format version once wrote stay readable."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import read_checkpoint, read_checkpoint_info
+from hpc_sparse.storage.checkpoint import NO_REPLICA, Checkpoint, read_checkpoint, read_checkpoint_info, read_replicas
 from hpc_sparse.storage.dataset import CsrFeatures, DenseFeatures, load_dataset
 
 
@@ -38,4 +39,45 @@ def test_the_golden_checkpoint_is_read_as_it_was_made(ctx: ParallelContext, gold
     for layer, expected in zip(found.layers, made.layers, strict=True):
         for name in ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity"):
             np.testing.assert_array_equal(getattr(layer, name), getattr(expected, name))
-    assert read_checkpoint_info(golden["CHECKPOINT"]).format_version == 1
+    info = read_checkpoint_info(golden["CHECKPOINT"])
+    assert (info.format_version, info.n_replicas, info.step_in_epoch, info.reduced_layers) == (1, 0, 0, ())
+    assert (found.neuron_ids, found.replica, found.target_connections, found.step_in_epoch) == ((), None, (), 0)
+    assert found.progress is None
+
+
+def assert_as_made(found: Checkpoint, made: Checkpoint) -> None:
+    """All fields equal; arrays compared as such."""
+    for field in dataclasses.fields(Checkpoint):
+        if field.name not in ("layers", "mean", "deviation", "neuron_ids", "progress"):
+            assert getattr(found, field.name) == getattr(made, field.name), field.name
+    for ids, expected in zip(found.neuron_ids, made.neuron_ids, strict=True):
+        np.testing.assert_array_equal(ids, expected)
+    for name in ("mean", "deviation", "progress"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(made, name))
+    for layer, expected_layer in zip(found.layers, made.layers, strict=True):
+        assert (layer.shape, layer.activation) == (expected_layer.shape, expected_layer.activation)
+        for name in ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity"):
+            np.testing.assert_array_equal(getattr(layer, name), getattr(expected_layer, name))
+
+
+def test_the_golden_checkpoint_of_a_reduced_network_is_read_as_it_was_made(
+    ctx: ParallelContext, golden: dict[str, Any]
+) -> None:
+    assert_as_made(read_checkpoint(ctx, golden["REDUCED"]), golden["reduced_checkpoint"]())
+    assert_as_made(read_replicas(golden["REDUCED"])[0], golden["reduced_checkpoint"]())
+    info = read_checkpoint_info(golden["REDUCED"])
+    assert (info.format_version, info.n_replicas, info.step_in_epoch, info.reduced_layers) == (2, 0, 17, (0, 1))
+    assert (info.n_neurons, info.n_connections, info.target_connections) == (10, 11, (5, 7))
+
+
+def test_the_golden_replicas_are_read_as_they_were_made_together_and_one_by_one(
+    ctx: ParallelContext, golden: dict[str, Any]
+) -> None:
+    made = [golden["replica_checkpoint"](number) for number in range(2)]
+    for found, expected in zip(read_replicas(golden["REPLICAS"]), made, strict=True):
+        assert_as_made(found, expected)
+    for number in (0, 1, NO_REPLICA):
+        assert_as_made(read_checkpoint(ctx, golden["REPLICAS"], replica=number), golden["replica_checkpoint"](number))
+    info = read_checkpoint_info(golden["REPLICAS"])
+    assert (info.format_version, info.n_replicas, info.step_in_epoch, info.reduced_layers) == (2, 2, 17, (0, 1))
+    assert [layer.n_connections for layer in info.layers] == [5, 1]

@@ -63,3 +63,20 @@ def test_sparse_batches_leave_nothing_behind_for_the_next(make_dataset):
         np.testing.assert_array_equal(batch[:, : chosen.size], dense[chosen].T)
         assert (batch[:, chosen.size :] == 0).all()
         np.testing.assert_array_equal(labels, dataset.train.labels[chosen])
+
+
+@pytest.mark.parametrize("features", [[4], [0, 3, 4, 11], list(range(12))])
+@pytest.mark.parametrize("kind", ["float32", "uint8", "csr"])
+def test_batches_of_some_features_are_those_rows_of_the_whole_batch(make_dataset, kind, features):
+    dataset = make_dataset(kind=kind)
+    statistics = {"mean": dataset.mean, "deviation": dataset.deviation}
+    whole = BatchAssembler(12, 64, **statistics)
+    some = BatchAssembler(12, 64, **statistics, features=np.array(features, np.int32))
+    assert (whole.n_inputs, some.n_inputs) == (12, len(features))
+    for chosen in (np.arange(64), np.arange(90, 95), np.arange(64, 128), np.array([3])):
+        expected, _ = whole.assemble(dataset.train, chosen)
+        batch, labels = some.assemble(dataset.train, chosen)
+        assert batch.flags.c_contiguous
+        assert batch.ctypes.data % 64 == 0
+        np.testing.assert_array_equal(batch, expected[features])
+        np.testing.assert_array_equal(labels, dataset.train.labels[chosen])

@@ -1,0 +1,96 @@
+"""Importance pruning: unimportant neurons leave the network (Curci, Mocanu, Pechenizkiy 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from hpc_sparse.dtypes import BoolArray, Float64Array
+from hpc_sparse.kernels import compaction as kernels
+from hpc_sparse.network.compaction import NetworkChange, cut_incoming, keep_connected, remove_neurons
+from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network.mlp import SparseMLP
+
+PruningMode = Literal["compact", "released"]
+
+
+@dataclass(frozen=True)
+class ImportancePruner:
+    """Finds the unimportant neurons of a network and the change that takes them out; O(nnz), no random numbers.
+
+    Attributes
+    ----------
+    mode : "compact" or "released"
+        Compact removes the neurons with incoming connections, outgoing connections and bias. Released takes
+        their incoming connections only, as the authors' code does.
+    percentile : float
+        Of the importances of each hidden layer, in [0, 100); neurons at or below it go, but the strongest
+        stays in any case, and so does every neuron that is as strong. 0 removes none.
+    input_percentile : float
+        The same for the inputs, by their outgoing connections. Without effect on released.
+    """
+
+    mode: PruningMode
+    percentile: float
+    input_percentile: float = 0.0
+
+    def prune(self, network: SparseMLP) -> NetworkChange | None:
+        """What to do to the network, which is not changed; None if nothing is to be done.
+
+        The outputs stay, and so does at least one connection of every layer: see
+        :func:`hpc_sparse.network.compaction.keep_connected`.
+        """
+        topologies = [layer.topology for layer in network.layers]
+        masks = self._important_neurons(network)
+        if self.mode == "released":
+            change = cut_incoming(topologies, masks)
+            return change if change.n_connections < network.n_connections else None
+        masks = keep_connected(topologies, [layer.weight for layer in network.layers], masks)
+        return None if all(mask.all() for mask in masks) else remove_neurons(topologies, masks)
+
+    def _important_neurons(self, network: SparseMLP) -> list[BoolArray]:
+        """bool[width] for each layer of neurons, inputs first."""
+        first, last = network.layers[0], network.layers[-1]
+        return [
+            important(outgoing_importance(first), self.input_percentile),
+            *(important(incoming_importance(layer), self.percentile) for layer in network.layers[:-1]),
+            np.ones(last.topology.shape[0], np.bool_),
+        ]
+
+
+def incoming_importance(layer: SparseLayer) -> Float64Array:
+    """float64[n_out]: sum of the incoming absolute weights of each neuron, 0 for one without connections."""
+    importance = np.empty(layer.topology.shape[0], np.float64)
+    kernels.incoming_strength(layer.topology.indptr, layer.weight, layer.topology.bounds, importance)
+    return importance
+
+
+def outgoing_importance(layer: SparseLayer) -> Float64Array:
+    """float64[n_in]: sum of the outgoing absolute weights of each neuron below the layer."""
+    importance = np.empty(layer.topology.shape[1], np.float64)
+    kernels.outgoing_strength(layer.topology.indices, layer.weight, importance)
+    return importance
+
+
+def important(importance: Float64Array, percentile: float) -> BoolArray:
+    """Mark the neurons that stay: those above the percentile (linear interpolation), and the strongest."""
+    if percentile == 0:
+        return np.ones(importance.size, np.bool_)
+    limit, strongest = np.percentile(importance, percentile), importance.max()
+    return np.asarray((importance > limit) | (importance == strongest))
+
+
+def distinct_percentiles(widths: Sequence[int]) -> Float64Array:
+    """Percentiles that take different numbers of neurons from layers of these widths, every combination once.
+
+    Returns
+    -------
+    float64[at most 1 + the sum of the widths], increasing
+        From 0, which takes none, to one that takes all neurons but the strongest of each layer. The values lie between
+        the limits at which one more neuron goes, safe from rounding.
+    """
+    limits = np.unique(np.concatenate([[100.0], *(np.linspace(0, 100, width)[:-1] for width in widths)]))
+    return np.concatenate([[0.0], (limits[:-1] + limits[1:]) / 2])

@@ -1,0 +1,79 @@
+"""What every trainer works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.network.layer import Dropout
+from hpc_sparse.network.mlp import Workspace
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.rng import Purpose, step_key, stream_key
+from hpc_sparse.storage.dataset import Dataset
+from hpc_sparse.training.batches import BatchAssembler
+from hpc_sparse.training.metrics import EpochMetrics
+from hpc_sparse.training.progress import Reporter
+from hpc_sparse.training.replica import Replica
+
+Record = Callable[[EpochMetrics], None]
+"""Called by root alone when an epoch is over; may fail, which then ends the run on every rank."""
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One rank's share of a run.
+
+    Attributes
+    ----------
+    ctx : ParallelContext
+    config : RunConfig
+    dataset : Dataset
+        This rank's shards.
+    replica : Replica
+        Changed in place.
+    reporter : Reporter
+    is_debug : bool
+        Check invariants and the replicas' agreement as the run goes.
+    """
+
+    ctx: ParallelContext
+    config: RunConfig
+    dataset: Dataset
+    replica: Replica
+    reporter: Reporter
+    is_debug: bool = False
+
+    def make_assembler(self) -> BatchAssembler:
+        """Assembles batches for the inputs that the network has now."""
+        data = self.dataset
+        return BatchAssembler(
+            data.info.n_features,
+            self.config.training.batch_size,
+            mean=data.mean if self.config.data.standardize else None,
+            deviation=data.deviation if self.config.data.standardize else None,
+            features=self.replica.network.neuron_ids[0],
+        )
+
+    def make_workspace(self) -> Workspace:
+        """Buffers for the widths that the network has now."""
+        return Workspace(self.replica.network.widths, self.config.training.batch_size)
+
+    def dropouts(self, epoch: int, step: int) -> list[Dropout]:
+        """This rank's dropout in one step, one per hidden layer."""
+        rate, seed = self.config.network.dropout, self.config.training.seed
+        keys = (
+            stream_key(seed, Purpose.DROPOUT, epoch=epoch, layer=layer, replica=self.ctx.rank)
+            for layer in range(len(self.replica.network.layers) - 1)
+        )
+        return [Dropout(rate, step_key(key, step)) for key in keys]
+
+
+@dataclass
+class Clock:
+    """Seconds spent on each kind of work in one epoch, on this rank."""
+
+    train: float = 0.0
+    evolve: float = 0.0
+    sync: float = 0.0
+    evaluate: float = 0.0

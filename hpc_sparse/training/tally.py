@@ -1,0 +1,88 @@
+"""What the serving rank counts in an epoch, and the metrics it comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.parallel.gradient_exchange import GradientHeader
+from hpc_sparse.training.job import Clock
+from hpc_sparse.training.metrics import EpochMetrics
+
+STALENESS_BINS = 16
+"""The last bin holds what is staler than all others."""
+
+
+@dataclass
+class Tally:
+    """Sums over the gradients that were applied in one epoch.
+
+    Attributes
+    ----------
+    epoch : int
+    rate : float
+        Learning rate of the epoch.
+    n_changed : int
+        Connections that had grown before it.
+    n_discarded : int
+        Gradients that came too late.
+    n_bytes : int
+        Sent and received by the server.
+    clock : Clock
+        The server's time.
+    """
+
+    epoch: int
+    rate: float
+    n_changed: int
+    n_discarded: int = 0
+    n_bytes: int = 0
+    clock: Clock = field(default_factory=Clock)
+    _loss: float = 0.0
+    _n_correct: int = 0
+    _n_samples: int = 0
+    _compute_seconds: float = 0.0
+    _wait_seconds: float = 0.0
+    _staleness_counts: list[int] = field(default_factory=lambda: [0] * STALENESS_BINS)
+
+    def add(self, header: GradientHeader, staleness: int) -> None:
+        """Count a gradient that is applied."""
+        self._loss += header.loss
+        self._n_correct += header.n_correct
+        self._n_samples += header.n_samples
+        self._compute_seconds += header.compute_seconds
+        self._wait_seconds += header.wait_seconds
+        self._staleness_counts[min(staleness, STALENESS_BINS - 1)] += 1
+
+    @property
+    def mean_loss(self) -> float:
+        """Of the samples so far."""
+        return self._loss / max(1, self._n_samples)
+
+    def to_metrics(self, network: SparseMLP, test_loss: float, test_accuracy: float, *, n_workers: int) -> EpochMetrics:
+        """The epoch's metrics; ``network`` as it was at the end of it."""
+        worker_seconds = self._wait_seconds + self._compute_seconds
+        return EpochMetrics(
+            epoch=self.epoch,
+            train_loss=self.mean_loss,
+            train_accuracy=self._n_correct / max(1, self._n_samples),
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+            n_connections=network.n_connections,
+            connections_changed=self.n_changed,
+            train_seconds=self.clock.train,
+            evolve_seconds=self.clock.evolve,
+            sync_seconds=self._wait_seconds / n_workers,
+            sync_bytes=self.n_bytes,
+            evaluate_seconds=self.clock.evaluate,
+            learning_rate=self.rate,
+            n_neurons=network.n_neurons,
+            n_discarded=self.n_discarded,
+            staleness_counts=_without_trailing_zeros(self._staleness_counts),
+            wait_share=self._wait_seconds / worker_seconds if worker_seconds else 0.0,
+        )
+
+
+def _without_trailing_zeros(counts: list[int]) -> tuple[int, ...]:
+    last = max((number for number, count in enumerate(counts) if count), default=-1)
+    return tuple(counts[: last + 1])

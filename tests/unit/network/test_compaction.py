@@ -1,0 +1,193 @@
+"""Networks without some of their neurons, against dense float64 networks in which those neurons are zeroed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hpc_sparse.network.compaction import cut_incoming, keep_connected, remove_neurons
+from hpc_sparse.network.layer import Dropout, SparseLayer
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.mlp import LINEAR, SparseMLP, Workspace
+from hpc_sparse.network.optimizer import Sgd, Velocity
+from hpc_sparse.network.topology import Topology
+
+WIDTHS = [23, 37, 19, 41, 5]
+SLOPES = [-0.6, 0.6, -0.6, LINEAR]
+N_BATCH = 21
+
+
+@pytest.fixture
+def make_network(make_connections):
+    """Make a network with empty rows, and velocities that tell where they come from."""
+
+    def make(widths=WIDTHS):
+        layers, velocities = [], []
+        for number, (n_in, n_out, slope) in enumerate(zip(widths[:-1], widths[1:], SLOPES, strict=True)):
+            part = make_connections(n_out, n_in, seed=number)
+            layers.append(SparseLayer(part.topology, part.weight, part.bias, slope))
+            velocities.append(Velocity(1000 + part.weight, 1000 + part.bias))
+        return SparseMLP(layers), velocities
+
+    return make
+
+
+def random_masks(widths, share, seed=0):
+    rng = np.random.default_rng(seed)
+    masks = [rng.random(width) < share for width in widths]
+    for mask in masks:
+        mask[rng.integers(mask.size)] = True
+    masks[-1][:] = True
+    return masks
+
+
+def dense_layers(network):
+    """Weights, bias and slope of each layer in float64."""
+    layers = []
+    for layer in network.layers:
+        matrix = np.zeros(layer.topology.shape)
+        matrix.flat[layer.topology.keys()] = layer.weight
+        layers.append((matrix, layer.bias.astype(np.float64), layer.slope))
+    return layers
+
+
+def dense_forward(layers, batch, masks):
+    """The outputs of a dense network, all activations of the neurons outside the masks set to 0."""
+    values = batch * masks[0][:, None]
+    for (matrix, bias, slope), mask in zip(layers, masks[1:], strict=True):
+        sums = matrix @ values + bias[:, None]
+        values = np.where(sums >= 0, sums, slope * sums) * mask[:, None]
+    return values
+
+
+def sparse_forward(network, batch, make_columns):
+    columns = make_columns(batch.shape[0], N_BATCH)
+    columns[:, :N_BATCH] = batch
+    return network.forward(columns, Workspace(network.widths, N_BATCH))[:, :N_BATCH]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_a_compacted_network_computes_what_the_zeroed_dense_one_does(make_network, make_columns, share):
+    network, velocities = make_network()
+    masks, layers = random_masks(WIDTHS, share), dense_layers(network)
+    batch = make_columns(WIDTHS[0], N_BATCH)[:, :N_BATCH]
+    network.apply(remove_neurons([layer.topology for layer in network.layers], masks), velocities)
+    assert network.widths == [mask.sum() for mask in masks]
+    for layer in network.layers:
+        layer.topology.check()
+    result = sparse_forward(network, batch[masks[0]], make_columns)
+    np.testing.assert_allclose(result, dense_forward(layers, batch, masks), rtol=1e-4, atol=1e-4)
+
+
+def test_two_removals_in_a_row_are_one_of_the_neurons_that_survive_both(make_network, make_columns):
+    network, velocities = make_network()
+    layers, batch = dense_layers(network), make_columns(WIDTHS[0], N_BATCH)[:, :N_BATCH]
+    ids = [np.arange(width) for width in WIDTHS]
+    for seed in (1, 2, 3):
+        masks = random_masks(network.widths, 0.7, seed)
+        ids = [numbers[mask] for numbers, mask in zip(ids, masks, strict=True)]
+        network.apply(remove_neurons([layer.topology for layer in network.layers], masks), velocities)
+    for found, expected in zip(network.neuron_ids[:-1], ids[:-1], strict=True):
+        assert found.dtype == np.int32
+        np.testing.assert_array_equal(found, expected)
+    assert network.neuron_ids[-1] is None
+    survivors = [np.isin(np.arange(width), numbers) for width, numbers in zip(WIDTHS, ids, strict=True)]
+    result = sparse_forward(network, batch[survivors[0]], make_columns)
+    np.testing.assert_allclose(result, dense_forward(layers, batch, survivors), rtol=1e-4, atol=1e-4)
+
+
+def test_weights_biases_and_velocities_stay_with_their_connections_and_neurons(make_network):
+    network, velocities = make_network()
+    before, masks = dense_layers(network), random_masks(WIDTHS, 0.6)
+    network.apply(remove_neurons([layer.topology for layer in network.layers], masks), velocities)
+    for number, (matrix, bias, _) in enumerate(before):
+        layer, velocity = network.layers[number], velocities[number]
+        kept_in, kept_out = masks[number], masks[number + 1]
+        left = matrix[np.ix_(kept_out, kept_in)]
+        assert layer.topology.n_connections == np.count_nonzero(left)
+        assert layer.weight.tolist() == left.flat[layer.topology.keys()].tolist()
+        np.testing.assert_array_equal(velocity.weight, layer.weight + np.float32(1000))
+        np.testing.assert_array_equal(layer.bias, bias[kept_out].astype(np.float32))
+        np.testing.assert_array_equal(velocity.bias, layer.bias + np.float32(1000))
+
+
+def test_layers_between_neurons_that_all_stay_stay_themselves(make_network):
+    network, velocities = make_network()
+    masks = [np.ones(width, np.bool_) for width in WIDTHS]
+    masks[1][::2] = False
+    topologies = [layer.topology for layer in network.layers]
+    change = remove_neurons(topologies, masks)
+    assert [kept is None for kept in change.kept_neurons] == [True, False, True, True, True]
+    assert [layer.old_neuron is None for layer in change.layers] == [False, True, True, True]
+    assert [layer.topology is old for layer, old in zip(change.layers, topologies, strict=True)] == [
+        *(False, False, True, True)
+    ]
+    weight = network.layers[3].weight.copy()
+    network.apply(change, velocities)
+    np.testing.assert_array_equal(network.layers[3].weight, weight)
+    assert change.n_connections == network.n_connections
+
+
+def test_a_smaller_network_can_be_trained_on(make_network, make_columns):
+    network, velocities = make_network()
+    network.apply(remove_neurons([layer.topology for layer in network.layers], random_masks(WIDTHS, 0.5)), velocities)
+    for velocity in velocities:
+        velocity.reset()
+    workspace = Workspace(network.widths, N_BATCH)
+    batch, labels = make_columns(network.widths[0], N_BATCH), (np.arange(N_BATCH) % 5).astype(np.int32)
+    dropouts = [Dropout(0.0, np.uint64(0))] * 3
+    losses = [
+        network.train_batch(batch, labels, LOSSES["cross_entropy"], dropouts, Sgd(0.5), 0.02, velocities, workspace)[0]
+        for _ in range(40)
+    ]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_removing_all_neurons_of_a_layer_is_a_mistake(make_network):
+    network, _ = make_network()
+    masks = random_masks(WIDTHS, 0.5)
+    masks[2][:] = False
+    with pytest.raises(AssertionError, match="all its neurons"):
+        remove_neurons([layer.topology for layer in network.layers], masks)
+
+
+def test_cut_neurons_keep_outgoing_connections_bias_and_number(make_network, make_columns):
+    network, velocities = make_network()
+    masks, before = random_masks(WIDTHS, 0.5), dense_layers(network)
+    bias = [layer.bias.copy() for layer in network.layers]
+    network.apply(cut_incoming([layer.topology for layer in network.layers], masks), velocities)
+    assert network.widths == WIDTHS
+    assert network.neuron_ids == [None] * 5
+    for (after, *_), (matrix, *_), mask in zip(dense_layers(network), before, masks[1:], strict=True):
+        np.testing.assert_array_equal(after, matrix * mask[:, None])
+    for layer, velocity, values in zip(network.layers, velocities, bias, strict=True):
+        layer.topology.check()
+        np.testing.assert_array_equal(layer.bias, values)
+        np.testing.assert_array_equal(velocity.bias, values + np.float32(1000))
+
+
+def test_a_layer_left_without_connections_gets_its_strongest_one_back():
+    first = Topology((2, 3), np.array([0, 2, 3], np.int64), np.array([0, 1, 1], np.int32))
+    second = Topology((2, 2), np.array([0, 1, 1], np.int64), np.array([0], np.int32))
+    weights = [np.array([0.5, -2.0, 2.0], np.float32), np.ones(1, np.float32)]
+    masks = [np.array(mask, np.bool_) for mask in ([0, 0, 1], [0, 1], [1, 1])]
+    found = keep_connected([first, second], weights, masks)
+    assert [mask.tolist() for mask in found] == [[False, True, True], [True, True], [True, True]]
+    assert masks[0].tolist() == [False, False, True]
+    assert remove_neurons([first, second], found).n_connections == 3
+
+
+def test_layers_that_keep_a_connection_get_nothing_back():
+    topology = Topology((2, 3), np.array([0, 2, 3], np.int64), np.array([0, 1, 1], np.int32))
+    masks = [np.array([True, False, False]), np.array([True, False])]
+    found = keep_connected([topology], [np.array([0.1, -2, 2], np.float32)], masks)
+    assert [mask.tolist() for mask in found] == [mask.tolist() for mask in masks]
+
+
+def test_a_network_knows_no_ids_until_a_neuron_has_gone(make_network):
+    network, _ = make_network()
+    assert network.neuron_ids == [None] * 5
+    ids = [None, np.array([3], np.int32), None, None, None]
+    assert SparseMLP(network.layers, ids).neuron_ids is ids
+    with pytest.raises(AssertionError):
+        SparseMLP(network.layers, [None, None])

@@ -1,0 +1,1 @@
+"""Repeated runs: variants of a configuration over seeds or folds, and tables of their results."""

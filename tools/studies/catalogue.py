@@ -1,0 +1,110 @@
+"""The experiments of Curci, Mocanu, Pechenizkiy 2021, ours beside them, and the variants of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PUBLISHED_EPOCHS = 500
+FIRST_PRUNING = 200
+"""The authors' tau, of 500 epochs."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A configuration in ``jobs/`` and how its data set is made.
+
+    Attributes
+    ----------
+    name : str
+        Also of the configuration and of the data set in ``data/``.
+    source : str
+        File in the folder of foreign data, "" if there is none.
+    importing : tuple of str
+        Words after ``hpc-sparse data import``; ``{source}`` and ``{target}`` stand for paths.
+    n_folds : int
+        0, or of the repeated stratified cross-validation that replaces the one division.
+    """
+
+    name: str
+    source: str
+    importing: tuple[str, ...]
+    n_folds: int = 0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a variant changes.
+
+    Attributes
+    ----------
+    name : str
+    settings : tuple of str
+        ``section.key=value`` each.
+    is_parallel : bool
+        Whether it runs on several ranks.
+    pruning_schedule : tuple of int or None
+        Epochs between prunings and percentile, of 500 epochs with the first after 200.
+    """
+
+    name: str
+    settings: tuple[str, ...] = ()
+    is_parallel: bool = False
+    pruning_schedule: tuple[int, int] | None = None
+
+
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment("fashion_mnist", "", ("fashion-mnist", "{target}", "--source", "{source}")),
+        Experiment("cifar10", "cifar10_jpegq75.npz", ("cifar10", "{source}", "{target}")),
+        Experiment("madelon", "madelon.npz", ("npz", "{source}", "{target}", "--title", "Madelon")),
+        Experiment("higgs", "higgs_23k.npz", ("npz", "{source}", "{target}", "--title", "Higgs, 23,477 samples")),
+        Experiment("leukemia_like", "", ("make-classification", "{target}")),
+        Experiment("sarcoma", "nakayama_sarcoma.npz", ("npz", "{source}", "{target}", "--log2"), n_folds=5),
+        Experiment("arcene", "arcene.npz", ("npz", "{source}", "{target}"), n_folds=5),
+    )
+}
+
+COMPACT = ("importance_pruning.mode=compact",)
+ALONE, BY_RANKS = (10, 20), (20, 10)
+"""Released schedules of importance pruning: of the sequential code, and of the code for several ranks."""
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("sequential"),
+        Variant("relu", ("network.activation=relu",)),
+        Variant("wassp", ("parallel.strategy=wassp",), is_parallel=True),
+        Variant("wasap", ("parallel.strategy=wasap",), is_parallel=True),
+        Variant("local_sgd", ("parallel.strategy=local_sgd",), is_parallel=True),
+        Variant("pruned", COMPACT, pruning_schedule=ALONE),
+        Variant("pruned_every_20", COMPACT, pruning_schedule=BY_RANKS),
+        Variant("pruned_released", ("importance_pruning.mode=released",), pruning_schedule=ALONE),
+        Variant("pruned_inputs", (*COMPACT, "importance_pruning.input_percentile=10"), pruning_schedule=BY_RANKS),
+        Variant("wassp_pruned", ("parallel.strategy=wassp", *COMPACT), True, BY_RANKS),
+        Variant("wasap_pruned", ("parallel.strategy=wasap", *COMPACT), True, BY_RANKS),
+        Variant("unaugmented", ("data.augmentation=none",)),
+    )
+}
+
+USUAL_VARIANTS = ("sequential", "relu", "wassp", "wasap", "pruned", "wasap_pruned")
+
+
+def settings_of(variant: Variant, n_epochs: int) -> tuple[str, ...]:
+    """Everything that a variant sets; runs of other than 500 epochs prune as often, at the same shares of the run."""
+    settings = (f"training.epochs={n_epochs}", *variant.settings)
+    if variant.is_parallel:
+        settings += ("runtime.oversubscribe=true",)
+    if variant.pruning_schedule is None:
+        return settings
+    every, percentile = variant.pruning_schedule
+    return (
+        *settings,
+        f"importance_pruning.after_epoch={_scaled(FIRST_PRUNING, n_epochs)}",
+        f"importance_pruning.every_epochs={max(1, _scaled(every, n_epochs))}",
+        f"importance_pruning.percentile={percentile}",
+    )
+
+
+def _scaled(epochs: int, n_epochs: int) -> int:
+    return round(epochs * n_epochs / PUBLISHED_EPOCHS)

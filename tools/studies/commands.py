@@ -1,0 +1,130 @@
+"""The sub-commands of ``tools/experiments``."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from studies import table
+from studies.catalogue import EXPERIMENTS, PUBLISHED_EPOCHS, USUAL_VARIANTS, VARIANTS
+from studies.paper import plan_runs, run_experiment
+from studies.runs import ROOT, PlannedRun, result_of
+
+app = typer.Typer(
+    help="Repeat runs over seeds and settings and write tables. Without a sub-command: repeat.", no_args_is_help=True
+)
+
+Seeds = Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ... of each variant; repetitions where there are folds.")]
+Runs = Annotated[Path, typer.Option(help="Where the run folders go; finished ones are not repeated.")]
+Output = Annotated[Path | None, typer.Option(help="Markdown file to write.")]
+
+
+def main() -> None:
+    """Entry point; a configuration in the place of a sub-command means ``repeat``."""
+    if len(sys.argv) > 1 and sys.argv[1] not in {"repeat", "paper", "--help"}:
+        sys.argv.insert(1, "repeat")
+    app()
+
+
+@app.command()
+def repeat(
+    config: Annotated[Path, typer.Argument(help="A configuration, such as jobs/fashion_mnist.toml.")],
+    variant: Annotated[
+        list[str],
+        typer.Option(
+            help="'NAME: RANKS SECTION.KEY=VALUE ...', such as 'two ranks: 2 training.epochs=30'; repeatable."
+        ),
+    ],
+    seeds: Seeds = 3,
+    runs: Runs = Path("runs/experiments"),
+    output: Output = None,
+) -> None:
+    """Run every variant of one configuration with every seed."""
+    _check_output(output)
+    rows, all_done = [], True
+    for text in variant:
+        name, n_ranks, settings = _parse_variant(text)
+        folder = runs.resolve() / config.stem / name.replace(" ", "-")
+        results = [
+            result_of(
+                PlannedRun(
+                    config.resolve(), (*settings, f"training.seed={seed}"), n_ranks, folder / f"seed-{seed}", seed
+                )
+            )
+            for seed in range(seeds)
+        ]
+        all_done = all_done and None not in results
+        rows.append(table.row(name, results))
+        print(rows[-1], flush=True)
+    seeds_named = f"seeds 0 to {seeds - 1}"
+    lines = [f"# {config.name}, {seeds_named}", "", *table.head("seed"), *rows, *table.foot(seeds_named)]
+    _finish([*lines, "", "Variants:", "", *(f"    {text}" for text in variant)], output, all_done=all_done)
+
+
+@app.command()
+def paper(
+    experiments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[EXPERIMENT]...", help=f"Of {', '.join(EXPERIMENTS)}; all by default."),
+    ] = None,
+    variants: Annotated[str, typer.Option(help=f"With commas between them, of: {', '.join(VARIANTS)}.")] = ",".join(
+        USUAL_VARIANTS
+    ),
+    seeds: Seeds = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of every run.")] = PUBLISHED_EPOCHS,
+    ranks: Annotated[int, typer.Option(min=2, help="Of the parallel variants, a serving one included.")] = 3,
+    runs: Runs = Path("runs/paper"),
+    output: Output = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands only.")] = False,
+) -> None:
+    """The experiments of Curci, Mocanu, Pechenizkiy 2021 and ours beside them; missing data sets are made."""
+    _check_output(output)
+    names = _known(experiments or list(EXPERIMENTS), EXPERIMENTS, "experiment")
+    chosen = _known(re.split(r"[,\s]+", variants.strip(", ")), VARIANTS, "variant")
+    arguments = (seeds, epochs, ranks, runs.resolve())
+    if dry_run:
+        for name in names:
+            for variant in chosen:
+                print("\n".join(str(run) for run in plan_runs(EXPERIMENTS[name], VARIANTS[variant], *arguments)))
+        return
+    output = None if output is None else output.resolve()
+    os.chdir(ROOT)  # where data/ is looked for
+    lines, all_done = ["# The experiments of the paper", ""], True
+    for name in names:
+        section, is_done = run_experiment(EXPERIMENTS[name], chosen, *arguments)
+        lines, all_done = [*lines, *section], all_done and is_done
+        if output is not None:
+            output.write_text("\n".join(lines) + "\n")
+    _finish(lines, output, all_done=all_done)
+
+
+def _parse_variant(text: str) -> tuple[str, int, list[str]]:
+    matched = re.fullmatch(r"\s*(.+?)\s*:\s*([1-9]\d*)((?:\s+\S+=\S*)*)\s*", text)
+    if matched is None:
+        raise typer.BadParameter(f"--variant {text!r}: expected 'NAME: RANKS SECTION.KEY=VALUE ...'")
+    return matched[1], int(matched[2]), matched[3].split()
+
+
+def _known(names: list[str], known: Collection[str], what: str) -> list[str]:
+    for name in names:
+        if name not in known:
+            raise typer.BadParameter(f"{name}: unknown {what}; known are {', '.join(known)}")
+    return list(dict.fromkeys(names))
+
+
+def _check_output(output: Path | None) -> None:
+    if output is not None and not output.resolve().parent.is_dir():
+        raise typer.BadParameter(f"--output {output}: no such folder")
+
+
+def _finish(lines: list[str], output: Path | None, *, all_done: bool) -> None:
+    if output is not None:
+        output.write_text("\n".join(lines) + "\n")
+    if not all_done:
+        raise typer.Exit(1)
