@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Optional
 import typer
 
 from hpc_sparse import __version__
+from hpc_sparse.cli_import import import_app
 from hpc_sparse.errors import HpcSparseError
 from hpc_sparse.parallel.context import ParallelContext, launched_rank, start_mpi
 
@@ -35,15 +36,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
-import_app = typer.Typer(help="Turn data of other formats into a data set file.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 data_app.add_typer(import_app, name="import")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-OutputFile = Annotated[Path, typer.Argument(help="The data set file to write (.h5).", show_default=False)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
-Title = Annotated[Optional[str], typer.Option(help="What the data are, for people.", show_default=False)]  # noqa: UP045
-OrderSeed = Annotated[int, typer.Option(min=0, help="Seed of the order in which the training samples are stored.")]
 
 
 def main() -> None:
@@ -119,7 +115,7 @@ def train(
                 f"{summary['median_train_seconds']:.2f} s per epoch, {summary['total_seconds']:.1f} s in all"
             )
 
-    _guarded(work)
+    guarded(work)
 
 
 @app.command()
@@ -135,9 +131,9 @@ def evaluate(
 
         result = evaluate_checkpoint(ctx, checkpoint, dataset)
         if ctx.is_root:
-            _show(result, as_json=as_json)
+            show(result, as_json=as_json)
 
-    _guarded(work)
+    guarded(work)
 
 
 @app.command()
@@ -171,9 +167,9 @@ def prune(
         request = PruningRequest(checkpoint, percentile, target_connections, inputs, output, data, curve)
         result = prune_checkpoint(ctx, request)
         if ctx.is_root:
-            _show(result, as_json=as_json)
+            show(result, as_json=as_json)
 
-    _guarded(work)
+    guarded(work)
 
 
 @app.command()
@@ -189,9 +185,9 @@ def info(
 
         description = on_root(ctx, lambda: describe_file(file))
         if ctx.is_root:
-            _show(description, as_json=as_json)
+            show(description, as_json=as_json)
 
-    _guarded(work)
+    guarded(work)
 
 
 @app.command()
@@ -203,97 +199,16 @@ def check(as_json: JsonFlag = False) -> None:
 
         report = check_installation(ctx)
         if ctx.is_root:
-            _show(report, as_json=as_json)
+            show(report, as_json=as_json)
         failed = [name.replace("_", " ") for name, value in report.items() if str(value).startswith("failed")]
         if failed:
             raise HpcSparseError(f"check: failed: {', '.join(failed)}")
 
-    _guarded(work)
+    guarded(work)
 
 
-@import_app.command("fashion-mnist")
-def import_fashion_mnist(
-    output: OutputFile,
-    source: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder of the four files.  [default: where Debian's dataset-fashion-mnist puts them]"),
-    ] = None,
-    overwrite: Overwrite = False,
-    order_seed: OrderSeed = 0,
-) -> None:
-    """Fashion-MNIST, from the four idx files."""
-
-    def work() -> Any:
-        from hpc_sparse.storage.importers import idx
-
-        return idx.import_fashion_mnist(source, output, overwrite=overwrite, order_seed=order_seed)
-
-    _import(work)
-
-
-@import_app.command("idx")
-def import_idx(
-    source: Annotated[Path, typer.Argument(help="Folder of the four *-ubyte or *-ubyte.gz files.", show_default=False)],
-    output: OutputFile,
-    title: Title = None,
-    overwrite: Overwrite = False,
-    order_seed: OrderSeed = 0,
-) -> None:
-    """MNIST-like data in idx files."""
-
-    def work() -> Any:
-        from hpc_sparse.storage.importers import idx
-
-        return idx.import_idx(
-            source, output, title=title or source.resolve().name, overwrite=overwrite, order_seed=order_seed
-        )
-
-    _import(work)
-
-
-@import_app.command("npz")
-def import_npz(
-    source: Annotated[Path, typer.Argument(help="A NumPy archive (.npz).", show_default=False)],
-    output: OutputFile,
-    title: Title = None,
-    test_fraction: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the samples for testing, where the file has no split.")
-    ] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of that split.")] = 0,
-    overwrite: Overwrite = False,
-    order_seed: OrderSeed = 0,
-) -> None:
-    """A NumPy archive: x_train, y_train, x_test, y_test; or x, y; or CSR arrays."""
-
-    def work() -> Any:
-        from hpc_sparse.storage.importers import npz
-
-        return npz.import_npz(
-            source,
-            output,
-            title=title,
-            test_fraction=test_fraction,
-            split_seed=seed,
-            overwrite=overwrite,
-            order_seed=order_seed,
-        )
-
-    _import(work)
-
-
-def _import(work: Callable[[], Any]) -> None:
-    def on_one_rank(ctx: ParallelContext) -> None:
-        from hpc_sparse.parallel.collectives import on_root
-        from hpc_sparse.training.inspection import describe_dataset
-
-        info = on_root(ctx, work)
-        if ctx.is_root:
-            _show(describe_dataset(info), as_json=False)
-
-    _guarded(on_one_rank)
-
-
-def _show(values: dict[str, Any], *, as_json: bool) -> None:
+def show(values: dict[str, Any], *, as_json: bool) -> None:
+    """Print names and values as a table or as JSON."""
     if as_json:
         from hpc_sparse.training.metrics import to_json
 
@@ -313,7 +228,7 @@ def _print(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _guarded(work: Callable[[ParallelContext], None]) -> None:
+def guarded(work: Callable[[ParallelContext], None]) -> None:
     """Run a command's work; end the process with one message and the right code, and never leave ranks waiting."""
     ctx = ParallelContext.serial(threads=1)
     try:

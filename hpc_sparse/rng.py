@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     GROWN_WEIGHTS = 6
     DATA_SPLIT = 7
     DATA_ORDER = 8
+    AUGMENT = 9
 
 
 def stream_key(seed: int, purpose: Purpose, *, epoch: int = 0, layer: int = 0, replica: int = 0) -> np.uint64:

@@ -60,7 +60,7 @@ class TrainingJob:
         return Workspace(self.replica.network.widths, self.config.training.batch_size)
 
     def dropouts(self, epoch: int, step: int) -> list[Dropout]:
-        """This rank's dropout in one step, one per hidden layer."""
+        """Dropout of one step on this rank, one per hidden layer."""
         rate, seed = self.config.network.dropout, self.config.training.seed
         keys = (
             stream_key(seed, Purpose.DROPOUT, epoch=epoch, layer=layer, replica=self.ctx.rank)

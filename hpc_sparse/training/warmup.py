@@ -6,7 +6,10 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
+from hpc_sparse.kernels.descent import add_scaled, descend_all
 from hpc_sparse.kernels.simd import TILE
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
@@ -14,6 +17,7 @@ from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
 from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.trainer import is_served
 
 N_FEATURES = 6
 BATCH = TILE
@@ -51,6 +55,23 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     trainer = LocalTrainer(job)
     for epoch in (1, 2):
         trainer.train_epoch(epoch)
+    if is_served(ctx, config):
+        _serve_tiny(job)
+
+
+def _serve_tiny(job: TrainingJob) -> None:
+    """What a worker and the server do with a batch, on one rank."""
+    network, optimizer = job.replica.network, job.config.optimizer
+    layout = ParameterLayout.of(network)
+    gradient = layout.new_vector()
+    batch, labels = job.make_assembler().assemble(job.dataset.train, np.arange(BATCH, dtype=OFFSET))
+    loss = LOSSES[job.config.training.loss]
+    network.gradient_batch(batch, labels, loss, job.dropouts(1, 0), job.make_workspace(), layout.views(gradient))
+    total = np.zeros_like(gradient)
+    add_scaled(gradient, VALUE(1), total)
+    values, velocities = gather_network(network), gather_velocities(network, job.replica.velocities)
+    factors = (VALUE(TINY_RATE), VALUE(optimizer.momentum), VALUE(0), optimizer.nesterov)
+    descend_all(total, layout.n_weights, *factors, values, velocities)
 
 
 def _tiny_dataset(info: DatasetInfo) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import runpy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,15 +17,28 @@ from hpc_sparse.errors import DataError, FileFormatError, HpcSparseError, Output
 from hpc_sparse.parallel import collectives
 from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.partition import Share
 from hpc_sparse.storage import hdf5
 from hpc_sparse.storage.backends import choose_backend
-from hpc_sparse.storage.checkpoint import read_checkpoint, write_checkpoint
+from hpc_sparse.storage.checkpoint import (
+    NO_REPLICA,
+    Checkpoint,
+    read_checkpoint,
+    read_checkpoint_info,
+    read_replicas,
+    write_checkpoint,
+)
 from hpc_sparse.storage.container import DATASET_KIND, create_container, open_container
 from hpc_sparse.storage.dataset import DenseFeatures, load_dataset, load_samples, write_dataset
+from hpc_sparse.storage.samples import take_rows
 from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
 
 BACKENDS = ("mpio", "serial")
-GOLDEN = runpy.run_path(str(Path(__file__).parents[1] / "golden" / "make_storage_v1.py"))
+FIRST, SECOND = (
+    runpy.run_path(str(Path(__file__).parents[1] / "golden" / f"make_storage_v{version}.py")) for version in (1, 2)
+)
+GOLDEN = SECOND | FIRST
+LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 
 
 @pytest.fixture
@@ -144,11 +158,180 @@ def test_a_checkpoint_comes_back_bit_for_bit_on_every_rank(ctx: ParallelContext,
             )
             np.testing.assert_array_equal(found.mean, made.mean)
             for layer, expected in zip(found.layers, made.layers, strict=True):
-                for name in ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity"):
+                for name in LAYER_ARRAYS:
                     assert getattr(layer, name).tobytes() == getattr(expected, name).tobytes()
         if ctx.is_root:
             alone = read_checkpoint(ParallelContext.serial(threads=1), path)
             np.testing.assert_array_equal(alone.layers[1].weight, made.layers[1].weight)
+
+
+def own_checkpoint(number: int, n_ranks: int) -> Checkpoint:
+    """A state with a replica of its own size, from the golden ones, or with none; rows of other ranks are unknown."""
+    made = GOLDEN["replica_checkpoint"](NO_REPLICA if number == NO_REPLICA else number % 2)
+    scaled = tuple(dataclasses.replace(layer, weight=layer.weight + number) for layer in made.layers)
+    progress = np.full((n_ranks, 2), np.nan)
+    return dataclasses.replace(made, n_ranks=n_ranks, replica=number, layers=scaled, progress=progress)
+
+
+def assert_same_state(found: Checkpoint, made: Checkpoint) -> None:
+    """Layers, ids and numbers equal, arrays bit for bit; rows of progress are looked at elsewhere."""
+    for name in ("config_text", "epoch", "step", "step_in_epoch", "n_ranks", "replica", "metrics"):
+        assert getattr(found, name) == getattr(made, name), name
+    assert (found.history_best, found.target_connections) == (made.history_best, made.target_connections)
+    np.testing.assert_array_equal(found.mean, made.mean)
+    for ids, expected_ids in zip(found.neuron_ids, made.neuron_ids, strict=True):
+        np.testing.assert_array_equal(ids, expected_ids)
+    for layer, expected in zip(found.layers, made.layers, strict=True):
+        assert (layer.shape, layer.activation) == (expected.shape, expected.activation)
+        for name in LAYER_ARRAYS:
+            assert getattr(layer, name).dtype == getattr(expected, name).dtype
+            assert getattr(layer, name).tobytes() == getattr(expected, name).tobytes()
+
+
+@pytest.mark.mpi(ranks=[2, 3])
+@pytest.mark.usefixtures("tiny_chunks")
+def test_a_reduced_network_in_an_unfinished_epoch_comes_back_on_every_rank(
+    ctx: ParallelContext, mpi_tmp_path: Path
+) -> None:
+    made = GOLDEN["reduced_checkpoint"]()
+    for writing in BACKENDS:
+        write_checkpoint(ctx, mpi_tmp_path / f"{writing}.h5", made, writing)
+        for reading in BACKENDS:
+            found = read_checkpoint(ctx, mpi_tmp_path / f"{writing}.h5", reading)
+            assert_same_state(found, made)
+            np.testing.assert_array_equal(found.progress, made.progress)
+
+
+def check_own_replicas(ctx: ParallelContext, folder: Path, own: int, n_replicas: int) -> None:
+    """Write and read with both back ends on ranks of which this one has replica ``own``."""
+    made = own_checkpoint(own, ctx.size)
+    made.progress[ctx.rank] = ctx.rank, 0.1 * ctx.rank
+    progress = np.array([[rank, 0.1 * rank] for rank in range(ctx.size)])
+    for writing in BACKENDS:
+        path = folder / f"{writing}.h5"
+        write_checkpoint(ctx, path, made, writing)
+        for reading in BACKENDS:
+            found = read_checkpoint(ctx, path, reading, replica=own)
+            assert_same_state(found, made)
+            np.testing.assert_array_equal(found.progress, progress)
+            last = read_checkpoint(ctx, path, reading, replica=n_replicas - 1 if ctx.is_root else NO_REPLICA)
+            expected = own_checkpoint(n_replicas - 1 if ctx.is_root else NO_REPLICA, ctx.size)
+            assert_same_state(last, expected)
+        together = read_replicas(path)
+        assert [checkpoint.replica for checkpoint in together] == list(range(n_replicas))
+        for number, checkpoint in enumerate(together):
+            assert_same_state(checkpoint, own_checkpoint(number, ctx.size))
+            np.testing.assert_array_equal(checkpoint.progress, progress)
+        assert read_checkpoint_info(path).n_replicas == n_replicas
+    names_in(ctx, folder)
+
+
+@pytest.mark.mpi(ranks=[1, 2, 3, 4])
+@pytest.mark.usefixtures("tiny_chunks")
+def test_every_rank_writes_and_reads_its_own_replica(ctx: ParallelContext, mpi_tmp_path: Path) -> None:
+    for numbers in (list(range(ctx.size))[::-1], [NO_REPLICA, *range(ctx.size - 1)]):
+        if numbers != [NO_REPLICA]:
+            check_own_replicas(ctx, mpi_tmp_path, numbers[ctx.rank], max(numbers) + 1)
+
+
+@pytest.mark.mpi(ranks=[2, 3])
+def test_replicas_are_read_on_more_and_on_fewer_ranks_than_wrote_them(ctx: ParallelContext) -> None:
+    for backend in BACKENDS:
+        for asked in ([1, 0, NO_REPLICA], [0, 0, 0], [NO_REPLICA, 1, 1]):
+            found = read_checkpoint(ctx, GOLDEN["REPLICAS"], backend, replica=asked[ctx.rank])
+            assert_same_state(found, GOLDEN["replica_checkpoint"](asked[ctx.rank]))
+        for asked, reason in (
+            ([0, 2, 1], "replica 2 asked for: expected one of the 2 that it holds"),
+            ([None] * 3, "holds 2 replicas"),
+            ([0, None, 1], "holds 2 replicas"),
+        ):
+            message = same_error_everywhere(
+                ctx,
+                FileFormatError,
+                lambda: read_checkpoint(ctx, GOLDEN["REPLICAS"], backend, replica=asked[ctx.rank]),  # noqa: B023
+            )
+            assert reason in message
+
+
+@pytest.mark.mpi(ranks=[3])
+def test_a_damaged_replica_is_the_same_error_on_every_rank(ctx: ParallelContext, mpi_tmp_path: Path) -> None:
+    def prepare() -> None:
+        for name in ("bit", "row"):
+            (mpi_tmp_path / f"{name}.h5").write_bytes(GOLDEN["REPLICAS"].read_bytes())
+        with h5py.File(mpi_tmp_path / "bit.h5", "a") as file:
+            file["replica_layers/0001/weight"][0] += 1
+        with h5py.File(mpi_tmp_path / "row.h5", "a") as file:
+            array = file["replica_layers/0000/indices"]
+            array[5] = 4
+            array.attrs[WORD_SUM] = word_sum(array[:])
+
+    on_root(ctx, prepare)
+    for backend in BACKENDS:
+        for name, asked, reason in (
+            ("bit", [NO_REPLICA, 0, 1], "replica_layers/0001/weight: damaged"),
+            ("bit", [1, 1, NO_REPLICA], "replica_layers/0001/weight: damaged"),
+            ("row", [NO_REPLICA, 0, 1], "replica 1: replica_layers/0000: indices: 4 in row 0"),
+        ):
+            message = same_error_everywhere(
+                ctx,
+                FileFormatError,
+                lambda: read_checkpoint(ctx, mpi_tmp_path / f"{name}.h5", backend, replica=asked[ctx.rank]),  # noqa: B023
+            )
+            assert reason in message
+
+
+@pytest.mark.mpi(ranks=[2, 3])
+def test_ranks_that_mean_different_checkpoints_write_none(ctx: ParallelContext, mpi_tmp_path: Path) -> None:
+    made = own_checkpoint(ctx.rank, ctx.size)
+    for changes in (
+        {"replica": 0},
+        {"replica": None if ctx.is_root else 0},
+        {"step": 5 + (ctx.rank == 1)},
+        {"progress": None if ctx.is_root else made.progress},
+        {"neuron_ids": made.neuron_ids if ctx.is_root else ()},
+        {"layers": tuple(dataclasses.replace(layer, activation=str(ctx.rank)) for layer in made.layers)},
+    ):
+        for backend in BACKENDS:
+            with pytest.raises(AssertionError):
+                write_checkpoint(ctx, mpi_tmp_path / "c.h5", dataclasses.replace(made, **changes), backend)
+            assert names_in(ctx, mpi_tmp_path) == []
+
+
+@pytest.mark.mpi(ranks=[3])
+@pytest.mark.usefixtures("tiny_chunks")
+def test_a_serving_rank_loads_the_whole_test_part_and_the_workers_share_both(
+    ctx: ParallelContext, mpi_tmp_path: Path
+) -> None:
+    train = Share.none() if ctx.is_root else Share(ctx.rank - 1, ctx.size - 1)
+    test = Share.all() if ctx.is_root else train
+    for kind in ("dense", "sparse"):
+        path, damaged = mpi_tmp_path / f"{kind}.h5", mpi_tmp_path / f"{kind}-damaged.h5"
+        make = GOLDEN[f"{kind}_samples"]
+
+        def prepare() -> None:
+            write_dataset(path, make(11), make(5), title=kind, class_names=("a", "b", "c"))  # noqa: B023
+            damaged.write_bytes(path.read_bytes())  # noqa: B023
+            with h5py.File(damaged, "a") as file:  # noqa: B023
+                file["test/features" if kind == "dense" else "test/values"][0] += 1  # noqa: B023
+
+        on_root(ctx, prepare)
+        for backend in BACKENDS:
+            dataset = load_dataset(ctx, path, backend, train=train, test=test)
+            assert [shard.n_samples for shard in gather_objects(ctx, dataset.train)] == [0, 6, 5]
+            assert [shard.n_samples for shard in gather_objects(ctx, dataset.test)] == [5, 3, 2]
+            for own, part, share in ((dataset.train, "train", train), (dataset.test, "test", test)):
+                whole = load_samples(path, part)  # type: ignore[arg-type]
+                start, stop = share.range(whole.n_samples)
+                rows = take_rows(whole.features, np.arange(start, stop))
+                np.testing.assert_array_equal(own.labels, whole.labels[start:stop])
+                for name in ("values",) if kind == "dense" else ("indptr", "indices", "values"):
+                    np.testing.assert_array_equal(getattr(own.features, name), getattr(rows, name))
+            message = same_error_everywhere(
+                ctx,
+                FileFormatError,
+                lambda: load_dataset(ctx, damaged, backend, train=train, test=test),  # noqa: B023
+            )
+            assert "damaged: its content does not add up" in message
 
 
 @pytest.mark.mpi(ranks=[3])

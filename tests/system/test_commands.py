@@ -14,7 +14,7 @@ import pytest
 HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
 RANKS = [None, 2]
 COMMANDS = [
-    *([], ["train"], ["evaluate"], ["info"], ["check"], ["data"]),
+    *([], ["train"], ["evaluate"], ["prune"], ["info"], ["check"], ["data"]),
     *(["data", "import"], ["data", "import", "fashion-mnist"], ["data", "import", "idx"], ["data", "import", "npz"]),
 ]
 

@@ -32,7 +32,7 @@ def layer_of(parts: tuple[str, ...]) -> str:
     """The layer of a module, given by its name's parts below the package."""
     if not parts or parts[0] in BASE:
         return "base"
-    return "cli" if parts[0] in {"cli", "__main__"} else parts[0]
+    return "cli" if parts[0] in {"cli", "cli_import", "__main__"} else parts[0]
 
 
 def imported_names(tree: ast.AST) -> list[str]:

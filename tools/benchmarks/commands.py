@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import comparison, epoch_speed, evolution_speed, file_speed, kernel_speed, rank_speed, scaling
+from benchmarks import comparison, epoch_speed, evolution_speed, file_speed, kernel_speed, rank_speed, scaling, server_speed
 
 app = typer.Typer(help="Benchmarks: interleaved, medians with least and most.", no_args_is_help=True)
 
@@ -89,6 +89,16 @@ def sync(
 ) -> None:
     """Samples per second with the cores as ranks or as threads, by the frequency of syncs; real runs."""
     rank_speed.compare_layouts(rounds, epochs, as_json=as_json)
+
+
+@app.command()
+def serve(
+    rounds: Annotated[int, typer.Option(help="Runs of each layout.")] = 3,
+    epochs: Annotated[int, typer.Option(help="Epochs per run.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """WASAP-SGD and WASSP-SGD: speed, waiting and staleness by the number of workers; the server's limit."""
+    server_speed.measure_server(rounds, epochs, as_json=as_json)
 
 
 @app.command()

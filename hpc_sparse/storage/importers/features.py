@@ -8,7 +8,7 @@ import scipy.sparse
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray
 from hpc_sparse.errors import DataError
 from hpc_sparse.storage.checks import check_finite, check_indptr
-from hpc_sparse.storage.samples import CsrFeatures, DenseFeatures
+from hpc_sparse.storage.samples import CsrFeatures, DenseFeatures, Samples
 
 
 def dense_features(where: str, values: AnyArray) -> DenseFeatures:
@@ -56,6 +56,19 @@ def csr_features(
     matrix = scipy.sparse.csr_array((values, indices.astype(INDEX), offsets), shape=shape, copy=True)
     matrix.sum_duplicates()
     return CsrFeatures(matrix.indptr.astype(OFFSET), matrix.indices.astype(INDEX), matrix.data, n_features)
+
+
+def log2_of(where: str, samples: Samples) -> Samples:
+    """The samples with log2(max(x, 1)) for each value x.
+
+    Raises
+    ------
+    DataError
+        The features are sparse: a stored 1 would become 0, and what is stored would no longer be what is not 0.
+    """
+    if not isinstance(samples.features, DenseFeatures):
+        raise DataError(f"{where}: log2 of sparse features: expected dense ones")
+    return Samples(DenseFeatures(np.log2(np.maximum(samples.features.values, VALUE(1)))), samples.labels)
 
 
 def _as_values(where: str, values: AnyArray) -> AnyArray:

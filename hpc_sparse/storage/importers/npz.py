@@ -13,8 +13,6 @@ would be divided at random, arrays ``train`` and ``test`` (row numbers) are foll
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +21,12 @@ import numpy as np
 from hpc_sparse.dtypes import AnyArray, Int64Array
 from hpc_sparse.errors import DataError
 from hpc_sparse.storage.dataset import DatasetInfo, Features, Samples, read_info, write_dataset
-from hpc_sparse.storage.importers.features import csr_features, dense_features
+from hpc_sparse.storage.importers.archive import Archive
+from hpc_sparse.storage.importers.features import log2_of
 from hpc_sparse.storage.importers.labels import encode_labels
 from hpc_sparse.storage.importers.split import stratified_split
 from hpc_sparse.storage.samples import take_rows
 
-LABEL_NAMES = ("label", "labels", "y")
-CLASS_NAMES = ("classes", "class_names")
 PREFIXES = ("", "feat_")
 
 
@@ -41,70 +38,12 @@ class _Divided:
     split: str
 
 
-class _Archive:
-    """The arrays of one file, with errors that name it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            # NumPy leaves a damaged file open that it opened itself.
-            with path.open("rb") as file:
-                archive = np.load(file, allow_pickle=False)
-                if not isinstance(archive, np.lib.npyio.NpzFile):
-                    raise DataError(f"{path}: holds a single array: expected an .npz archive of named arrays")
-                self.arrays: dict[str, AnyArray] = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, AttributeError) as error:
-            raise DataError(f"{path}: cannot be read as an .npz archive without pickled objects: {error}") from error
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.arrays
-
-    def array(self, name: str) -> AnyArray:
-        if name not in self.arrays:
-            raise DataError(f'{self.path}: array "{name}" is missing (it has {", ".join(self.arrays) or "none"})')
-        return self.arrays[name]
-
-    def where(self, name: str) -> str:
-        return f"{self.path}: {name}"
-
-    def dense(self, name: str) -> Features:
-        return dense_features(self.where(name), self.array(name))
-
-    def csr(self, prefix: str, n_rows: int, n_features: int) -> Features:
-        return csr_features(
-            self.where(f"{prefix}data") if f"{prefix}data" in self else self.where(f"{prefix}indices"),
-            self.array(f"{prefix}indptr"),
-            self.array(f"{prefix}indices"),
-            self.arrays.get(f"{prefix}data"),
-            (n_rows, n_features),
-        )
-
-    def shape(self, name: str, length: int) -> list[int]:
-        shape = self.array(name).reshape(-1)
-        if shape.dtype.kind not in "iu" or shape.size != length or (shape < 0).any():
-            raise DataError(f"{self.where(name)} = {shape.tolist()}: expected {length} sizes")
-        return [int(size) for size in shape]
-
-    def class_names(self) -> tuple[str, ...] | None:
-        for name in CLASS_NAMES:
-            if name in self:
-                return tuple(str(text) for text in self.array(name).reshape(-1).tolist())
-        return None
-
-    def labels(self, prefix: str = "") -> AnyArray:
-        for name in LABEL_NAMES:
-            if f"{prefix}{name}" in self:
-                return self.array(f"{prefix}{name}")
-        raise DataError(
-            f'{self.path}: labels are missing: expected an array "{prefix}label" (it has {list(self.arrays)})'
-        )
-
-
 def import_npz(
     source: Path | str,
     target: Path | str,
     *,
     title: str | None = None,
+    log2: bool = False,
     test_fraction: float = 0.2,
     split_seed: int = 0,
     order_seed: int = 0,
@@ -117,6 +56,9 @@ def import_npz(
     source, target : path
     title : str, optional
         By default the file's name.
+    log2 : bool
+        Replace each value x by log2(max(x, 1)): for intensities of microarrays, which spread over many powers of two
+        and are noise below 1. Dense features only.
     test_fraction : float
         Fraction of each class that a random division gives to the test part.
     split_seed, order_seed : int
@@ -132,14 +74,15 @@ def import_npz(
         ``target`` exists and is not to be overwritten, or cannot be written.
     """
     path = Path(source)
-    divided = _divide(_Archive(path), test_fraction, split_seed)
+    divided = _divide(Archive(path), test_fraction, split_seed)
+    train, test = (log2_of(str(path), part) if log2 else part for part in (divided.train, divided.test))
     write_dataset(
         target,
-        divided.train,
-        divided.test,
+        train,
+        test,
         title=path.stem if title is None else title,
         class_names=divided.class_names,
-        source=path.name,
+        source=f"{path.name}, log2(max(x, 1))" if log2 else path.name,
         split=divided.split,
         order_seed=order_seed,
         overwrite=overwrite,
@@ -147,7 +90,7 @@ def import_npz(
     return read_info(target)
 
 
-def _divide(archive: _Archive, test_fraction: float, seed: int) -> _Divided:
+def _divide(archive: Archive, test_fraction: float, seed: int) -> _Divided:
     if "x_train" in archive:
         test = "valid" if "x_valid" in archive and "x_test" not in archive else "test"
         split = "as published; the test part is the validation part" if test == "valid" else "as published"
@@ -172,7 +115,7 @@ def _divide(archive: _Archive, test_fraction: float, seed: int) -> _Divided:
 
 
 def _published(
-    archive: _Archive, features: tuple[Features, Features], labels: tuple[AnyArray, AnyArray], split: str
+    archive: Archive, features: tuple[Features, Features], labels: tuple[AnyArray, AnyArray], split: str
 ) -> _Divided:
     for part, part_features, part_labels in zip(("train", "test"), features, labels, strict=True):
         _check_n_labels(archive, part, part_features, part_labels)
@@ -180,7 +123,7 @@ def _published(
     return _Divided(Samples(features[0], encoded[0]), Samples(features[1], encoded[1]), names, split)
 
 
-def _undivided(archive: _Archive, features: Features, test_fraction: float, seed: int) -> _Divided:
+def _undivided(archive: Archive, features: Features, test_fraction: float, seed: int) -> _Divided:
     labels = archive.labels()
     _check_n_labels(archive, "all samples", features, labels)
     (encoded,), names = encode_labels(str(archive.path), (labels,), archive.class_names())
@@ -194,14 +137,14 @@ def _undivided(archive: _Archive, features: Features, test_fraction: float, seed
     return _Divided(train, test, names, split)
 
 
-def _check_n_labels(archive: _Archive, part: str, features: Features, labels: AnyArray) -> None:
+def _check_n_labels(archive: Archive, part: str, features: Features, labels: AnyArray) -> None:
     if labels.size != features.n_samples:
         raise DataError(
             f"{archive.path}: {part}: {labels.size} labels for {features.n_samples} samples: expected one per sample"
         )
 
 
-def _published_rows(archive: _Archive, n_samples: int) -> tuple[Int64Array, Int64Array]:
+def _published_rows(archive: Archive, n_samples: int) -> tuple[Int64Array, Int64Array]:
     rows = []
     for part in ("train", "test"):
         numbers = archive.array(part).reshape(-1)

@@ -9,6 +9,7 @@ import pytest
 
 from hpc_sparse.evolution.importance import (
     ImportancePruner,
+    distinct_percentiles,
     important,
     incoming_importance,
     outgoing_importance,
@@ -152,3 +153,17 @@ def test_inputs_are_judged_by_what_goes_out_of_them():
     change = ImportancePruner("compact", 0, 50).prune(network)
     assert change.kept_neurons[0].tolist() == [2]
     assert change.layers[0].old_position.tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("widths", [[], [1], [2], [1000], [3, 5], [41, 30], [7, 7, 1]])
+def test_the_distinct_percentiles_take_every_combination_of_neurons_once(widths):
+    importances = [np.arange(1.0, width + 1) for width in widths]
+
+    def n_left(percentile):
+        return tuple(int(important(importance, percentile).sum()) for importance in importances)
+
+    found = [n_left(percentile) for percentile in distinct_percentiles(widths)]
+    assert len(set(found)) == len(found)
+    assert found[0] == tuple(widths)
+    assert found[-1] == (1,) * len(widths)
+    assert set(found) >= {n_left(percentile) for percentile in np.linspace(0.01, 99.99, 3000)}

@@ -41,7 +41,8 @@ def set_attribute(path: Path, group: str, name: str, value: Any) -> None:
 
 def assert_refused(ctx: ParallelContext, path: Path, message: str) -> None:
     """Refused with this message by all who read the file's layers."""
-    n_replicas = h5py.File(path, "r").attrs["n_replicas"]
+    with h5py.File(path, "r") as file:
+        n_replicas = file.attrs["n_replicas"]
     readers = [lambda: read_replicas(path), lambda: read_checkpoint(ctx, path, replica=0 if n_replicas else None)]
     for read in readers:
         with pytest.raises(FileFormatError, match=message) as caught:
