@@ -55,5 +55,12 @@ class DivergedError(HpcSparseError):
         )
 
 
+class PlannedStop(HpcSparseError):  # noqa: N818  (nothing has gone wrong)
+    """The run was asked to stop, has written a checkpoint, and can be continued."""
+
+    exit_code: ClassVar[int] = 75
+    """EX_TEMPFAIL of sysexits.h: try again later."""
+
+
 class RankError(HpcSparseError):
     """A rank failed in work that the others depend on; every rank raises this."""

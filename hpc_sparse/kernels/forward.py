@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from hpc_sparse.kernels.dense import forward_dense
 from hpc_sparse.kernels.hashing import GOLDEN, mix32, mix64
 from hpc_sparse.kernels.simd import PADDING, TILE, row_sum_half, row_sum_padding, row_sum_tile
 
@@ -37,9 +38,12 @@ def weighted_row(source, indices, weight, start, stop, initial, out, row):
         column += PADDING
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def forward(indptr, indices, weight, bias, source, slope, bounds, out):
     """``out = f(W source + bias)``, with ``f(z) = z if z >= 0 else slope * z``.
+
+    Takes :func:`~hpc_sparse.kernels.dense.forward_dense` where every connection exists, as in most output layers,
+    else :func:`forward_rows`. Both give the same bits.
 
     Parameters
     ----------
@@ -55,6 +59,15 @@ def forward(indptr, indices, weight, bias, source, slope, bounds, out):
     out : float32[n_out, stride]
         Overwritten.
     """
+    if indices.size == out.shape[0] * source.shape[0]:
+        forward_dense(weight, bias, source, slope, out)
+    else:
+        forward_rows(indptr, indices, weight, bias, source, slope, bounds, out)
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def forward_rows(indptr, indices, weight, bias, source, slope, bounds, out):
+    """:func:`forward` of a layer with any connections, row by row."""
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
             weighted_row(source, indices, weight, indptr[row], indptr[row + 1], bias[row], out, row)

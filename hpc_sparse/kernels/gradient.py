@@ -50,6 +50,18 @@ def descend(values, velocities, i, g, learning_rate, momentum, decay, is_nestero
     values[i] += step - decay * values[i]
 
 
+@njit(inline="always")
+def largest_block(indptr, bounds):
+    """Connections of the largest block of rows.
+
+    A buffer of this size serves every block, so that the compiler allocates it once per thread and not in the loop.
+    """
+    largest = 0
+    for block in range(bounds.size - 1):
+        largest = max(largest, indptr[bounds[block + 1]] - indptr[bounds[block]])
+    return largest
+
+
 @njit(parallel=True, cache=True, nogil=True)
 def gradient(indptr, indices, delta, source, bounds, weight_gradient, bias_gradient):
     """Gradient of the loss at each connection and bias.
@@ -108,16 +120,17 @@ def gradient_update(
         Updated in place.
     """
     none = np.float32(0)
+    largest = largest_block(indptr, bounds)
     for block in prange(bounds.size - 1):
         first, last = bounds[block], bounds[block + 1]
         start, stop = indptr[first], indptr[last]
-        block_gradient = np.empty(stop - start, np.float32)
+        block_gradient = np.empty(largest, np.float32)
         for row in range(first, last):
             row_gradient(indices, delta, source, indptr[row], indptr[row + 1], row, block_gradient, indptr[row] - start)
             g = row_total(delta, row)
             descend(bias, bias_velocity, row, g, learning_rate, momentum, none, is_nesterov)
         w, velocity = weight[start:stop], weight_velocity[start:stop]
-        for i in range(block_gradient.size):
+        for i in range(stop - start):
             descend(w, velocity, i, block_gradient[i], learning_rate, momentum, decay, is_nesterov)
 
 
@@ -148,13 +161,17 @@ def update(
         As in :func:`gradient_update`.
     """
     none = np.float32(0)
+    largest = largest_block(indptr, bounds)
     for block in prange(bounds.size - 1):
         first, last = bounds[block], bounds[block + 1]
         start, stop = indptr[first], indptr[last]
         for row in range(first, last):
             g = row_total(delta, row)
             descend(bias, bias_velocity, row, g, learning_rate, momentum, none, is_nesterov)
-        w, velocity, where = weight[start:stop], weight_velocity[start:stop], place[start:stop]
+        # Gathered first: the update is then a vector loop, which it would not be with a gather inside.
+        block_gradient, where = np.empty(largest, np.float32), place[start:stop]
         for i in range(where.size):
-            g = transposed_gradient[np.uint64(where[i])]
-            descend(w, velocity, i, g, learning_rate, momentum, decay, is_nesterov)
+            block_gradient[i] = transposed_gradient[np.uint64(where[i])]
+        w, velocity = weight[start:stop], weight_velocity[start:stop]
+        for i in range(stop - start):
+            descend(w, velocity, i, block_gradient[i], learning_rate, momentum, decay, is_nesterov)

@@ -39,13 +39,15 @@ def softmax_cross_entropy(sums, labels, delta):
             if sums[j, c] > sums[best, c]:
                 best = j
         top, label = sums[best, c], labels[c]
+        margin = top - sums[label, c]
         total = 0.0
         for j in range(n_classes):
-            total += math.exp(sums[j, c] - top)
-        loss += math.log(total) - (sums[label, c] - top)
+            sums[j, c] = math.exp(sums[j, c] - top)
+            total += sums[j, c]
+        loss += math.log(total) + margin
         n_correct += best == label
         for j in range(n_classes):
-            p = math.exp(sums[j, c] - top) / total
+            p = sums[j, c] / total
             sums[j, c] = p
             delta[j, c] = (p - (j == label)) / n_samples
     return loss, n_correct

@@ -17,12 +17,22 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-FLOAT = ir.FloatType()
-INT32 = ir.IntType(32)
-INT64 = ir.IntType(64)
+from hpc_sparse.kernels.vector_code import (
+    INT64,
+    float_vector,
+    horizontal_sums,
+    load_as_float,
+    load_index,
+    load_vector,
+    loop,
+    multiply_add,
+    pointer_or_value,
+    splat,
+    store_vector,
+    transposed,
+)
 
 
 def _native_lanes() -> int:
@@ -43,7 +53,14 @@ GROUP = 8
 """Connections whose gradients :data:`group_dots` computes at a time, one register each, for the same reason."""
 
 FUSED_GROUP = 4
-"""Connections at a time in :data:`row_sum_and_dots`, whose sums take eight registers more; 2 and 8 are slower."""
+"""Connections at a time in :data:`row_sum_and_dots`, whose sums take eight registers more; 2 and 8 are slower. Of
+those left over, two go together."""
+
+SUM_GROUP = 4
+"""Connections per turn of the loop of ``row_sum``; their sums keep their order, so this changes no bit."""
+
+DENSE_ROWS, DENSE_COLUMNS = 5, 2 * LANES
+"""The tile of a dense layer's output: ten sums in registers, for seven loads a turn; measured."""
 
 UNROLLED = 4
 """Vectors of columns per turn of the loop of :data:`group_dots`; measured."""
@@ -66,20 +83,27 @@ def _make_row_sum(width: int, *, is_indirect: bool) -> Callable[..., Any]:
         signature = types.void(source, stride, column, indices, weight, position, start, stop, initial, out, out_offset)
 
         def codegen(context, builder, signature, args):
-            pointer = [_pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+            pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
             source, stride, column, indices, weight, position, start, stop, initial, out, out_offset = pointer
             base = builder.gep(source, [column])
-            first = _splat(builder, initial, width)
+            first = splat(builder, initial, width)
 
-            def add_connection(k: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-                neuron = _load_index(builder, indices, k)
-                which = _load_index(builder, position, k) if is_indirect else k
-                scale = _splat(builder, builder.load(builder.gep(weight, [which])), width)
-                row = _load_vector(builder, builder.gep(base, [builder.mul(neuron, stride)]), width)
-                return [_multiply_add(builder, scale, row, sums[0])]
+            def add_connections(k: ir.Value, sums: list[ir.Value], n: int) -> list[ir.Value]:
+                slots = [builder.add(k, INT64(i)) for i in range(n)]
+                neurons = [load_index(builder, indices, slot) for slot in slots]
+                rows = [builder.gep(base, [builder.mul(neuron, stride)]) for neuron in neurons]
+                where = [load_index(builder, position, slot) for slot in slots] if is_indirect else slots
+                scales = [builder.load(builder.gep(weight, [which])) for which in where]
+                (total,) = sums
+                for scale, row in zip(scales, rows, strict=True):
+                    values = load_vector(builder, row, width)
+                    total = multiply_add(builder, splat(builder, scale, width), values, total)
+                return [total]
 
-            (total,) = _loop(builder, start, stop, 1, [first], add_connection)
-            _store_vector(builder, total, builder.gep(out, [out_offset]))
+            in_groups = builder.sub(stop, builder.srem(builder.sub(stop, start), INT64(SUM_GROUP)))
+            sums = loop(builder, start, in_groups, SUM_GROUP, [first], partial(add_connections, n=SUM_GROUP))
+            (total,) = loop(builder, in_groups, stop, 1, sums, partial(add_connections, n=1))
+            store_vector(builder, total, builder.gep(out, [out_offset]))
             return context.get_dummy_value()
 
         return signature, codegen
@@ -98,16 +122,16 @@ def _make_group_dots(group: int) -> Callable[..., Any]:
         signature = types.void(delta, delta_offset, n_columns, source, indices, k, out, out_offset)
 
         def codegen(context, builder, signature, args):
-            pointer = [_pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+            pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
             delta, delta_offset, n_columns, source, indices, k, out, out_offset = pointer
             own = builder.gep(delta, [delta_offset])
-            neurons = [_load_index(builder, indices, builder.add(k, INT64(g))) for g in range(group)]
+            neurons = [load_index(builder, indices, builder.add(k, INT64(g))) for g in range(group)]
             rows = [builder.gep(source, [builder.mul(neuron, n_columns)]) for neuron in neurons]
 
             def add_columns(column: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-                factor = _load_vector(builder, builder.gep(own, [column]), LANES)
-                values = [_load_vector(builder, builder.gep(row, [column]), LANES) for row in rows]
-                return [_multiply_add(builder, factor, *pair) for pair in zip(values, sums, strict=True)]
+                factor = load_vector(builder, builder.gep(own, [column]), LANES)
+                values = [load_vector(builder, builder.gep(row, [column]), LANES) for row in rows]
+                return [multiply_add(builder, factor, *pair) for pair in zip(values, sums, strict=True)]
 
             def add_tile(column: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
                 for part in range(UNROLLED):
@@ -116,10 +140,10 @@ def _make_group_dots(group: int) -> Callable[..., Any]:
 
             tile = UNROLLED * LANES
             in_tiles = builder.sub(n_columns, builder.srem(n_columns, INT64(tile)))
-            zeros = [ir.Constant(_vector(LANES), [0.0] * LANES)] * group
-            sums = _loop(builder, INT64(0), in_tiles, tile, zeros, add_tile)
-            sums = _loop(builder, in_tiles, n_columns, LANES, sums, add_columns)
-            _store_vector(builder, _horizontal_sums(builder, sums), builder.gep(out, [out_offset]))
+            zeros = [ir.Constant(float_vector(LANES), [0.0] * LANES)] * group
+            sums = loop(builder, INT64(0), in_tiles, tile, zeros, add_tile)
+            sums = loop(builder, in_tiles, n_columns, LANES, sums, add_columns)
+            store_vector(builder, horizontal_sums(builder, sums), builder.gep(out, [out_offset]))
             return context.get_dummy_value()
 
         return signature, codegen
@@ -142,43 +166,82 @@ def _make_row_sum_and_dots() -> Callable[..., Any]:
         signature = types.void(delta, outs, position, weight, start, stop, source, source_offset, out, out_offset, dots)
 
         def codegen(context, builder, signature, args):
-            pointer = [_pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+            pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
             delta, outs, position, weight, start, stop, source, source_offset, out, out_offset, dots = pointer
             own = builder.gep(source, [source_offset])
             n_vectors = TILE // LANES
-            zero = ir.Constant(_vector(LANES), [0.0] * LANES)
+            zero = ir.Constant(float_vector(LANES), [0.0] * LANES)
 
             def add_group(k: ir.Value, sums: list[ir.Value], group: int) -> list[ir.Value]:
                 slots = [builder.add(k, INT64(g)) for g in range(group)]
-                rows = [builder.mul(_load_index(builder, outs, slot), INT64(TILE)) for slot in slots]
+                rows = [builder.mul(load_index(builder, outs, slot), INT64(TILE)) for slot in slots]
                 rows = [builder.gep(delta, [row]) for row in rows]
-                where = [builder.gep(weight, [_load_index(builder, position, slot)]) for slot in slots]
-                scales = [_splat(builder, builder.load(place), LANES) for place in where]
+                where = [builder.gep(weight, [load_index(builder, position, slot)]) for slot in slots]
+                scales = [splat(builder, builder.load(place), LANES) for place in where]
                 products = [zero] * group
                 sums = list(sums)
                 for part in range(n_vectors):
                     column = [INT64(part * LANES)]
-                    factor = _load_vector(builder, builder.gep(own, column), LANES)
+                    factor = load_vector(builder, builder.gep(own, column), LANES)
                     for g in range(group):
-                        values = _load_vector(builder, builder.gep(rows[g], column), LANES)
-                        sums[part] = _multiply_add(builder, scales[g], values, sums[part])
-                        products[g] = _multiply_add(builder, factor, values, products[g])
-                _store_vector(builder, _horizontal_sums(builder, products), builder.gep(dots, [k]))
+                        values = load_vector(builder, builder.gep(rows[g], column), LANES)
+                        sums[part] = multiply_add(builder, scales[g], values, sums[part])
+                        products[g] = multiply_add(builder, factor, values, products[g])
+                store_vector(builder, horizontal_sums(builder, products), builder.gep(dots, [k]))
                 return sums
 
             n_grouped = builder.sub(stop, builder.srem(builder.sub(stop, start), INT64(FUSED_GROUP)))
-            sums = _loop(
+            sums = loop(
                 builder, start, n_grouped, FUSED_GROUP, [zero] * n_vectors, partial(add_group, group=FUSED_GROUP)
             )
-            sums = _loop(builder, n_grouped, stop, 1, sums, partial(add_group, group=1))
+            n_paired = builder.sub(stop, builder.srem(builder.sub(stop, n_grouped), INT64(2)))
+            sums = loop(builder, n_grouped, n_paired, 2, sums, partial(add_group, group=2))
+            sums = loop(builder, n_paired, stop, 1, sums, partial(add_group, group=1))
             for part, total in enumerate(sums):
                 target = builder.add(out_offset, INT64(part * LANES))
-                _store_vector(builder, total, builder.gep(out, [target]))
+                store_vector(builder, total, builder.gep(out, [target]))
             return context.get_dummy_value()
 
         return signature, codegen
 
     return row_sum_and_dots
+
+
+def _make_dense_tile(width: int) -> Callable[..., Any]:
+    """Build ``dense_tile``: ``width`` columns of DENSE_ROWS rows of ``out = weight source + bias``, every weight there.
+
+    For ``first <= row < first + DENSE_ROWS``, ``out[row, column:][:width] = bias[row] + sum_k weight[row, k] *
+    source[k, column:][:width]`` over ``k < n_in``, in order. Where ``out`` ends before, its last row is computed
+    again. ``source`` and ``out`` have row stride ``stride``. A row of the source is read once for all the sums.
+    """
+
+    @intrinsic
+    def dense_tile(typing_context, weight, bias, source, n_in, stride, column, first, n_out, out):
+        signature = types.void(weight, bias, source, n_in, stride, column, first, n_out, out)
+
+        def codegen(context, builder, signature, args):
+            pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+            weight, bias, source, n_in, stride, column, first, n_out, out = pointer
+            final = builder.sub(n_out, INT64(1))
+            numbers = [builder.add(first, INT64(r)) for r in range(DENSE_ROWS)]
+            rows = [builder.select(builder.icmp_signed("<", row, final), row, final) for row in numbers]
+            weights = [builder.gep(weight, [builder.mul(row, n_in)]) for row in rows]
+            base = builder.gep(source, [column])
+
+            def add_input(k: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+                values = load_vector(builder, builder.gep(base, [builder.mul(k, stride)]), width)
+                scales = [splat(builder, builder.load(builder.gep(own, [k])), width) for own in weights]
+                return [multiply_add(builder, scale, values, total) for scale, total in zip(scales, sums, strict=True)]
+
+            biases = [splat(builder, builder.load(builder.gep(bias, [row])), width) for row in rows]
+            sums = loop(builder, INT64(0), n_in, 1, biases, add_input)
+            for row, total in zip(rows, sums, strict=True):
+                store_vector(builder, total, builder.gep(out, [builder.add(builder.mul(row, stride), column)]))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return dense_tile
 
 
 @intrinsic
@@ -190,131 +253,22 @@ def _standardized_tile(typing_context, features, n_features, chosen, first, j, s
     signature = types.void(features, n_features, chosen, first, j, shift, scale, out, out_offset, stride)
 
     def codegen(context, builder, signature, args):
-        pointer = [_pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+        pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
         features, n_features, chosen, first, j, shift, scale, out, out_offset, stride = pointer
-        offset = _load_vector(builder, builder.gep(shift, [j]), LANES)
-        factor = _load_vector(builder, builder.gep(scale, [j]), LANES)
+        offset = load_vector(builder, builder.gep(shift, [j]), LANES)
+        factor = load_vector(builder, builder.gep(scale, [j]), LANES)
         rows = []
         for sample in range(LANES):
-            number = _load_index(builder, chosen, builder.add(first, INT64(sample)))
+            number = load_index(builder, chosen, builder.add(first, INT64(sample)))
             start = builder.gep(features, [builder.add(builder.mul(number, n_features), j)])
-            values = _load_as_float(builder, start, LANES)
+            values = load_as_float(builder, start, LANES)
             rows.append(builder.fmul(builder.fsub(values, offset), factor))
-        for feature, column in enumerate(_transposed(builder, rows)):
+        for feature, column in enumerate(transposed(builder, rows)):
             target = builder.add(out_offset, builder.mul(stride, INT64(feature)))
-            _store_vector(builder, column, builder.gep(out, [target]))
+            store_vector(builder, column, builder.gep(out, [target]))
         return context.get_dummy_value()
 
     return signature, codegen
-
-
-def _loop(
-    builder: ir.IRBuilder,
-    start: ir.Value,
-    stop: ir.Value,
-    step: int,
-    initial: list[ir.Value],
-    body: Callable[[ir.Value, list[ir.Value]], list[ir.Value]],
-) -> list[ir.Value]:
-    """``for counter in range(start, stop, step): state = body(counter, state)``, with the state in registers."""
-    before = builder.block
-    inside, after = builder.append_basic_block("loop"), builder.append_basic_block("after_loop")
-    builder.cbranch(builder.icmp_signed("<", start, stop), inside, after)
-    builder.position_at_end(inside)
-    counter = builder.phi(INT64)
-    state = [builder.phi(value.type) for value in initial]
-    updated = body(counter, state)
-    following = builder.add(counter, INT64(step))
-    for phi, first, later in zip([counter, *state], [start, *initial], [following, *updated], strict=True):
-        phi.add_incoming(first, before)
-        phi.add_incoming(later, builder.block)
-    last = builder.block
-    builder.cbranch(builder.icmp_signed("<", following, stop), inside, after)
-    builder.position_at_end(after)
-    results = [builder.phi(value.type) for value in initial]
-    for phi, first, later in zip(results, initial, updated, strict=True):
-        phi.add_incoming(first, before)
-        phi.add_incoming(later, last)
-    return results
-
-
-def _horizontal_sums(builder: ir.IRBuilder, sums: list[ir.Value]) -> ir.Value:
-    """One vector of the lane sums of each of ``sums``: neighbours are added pairwise until one lane each is left."""
-    if len(sums) > sums[0].type.count:
-        half = len(sums) // 2
-        left, right = _horizontal_sums(builder, sums[:half]), _horizontal_sums(builder, sums[half:])
-        in_order = ir.Constant(ir.VectorType(INT32, len(sums)), list(range(len(sums))))
-        return builder.shuffle_vector(left, right, in_order)
-    vectors = sums
-    while len(vectors) > 1:
-        vectors = [
-            _add_neighbours(builder, left, right, 2 * left.type.count)
-            for left, right in zip(vectors[::2], vectors[1::2], strict=True)
-        ]
-    vector = vectors[0]
-    while vector.type.count > len(sums):
-        vector = _add_neighbours(builder, vector, vector, vector.type.count)
-    return vector
-
-
-def _add_neighbours(builder: ir.IRBuilder, left: ir.Value, right: ir.Value, n_lanes: int) -> ir.Value:
-    even, odd = (ir.Constant(ir.VectorType(INT32, n_lanes // 2), list(range(s, n_lanes, 2))) for s in (0, 1))
-    return builder.fadd(builder.shuffle_vector(left, right, even), builder.shuffle_vector(left, right, odd))
-
-
-def _transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
-    """Transpose n vectors of n lanes: swap blocks of 1, 2, 4, ... lanes across the diagonal."""
-    n, vectors = len(rows), list(rows)
-    step = 1
-    while step < n:
-        from_first = [lane if not lane & step else n + lane - step for lane in range(n)]
-        from_second = [lane + step if not lane & step else n + lane for lane in range(n)]
-        masks = [ir.Constant(ir.VectorType(INT32, n), mask) for mask in (from_first, from_second)]
-        for row in (row for row in range(n) if not row & step):
-            pair = vectors[row], vectors[row + step]
-            vectors[row], vectors[row + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
-        step *= 2
-    return vectors
-
-
-def _load_as_float(builder: ir.IRBuilder, pointer: ir.Value, width: int) -> ir.Value:
-    kind = ir.VectorType(pointer.type.pointee, width)
-    values = builder.load(builder.bitcast(pointer, kind.as_pointer()), align=1)
-    return values if pointer.type.pointee == FLOAT else builder.uitofp(values, _vector(width))
-
-
-def _multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-    """``a * b + c``, fused where the machine can."""
-    name = f"llvm.fmuladd.v{a.type.count}f32"
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.type, [a.type] * 3), name)
-    return builder.call(function, [a, b, c])
-
-
-def _splat(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:
-    undefined = ir.Constant(_vector(width), ir.Undefined)
-    first = builder.insert_element(undefined, value, INT32(0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(INT32, width), [0] * width))
-
-
-def _load_vector(builder: ir.IRBuilder, pointer: ir.Value, width: int) -> ir.Value:
-    return builder.load(builder.bitcast(pointer, _vector(width).as_pointer()), align=4)
-
-
-def _store_vector(builder: ir.IRBuilder, vector: ir.Value, pointer: ir.Value) -> None:
-    builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer()), align=4)
-
-
-def _load_index(builder: ir.IRBuilder, array: ir.Value, k: ir.Value) -> ir.Value:
-    value = builder.load(builder.gep(array, [k]))
-    return value if value.type == INT64 else builder.sext(value, INT64)
-
-
-def _pointer_or_value(context: Any, builder: ir.IRBuilder, kind: types.Type, value: ir.Value) -> ir.Value:
-    return context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
-
-
-def _vector(width: int) -> ir.VectorType:
-    return ir.VectorType(FLOAT, width)
 
 
 row_sum_tile = _make_row_sum(TILE, is_indirect=False)
@@ -328,3 +282,5 @@ standardized_tile: Callable[..., Any] = _standardized_tile
 group_dots = _make_group_dots(GROUP)
 half_group_dots = _make_group_dots(GROUP // 2)
 single_dot = _make_group_dots(1)
+dense_tile = _make_dense_tile(DENSE_COLUMNS)
+dense_tile_padding = _make_dense_tile(PADDING)

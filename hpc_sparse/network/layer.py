@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -31,12 +32,12 @@ class Dropout:
     @property
     def drop_below(self) -> np.uint32:
         """The rate as a threshold for random 32-bit numbers."""
-        return np.uint32(min(round(self.rate * (1 << 32)), (1 << 32) - 1))
+        return _drop_below(self.rate)
 
     @property
     def scale(self) -> np.float32:
         """Factor of the activations that stay."""
-        return VALUE(1.0 / (1.0 - self.rate))
+        return _scale(self.rate)
 
 
 @dataclass
@@ -153,3 +154,13 @@ class SparseLayer:
         """Take a changed topology: kept connections and neurons keep weight and bias, grown connections get 0."""
         self.weight, self.bias = change.carry(self.weight), change.carry_neurons(self.bias)
         self.topology = change.topology
+
+
+@lru_cache
+def _drop_below(rate: float) -> np.uint32:
+    return np.uint32(min(round(rate * (1 << 32)), (1 << 32) - 1))
+
+
+@lru_cache
+def _scale(rate: float) -> np.float32:
+    return VALUE(1.0 / (1.0 - rate))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from itertools import cycle
+from typing import NamedTuple
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, VALUE, Float32Array, Int32Array, Int64Array, UInt8Array
+from hpc_sparse.dtypes import INDEX, VALUE, AnyArray, Float32Array, Int32Array, Int64Array, UInt8Array
 from hpc_sparse.kernels.buffers import aligned_empty, padded_columns
 from hpc_sparse.network.activations import negative_slopes
 from hpc_sparse.network.compaction import NetworkChange
@@ -20,8 +21,6 @@ from hpc_sparse.network.topology import Topology
 from hpc_sparse.rng import Purpose, stream_key
 
 LINEAR = 1.0
-
-Buffer = TypeVar("Buffer", Float32Array, UInt8Array)
 
 
 @dataclass
@@ -120,7 +119,7 @@ class SparseMLP:
             Samples as columns.
         workspace : Workspace
         """
-        source = batch
+        source = self._checked(batch)
         for layer, out in zip(self.layers, workspace.activations(batch.shape[1]), strict=True):
             layer.forward(source, out)
             source = out
@@ -220,6 +219,11 @@ class SparseMLP:
                 delta = delta_below
         return result
 
+    def _checked(self, batch: Float32Array) -> Float32Array:
+        """Assert that a batch has the inputs that the network has now: kernels would read whatever is there."""
+        assert batch.shape[0] == self.layers[0].topology.shape[1], (batch.shape, self.widths)
+        return batch
+
     def _forward_train(
         self,
         batch: Float32Array,
@@ -227,7 +231,7 @@ class SparseMLP:
         activations: list[Float32Array],
         records: list[UInt8Array],
     ) -> None:
-        source = batch
+        source = self._checked(batch)
         for layer, dropout, out, record in zip(self.layers[:-1], dropouts, activations[:-1], records, strict=True):
             layer.forward_train(source, dropout, out, record)
             source = out
@@ -248,18 +252,19 @@ class Workspace:
         self._records = [aligned_empty(n * stride, np.uint8) for n in self._widths[:-1]]
         self._deltas = [aligned_empty(max(self._widths) * stride, VALUE) for _ in range(2)]
         self._scratch = aligned_empty(0, VALUE)
+        self._views: dict[int, _Views] = {}
 
     def activations(self, stride: int) -> list[Float32Array]:
         """float32[n, stride] for each layer after the input."""
-        return [_shaped(buffer, n, stride) for buffer, n in zip(self._activations, self._widths, strict=True)]
+        return self._views_at(stride).activations
 
     def records(self, stride: int) -> list[UInt8Array]:
         """uint8[n, stride] for each hidden layer."""
-        return [_shaped(buffer, n, stride) for buffer, n in zip(self._records, self._widths[:-1], strict=True)]
+        return self._views_at(stride).records
 
     def delta(self, layer: int, stride: int) -> Float32Array:
         """float32[n, stride] for one layer; shares memory with the layers two below and two above."""
-        return _shaped(self._deltas[layer % 2], self._widths[layer], stride)
+        return self._views_at(stride).deltas[layer]
 
     def scratch(self, n: int) -> Float32Array:
         """float32[n] for numbers that nobody needs longer than one pass of one layer; made when first needed."""
@@ -273,6 +278,12 @@ class Workspace:
         floats, records = [*self._activations, *self._deltas, self._scratch], self._records
         return sum(buffer.nbytes for buffer in floats) + sum(buffer.nbytes for buffer in records)
 
+    def _views_at(self, stride: int) -> _Views:
+        if stride not in self._views:
+            parts = (self._activations, self._records, cycle(self._deltas))
+            self._views[stride] = _Views(*(_shaped(buffers, self._widths, stride) for buffers in parts))
+        return self._views[stride]
+
 
 def _surviving_ids(ids: Int32Array | None, kept: Int64Array | None) -> Int32Array | None:
     if kept is None:
@@ -280,5 +291,13 @@ def _surviving_ids(ids: Int32Array | None, kept: Int64Array | None) -> Int32Arra
     return kept.astype(INDEX) if ids is None else ids[kept]
 
 
-def _shaped(buffer: Buffer, n: int, stride: int) -> Buffer:
-    return buffer[: n * stride].reshape(n, stride)
+class _Views(NamedTuple):
+    """The buffers in the shape they have for one stride; made once, as every step asks for them."""
+
+    activations: list[Float32Array]
+    records: list[UInt8Array]
+    deltas: list[Float32Array]
+
+
+def _shaped(buffers: Iterable[AnyArray], widths: list[int], stride: int) -> list[AnyArray]:
+    return [buffer[: n * stride].reshape(n, stride) for buffer, n in zip(buffers, widths, strict=False)]

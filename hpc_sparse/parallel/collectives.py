@@ -7,7 +7,7 @@ objects carry small control data only. With one rank every function returns at o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -139,6 +139,24 @@ class PendingSum:
         for request in self._requests:
             request.Wait()
         return self._array
+
+
+class PendingMax:
+    """The largest over the ranks of a few numbers, on its way (collective to make and to wait for)."""
+
+    def __init__(self, ctx: ParallelContext, numbers: Sequence[float]) -> None:
+        self._numbers = np.array(numbers, np.float64)
+        self._request = None
+        if ctx.comm is not None and ctx.size > 1:
+            from mpi4py import MPI  # noqa: PLC0415
+
+            self._request = ctx.comm.Iallreduce(MPI.IN_PLACE, self._numbers, op=MPI.MAX)
+
+    def wait(self) -> tuple[float, ...]:
+        """The numbers, the same on every rank; waits asleep if need be (collective)."""
+        while self._request is not None and not self._request.Test():
+            time.sleep(NAP_SECONDS)
+        return tuple(self._numbers.tolist())
 
 
 def broadcast_array(ctx: ParallelContext, array: AnyArray) -> None:

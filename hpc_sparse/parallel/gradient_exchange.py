@@ -40,6 +40,8 @@ class GradientHeader:
         Updates that the weights it was computed with had seen.
     n_samples, n_correct : int
         Of its batch.
+    stop_reason : int
+        Why this worker's process has been asked to stop; 0 if it has not.
     loss : float
         Summed over the batch.
     compute_seconds, wait_seconds : float
@@ -50,6 +52,7 @@ class GradientHeader:
     base_update: int
     n_samples: int
     n_correct: int
+    stop_reason: int
     loss: float
     compute_seconds: float
     wait_seconds: float
@@ -140,7 +143,7 @@ class ServerEnd:
     def header(self, worker: int) -> GradientHeader:
         """The header of a gradient that has arrived."""
         numbers = self._headers[worker]
-        return GradientHeader(*(int(number) for number in numbers[:4]), *(float(number) for number in numbers[4:]))
+        return GradientHeader(*(int(number) for number in numbers[:5]), *(float(number) for number in numbers[5:]))
 
     def receive(self, worker: int, gradient: Float32Array) -> None:
         """Receive the vector that follows the header of ``worker``."""
@@ -154,14 +157,17 @@ class ServerEnd:
         numbers = np.array([*astuple(header), len(topology)], np.int64)
         for array in (numbers, *_with_sizes(topology), values):
             sent = array.copy() if self._copies and array is values else array
-            tag = HEADER_TAG if array is numbers else VECTOR_TAG
-            requests = [self._comm.Isend(part, worker, tag) for part in _parts(sent)]
+            requests = (
+                [self._comm.Isend(sent, worker, HEADER_TAG)]
+                if array is numbers
+                else [self._comm.Isend(part, worker, VECTOR_TAG) for part in _parts(sent)]
+            )
             if self._copies:
                 self._sent[worker] += [(request, sent) for request in requests]
             else:
                 for request in requests:
                     request.Wait()
-        self.n_bytes += values.nbytes
+        self.n_bytes += values.nbytes + sum(array.nbytes for array in topology)
 
     def _expect(self, worker: int) -> MPI.Request:
         return self._comm.Irecv(self._headers[worker], worker, HEADER_TAG)
@@ -220,7 +226,7 @@ def _receive_with_sizes(comm: MPI.Intracomm, n_arrays: int, source: int) -> list
     if not n_arrays:
         return []
     sizes = np.empty(2 * n_arrays, np.int64)
-    comm.Recv(sizes, source, VECTOR_TAG)
+    _receive_vector(comm, sizes, source)
     arrays: list[AnyArray] = []
     for size, itemsize in sizes.reshape(-1, 2).tolist():
         array = np.empty(size, f"i{itemsize}")

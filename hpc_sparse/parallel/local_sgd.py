@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, BoolArray, Float32Array
+from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Float32Array
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.evolution.selection import keep_strongest
 from hpc_sparse.network.compaction import NetworkChange
@@ -50,6 +50,11 @@ class LocalSgd:
         self._bases: list[Topology] = []
         self._targets: list[int] = []
         self._delayed: DelayedAverage | None = None
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """Connections of each layer after the next sync."""
+        return tuple(self._targets)
 
     def start(self, network: SparseMLP) -> None:
         """Remember the topologies that all replicas have now; call when they agree."""
@@ -125,10 +130,14 @@ class LocalSgd:
         is_dense = base.n_connections == base.shape[0] * base.shape[1]
         if self.has_shared_topology or is_dense:
             return _Placed(None, layer.weight, layer.bias, velocity.weight, velocity.bias)
-        index = SharedIndex.build(self.ctx, base, layer.topology)
+        own = layer.topology if self.is_contributor else Topology.empty(base.shape)
+        index = SharedIndex.build(self.ctx, base, own)
         self.n_bytes_sent += OFFSET().itemsize * index.n_sent
-        placed_velocity = index.scatter(velocity.weight)
-        return _Placed(index, index.scatter(layer.weight), layer.bias, placed_velocity, velocity.bias)
+        weight, weight_velocity = (
+            index.scatter(values) if self.is_contributor else np.zeros(index.keys.size, VALUE)
+            for values in (layer.weight, velocity.weight)
+        )
+        return _Placed(index, weight, layer.bias, weight_velocity, velocity.bias)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.network.layer import Dropout
@@ -15,6 +15,7 @@ from hpc_sparse.training.batches import BatchAssembler
 from hpc_sparse.training.metrics import EpochMetrics
 from hpc_sparse.training.progress import Reporter
 from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.stopping import StopAgreement, StopRequest
 
 Record = Callable[[EpochMetrics], None]
 """Called by root alone when an epoch is over; may fail, which then ends the run on every rank."""
@@ -35,6 +36,8 @@ class TrainingJob:
     reporter : Reporter
     is_debug : bool
         Check invariants and the replicas' agreement as the run goes.
+    stop_request : StopRequest
+        Whether this process has been asked to stop.
     """
 
     ctx: ParallelContext
@@ -43,6 +46,7 @@ class TrainingJob:
     replica: Replica
     reporter: Reporter
     is_debug: bool = False
+    stop_request: StopRequest = field(default_factory=StopRequest)
 
     def make_assembler(self) -> BatchAssembler:
         """Assembles batches for the inputs that the network has now."""
@@ -54,6 +58,10 @@ class TrainingJob:
             deviation=data.deviation if self.config.data.standardize else None,
             features=self.replica.network.neuron_ids[0],
         )
+
+    def make_stop_agreement(self) -> StopAgreement:
+        """Lets all ranks stop together."""
+        return StopAgreement(self.ctx, self.stop_request, self.config.runtime.stop_within)
 
     def make_workspace(self) -> Workspace:
         """Buffers for the widths that the network has now."""
@@ -69,11 +77,36 @@ class TrainingJob:
         return [Dropout(rate, step_key(key, step)) for key in keys]
 
 
-@dataclass
-class Clock:
-    """Seconds spent on each kind of work in one epoch, on this rank."""
+@dataclass(frozen=True)
+class Pause:
+    """Where an epoch was left.
 
-    train: float = 0.0
-    evolve: float = 0.0
-    sync: float = 0.0
-    evaluate: float = 0.0
+    Attributes
+    ----------
+    step : int
+        Its steps that are done.
+    sums : tuple of float
+        What the trainer has added up in them, on this rank.
+    """
+
+    step: int
+    sums: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What has been trained at a time.
+
+    Attributes
+    ----------
+    history : list of EpochMetrics
+        The epochs that are complete.
+    pause : Pause or None
+        Where the next one was left, if it was begun.
+    stop_reason : int
+        Why this is not all that was asked for (see :mod:`hpc_sparse.training.stopping`); 0 if it is.
+    """
+
+    history: list[EpochMetrics]
+    pause: Pause | None = None
+    stop_reason: int = 0

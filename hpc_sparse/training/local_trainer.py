@@ -13,9 +13,10 @@ from hpc_sparse.network.optimizer import LearningRate, Sgd
 from hpc_sparse.parallel.collectives import gather_objects, on_root, patient_barrier
 from hpc_sparse.parallel.local_sgd import LocalSgd, check_agreement, network_digest
 from hpc_sparse.training.batches import shuffled_batches
+from hpc_sparse.training.epoch_sums import EpochSums
 from hpc_sparse.training.evaluation import evaluate, mean_over_ranks
 from hpc_sparse.training.evolving import Evolution
-from hpc_sparse.training.job import Clock, Record, TrainingJob
+from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.metrics import EpochMetrics
 from hpc_sparse.training.rates import learning_rate
 from hpc_sparse.training.replica import check_invariants
@@ -53,11 +54,11 @@ class LocalTrainer:
         config, self._shard = job.config, job.dataset.train
         self._loss = LOSSES[config.training.loss]
         self._sgd = Sgd(config.optimizer.momentum, config.optimizer.weight_decay, config.optimizer.nesterov)
-        has_own_topology = is_alone or config.parallel.topology == "independent"
-        self._evolution = Evolution(config, job.ctx.rank if has_own_topology else 0)
+        self._has_own_topology = is_alone or config.parallel.topology == "independent"
+        self._evolution = Evolution(config, job.ctx.rank if self._has_own_topology else 0)
         self._averaging = LocalSgd(
             job.ctx,
-            has_shared_topology=not has_own_topology,
+            has_shared_topology=not self._has_own_topology,
             momentum=config.parallel.momentum,
             is_contributor=self._shard.n_samples > 0,
         )
@@ -70,15 +71,22 @@ class LocalTrainer:
             check_invariants(job.replica)
         self._rate = rate or learning_rate(config, self._averaging.n_contributors)
         largest_shard = max(gather_objects(job.ctx, self._shard.n_samples))
-        self.n_steps = -(-largest_shard // config.training.batch_size)
-        self.target_connections: tuple[int, ...] = ()
+        self.n_steps: int = -(-largest_shard // config.training.batch_size)
+        self._stop_agreement = job.make_stop_agreement()
+        self.stop_reason: int = 0
+        self.pause: Pause | None = None
 
-    def has_own_replicas_after(self, epoch: int) -> bool:  # noqa: ARG002
-        """Whether the ranks' networks differ after ``epoch``: never, as every epoch ends with a sync."""
-        return self._is_alone
+    def train_epochs(self, first: int, last: int, record: Record, pause: Pause | None = None) -> Stretch:
+        """Train epochs ``first`` to ``last``, or until the ranks agree to stop (collective).
 
-    def train_epochs(self, first: int, last: int, record: Record) -> list[EpochMetrics]:
-        """Train epochs ``first`` to ``last`` and return their metrics (collective).
+        Parameters
+        ----------
+        first, last : int
+            Counted from 1.
+        record : Record
+            Called for every complete epoch.
+        pause : Pause or None
+            Where ``first`` was left, if it was begun before.
 
         Raises
         ------
@@ -89,28 +97,47 @@ class LocalTrainer:
         """
         history: list[EpochMetrics] = []
         for epoch in range(first, last + 1):
-            history.append(self.train_epoch(epoch))
+            metrics = self.train_epoch(epoch, pause)
+            pause = None
+            if metrics is None:
+                return Stretch(history, self.pause, self.stop_reason)
+            history.append(metrics)
             on_root(self._ctx, lambda: record(history[-1]))
-        return history
+            if self.stop_reason and epoch < last:
+                return Stretch(history, None, self.stop_reason)
+        return Stretch(history, None, self.stop_reason)
 
-    def train_epoch(self, epoch: int) -> EpochMetrics:
-        """One epoch, counted from 1, from evolution to evaluation (collective).
+    def train_epoch(self, epoch: int, pause: Pause | None = None) -> EpochMetrics | None:
+        """One epoch, counted from 1, from evolution to evaluation, or what is left of it after ``pause`` (collective).
+
+        Returns
+        -------
+        EpochMetrics or None
+            None if the ranks agreed to stop in its middle: ``self.pause`` then says where.
 
         Raises
         ------
         DivergedError
             On every rank: the loss or a weight is no longer a finite number.
         """
-        clock = Clock()
-        n_bytes_before = self._averaging.n_bytes_sent
-        n_changed = self._evolve(epoch, clock)
-        self._correct_momentum(epoch)
-        train_loss, train_accuracy = self._train(epoch, clock)
+        self.pause = None
+        sums = EpochSums() if pause is None else EpochSums.from_numbers(pause.sums)
+        if pause is None:
+            self._evolve(epoch, sums)
+            self._correct_momentum(epoch)
+        n_steps_done = self._train(epoch, 0 if pause is None else pause.step, sums)
+        if n_steps_done < self.n_steps:
+            self.pause = Pause(n_steps_done, sums.to_numbers())
+            return None
+        if self._is_alone:
+            patient_barrier(self._ctx)
+        train_loss, train_accuracy = mean_over_ranks(self._ctx, sums.loss, int(sums.n_correct), self._shard.n_samples)
         self._check_finite(epoch, train_loss)
         started = time.perf_counter()
         test_loss, test_accuracy = self.evaluate()
-        clock.evaluate += time.perf_counter() - started
-        slowest = [max(times) for times in zip(*gather_objects(self._ctx, tuple(vars(clock).values())), strict=True)]
+        sums.evaluate += time.perf_counter() - started
+        seconds = gather_objects(self._ctx, (sums.train, sums.evolve, sums.sync, sums.evaluate))
+        slowest = [max(times) for times in zip(*seconds, strict=True)]
         network = self._job.replica.network
         return EpochMetrics(
             epoch=epoch,
@@ -120,64 +147,81 @@ class LocalTrainer:
             test_accuracy=test_accuracy,
             n_neurons=network.n_neurons,
             n_connections=network.n_connections,
-            connections_changed=n_changed,
+            connections_changed=int(sums.n_grown),
             train_seconds=slowest[0],
             evolve_seconds=slowest[1],
             sync_seconds=slowest[2],
-            sync_bytes=self._averaging.n_bytes_sent - n_bytes_before,
+            sync_bytes=int(sums.n_bytes),
             evaluate_seconds=slowest[3],
             learning_rate=self._rate.at(epoch),
         )
 
+    @property
+    def replica_number(self) -> int | None:
+        """Which of the networks that differ now, within an epoch, is this rank's; None if they agree."""
+        return self._ctx.rank if self._ctx.size > 1 and self.pause is not None else None
+
+    @property
+    def target_connections(self) -> tuple[int, ...]:
+        """Connections of each layer after the next sync, where the networks may have different ones; else ()."""
+        return self._averaging.targets if self._has_own_topology else ()
+
     def _fit_buffers(self) -> None:
         self._workspace, self._assembler = self._job.make_workspace(), self._job.make_assembler()
 
-    def _evolve(self, epoch: int, clock: Clock) -> int:
-        """Change the network as is due before ``epoch``; returns the connections grown."""
+    def _evolve(self, epoch: int, sums: EpochSums) -> None:
+        """Change the network as is due before ``epoch``."""
         started = time.perf_counter()
         step = self._evolution.step(self._job.replica, epoch, may_prune=not self._is_alone)
-        if step is not None and step.pruning is not None:
-            # The replicas agree here: they were synced, and pruning draws no random numbers.
-            self._averaging.start_from(step.pruning)
-            self._fit_buffers()
-            LOG.info("epoch %d: pruned to %d connections", epoch, step.pruning.n_connections)
-        clock.evolve += time.perf_counter() - started
+        if step is not None:
+            sums.n_grown = step.n_grown
+            if step.pruning is not None:
+                # The replicas agree here: they were synced, and pruning draws no random numbers.
+                self._averaging.start_from(step.pruning)
+                self._fit_buffers()
+                LOG.info("epoch %d: pruned to %d connections", epoch, step.pruning.n_connections)
+        sums.evolve += time.perf_counter() - started
         if self._job.is_debug:
             check_invariants(self._job.replica)
-        return 0 if step is None else step.n_grown
 
     def _correct_momentum(self, epoch: int) -> None:
         if self._config.optimizer.momentum_correction:
             for velocity in self._job.replica.velocities:
                 velocity.scale(self._rate.change_before(epoch))
 
-    def _train(self, epoch: int, clock: Clock) -> tuple[float, float]:
-        """All batches of the shard, with the syncs that are due; returns mean loss and accuracy over all ranks."""
+    def _train(self, epoch: int, first_step: int, sums: EpochSums) -> int:
+        """The batches from ``first_step`` on, with the syncs that are due; returns the steps that are then done."""
         training, replica = self._config.training, self._job.replica
         batches = shuffled_batches(self._shard.n_samples, training.batch_size, training.seed, epoch, self._ctx.rank)
         rate = self._rate.at(epoch)
-        loss, n_correct = 0.0, 0
-        for step in range(self.n_steps):
+        for step in range(first_step, self.n_steps):
             started = time.perf_counter()
             if step < len(batches):
                 batch, labels = self._assembler.assemble(self._shard, batches[step])
                 dropouts = self._job.dropouts(epoch, step)
-                batch_loss, batch_correct = replica.network.train_batch(
+                loss, n_correct = replica.network.train_batch(
                     batch, labels, self._loss, dropouts, self._sgd, rate, replica.velocities, self._workspace
                 )
-                loss += batch_loss
-                n_correct += batch_correct
-            clock.train += time.perf_counter() - started
+                sums.loss += loss
+                sums.n_correct += n_correct
+            sums.train += time.perf_counter() - started
             if not self._is_alone:
-                self._communicate(step, clock)
+                self._communicate(step, sums)
             self._job.reporter.step(step + 1)
-        if self._is_alone:
-            patient_barrier(self._ctx)
-        return mean_over_ranks(self._ctx, loss, n_correct, self._shard.n_samples)
+            if self._is_to_stop():
+                return step + 1
+        return self.n_steps
 
-    def _communicate(self, step: int, clock: Clock) -> None:
+    def _is_to_stop(self) -> bool:
+        """Whether the ranks have agreed to stop here and now; an average under way is finished first."""
+        if not self.stop_reason:
+            self.stop_reason = self._stop_agreement.step()
+        may_stop_here = not self._config.parallel.overlap
+        return may_stop_here and self.stop_reason != 0
+
+    def _communicate(self, step: int, sums: EpochSums) -> None:
         """After a step: the sync that is due, or a moment for the average that is under way."""
-        started = time.perf_counter()
+        started, n_bytes_before = time.perf_counter(), self._averaging.n_bytes_sent
         every = self._config.parallel.sync_every_steps
         replica = self._job.replica
         if step + 1 == self.n_steps:
@@ -188,7 +232,8 @@ class LocalTrainer:
             self._averaging.sync_delayed(replica.network, replica.velocities)
         else:
             self.average()
-        clock.sync += time.perf_counter() - started
+        sums.sync += time.perf_counter() - started
+        sums.n_bytes += self._averaging.n_bytes_sent - n_bytes_before
 
     def average(self) -> None:
         """Average the replicas, which then agree (collective)."""

@@ -17,7 +17,8 @@ def read_merged(path: Path, config: NetworkSection) -> tuple[Checkpoint, Replica
     """
     checkpoints = read_replicas(path)
     parts = [Replica.from_states(config, each.layers, each.neuron_ids) for each in checkpoints]
-    network, velocities = merge_replicas(
-        [part.network for part in parts], [part.velocities for part in parts], checkpoints[0].target_connections
-    )
+    networks = [part.network for part in parts]
+    own = tuple(layer.topology.n_connections for layer in networks[0].layers)
+    targets = checkpoints[0].target_connections or own
+    network, velocities = merge_replicas(networks, [part.velocities for part in parts], targets)
     return checkpoints[0], Replica(network, velocities)

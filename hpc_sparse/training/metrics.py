@@ -33,7 +33,7 @@ class EpochMetrics:
     n_connections, n_neurons : int
         Of all layers, inputs included; 0 in runs of earlier versions that did not store the neurons.
     connections_changed : int
-        Grown by evolution at the start of this epoch, on one replica.
+        Grown by evolution at the start of this epoch, on the replica with the most.
     train_seconds, evolve_seconds, sync_seconds, evaluate_seconds : float
         Training without syncs, evaluation and compilation; the others by themselves.
     sync_bytes : int
@@ -92,9 +92,7 @@ class EpochMetrics:
             The line is something else.
         """
         values: dict[str, Any] = dict(json.loads(line))
-        values |= {name: math.nan for name, value in values.items() if value is None}
-        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**values)
+        return cls(**{name: _from_plain(value) for name, value in values.items()})
 
 
 def summarize(
@@ -143,10 +141,20 @@ def summarize(
 
 def to_json(values: dict[str, Any], *, indent: int | None = None) -> str:
     """Plain values as JSON; numbers for which it has no notation (the accuracy of no samples) as null."""
-    known = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
-    }
-    return json.dumps(known, indent=indent, allow_nan=False)
+    plain = {name: _to_plain(value) for name, value in values.items()}
+    return json.dumps(plain, indent=indent, allow_nan=False)
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_to_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _from_plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_from_plain(item) for item in value)
+    return math.nan if value is None else value
 
 
 def peak_rss_bytes() -> int:

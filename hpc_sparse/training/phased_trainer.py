@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from hpc_sparse.errors import DataError
 from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.parallel.collectives import on_root
 from hpc_sparse.parallel.replication import broadcast_network, receive_network, send_network
+from hpc_sparse.storage.checkpoint import NO_REPLICA
 from hpc_sparse.training.evaluation import Evaluation
-from hpc_sparse.training.job import Record, TrainingJob
+from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
 from hpc_sparse.training.metrics import EpochMetrics
 from hpc_sparse.training.rates import learning_rate, learning_rate_alone
@@ -52,52 +54,68 @@ class PhasedTrainer:
         self.n_steps = n_updates_per_epoch(job)
         self.target_connections = target_connections
         self._alone: LocalTrainer | None = None
+        self._is_apart = False
 
-    def train_epochs(self, first: int, last: int, record: Record) -> list[EpochMetrics]:
-        """Train epochs ``first`` to ``last`` and return their metrics (collective).
+    def train_epochs(self, first: int, last: int, record: Record, pause: Pause | None = None) -> Stretch:
+        """Train epochs ``first`` to ``last``, or until a stop is due (collective).
 
-        Raises
-        ------
-        DivergedError
-            On every rank: the loss or a weight is no longer a finite number.
-        HpcSparseError
-            On every rank: what ``record`` raised on root.
+        Parameters and errors as of :meth:`LocalTrainer.train_epochs`.
         """
         history: list[EpochMetrics] = []
         if first <= self._last_served:
-            history += self._train_served(first, min(last, self._last_served), record)
+            served = self._train_served(first, min(last, self._last_served), record, pause)
+            if served.stop_reason or last <= self._last_served:
+                return served
+            history, pause = served.history, None
         for epoch in range(max(first, self._last_served + 1), last + 1):
-            history.append(self._train_alone(epoch))
+            alone = self._alone or self._begin_alone()
+            metrics = self._train_alone(alone, epoch, pause)
+            pause = None
+            if metrics is None:
+                return Stretch(history, alone.pause, alone.stop_reason)
+            history.append(metrics)
             on_root(self._ctx, lambda: record(history[-1]))
-        return history
+            if alone.stop_reason:
+                return Stretch(history, None, alone.stop_reason)
+        return Stretch(history)
 
-    def has_own_replicas_after(self, epoch: int) -> bool:
-        """Whether the workers' networks differ after ``epoch``."""
-        return self._last_served < epoch < self._config.training.epochs
+    @property
+    def replica_number(self) -> int | None:
+        """Which of the networks that differ now is this rank's; None if they agree."""
+        if not self._is_apart:
+            return None
+        return NO_REPLICA if self._ctx.is_root else self._ctx.rank - 1
 
-    def _train_served(self, first: int, last: int, record: Record) -> list[EpochMetrics]:
+    def _train_served(self, first: int, last: int, record: Record, pause: Pause | None) -> Stretch:
         """Phase 1; afterwards all ranks have the server's network and velocities (collective)."""
         if self._ctx.is_root:
             server = Server(self._job, learning_rate(self._config, self._n_workers))
-            history = on_root(self._ctx, lambda: server.serve(first, last, record))
+            stretch = on_root(self._ctx, lambda: server.serve(first, last, record, pause))
         else:
-            n_updates = (first - 1) * self.n_steps
+            n_updates = (first - 1) * self.n_steps + (0 if pause is None else pause.step)
             is_synchronous = self._config.parallel.strategy == "wassp"
             n_under_way = 2 if self._config.parallel.overlap else 1
             Worker(self._job, n_under_way).work(n_updates if is_synchronous else n_updates // self._n_workers)
-            history = on_root(self._ctx, list[EpochMetrics])
+            stretch = on_root(self._ctx, lambda: Stretch([]))
         broadcast_network(self._ctx, self._job.replica.network, self._job.replica.velocities)
-        return history
+        return stretch
 
-    def _train_alone(self, epoch: int) -> EpochMetrics:
-        """An epoch of phase 2, with the average after the last one (collective)."""
-        trainer = self._alone or self._begin_alone()
-        metrics = replace(trainer.train_epoch(epoch), phase=2)
-        if epoch < self._config.training.epochs:
-            return metrics
+    def _train_alone(self, alone: LocalTrainer, epoch: int, pause: Pause | None) -> EpochMetrics | None:
+        """An epoch of phase 2, with the average after the last one; None if stopped within (collective)."""
+        if epoch == self._last_served + 1 and pause is None:
+            self._correct_momentum(epoch)
+        metrics = alone.train_epoch(epoch, pause)
+        if metrics is None:
+            return None
+        metrics = replace(metrics, phase=2)
+        return metrics if epoch < self._config.training.epochs else self._average(alone, metrics)
+
+    def _average(self, alone: LocalTrainer, metrics: EpochMetrics) -> EpochMetrics:
+        """The end: one network from those of the workers (collective)."""
         parts = self._evaluate_parts()
-        trainer.average()
-        test_loss, test_accuracy = trainer.evaluate()
+        alone.average()
+        self._is_apart = False
+        test_loss, test_accuracy = alone.evaluate()
         LOG.info(
             "test accuracy of the workers' networks: %s; of their average: %.2f %%",
             ", ".join(f"{100 * part:.2f} %" for part in parts),
@@ -116,24 +134,37 @@ class PhasedTrainer:
         if job.ctx.is_root:
             # The parts are tested on the workers' shards of the test samples, which together are all.
             job = replace(job, dataset=replace(job.dataset, test=job.dataset.train))
-        network = job.replica.network
-        is_continued = bool(self.target_connections)
-        if not is_continued:
-            self.target_connections = tuple(layer.topology.n_connections for layer in network.layers)
-        targets = self.target_connections if is_continued else None
-        self._alone = LocalTrainer(job, rate=learning_rate_alone(self._config), is_alone=True, targets=targets)
+        # The networks agree now unless the run is continued. Both are averaged in the same way, to the same bits.
+        if not self.target_connections:
+            layers = job.replica.network.layers
+            self.target_connections = tuple(layer.topology.n_connections for layer in layers)
+        self._is_apart = True
+        rate = learning_rate_alone(self._config)
+        self._alone = LocalTrainer(job, rate=rate, is_alone=True, targets=self.target_connections)
         return self._alone
+
+    def _correct_momentum(self, epoch: int) -> None:
+        """At the border of the phases the rate goes from one schedule to another: the trainer knows its own only."""
+        if self._config.optimizer.momentum_correction:
+            served, alone = learning_rate(self._config, self._n_workers), learning_rate_alone(self._config)
+            for velocity in self._job.replica.velocities:
+                velocity.scale(alone.at(epoch - 1) / served.at(epoch - 1))
 
     def _evaluate_parts(self) -> tuple[float, ...]:
         """Test accuracy of each worker's network, on all test samples, before they are averaged (collective)."""
-        if not self._ctx.is_root:
-            send_network(self._ctx, self._job.replica.network, 0)
-            return on_root(self._ctx, tuple[float, ...])
-        return on_root(self._ctx, lambda: tuple(self._evaluate_part(rank) for rank in range(1, self._ctx.size)))
+        return tuple(self._evaluate_part(rank) for rank in range(1, self._ctx.size))
 
     def _evaluate_part(self, rank: int) -> float:
+        """Have the network of one worker tested by root; one at a time, so that an error leaves nobody sending."""
+        network = self._job.replica.network
+        if self._ctx.rank == rank:
+            send_network(self._ctx, network, 0)
+        if self._ctx.is_root:
+            network = receive_network(self._ctx, network, rank)
+        return on_root(self._ctx, lambda: self._test_accuracy(network))
+
+    def _test_accuracy(self, network: SparseMLP) -> float:
         job = self._job
-        network = receive_network(self._ctx, job.replica.network, rank)
         return Evaluation(
             network,
             LOSSES[job.config.training.loss],

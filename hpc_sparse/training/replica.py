@@ -95,9 +95,11 @@ class Replica:
 
     def is_finite(self) -> bool:
         """Whether every weight and bias is a finite number."""
-        totals = [
-            layer.weight.sum(dtype=np.float64) + layer.bias.sum(dtype=np.float64) for layer in self.network.layers
-        ]
+        # Infinities of both signs add up to not-a-number, of which NumPy would warn.
+        with np.errstate(invalid="ignore"):
+            totals = [
+                layer.weight.sum(dtype=np.float64) + layer.bias.sum(dtype=np.float64) for layer in self.network.layers
+            ]
         return bool(np.isfinite(totals).all())
 
 

@@ -7,11 +7,13 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from hpc_sparse.config import RunConfig
-from hpc_sparse.errors import MachineError
+from hpc_sparse.errors import MachineError, PlannedStop
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
@@ -19,13 +21,14 @@ from hpc_sparse.storage.backends import choose_backend
 from hpc_sparse.storage.checkpoint import NO_REPLICA, Checkpoint, write_checkpoint
 from hpc_sparse.storage.checkpoint_folder import checkpoint_epochs, checkpoint_path, prune_checkpoints
 from hpc_sparse.storage.dataset import load_dataset
-from hpc_sparse.training.job import TrainingJob
+from hpc_sparse.training.job import Pause, TrainingJob
 from hpc_sparse.training.log import start_logging
 from hpc_sparse.training.metrics import EpochMetrics, peak_rss_bytes, summarize
 from hpc_sparse.training.progress import Reporter
 from hpc_sparse.training.run_folder import RunFolder
 from hpc_sparse.training.run_plan import RunPlan, RunRequest, make_plan, run_of
-from hpc_sparse.training.starting_point import starting_point
+from hpc_sparse.training.starting_point import StartingPoint, starting_point
+from hpc_sparse.training.stopping import StopRequest, describe_reason
 from hpc_sparse.training.trainer import Trainer, make_trainer, shares
 from hpc_sparse.training.warmup import warm_up
 
@@ -40,7 +43,7 @@ def train(ctx: ParallelContext, request: RunRequest, reporter: Reporter) -> dict
     HpcSparseError
         On every rank: see :mod:`hpc_sparse.errors`. Nothing existing has been overwritten.
     """
-    started = time.perf_counter()
+    started = time.monotonic()
     plan = on_root(ctx, lambda: make_plan(request))
     config = plan.config
     if config.runtime.threads:
@@ -52,32 +55,61 @@ def train(ctx: ParallelContext, request: RunRequest, reporter: Reporter) -> dict
     train_share, test_share = shares(ctx, config)
     dataset = load_dataset(ctx, plan.info.path, backend, train=train_share, test=test_share)
     start = starting_point(ctx, plan, dataset, backend)
-    n_done, n_epochs = start.n_epochs, config.training.epochs
-    if n_done == n_epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
+    if start.n_epochs == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
         return finished
-    job = TrainingJob(ctx, config, dataset, start.replica, reporter, is_debug=request.is_debug)
+    stop_request = StopRequest(config.runtime.time_limit, started)
+    job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request)
     trainer = make_trainer(job, start.target_connections)
-    history = on_root(ctx, lambda: _open_folder(plan, n_done))
+    history = on_root(ctx, lambda: _open_folder(plan, start.n_epochs))
     warm_up(ctx, config, plan.info)
     start_logging(ctx, config.runtime.log, shows_all_ranks=request.is_debug)
-    _log_notes(ctx, plan)
-    reporter.start(_headline(job, plan, n_done), n_done + 1, n_epochs, trainer.n_steps)
-
-    def record(metrics: EpochMetrics) -> None:
-        plan.folder.append(metrics)
-        reporter.epoch(metrics)
-
+    _log_notes(ctx, plan, start)
+    reporter.start(_headline(job, plan, start), start.n_epochs + 1, config.training.epochs, trainer.n_steps)
     try:
-        for first, last in _between_checkpoints(n_done, n_epochs, config.checkpoint.every_epochs):
-            history += trainer.train_epochs(first, last, record)
-            n_steps = start.n_steps + (last - n_done) * trainer.n_steps
-            _write_checkpoint(job, trainer, plan, history, n_steps, backend)
+        with stop_request.listening():
+            _train(job, trainer, plan, start, history, backend)
     finally:
         reporter.stop()
     peak = max(gather_objects(ctx, peak_rss_bytes()))
-    summary = summarize(ctx, start.replica.network, history, plan.info.n_train, time.perf_counter() - started, peak)
+    summary = summarize(ctx, start.replica.network, history, plan.info.n_train, time.monotonic() - started, peak)
     on_root(ctx, lambda: plan.folder.write_summary(summary))
     return summary
+
+
+def _train(
+    job: TrainingJob, trainer: Trainer, plan: RunPlan, start: StartingPoint, history: list[EpochMetrics], backend: str
+) -> None:
+    """Train from checkpoint to checkpoint; ``history`` grows by the epochs (collective).
+
+    Raises
+    ------
+    PlannedStop
+        On every rank, after a checkpoint: the run was asked to stop.
+    """
+
+    def record(metrics: EpochMetrics) -> None:
+        plan.folder.append(metrics)
+        job.reporter.epoch(metrics)
+
+    n_done, n_epochs, pause = start.n_epochs, job.config.training.epochs, start.pause
+    n_steps = start.n_steps - (0 if pause is None else pause.step)
+    for first, last in _between_checkpoints(n_done, n_epochs, job.config.checkpoint.every_epochs):
+        stretch = trainer.train_epochs(first, last, record, pause)
+        pause = stretch.pause
+        history += stretch.history
+        n_done += len(stretch.history)
+        n_steps += len(stretch.history) * trainer.n_steps
+        _write_checkpoint(job, trainer, plan, history, Position(n_done, n_steps, pause), backend)
+        if stretch.stop_reason and n_done < n_epochs:
+            raise PlannedStop(_stop_message(stretch.stop_reason, n_done, pause, plan))
+
+
+def _stop_message(reason: int, n_done: int, pause: Pause | None, plan: RunPlan) -> str:
+    steps = "" if pause is None else f" and {pause.step} steps"
+    return (
+        f"stopped as asked ({describe_reason(reason)}) after {n_done} epochs{steps}; a checkpoint is in "
+        f"{plan.folder.checkpoints}; the same command with --resume auto goes on from it"
+    )
 
 
 def _check_machine(ctx: ParallelContext, config: RunConfig) -> None:
@@ -98,10 +130,12 @@ def _between_checkpoints(n_done: int, n_epochs: int, every: int) -> Iterator[tup
         n_done = last
 
 
-def _log_notes(ctx: ParallelContext, plan: RunPlan) -> None:
+def _log_notes(ctx: ParallelContext, plan: RunPlan, start: StartingPoint) -> None:
     """Say what may surprise: a strategy without effect, and settings other than those of the run that is continued."""
     if ctx.size == 1 and plan.config.parallel.strategy != "local_sgd":
         LOG.info("%s on one rank: there are no workers, so this is sequential training", plan.config.parallel.strategy)
+    if start.note:
+        LOG.warning("%s", start.note)
     if plan.previous is None:
         return
     before, now = (config.model_dump(exclude={"runtime", "checkpoint"}) for config in (plan.previous, plan.config))
@@ -126,28 +160,42 @@ def _open_folder(plan: RunPlan, n_done: int) -> list[EpochMetrics]:
     return history
 
 
+@dataclass(frozen=True)
+class Position:
+    """How far a run has come: complete epochs, the steps in them, and where the next epoch was left."""
+
+    n_epochs: int
+    n_steps: int
+    pause: Pause | None
+
+
 def _write_checkpoint(
-    job: TrainingJob, trainer: Trainer, plan: RunPlan, history: list[EpochMetrics], n_steps: int, backend: str
+    job: TrainingJob, trainer: Trainer, plan: RunPlan, history: list[EpochMetrics], position: Position, backend: str
 ) -> None:
-    """Write the state after the newest epoch, then remove what need not be kept (collective)."""
-    ctx, folder, last = job.ctx, plan.folder.checkpoints, history[-1]
-    is_apart = trainer.has_own_replicas_after(last.epoch)
-    replica = None if not is_apart else NO_REPLICA if ctx.is_root else ctx.rank - 1
+    """Write the state that has been reached, then remove what need not be kept (collective)."""
+    ctx, folder, replica = job.ctx, plan.folder.checkpoints, trainer.replica_number
+    n_steps, progress = 0, None
+    if position.pause is not None:
+        n_steps, sums = position.pause.step, position.pause.sums
+        progress = np.zeros((ctx.size, len(sums)))
+        progress[ctx.rank] = sums
     checkpoint = Checkpoint(
         config_text=plan.config.to_toml(),
-        epoch=last.epoch,
-        step=n_steps,
+        epoch=position.n_epochs,
+        step=position.n_steps + n_steps,
         n_ranks=ctx.size,
         layers=() if replica == NO_REPLICA else job.replica.to_states(plan.config.network.activation),
-        metrics=last.numbers(),
-        history_best=_best(history, range(1, last.epoch + 1)),
+        metrics=history[-1].numbers() if history else {},
+        history_best=_best(history, range(1, position.n_epochs + 1)),
         mean=job.dataset.mean,
         deviation=job.dataset.deviation,
         neuron_ids=tuple(job.replica.network.neuron_ids),
         replica=replica,
-        target_connections=trainer.target_connections if is_apart else (),
+        target_connections=() if replica is None else trainer.target_connections,
+        step_in_epoch=n_steps,
+        progress=progress,
     )
-    write_checkpoint(ctx, checkpoint_path(folder, last.epoch), checkpoint, backend)
+    write_checkpoint(ctx, checkpoint_path(folder, position.n_epochs, n_steps), checkpoint, backend)
 
     def prune() -> None:
         best = _best(history, checkpoint_epochs(folder))
@@ -166,10 +214,11 @@ def _best(history: list[EpochMetrics], epochs: Any) -> tuple[int, float] | None:
     return max(candidates, key=lambda candidate: candidate[1], default=None)
 
 
-def _headline(job: TrainingJob, plan: RunPlan, n_done: int) -> str:
+def _headline(job: TrainingJob, plan: RunPlan, start: StartingPoint) -> str:
     ctx, network = job.ctx, job.replica.network
     shape = " - ".join(f"{width:,}" for width in network.widths)
-    resumed = f", resumed after epoch {n_done}" if n_done else ""
+    steps = f" and {start.pause.step} steps" if start.pause else ""
+    resumed = f", resumed after epoch {start.n_epochs}{steps}" if start.n_epochs or steps else ""
     return (
         f"{plan.info.title or plan.info.path.name}: {shape}, {network.n_connections:,} connections "
         f"(density {network.density:.3g}); {ctx.size} rank{'s' if ctx.size > 1 else ''} x {ctx.threads} "

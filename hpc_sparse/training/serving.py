@@ -10,7 +10,7 @@ from collections import deque
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array
-from hpc_sparse.errors import DivergedError, HpcSparseError
+from hpc_sparse.errors import DivergedError
 from hpc_sparse.evolution.history import TopologyHistory
 from hpc_sparse.kernels.descent import add_scaled, descend_all
 from hpc_sparse.network.layer import SparseLayer
@@ -22,7 +22,7 @@ from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, S
 from hpc_sparse.parallel.replication import topology_arrays
 from hpc_sparse.training.evaluation import Evaluation
 from hpc_sparse.training.evolving import Evolution
-from hpc_sparse.training.job import Record, TrainingJob
+from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.metrics import EpochMetrics
 from hpc_sparse.training.replica import check_invariants
 from hpc_sparse.training.tally import Tally
@@ -47,7 +47,8 @@ class Server:
     def __init__(self, job: TrainingJob, rate: LearningRate) -> None:
         parallel, optimizer = job.config.parallel, job.config.optimizer
         self._job, self._rate, self._optimizer = job, rate, optimizer
-        self._waits = parallel.strategy == "wassp"
+        # With one worker both strategies are the same; waiting would only round each gradient once more.
+        self._waits = parallel.strategy == "wassp" and job.ctx.size > 2
         self._max_staleness, self._is_staleness_aware = parallel.max_staleness, parallel.staleness_aware
         self._n_under_way = 2 if parallel.overlap else 1
         self._workers = list(range(1, job.ctx.size))
@@ -56,38 +57,64 @@ class Server:
         self._scratch = np.empty(0, VALUE)
         self.n_steps = n_updates_per_epoch(job)
 
-    def serve(self, first: int, last: int, record: Record) -> list[EpochMetrics]:
-        """Serve until epoch ``last`` is over and evaluated; afterwards no worker has a gradient under way.
+    def serve(self, first: int, last: int, record: Record, pause: Pause | None = None) -> Stretch:
+        """Serve until epoch ``last`` is over and evaluated, or a stop is due.
+
+        Afterwards no worker has a gradient under way; one that was when a stop came has been thrown away.
+
+        Parameters
+        ----------
+        first, last : int
+            Counted from 1.
+        record : Record
+            Called for every complete epoch.
+        pause : Pause or None
+            Where ``first`` was left, if it was begun before.
 
         Raises
         ------
-        HpcSparseError
-            Training diverged, or ``record`` failed; the workers have been sent home all the same.
+        DivergedError
+            The loss or a weight is no longer a finite number.
+        Exception
+            What ``record`` raised. Whatever it is, the workers have been sent home and wait for nothing.
         """
-        self._begin(first, last, record)
+        self._begin(first, last, record, pause)
         try:
-            self._start_epoch(first)
+            if pause is None:
+                self._start_epoch(first)
+            else:
+                self._continue_epoch(pause)
             for worker in self._workers:
                 self._reply(worker)
-            while self._n_applied < self._n_planned:
+            while self._n_applied < self._n_planned and not self._stop_reason:
                 self._update()
+            self._send_home()
             self._finish_evaluation()
-        except HpcSparseError:
+        except Exception:
             self._send_home()
             raise
         finally:
             self._end.close()
-        return self._history
+        return Stretch(self._history, self._pause(), self._stop_reason)
 
-    def _begin(self, first: int, last: int, record: Record) -> None:
+    def _pause(self) -> Pause | None:
+        step = self._n_applied % self.n_steps
+        if not step:
+            return None
+        self._tally.train += time.perf_counter() - self._epoch_started
+        return Pause(step, self._tally.to_numbers())
+
+    def _begin(self, first: int, last: int, record: Record, pause: Pause | None) -> None:
         network = self._job.replica.network
         self._last, self._record, self._history = last, record, list[EpochMetrics]()
         self._evaluation: tuple[Tally, SparseMLP, Evaluation] | None = None
-        self._n_applied, self._n_planned = 0, (last - first + 1) * self.n_steps
+        self._n_applied = 0 if pause is None else pause.step
+        self._n_planned, self._stop_reason = (last - first + 1) * self.n_steps, 0
         self._n_owed = dict.fromkeys(self._workers, 0)
         self._unanswered = set(self._workers)
         self._held = {worker: deque([0], maxlen=self._n_under_way) for worker in self._workers}
         self._topology_history = TopologyHistory(network)
+        self._is_over = False
         self._gather()
         self._end.open()
 
@@ -111,8 +138,10 @@ class Server:
             self._job.reporter.step((self._n_applied - 1) % self.n_steps + 1)
             if self._n_applied % self.n_steps == 0:
                 self._finish_epoch()
-        for worker in sorted(self._unanswered):
-            self._reply(worker)
+        self._stop_reason = self._stop_reason or self._job.stop_request.reason
+        if not self._stop_reason:
+            for worker in sorted(self._unanswered):
+                self._reply(worker)
 
     def _next_gradient(self) -> Float32Array | None:
         """The next gradient that comes, as it applies now; None if it comes too late."""
@@ -142,6 +171,7 @@ class Server:
         header = self._end.header(worker)
         gradient = self._scratch[: self._topology_history.layout(header.version).n_parameters]
         self._end.receive(worker, gradient)
+        self._stop_reason = self._stop_reason or header.stop_reason
         self._n_owed[worker] -= 1
         self._unanswered.add(worker)
         return header, gradient
@@ -163,9 +193,7 @@ class Server:
         """Send what is new, and grant as many gradients as are still needed and the worker may have under way."""
         gradients_per_update = len(self._workers) if self._waits else 1
         n_needed = (self._n_planned - self._n_applied) * gradients_per_update - sum(self._n_owed.values())
-        n_grants = max(0, min(n_needed, self._n_under_way - self._n_owed[worker]))
-        if self._n_applied >= self._n_planned:
-            n_grants = 0
+        n_grants = 0 if self._is_over else max(0, min(n_needed, self._n_under_way - self._n_owed[worker]))
         self._n_owed[worker] += n_grants
         history, held = self._topology_history, self._held[worker]
         is_new = held[-1] != history.version
@@ -176,8 +204,8 @@ class Server:
         history.forget_before(min(min(versions) for versions in self._held.values()))
 
     def _send_home(self) -> None:
-        """Take the gradients that are still under way, without applying them, and grant no more."""
-        self._n_planned = self._n_applied
+        """Grant no more, and take the gradients that are still under way without applying them."""
+        self._is_over = True
         for worker in sorted(self._unanswered):
             self._reply(worker)
         while any(self._n_owed.values()):
@@ -201,16 +229,20 @@ class Server:
         if self._job.is_debug:
             check_invariants(replica)
         self._tally = Tally(epoch, self._rate.at(epoch), 0 if step is None else step.n_grown)
-        self._tally.clock.evolve = time.perf_counter() - started
+        self._tally.evolve = time.perf_counter() - started
+        self._n_bytes_before, self._epoch_started = self._end.n_bytes, time.perf_counter()
+
+    def _continue_epoch(self, pause: Pause) -> None:
+        self._tally = Tally.from_numbers(pause.sums)
         self._n_bytes_before, self._epoch_started = self._end.n_bytes, time.perf_counter()
 
     def _finish_epoch(self) -> None:
         tally = self._tally
-        tally.clock.train = time.perf_counter() - self._epoch_started
+        tally.train += time.perf_counter() - self._epoch_started
         self._finish_evaluation()
-        if not (math.isfinite(tally.mean_loss) and math.isfinite(float(self._values.sum(dtype=np.float64)))):
+        if not (math.isfinite(tally.mean_loss) and self._job.replica.is_finite()):
             raise DivergedError.in_epoch(tally.epoch, tally.mean_loss, self._optimizer.learning_rate)
-        tally.n_bytes = self._end.n_bytes - self._n_bytes_before
+        tally.n_bytes += self._end.n_bytes - self._n_bytes_before
         self._start_evaluation(tally)
         if tally.epoch < self._last:
             self._start_epoch(tally.epoch + 1)
@@ -246,7 +278,7 @@ class Server:
         started = time.perf_counter()
         tally, _, evaluation = self._evaluation
         is_going_on = evaluation.advance()
-        tally.clock.evaluate += time.perf_counter() - started
+        tally.evaluate += time.perf_counter() - started
         if not is_going_on:
             self._finish_evaluation()
         return True
@@ -259,7 +291,7 @@ class Server:
         tally, network, evaluation = self._evaluation
         self._evaluation = None
         test_loss, test_accuracy = evaluation.finish()
-        tally.clock.evaluate += time.perf_counter() - started
+        tally.evaluate += time.perf_counter() - started
         metrics = tally.to_metrics(network, test_loss, test_accuracy, n_workers=len(self._workers))
         self._history.append(metrics)
         self._record(metrics)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -12,8 +11,9 @@ from hpc_sparse.errors import ConfigError, DataError
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint import Checkpoint, read_checkpoint
-from hpc_sparse.storage.checkpoint_info import read_checkpoint_info
+from hpc_sparse.storage.checkpoint_info import CheckpointInfo, read_checkpoint_info
 from hpc_sparse.storage.dataset import Dataset
+from hpc_sparse.training.job import Pause
 from hpc_sparse.training.merged_checkpoint import read_merged
 from hpc_sparse.training.phased_trainer import last_served_epoch
 from hpc_sparse.training.replica import Replica, check_fits
@@ -33,19 +33,26 @@ class StartingPoint:
         That it has behind it.
     target_connections : tuple of int
         Where the ranks' networks differ: connections of each layer once they are averaged; else ().
+    pause : Pause or None
+        Where the epoch after those was left, if the run stopped within it.
+    note : str
+        What the user should know about it, or "".
     """
 
     replica: Replica
     n_epochs: int = 0
     n_steps: int = 0
     target_connections: tuple[int, ...] = ()
+    pause: Pause | None = None
+    note: str = ""
 
 
 def starting_point(ctx: ParallelContext, plan: RunPlan, dataset: Dataset, backend: str) -> StartingPoint:
     """The new network, or the checkpoint's (collective).
 
-    A checkpoint may hold one network per worker. Where as many workers go on training alone, each takes up its own;
-    otherwise all start from the average, cut back to size.
+    A checkpoint may hold one network per rank, or have been written within an epoch. Where the run goes on in the same
+    way, on as many ranks, each takes up its own network exactly where it was. Otherwise all start from the average,
+    cut back to size, and an unfinished epoch is begun again.
 
     Raises
     ------
@@ -56,34 +63,56 @@ def starting_point(ctx: ParallelContext, plan: RunPlan, dataset: Dataset, backen
         with collective_errors(ctx, "building the network"):
             return StartingPoint(Replica.initial(plan.config, plan.info))
     path = plan.checkpoint
-    n_replicas, n_done = on_root(ctx, lambda: _replicas_and_epochs(path))
-    is_apart = n_replicas > 0 and _goes_on_apart(ctx, plan.config, n_replicas, n_done)
-    if is_apart:
-        # The serving rank looks on with a copy of the first worker's.
-        checkpoint = read_checkpoint(ctx, plan.checkpoint, backend, replica=max(0, ctx.rank - 1))
-    elif not n_replicas:
-        checkpoint = read_checkpoint(ctx, plan.checkpoint, backend)
-    with collective_errors(ctx, "resuming"):
-        if n_replicas and not is_apart:
-            checkpoint, replica = read_merged(plan.checkpoint, plan.config.network)
-        else:
+    info = on_root(ctx, lambda: read_checkpoint_info(path))
+    goes_on, is_apart = _goes_on(ctx, plan, info), info.n_replicas > 0
+    if is_apart and not goes_on:
+        with collective_errors(ctx, "resuming"):
+            checkpoint, replica = read_merged(path, plan.config.network)
+    else:
+        checkpoint = read_checkpoint(ctx, path, backend, replica=_own_replica(ctx, plan.config) if is_apart else None)
+        with collective_errors(ctx, "resuming"):
             replica = Replica.from_states(plan.config.network, checkpoint.layers, checkpoint.neuron_ids)
+    with collective_errors(ctx, "resuming"):
         _check_same_run(plan, checkpoint)
-        check_fits(replica.network, plan.config, plan.info, str(plan.checkpoint))
+        check_fits(replica.network, plan.config, plan.info, str(path))
         _check_same_data(plan, checkpoint, dataset)
-    targets = checkpoint.target_connections if is_apart else ()
-    return StartingPoint(replica, checkpoint.epoch, checkpoint.step, targets)
+    if goes_on:
+        pause = _pause(ctx, checkpoint)
+        return StartingPoint(replica, info.epoch, info.step, checkpoint.target_connections, pause)
+    n_steps = info.step - info.step_in_epoch
+    return StartingPoint(replica, info.epoch, n_steps, note=_note(info))
 
 
-def _replicas_and_epochs(path: Path) -> tuple[int, int]:
-    info = read_checkpoint_info(path)
-    return info.n_replicas, info.epoch
-
-
-def _goes_on_apart(ctx: ParallelContext, config: RunConfig, n_replicas: int, n_done: int) -> bool:
-    """Whether every worker takes up its own network."""
+def _goes_on(ctx: ParallelContext, plan: RunPlan, info: CheckpointInfo) -> bool:
+    """Whether every rank takes up exactly what it left."""
+    config = plan.config
+    if not info.n_replicas and not info.step_in_epoch:
+        return True
+    if info.n_ranks != ctx.size:
+        return False
+    before = parse_config(info.config_text, f"configuration stored in {plan.checkpoint}")
+    if info.step_in_epoch:
+        return before.parallel == config.parallel and before.training.batch_size == config.training.batch_size
+    # Between two epochs, only workers that train alone have networks that differ.
     last_served = last_served_epoch(config.training.epochs, config.parallel.phase2_share)
-    return is_served(ctx, config) and n_replicas == ctx.size - 1 and n_done > last_served
+    return is_served(ctx, config) and info.epoch > last_served
+
+
+def _own_replica(ctx: ParallelContext, config: RunConfig) -> int:
+    """The number of this rank's network; a serving rank looks on with a copy of the first worker's."""
+    return max(0, ctx.rank - 1) if is_served(ctx, config) else ctx.rank
+
+
+def _pause(ctx: ParallelContext, checkpoint: Checkpoint) -> Pause | None:
+    if not checkpoint.step_in_epoch or checkpoint.progress is None:
+        return None
+    return Pause(checkpoint.step_in_epoch, tuple(checkpoint.progress[ctx.rank].tolist()))
+
+
+def _note(info: CheckpointInfo) -> str:
+    networks = f"the average of {info.n_replicas} networks" if info.n_replicas else "the network"
+    again = f"; epoch {info.epoch + 1} is begun again" if info.step_in_epoch else ""
+    return f"ranks, batches or strategy are others than before: starting from {networks} in {info.path}{again}"
 
 
 def _check_same_run(plan: RunPlan, checkpoint: Checkpoint) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.parallel.gradient_exchange import GradientHeader
-from hpc_sparse.training.job import Clock
 from hpc_sparse.training.metrics import EpochMetrics
 
 STALENESS_BINS = 16
@@ -28,8 +27,8 @@ class Tally:
         Gradients that came too late.
     n_bytes : int
         Sent and received by the server.
-    clock : Clock
-        The server's time.
+    train, evolve, evaluate : float
+        Seconds of the server.
     """
 
     epoch: int
@@ -37,10 +36,12 @@ class Tally:
     n_changed: int
     n_discarded: int = 0
     n_bytes: int = 0
-    clock: Clock = field(default_factory=Clock)
+    train: float = 0.0
+    evolve: float = 0.0
+    evaluate: float = 0.0
     _loss: float = 0.0
-    _n_correct: int = 0
-    _n_samples: int = 0
+    _n_correct: float = 0
+    _n_samples: float = 0
     _compute_seconds: float = 0.0
     _wait_seconds: float = 0.0
     _staleness_counts: list[int] = field(default_factory=lambda: [0] * STALENESS_BINS)
@@ -53,6 +54,21 @@ class Tally:
         self._compute_seconds += header.compute_seconds
         self._wait_seconds += header.wait_seconds
         self._staleness_counts[min(staleness, STALENESS_BINS - 1)] += 1
+
+    def to_numbers(self) -> tuple[float, ...]:
+        """All of it, for a checkpoint within the epoch."""
+        *numbers, counts = astuple(self)
+        return (*numbers, *counts)
+
+    @classmethod
+    def from_numbers(cls, numbers: tuple[float, ...]) -> Tally:
+        """What :meth:`to_numbers` gave."""
+        epoch, rate, n_changed, n_discarded, n_bytes, *rest = numbers[:-STALENESS_BINS]
+        tally = cls(int(epoch), rate, int(n_changed), int(n_discarded), int(n_bytes))
+        tally.train, tally.evolve, tally.evaluate = rest[:3]
+        tally._loss, tally._n_correct, tally._n_samples, tally._compute_seconds, tally._wait_seconds = rest[3:]
+        tally._staleness_counts = [int(count) for count in numbers[-STALENESS_BINS:]]
+        return tally
 
     @property
     def mean_loss(self) -> float:
@@ -70,11 +86,11 @@ class Tally:
             test_accuracy=test_accuracy,
             n_connections=network.n_connections,
             connections_changed=self.n_changed,
-            train_seconds=self.clock.train,
-            evolve_seconds=self.clock.evolve,
+            train_seconds=self.train,
+            evolve_seconds=self.evolve,
             sync_seconds=self._wait_seconds / n_workers,
             sync_bytes=self.n_bytes,
-            evaluate_seconds=self.clock.evaluate,
+            evaluate_seconds=self.evaluate,
             learning_rate=self.rate,
             n_neurons=network.n_neurons,
             n_discarded=self.n_discarded,

@@ -8,9 +8,8 @@ from typing import Protocol
 from hpc_sparse.config import RunConfig
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
-from hpc_sparse.training.job import Record, TrainingJob
+from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.metrics import EpochMetrics
 from hpc_sparse.training.phased_trainer import PhasedTrainer
 
 LOG = logging.getLogger(__name__)
@@ -22,14 +21,16 @@ class Trainer(Protocol):
     n_steps: int
     """Steps of an epoch."""
 
-    target_connections: tuple[int, ...]
-    """Connections of each layer after the next average of replicas that differ; () where they do not."""
+    @property
+    def replica_number(self) -> int | None:
+        """Which of the networks that differ now is this rank's (maybe none: ``NO_REPLICA``); None if they agree."""
 
-    def train_epochs(self, first: int, last: int, record: Record) -> list[EpochMetrics]:
-        """Train epochs ``first`` to ``last`` and return their metrics (collective)."""
+    @property
+    def target_connections(self) -> tuple[int, ...]:
+        """Connections of each layer after the next average, where networks may have different ones; else ()."""
 
-    def has_own_replicas_after(self, epoch: int) -> bool:
-        """Whether the ranks' networks differ after ``epoch``."""
+    def train_epochs(self, first: int, last: int, record: Record, pause: Pause | None = None) -> Stretch:
+        """Train epochs ``first``, which may have been begun, to ``last``, or until a stop is due (collective)."""
 
 
 def make_trainer(job: TrainingJob, target_connections: tuple[int, ...] = ()) -> Trainer:
@@ -39,7 +40,7 @@ def make_trainer(job: TrainingJob, target_connections: tuple[int, ...] = ()) -> 
     """
     if is_served(job.ctx, job.config):
         return PhasedTrainer(job, target_connections)
-    return LocalTrainer(job)
+    return LocalTrainer(job, targets=target_connections or None)
 
 
 def is_served(ctx: ParallelContext, config: RunConfig) -> bool:

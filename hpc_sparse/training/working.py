@@ -84,6 +84,7 @@ class Worker:
             base_update=self._header.base_update,
             n_samples=chosen.size,
             n_correct=n_correct,
+            stop_reason=self._job.stop_request.reason,
             loss=loss,
             compute_seconds=self._lap(),
             wait_seconds=self._waited,

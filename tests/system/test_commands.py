@@ -16,6 +16,7 @@ RANKS = [None, 2]
 COMMANDS = [
     *([], ["train"], ["evaluate"], ["prune"], ["info"], ["check"], ["data"]),
     *(["data", "import"], ["data", "import", "fashion-mnist"], ["data", "import", "idx"], ["data", "import", "npz"]),
+    *(["data", "import", "cifar10"], ["data", "import", "make-classification"]),
 ]
 
 

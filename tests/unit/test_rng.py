@@ -67,4 +67,5 @@ def test_purposes_keep_their_numbers():
         "GROWN_WEIGHTS": 6,
         "DATA_SPLIT": 7,
         "DATA_ORDER": 8,
+        "AUGMENT": 9,
     }

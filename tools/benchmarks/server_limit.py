@@ -31,7 +31,7 @@ class IdleWorker(Worker):
     def _send_gradient(self, number, step, chosen) -> None:  # noqa: ARG002
         vector, _ = self._gradients[0]
         vector.fill(0)
-        header = GradientHeader(self._header.version, self._header.base_update, chosen.size, 0, 1.0, 0.0, 0.0)
+        header = GradientHeader(self._header.version, self._header.base_update, chosen.size, 0, 0, 1.0, 0.0, 0.0)
         self._end.send(header, vector)
 
 
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _report(server: Server, job: TrainingJob) -> None:
-    history = server.serve(1, N_EPOCHS, lambda metrics: None)
+    history = server.serve(1, N_EPOCHS, lambda metrics: None).history
     seconds = sum(metrics.train_seconds - metrics.evaluate_seconds for metrics in history[1:])
     n_updates = server.n_steps * (N_EPOCHS - 1)
     n_bytes = sum(metrics.sync_bytes for metrics in history[1:])

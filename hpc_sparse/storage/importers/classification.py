@@ -14,9 +14,6 @@ from hpc_sparse.storage.dataset import DatasetInfo, DenseFeatures, Samples, read
 from hpc_sparse.storage.importers.labels import encode_labels
 from hpc_sparse.storage.importers.split import stratified_split
 
-REDUNDANT_PER_INFORMATIVE = 3
-"""Further features that are random mixtures of the informative ones; as many as in Madelon's 5 + 15."""
-
 
 def import_classification(
     target: Path | str,
@@ -24,7 +21,9 @@ def import_classification(
     n_samples: int,
     n_features: int,
     n_informative: int,
+    n_redundant: int,
     n_classes: int,
+    separation: float = 3.0,
     seed: int = 0,
     test_fraction: float = 0.2,
     title: str | None = None,
@@ -38,7 +37,11 @@ def import_classification(
     target : path
     n_samples, n_features, n_classes : int
     n_informative : int
-        Features that carry signal by themselves. Three times as many mix them; all others are noise.
+        Features that carry signal by themselves.
+    n_redundant : int
+        Features that are random mixtures of the informative ones; all others are noise.
+    separation : float
+        Half the distance of the classes' centres along an informative feature.
     seed : int
         Of the problem and of its division.
     test_fraction : float
@@ -59,8 +62,7 @@ def import_classification(
         ``target`` exists and is not to be overwritten, or cannot be written.
     """
     datasets = _scikit_learn()
-    _check_sizes(n_samples, n_features, n_informative, n_classes)
-    n_redundant = min(REDUNDANT_PER_INFORMATIVE * n_informative, n_features - n_informative)
+    _check_sizes(n_samples, n_features, n_informative, n_redundant, n_classes)
     features, classes = datasets.make_classification(
         n_samples=n_samples,
         n_features=n_features,
@@ -68,6 +70,7 @@ def import_classification(
         n_redundant=n_redundant,
         n_classes=n_classes,
         n_clusters_per_class=1,
+        class_sep=separation,
         random_state=seed,
     )
     values = features.astype(VALUE)
@@ -82,7 +85,7 @@ def import_classification(
         class_names=names,
         source=(
             f"synthetic: make_classification of scikit-learn {_version()}, {n_informative} informative and "
-            f"{n_redundant} redundant features, one cluster per class, seed {seed}"
+            f"{n_redundant} redundant features, one cluster per class, separation {separation:g}, seed {seed}"
         ),
         split=f"random within each class, test fraction {test_fraction:g}, seed {seed}",
         order_seed=order_seed,
@@ -91,9 +94,14 @@ def import_classification(
     return read_info(target)
 
 
-def _check_sizes(n_samples: int, n_features: int, n_informative: int, n_classes: int) -> None:
+def _check_sizes(n_samples: int, n_features: int, n_informative: int, n_redundant: int, n_classes: int) -> None:
     if not 1 <= n_informative <= n_features:
         raise DataError(f"informative features = {n_informative}: must be >= 1 and <= {n_features}, the features")
+    if not 0 <= n_redundant <= n_features - n_informative:
+        raise DataError(
+            f"redundant features = {n_redundant}: must be >= 0 and <= {n_features - n_informative}, the features that "
+            "are not informative"
+        )
     if n_classes < 2 or n_informative < np.log2(n_classes):
         raise DataError(
             f"classes = {n_classes}: must be >= 2 and <= {2**n_informative}, the corners of a cube of {n_informative} "

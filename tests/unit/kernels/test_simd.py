@@ -48,3 +48,45 @@ def test_row_sums_are_those_of_numpy_at_every_width(make_columns, width, positio
     expected = 0.5 + weight[position[2:9]].astype(np.float64) @ source[indices[2:9], 16 : 16 + width]
     np.testing.assert_allclose(out[1, 16 : 16 + width], expected, rtol=1e-5, atol=1e-5)
     assert np.isnan(out).sum() == out.size - width
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_dense_tiles_are_those_of_numpy_at_every_width(make_columns, lanes):
+    width, n_in, n_out, stride = 2 * lanes, 9, 7, 48
+    tile = simd._make_dense_tile(width)
+
+    @njit
+    def run(weight, bias, source, first, out):
+        tile(weight, bias, source, n_in, stride, 16, first, n_out, out)
+
+    rng = np.random.default_rng(1)
+    weight, bias = (rng.standard_normal(n).astype(np.float32) for n in (n_out * n_in, n_out))
+    source, out = make_columns(n_in, stride), np.full((n_out, stride), np.nan, np.float32)
+    first = n_out - 2
+    run(weight, bias, source, first, out)
+    product = weight.reshape(n_out, n_in).astype(np.float64) @ source[:, 16 : 16 + width] + bias[:, None]
+    np.testing.assert_allclose(out[first:, 16 : 16 + width], product[first:], rtol=1e-5, atol=1e-5)
+    assert np.isnan(out).sum() == out.size - 2 * width
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize("n_connections", [0, 1, 2, 3, 4, 7])
+def test_the_fused_pass_handles_every_remainder_at_every_width(monkeypatch, make_columns, lanes, n_connections):
+    monkeypatch.setattr(simd, "LANES", lanes)
+    monkeypatch.setattr(simd, "TILE", 8 * lanes)
+    fused, stop = simd._make_row_sum_and_dots(), 3 + n_connections
+
+    @njit
+    def run(delta, outs, position, weight, source, out, dots):
+        fused(delta, outs, position, weight, 3, stop, source, 8 * lanes, out, 8 * lanes, dots)
+
+    rng = np.random.default_rng(1)
+    delta, source = make_columns(21, 8 * lanes), make_columns(2, 8 * lanes, seed=3)
+    outs, position = rng.permutation(21).astype(np.int32), rng.permutation(21).astype(np.int32)
+    weight = rng.standard_normal(21).astype(np.float32)
+    out, dots = np.full((2, 8 * lanes), np.nan, np.float32), np.full(21, np.nan, np.float32)
+    run(delta, outs, position, weight, source, out, dots)
+    rows = delta.astype(np.float64)[outs[3:stop]]
+    np.testing.assert_allclose(out[1], weight[position[3:stop]].astype(np.float64) @ rows, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(dots[3:stop], rows @ source[1].astype(np.float64), rtol=1e-5, atol=1e-5)
+    assert np.isnan(dots).sum() == 21 - n_connections

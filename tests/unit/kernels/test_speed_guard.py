@@ -13,6 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 from hpc_sparse.kernels.buffers import aligned_empty
+from hpc_sparse.kernels.forward import forward_rows
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.initializers import draw_weights
 from hpc_sparse.network.layer import Dropout, SparseLayer
@@ -22,6 +23,7 @@ from hpc_sparse.network.topology import Topology
 N_NEURONS, DENSITY, BATCH = 1000, 0.04, 128
 N_ROUNDS = 40
 LEAST_RATIOS = {"forward": 2.0, "forward_train": 1.7, "backward_update": 1.7, "gradient_update": 1.5}
+LEAST_DENSE_RATIO = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,23 @@ def test_a_pass_is_faster_than_the_same_arithmetic_in_scipy(fastest_seconds, nam
     n_products = 2 if name == "backward_update" else 1
     ratio = n_products * fastest_seconds["scipy"] / fastest_seconds[name]
     assert ratio >= LEAST_RATIOS[name], f"{name}: {ratio:.2f} times SciPy's speed, expected {LEAST_RATIOS[name]}"
+
+
+def test_a_layer_with_every_connection_takes_the_faster_product():
+    use_threads(1)
+    n_out = 100
+    topology = Topology.random((n_out, N_NEURONS), 1.0, np.uint64(1))
+    weight = draw_weights("he_uniform", topology, np.uint64(2))
+    layer = SparseLayer(topology, weight, np.zeros(n_out, np.float32), 1.0)
+    source, out = aligned_empty((N_NEURONS, BATCH), np.float32), aligned_empty((n_out, BATCH), np.float32)
+    source[:] = np.random.default_rng(0).standard_normal(source.shape)
+    rows = (topology.indptr, topology.indices, weight, layer.bias, source, np.float32(1), topology.bounds, out)
+    cases = {"rows": lambda: forward_rows(*rows), "chosen": lambda: layer.forward(source, out)}
+    fastest = {name: min(times[1:]) for name, times in _interleaved(cases).items()}
+    ratio = fastest["rows"] / fastest["chosen"]
+    assert ratio >= LEAST_DENSE_RATIO, (
+        f"{ratio:.2f} times the speed of the row by row pass, expected {LEAST_DENSE_RATIO}"
+    )
 
 
 def _interleaved(cases):

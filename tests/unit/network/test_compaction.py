@@ -177,6 +177,20 @@ def test_a_layer_left_without_connections_gets_its_strongest_one_back():
     assert remove_neurons([first, second], found).n_connections == 3
 
 
+def test_the_strongest_connection_is_the_first_of_greatest_absolute_weight():
+    topology = Topology((3, 4), np.array([0, 2, 2, 4], np.int64), np.array([0, 1, 2, 3], np.int32))
+    masks = [np.array([1, 0, 0, 0], np.bool_), np.array([0, 1, 0], np.bool_)]
+    found = keep_connected([topology], [np.array([1, 2, -3, 3], np.float32)], masks)
+    assert [np.flatnonzero(mask).tolist() for mask in found] == [[0, 2], [1, 2]]
+
+
+def test_a_batch_of_the_old_inputs_is_noticed(make_network, make_columns):
+    network, velocities = make_network()
+    network.apply(remove_neurons([layer.topology for layer in network.layers], random_masks(WIDTHS, 0.5)), velocities)
+    with pytest.raises(AssertionError):
+        sparse_forward(network, make_columns(WIDTHS[0], N_BATCH)[:, :N_BATCH], make_columns)
+
+
 def test_layers_that_keep_a_connection_get_nothing_back():
     topology = Topology((2, 3), np.array([0, 2, 3], np.int64), np.array([0, 1, 1], np.int32))
     masks = [np.array([True, False, False]), np.array([True, False])]

@@ -143,6 +143,21 @@ def test_class_names_are_taken_from_the_archive(tmp_path: Path) -> None:
     assert info.class_counts_test[3] == 0
 
 
+def test_log2_is_taken_of_what_is_above_one_and_said_in_the_source(tmp_path: Path) -> None:
+    intensities = np.array([[0.1, 1.0, 2.0, 53934.0], [-3.0, 0.0, 8.0, 3.0]], np.float32)
+    info = imported(tmp_path, published(x_test=intensities, y_test=LABELS[:2]), log2=True)
+    assert "log2(max(x, 1))" in info.source
+    expected = np.log2(np.maximum(intensities.astype(np.float64), 1))
+    np.testing.assert_allclose(as_table(load_samples(tmp_path / "out.h5", "test")), expected, rtol=1e-6)
+    train = as_table(load_samples(tmp_path / "out.h5", "train"))
+    np.testing.assert_allclose(np.sort(train, axis=None), np.sort(np.log2(np.maximum(DENSE[:20], 1)), axis=None))
+
+
+def test_log2_of_sparse_features_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"in.npz: log2 of sparse features"):
+        imported(tmp_path, csr(), log2=True)
+
+
 NAN = DENSE.copy()
 NAN[7, 2] = np.nan
 

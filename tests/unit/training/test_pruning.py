@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.special
 
+from hpc_sparse.config import parse_config
 from hpc_sparse.errors import DataError, InputError, OutputError
 from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.parallel.context import ParallelContext
@@ -62,7 +64,7 @@ def test_a_pruned_checkpoint_holds_what_is_left_and_says_so(checkpoint, replica)
     result = prune_checkpoint(CTX, PruningRequest(checkpoint, percentile=30, input_percentile=20))
     expected = pruned_replica(replica, 30, 20)
     found = read_checkpoint(CTX, checkpoint.with_name("net-pruned.h5"))
-    again = Replica.from_states(expected_config(found), found.layers, found.neuron_ids)
+    again = Replica.from_states(parse_config(found.config_text, "test").network, found.layers, found.neuron_ids)
     check_invariants(again)
     assert result["output"] == str(checkpoint.with_name("net-pruned.h5"))
     for layer, other in zip(again.network.layers, expected.network.layers, strict=True):
@@ -82,12 +84,6 @@ def test_a_pruned_checkpoint_holds_what_is_left_and_says_so(checkpoint, replica)
     assert before["connections"] == replica.network.n_connections
     assert after["connections"] == again.network.n_connections < before["connections"]
     assert (after["neurons"], after["parameters"]) == (again.network.n_neurons, again.network.n_parameters)
-
-
-def expected_config(checkpoint):
-    from hpc_sparse.config import parse_config
-
-    return parse_config(checkpoint.config_text, "test").network
 
 
 def test_the_replica_that_is_pruned_stays_as_it_was(replica):
@@ -163,7 +159,10 @@ def test_sparse_features_are_left_out_as_dense_ones_are(tmp_path, write_small_da
         matrix[np.repeat(np.arange(layer.shape[0]), np.diff(layer.indptr)), layer.indices] = layer.weight
         sums = values @ matrix.T + layer.bias
         values = np.where(sums >= 0, sums, slope * sums)
-    assert after["test_accuracy"] == np.mean(values.argmax(axis=1) == dataset.test.labels)
+    labels = dataset.test.labels
+    own = values[np.arange(labels.size), labels]
+    assert after["test_accuracy"] == np.mean(values.argmax(axis=1) == labels)
+    assert after["test_loss"] == pytest.approx(np.mean(scipy.special.logsumexp(values, axis=1) - own), rel=1e-5)
 
 
 def test_a_curve_has_every_size_and_writes_nothing(checkpoint, data, replica, tmp_path):

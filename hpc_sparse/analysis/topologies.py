@@ -1,0 +1,121 @@
+"""What can be analysed: networks, topologies and SciPy matrices, all brought to topologies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import scipy.sparse
+
+from hpc_sparse.dtypes import INDEX, MAX_NEURONS, OFFSET, Float64Array, Int32Array
+from hpc_sparse.errors import InputError
+from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.topology import Topology
+
+Network: TypeAlias = SparseMLP | Sequence[Topology] | Sequence[Any]
+"""A network; or its layers from the input on, as topologies or as SciPy sparse matrices (n_in, n_out)."""
+
+
+def as_topologies(network: Network) -> list[Topology]:
+    """The topologies of the layers, from the input to the output.
+
+    Parameters
+    ----------
+    network : SparseMLP, sequence of Topology, or sequence of SciPy sparse matrices
+        The matrices are (n_in, n_out), one column per neuron; every value but 0 is a connection. They are not changed.
+
+    Raises
+    ------
+    InputError
+        There is no layer, one is something else, or one does not fit the one before it.
+    """
+    if isinstance(network, SparseMLP):
+        return [layer.topology for layer in network.layers]
+    topologies = [
+        layer if isinstance(layer, Topology) else _from_matrix(layer, number) for number, layer in enumerate(network)
+    ]
+    if not topologies:
+        raise InputError("a network of 0 layers: expected at least one layer of connections")
+    for number, (before, layer) in enumerate(pairwise(topologies), 1):
+        if layer.shape[1] != before.shape[0]:
+            raise InputError(
+                f"layer {number}: {layer.shape[1]} inputs: expected {before.shape[0]}, one per neuron below"
+            )
+    return topologies
+
+
+def check_same_widths(first: Sequence[Topology], second: Sequence[Topology]) -> None:
+    """Refuse to compare networks whose layers differ in number or width.
+
+    Raises
+    ------
+    InputError
+        They do.
+    """
+    if [topology.shape for topology in first] != [topology.shape for topology in second]:
+        raise InputError(
+            f"networks of widths {_widths(first)} and {_widths(second)}: expected the same to compare them"
+        )
+
+
+def in_original_numbers(
+    topologies: Sequence[Topology], neuron_ids: Sequence[Int32Array | None], widths: Sequence[int]
+) -> list[Topology]:
+    """The topologies with the neurons that were removed, who have no connections.
+
+    Parameters
+    ----------
+    topologies : sequence of Topology
+    neuron_ids : sequence of (int32[width now] or None)
+        One per layer of neurons, inputs first: their original numbers, increasing; None if none was removed.
+    widths : sequence of int
+        Neurons per layer before any was removed.
+    """
+    return [
+        _spread(topology, ids_in, ids_out, (n_out, n_in))
+        for topology, (ids_in, ids_out), (n_in, n_out) in zip(
+            topologies, pairwise(neuron_ids), pairwise(widths), strict=True
+        )
+    ]
+
+
+def sum_incoming(topology: Topology, values: Float64Array) -> Float64Array:
+    """For each output neuron the sum of its inputs' values, (n_in,) or (n_in, k); takes 8 bytes per connection."""
+    return np.asarray(_matrix(topology) @ values, np.float64)
+
+
+def sum_outgoing(topology: Topology, values: Float64Array) -> Float64Array:
+    """For each input neuron the sum of the values of those it leads to, (n_out,) or (n_out, k); memory as above."""
+    return np.asarray(_matrix(topology).T @ values, np.float64)
+
+
+def _matrix(topology: Topology) -> Any:
+    """A SciPy matrix (n_out, n_in) of ones."""
+    ones = np.ones(topology.n_connections)
+    return scipy.sparse.csr_array((ones, topology.indices, topology.indptr), shape=topology.shape)
+
+
+def _widths(topologies: Sequence[Topology]) -> str:
+    return "-".join(str(width) for width in (topologies[0].shape[1], *(topology.shape[0] for topology in topologies)))
+
+
+def _from_matrix(matrix: Any, number: int) -> Topology:
+    shape = getattr(matrix, "shape", ())
+    if not scipy.sparse.issparse(matrix) or len(shape) != 2 or not all(0 < n <= MAX_NEURONS for n in shape):
+        what = f"{type(matrix).__name__} of shape {shape}"
+        raise InputError(f"layer {number}: {what}: expected a SciPy sparse matrix (n_in, n_out) or a Topology")
+    columns: Any = scipy.sparse.csc_array(cast("Any", matrix), copy=True)
+    columns.sum_duplicates()
+    columns.eliminate_zeros()
+    return Topology((int(shape[1]), int(shape[0])), columns.indptr.astype(OFFSET), columns.indices.astype(INDEX))
+
+
+def _spread(
+    topology: Topology, ids_in: Int32Array | None, ids_out: Int32Array | None, shape: tuple[int, int]
+) -> Topology:
+    indptr = np.zeros(shape[0] + 1, OFFSET)
+    indptr[1:][slice(None) if ids_out is None else ids_out] = topology.fan_in()
+    np.cumsum(indptr, out=indptr)
+    return Topology(shape, indptr, topology.indices if ids_in is None else ids_in[topology.indices])

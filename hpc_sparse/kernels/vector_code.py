@@ -1,0 +1,133 @@
+"""Building blocks of explicit vector code, in LLVM's own terms: loops, vectors, shuffles.
+
+Each function emits instructions through a builder and returns the value they compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+FLOAT = ir.FloatType()
+INT32 = ir.IntType(32)
+INT64 = ir.IntType(64)
+
+
+def loop(
+    builder: ir.IRBuilder,
+    start: ir.Value,
+    stop: ir.Value,
+    step: int,
+    initial: list[ir.Value],
+    body: Callable[[ir.Value, list[ir.Value]], list[ir.Value]],
+) -> list[ir.Value]:
+    """``for counter in range(start, stop, step): state = body(counter, state)``, with the state in registers."""
+    before = builder.block
+    inside, after = builder.append_basic_block("loop"), builder.append_basic_block("after_loop")
+    builder.cbranch(builder.icmp_signed("<", start, stop), inside, after)
+    builder.position_at_end(inside)
+    counter = builder.phi(INT64)
+    state = [builder.phi(value.type) for value in initial]
+    updated = body(counter, state)
+    following = builder.add(counter, INT64(step))
+    for phi, first, later in zip([counter, *state], [start, *initial], [following, *updated], strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(later, builder.block)
+    last = builder.block
+    builder.cbranch(builder.icmp_signed("<", following, stop), inside, after)
+    builder.position_at_end(after)
+    results = [builder.phi(value.type) for value in initial]
+    for phi, first, later in zip(results, initial, updated, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(later, last)
+    return results
+
+
+def horizontal_sums(builder: ir.IRBuilder, sums: list[ir.Value]) -> ir.Value:
+    """One vector of the lane sums of each of ``sums``: neighbours are added pairwise until one lane each is left."""
+    if len(sums) > sums[0].type.count:
+        half = len(sums) // 2
+        left, right = horizontal_sums(builder, sums[:half]), horizontal_sums(builder, sums[half:])
+        in_order = ir.Constant(ir.VectorType(INT32, len(sums)), list(range(len(sums))))
+        return builder.shuffle_vector(left, right, in_order)
+    vectors = sums
+    while len(vectors) > 1:
+        vectors = [
+            _add_neighbours(builder, left, right, 2 * left.type.count)
+            for left, right in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+    vector = vectors[0]
+    while vector.type.count > len(sums):
+        vector = _add_neighbours(builder, vector, vector, vector.type.count)
+    return vector
+
+
+def transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+    """Transpose n vectors of n lanes: swap blocks of 1, 2, 4, ... lanes across the diagonal."""
+    n, vectors = len(rows), list(rows)
+    step = 1
+    while step < n:
+        from_first = [lane if not lane & step else n + lane - step for lane in range(n)]
+        from_second = [lane + step if not lane & step else n + lane for lane in range(n)]
+        masks = [ir.Constant(ir.VectorType(INT32, n), mask) for mask in (from_first, from_second)]
+        for row in (row for row in range(n) if not row & step):
+            pair = vectors[row], vectors[row + step]
+            vectors[row], vectors[row + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+        step *= 2
+    return vectors
+
+
+def load_as_float(builder: ir.IRBuilder, pointer: ir.Value, width: int) -> ir.Value:
+    """The ``width`` uint8 or float32 values from ``pointer`` on, as float32."""
+    kind = ir.VectorType(pointer.type.pointee, width)
+    values = builder.load(builder.bitcast(pointer, kind.as_pointer()), align=1)
+    return values if pointer.type.pointee == FLOAT else builder.uitofp(values, float_vector(width))
+
+
+def multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+    """``a * b + c``, fused where the machine can."""
+    name = f"llvm.fmuladd.v{a.type.count}f32"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.type, [a.type] * 3), name)
+    return builder.call(function, [a, b, c])
+
+
+def splat(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:
+    """A vector with ``value`` in every lane."""
+    undefined = ir.Constant(float_vector(width), ir.Undefined)
+    first = builder.insert_element(undefined, value, INT32(0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(INT32, width), [0] * width))
+
+
+def load_vector(builder: ir.IRBuilder, pointer: ir.Value, width: int) -> ir.Value:
+    """The ``width`` float32 values from ``pointer`` on."""
+    return builder.load(builder.bitcast(pointer, float_vector(width).as_pointer()), align=4)
+
+
+def store_vector(builder: ir.IRBuilder, vector: ir.Value, pointer: ir.Value) -> None:
+    """Write a vector to ``pointer``."""
+    builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer()), align=4)
+
+
+def load_index(builder: ir.IRBuilder, array: ir.Value, k: ir.Value) -> ir.Value:
+    """``array[k]`` of integers, as 64 bits."""
+    value = builder.load(builder.gep(array, [k]))
+    return value if value.type == INT64 else builder.sext(value, INT64)
+
+
+def pointer_or_value(context: Any, builder: ir.IRBuilder, kind: types.Type, value: ir.Value) -> ir.Value:
+    """What an intrinsic computes with: the pointer to an array's data, or a scalar itself."""
+    return context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+
+
+def float_vector(width: int) -> ir.VectorType:
+    """The type of ``width`` float32 values."""
+    return ir.VectorType(FLOAT, width)
+
+
+def _add_neighbours(builder: ir.IRBuilder, left: ir.Value, right: ir.Value, n_lanes: int) -> ir.Value:
+    even, odd = (ir.Constant(ir.VectorType(INT32, n_lanes // 2), list(range(s, n_lanes, 2))) for s in (0, 1))
+    return builder.fadd(builder.shuffle_vector(left, right, even), builder.shuffle_vector(left, right, odd))

@@ -1,0 +1,119 @@
+"""Stopping as planned: on a signal or at a time limit, all ranks at the same step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from hpc_sparse.parallel.collectives import PendingMax
+from hpc_sparse.parallel.context import ParallelContext
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+TIME_LIMIT = -1
+"""In place of a signal's number."""
+
+
+class StopRequest:
+    """Whether this process has been asked to stop.
+
+    Parameters
+    ----------
+    time_limit : float
+        Seconds from ``started`` after which the run is to stop of itself; 0 for none.
+    started : float
+        By :func:`time.monotonic`.
+    """
+
+    def __init__(self, time_limit: float = 0.0, started: float = 0.0) -> None:
+        self._signal = 0
+        self._deadline = started + time_limit if time_limit else float("inf")
+
+    @property
+    def reason(self) -> int:
+        """Number of the signal that came, :data:`TIME_LIMIT`, or 0 for none."""
+        if self._signal == 0 and time.monotonic() > self._deadline:
+            return TIME_LIMIT
+        return self._signal
+
+    def receive(self, number: int, _frame: FrameType | None = None) -> None:
+        """Take note of a signal; a second interrupt from the keyboard ends the process as usual."""
+        if self._signal == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signal = number
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Receive this process's signals in the body; does nothing in a thread other than the main one."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.receive) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def describe_reason(reason: int) -> str:
+    """A stop's reason in words."""
+    return "time limit" if reason == TIME_LIMIT else signal.Signals(reason).name
+
+
+class StopAgreement:
+    """Lets the ranks agree to stop, at the same step, although only some have been asked to.
+
+    Every so many steps, as many on every rank, they start to exchange what they know, and look at the result the same
+    number of steps later: nobody waits for it, unless a rank is slower by as much. How many steps those are follows
+    from how long they took on the slowest rank.
+
+    Parameters
+    ----------
+    ctx : ParallelContext
+    request : StopRequest
+        Of this process.
+    seconds : float
+        In which a request is to be followed.
+    """
+
+    def __init__(self, ctx: ParallelContext, request: StopRequest, seconds: float) -> None:
+        self._ctx, self._request, self._seconds = ctx, request, seconds
+        self._every = self._left = 1
+        self._pending: PendingMax | None = None
+        self._mark = time.monotonic()
+
+    def step(self) -> int:
+        """To be called by every rank after every step; returns the reason to stop now, 0 to go on (collective)."""
+        if self._ctx.size == 1:
+            return self._request.reason
+        self._left -= 1
+        if self._left:
+            return 0
+        known, slowest = (0.0, 0.0) if self._pending is None else self._pending.wait()
+        self._every = self._left = self._next_interval(slowest)
+        now = time.monotonic()
+        reason = self._request.reason
+        # The limit counts as the largest number, so that every rank gives one and the same reason.
+        own = float(signal.NSIG if reason == TIME_LIMIT else reason)
+        self._pending = PendingMax(self._ctx, [own, now - self._mark])
+        self._mark = now
+        if known:
+            self._pending.wait()
+            self._pending = None
+        return TIME_LIMIT if known == signal.NSIG else int(known)
+
+    def _next_interval(self, seconds: float) -> int:
+        """Steps until the next exchange, when the last ones took so long; at most twice as many as now."""
+        if seconds <= 0:
+            return self._every
+        return max(1, min(2 * self._every, int(self._every * self._seconds / 3 / seconds)))
+
+    def finish(self) -> None:
+        """Complete an exchange that is under way, when nobody calls :meth:`step` any more (collective)."""
+        if self._pending is not None:
+            self._pending.wait()
+            self._pending = None

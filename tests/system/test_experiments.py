@@ -1,0 +1,83 @@
+"""tools/experiments: plans what is asked for, repeats nothing that is finished, and tells of failures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = (sys.executable, str(ROOT / "tools" / "experiments"))
+EXPERIMENTS = ("fashion_mnist", "cifar10", "madelon", "higgs", "leukemia_like", "sarcoma", "arcene")
+
+
+def planned(run: Any, folder: Path, *arguments: object) -> list[str]:
+    return run("paper", *arguments, "--dry-run", cwd=folder, command=COMMAND).stdout.splitlines()
+
+
+def test_every_experiment_is_planned_with_every_seed_or_fold(run, tmp_path):
+    lines = planned(run, tmp_path, "--variants", "sequential,relu", "--seeds", 2)
+    for name in EXPERIMENTS:
+        n_folds = 5 if name in {"sarcoma", "arcene"} else 1
+        of_this = [line for line in lines if f"/jobs/{name}.toml" in line]
+        assert len(of_this) == len(set(of_this)) == 2 * 2 * n_folds
+        assert sum("network.activation=relu" in line for line in of_this) == 2 * n_folds
+        assert all("training.epochs=500" in line for line in of_this)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shorter_runs_prune_at_the_same_shares_of_the_run(run, tmp_path):
+    (alone,) = planned(run, tmp_path, "madelon", "--variants", "pruned", "--seeds", 1, "--epochs", 100)
+    (ranks,) = planned(run, tmp_path, "madelon", "--variants", "wasap_pruned", "--seeds", 1, "--ranks", 4)
+    for line, start, schedule in ((alone, "hpc-sparse", (40, 2, 20)), (ranks, "mpirun -n 4", (200, 20, 10))):
+        assert line.startswith(start)
+        for key, value in zip(("after_epoch", "every_epochs", "percentile"), schedule, strict=True):
+            assert f"importance_pruning.{key}={value} " in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["paper", "mnist"], "mnist: unknown experiment"),
+        (["paper", "--variants", "fast"], "fast: unknown variant"),
+        (["paper", "--output", "no/where.md", "--dry-run"], "no such folder"),
+        (["run.toml", "--variant", "two ranks training.epochs=1"], "expected 'NAME: RANKS"),
+    ],
+)
+def test_a_wrong_command_line_is_named(run, workplace, arguments, message):
+    result = run(*arguments, cwd=workplace, command=COMMAND, code=2)
+    words = " ".join(result.stderr.replace("│", " ").split())
+    assert message in words
+
+
+def test_a_configuration_is_repeated_and_finished_runs_are_not(run, workplace):
+    arguments = ("run.toml", "--variant", "one: 1 training.epochs=2", "--variant", "two ranks: 2 network.dropout=0")
+    options = ("--seeds", 2, "--runs", "runs", "--output", "table.md")
+    run(*arguments, *options, cwd=workplace, command=COMMAND)
+    table = (workplace / "table.md").read_text()
+    summaries = sorted((workplace / "runs").rglob("summary.json"))
+    assert len(summaries) == 4
+    for summary in summaries:
+        assert f"{100 * json.loads(summary.read_text())['test_accuracy']:.2f}" in table
+    assert "| two ranks |" in table
+    before = [summary.stat().st_mtime_ns for summary in summaries]
+    run(*arguments, *options, cwd=workplace, command=COMMAND)
+    assert [summary.stat().st_mtime_ns for summary in summaries] == before
+    assert [line for line in (workplace / "table.md").read_text().splitlines() if line.startswith("| ")] == [
+        line for line in table.splitlines() if line.startswith("| ")
+    ]
+    other = ("run.toml", "--variant", "one: 1 training.epochs=3", "--seeds", 1, "--runs", "runs")
+    assert "other settings" in run(*other, cwd=workplace, command=COMMAND, code=2).stderr
+
+
+def test_a_failed_run_is_told_and_does_not_stop_the_others(run, workplace):
+    variants = ("--variant", "bad: 1 optimizer.learning_rate=1e30", "--variant", "good: 1 training.epochs=1")
+    options = ("--seeds", 1, "--runs", "runs", "--output", "table.md")
+    result = run("run.toml", *variants, *options, cwd=workplace, command=COMMAND, code=1)
+    assert "failed with exit code 3" in result.stderr
+    table = (workplace / "table.md").read_text()
+    assert "| bad | 1 of 1 runs failed |" in table
+    assert "| good | " in table
