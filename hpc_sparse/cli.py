@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Optional
 import typer
 
 from hpc_sparse import __version__
+from hpc_sparse.cli_analyze import analyze_app
 from hpc_sparse.cli_import import import_app
 from hpc_sparse.errors import HpcSparseError
 from hpc_sparse.parallel.context import ParallelContext, launched_rank, start_mpi
@@ -38,6 +39,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 data_app.add_typer(import_app, name="import")
+app.add_typer(analyze_app, name="analyze")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

@@ -60,17 +60,16 @@ class DegreeDistribution:
         """The standard deviation that chance would give."""
         return float(np.sqrt(self.mean * max(0.0, 1 - self.mean / self.n_possible)))
 
-    @property
-    def expected_counts(self) -> Float64Array:
-        """float64[largest degree + 1]: expected numbers of neurons; those of larger degree are left out."""
-        degrees = np.arange(self.counts.size)
+    def expected_counts(self, largest: int) -> Float64Array:
+        """float64[largest + 1]: neurons that chance would give 0, 1, 2 and so on connections."""
+        degrees = np.arange(largest + 1)
         expected: Float64Array = self.n_neurons * binom.pmf(degrees, self.n_possible, self.mean / self.n_possible)
         return expected
 
     @property
     def difference(self) -> float:
         """Total variation distance to the expectation: the share of neurons whose degree would have to change."""
-        expected = self.expected_counts / self.n_neurons
+        expected = self.expected_counts(self.largest) / self.n_neurons
         beyond = max(0.0, 1.0 - float(expected.sum()))
         return (float(np.abs(self.counts / self.n_neurons - expected).sum()) + beyond) / 2
 

@@ -102,7 +102,7 @@ def _widths(topologies: Sequence[Topology]) -> str:
 
 
 def _from_matrix(matrix: Any, number: int) -> Topology:
-    shape = getattr(matrix, "shape", ())
+    shape: tuple[int, ...] = getattr(matrix, "shape", ())
     if not scipy.sparse.issparse(matrix) or len(shape) != 2 or not all(0 < n <= MAX_NEURONS for n in shape):
         what = f"{type(matrix).__name__} of shape {shape}"
         raise InputError(f"layer {number}: {what}: expected a SciPy sparse matrix (n_in, n_out) or a Topology")

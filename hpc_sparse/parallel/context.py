@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
 from hpc_sparse.errors import MachineError
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 
 LAUNCHER_SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "PALS_SIZE")
 LAUNCHER_RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "MV2_COMM_WORLD_RANK", "PALS_RANKID")
+CORE_LIMIT_VARIABLES = ("NUMBA_NUM_THREADS", "SLURM_CPUS_PER_TASK")
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,15 @@ class ParallelContext:
     def from_comm(cls, comm: MPI.Intracomm, threads: int | None = None) -> ParallelContext:
         """The context of the ranks of ``comm`` (collective).
 
-        Without ``threads``, the cores that this rank may use are counted: its own where the
-        launcher bound it to some, else an equal share of the node's.
+        Without ``threads``, the cores that this rank may run on are counted, each divided by the
+        number of ranks that may run on it; at most as many as the environment allows.
         """
         from mpi4py import MPI  # noqa: PLC0415  (importing it starts MPI)
 
         own = comm.Dup()
         own.Set_errhandler(MPI.ERRORS_RETURN)
         node = cast("MPI.Intracomm", own.Split_type(MPI.COMM_TYPE_SHARED, own.Get_rank()))
+        cores = node.allgather(_allowed_cores())
         return cls(
             own,
             node,
@@ -65,7 +70,7 @@ class ParallelContext:
             own.Get_size(),
             node.Get_rank(),
             node.Get_size(),
-            threads or _own_cores(node.Get_size()),
+            threads or _within_limits(core_share(cores, node.Get_rank())),
         )
 
     @property
@@ -102,10 +107,12 @@ def start_mpi(threads: int | None = None) -> ParallelContext:
     ------
     MachineError
         A launcher started several ranks but mpi4py is missing, or it loaded another MPI
-        library than the launcher's, so that every rank believes it is alone.
+        library than the launcher's, so that every rank believes it is alone; or srun started
+        several without MPI.
     """
     expected = launched_ranks()
     if expected is None:
+        _check_step_has_mpi()
         return ParallelContext.serial(threads)
     try:
         from mpi4py import MPI  # noqa: PLC0415  (importing it starts MPI)
@@ -125,13 +132,47 @@ def start_mpi(threads: int | None = None) -> ParallelContext:
 
 
 def available_cores() -> int:
-    """Cores this process may run on: its affinity, not what the machine has, and at most NUMBA_NUM_THREADS if set."""
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    limit = os.environ.get("NUMBA_NUM_THREADS", "")
-    return min(n_cores, int(limit)) if limit.isdigit() and int(limit) else n_cores
+    """Cores this process may run on: its affinity, not what the machine has.
+
+    At most NUMBA_NUM_THREADS and SLURM_CPUS_PER_TASK, where these are set: SLURM does not bind on every cluster.
+    """
+    return _within_limits(len(_allowed_cores()))
 
 
-def _own_cores(n_ranks_on_node: int) -> int:
-    available = available_cores()
-    is_bound = available < (os.cpu_count() or 1)
-    return available if is_bound else max(1, available // n_ranks_on_node)
+def core_share(cores: Sequence[Sequence[int]], rank: int) -> int:
+    """How many cores a rank has to itself when ranks that may run on the same core share it evenly.
+
+    Parameters
+    ----------
+    cores : sequence of sequence of int
+        The cores that each rank of the node may run on.
+    rank : int
+        The rank within the node.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    n_ranks = Counter(core for allowed in cores for core in allowed)
+    return max(1, int(sum(Fraction(1, n_ranks[core]) for core in cores[rank])))
+
+
+def _allowed_cores() -> tuple[int, ...]:
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def _within_limits(n_cores: int) -> int:
+    limits = [os.environ.get(name, "") for name in CORE_LIMIT_VARIABLES]
+    return min([n_cores, *(int(limit) for limit in limits if limit.isdigit() and int(limit))])
+
+
+def _check_step_has_mpi() -> None:
+    n_tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "")
+    if n_tasks.isdigit() and int(n_tasks) > 1:
+        raise MachineError(
+            f"srun started {n_tasks} tasks that do not know each other: expected MPI ranks; "
+            "start them with srun --mpi=pmix (srun --mpi=list tells what this cluster has)"
+        )

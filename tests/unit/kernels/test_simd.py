@@ -32,8 +32,9 @@ def test_dots_are_those_of_numpy_at_every_width(monkeypatch, make_columns, lanes
 
 @pytest.mark.parametrize("width", [16, 32, 64, 128])
 @pytest.mark.parametrize("position_type", [np.int32, np.int64])
-def test_row_sums_are_those_of_numpy_at_every_width(make_columns, width, position_type):
-    row_sum = simd._make_row_sum(width, is_indirect=True)
+@pytest.mark.parametrize("is_indirect", [False, True])
+def test_row_sums_are_those_of_numpy_at_every_width(make_columns, width, position_type, is_indirect):
+    row_sum = simd._make_row_sum(width, is_indirect=is_indirect)
     stride = 160
 
     @njit
@@ -45,7 +46,8 @@ def test_row_sums_are_those_of_numpy_at_every_width(make_columns, width, positio
     indices, position = rng.permutation(21).astype(np.int32), rng.permutation(30).astype(position_type)
     out = np.full((2, stride), np.nan, np.float32)
     run(source, indices, weight, position, out)
-    expected = 0.5 + weight[position[2:9]].astype(np.float64) @ source[indices[2:9], 16 : 16 + width]
+    used = weight[position[2:9]] if is_indirect else weight[2:9]
+    expected = 0.5 + used.astype(np.float64) @ source[indices[2:9], 16 : 16 + width]
     np.testing.assert_allclose(out[1, 16 : 16 + width], expected, rtol=1e-5, atol=1e-5)
     assert np.isnan(out).sum() == out.size - width
 

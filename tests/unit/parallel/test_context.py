@@ -8,7 +8,7 @@ import pytest
 
 from hpc_sparse.errors import MachineError
 from hpc_sparse.parallel import context
-from hpc_sparse.parallel.context import ParallelContext, available_cores, launched_ranks, start_mpi
+from hpc_sparse.parallel.context import ParallelContext, available_cores, core_share, launched_ranks, start_mpi
 from hpc_sparse.parallel.describe import describe_mpi
 
 SLURM_VARIABLES = ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
@@ -17,6 +17,7 @@ SLURM_VARIABLES = ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
 @pytest.fixture(autouse=True)
 def _no_launcher(monkeypatch):
     names = (*context.LAUNCHER_SIZE_VARIABLES, *context.LAUNCHER_RANK_VARIABLES, *SLURM_VARIABLES)
+    names += context.CORE_LIMIT_VARIABLES
     for name in names:
         monkeypatch.delenv(name, raising=False)
 
@@ -61,11 +62,39 @@ def test_several_ranks_without_mpi4py_are_refused(monkeypatch):
     assert start_mpi(threads=1).comm is None
 
 
-@pytest.mark.parametrize(("n_bound", "n_ranks", "own"), [(8, 1, 8), (8, 3, 2), (8, 20, 1), (2, 4, 2)])
-def test_unbound_ranks_share_the_nodes_cores(monkeypatch, n_bound, n_ranks, own):
-    monkeypatch.setattr(context.os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(context, "available_cores", lambda: n_bound)
-    assert context._own_cores(n_ranks) == own
+def test_tasks_of_srun_that_do_not_know_each_other_are_refused(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(MachineError, match=r"srun started 2 tasks that do not know each other.*--mpi=pmix"):
+        start_mpi()
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    assert start_mpi(threads=1).comm is None
+
+
+@pytest.mark.parametrize(
+    ("cores", "shares"),
+    [
+        ([range(8)], [8]),
+        ([range(8)] * 3, [2, 2, 2]),
+        ([range(8)] * 20, [1] * 20),
+        ([(0, 1), (2, 3), (4, 5, 6)], [2, 2, 3]),
+        # Two ranks per socket, each bound to its whole socket.
+        ([range(4), range(4), range(4, 8), range(4, 8)], [2, 2, 2, 2]),
+        # Thirds of three cores are one core, exactly.
+        ([(0, 1, 2)] * 3, [1, 1, 1]),
+        ([range(3 * 49)] * 49, [3] * 49),
+        ([(0, 1, 2), (2, 3)], [2, 1]),
+    ],
+)
+def test_ranks_share_the_cores_that_they_may_run_on(cores, shares):
+    assert [core_share(cores, rank) for rank in range(len(cores))] == shares
+
+
+@pytest.mark.parametrize("name", context.CORE_LIMIT_VARIABLES)
+@pytest.mark.parametrize(("limit", "n_cores"), [("3", 3), ("100", 8), ("0", 8), ("", 8), ("2(x4)", 8)])
+def test_the_environment_limits_the_cores(monkeypatch, name, limit, n_cores):
+    monkeypatch.setattr(context, "_allowed_cores", lambda: tuple(range(8)))
+    monkeypatch.setenv(name, limit)
+    assert available_cores() == n_cores
 
 
 def test_a_process_without_mpi_is_described():

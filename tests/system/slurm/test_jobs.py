@@ -1,0 +1,204 @@
+"""The job scripts, submitted to a real SLURM: right ranks, threads, results, exit codes, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import pytest
+
+TIMES = {"train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds"}
+STOPPED = 75
+BOTH_LAUNCHERS = pytest.mark.parametrize("script", ["train.sbatch", "mpirun.sbatch"])
+LARGE = 100_000
+
+STAND_IN = """#!/bin/bash
+# Notes how it was started, and ends as told; told to wait, it ends when it is told to stop.
+echo "${PMIX_RANK:-$OMPI_COMM_WORLD_RANK} $*" >>starts.txt
+trap 'echo USR1 >>signals.txt; exit 75' USR1
+trap 'echo TERM >>signals.txt; exit 75' TERM
+code="$(sed -n "$((SLURM_RESTART_COUNT + 1))p" codes.txt)"
+[ "$code" = wait ] || exit "$code"
+while true; do sleep 0.05; done
+"""
+
+
+def options(ranks: int, name: str | None = None, cores: int = 1) -> list[str]:
+    """What a small cluster needs."""
+    return [f"--ntasks={ranks}", f"--cpus-per-task={cores}", *([f"--job-name={name}"] if name else [])]
+
+
+def outcome(folder: Path) -> tuple[list[dict[str, float]], dict[str, bytes]]:
+    """What a run came to: its epochs, times aside, and every array of its network."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    epochs = [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+    arrays: dict[str, bytes] = {}
+    with h5py.File(max((folder / "checkpoints").glob("checkpoint-*.h5"))) as file:
+        file["layers"].visititems(
+            lambda name, item: arrays.update({name: item[:].tobytes()}) if isinstance(item, h5py.Dataset) else None
+        )
+    assert epochs
+    assert arrays
+    return epochs, arrays
+
+
+def output(folder: Path) -> str:
+    """What the jobs of a folder have printed."""
+    return "\n".join(path.read_text() for path in sorted(folder.glob("slurm-*.out")))
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, slurm) -> Callable[..., dict[str, str]]:
+    """Put a program in the place of ``hpc-sparse`` that ends, start by start, with the given codes."""
+
+    def make(*codes: object) -> dict[str, str]:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        (folder / "hpc-sparse").write_text(STAND_IN)
+        (folder / "hpc-sparse").chmod(0o755)
+        (tmp_path / "codes.txt").write_text("".join(f"{code}\n" for code in codes))
+        return {"PATH": f"{folder}:{slurm.environment['PATH']}"}
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("started", "ranks"),
+    [
+        (("--ntasks=2", "--cpus-per-task=1"), ["cores 0, 1 thread", "cores 1, 1 thread"]),
+        (("--ntasks=1", "--cpus-per-task=2"), ["cores 0,1, 2 threads"]),
+        (("--ntasks=2", "--cpus-per-task=1", "--cpu-bind=none"), ["cores 0,1, 1 thread"] * 2),
+        (("--ntasks=1", "--cpus-per-task=1", "--cpu-bind=none"), ["cores 0,1, 1 thread"]),
+    ],
+)
+def test_a_rank_under_srun_computes_with_the_cores_that_slurm_gave_it(slurm, tmp_path, started, ranks):
+    report = json.loads(slurm.command("srun", "--mpi=pmix", *started, "hpc-sparse", "check", "--json", cwd=tmp_path))
+    assert [line.split(": ")[1] for line in report["ranks"]] == ranks
+    assert report["mpi"].startswith("Open MPI")
+
+
+def test_ranks_that_srun_started_without_mpi_do_not_train_beside_each_other(slurm, tmp_path):
+    result = slurm.run("srun", "--mpi=none", "--ntasks=2", "hpc-sparse", "check", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "srun started 2 tasks that do not know each other" in result.stdout
+    assert "--mpi=pmix" in result.stdout
+
+
+def test_two_ranks_under_srun_and_mpirun_train_bit_by_bit_as_outside(slurm, workplace, run):
+    jobs = {
+        script: slurm.submit(script, "run.toml", cwd=workplace, options=options(2, name=script))
+        for script in ("train.sbatch", "mpirun.sbatch")
+    }
+    for script, number in jobs.items():
+        assert slurm.wait(number).state == "COMPLETED", output(workplace)
+        assert json.loads((workplace / "runs" / script / "summary.json").read_text())["n_ranks"] == 2
+    run("train", "run.toml", "--output", "outside", cwd=workplace, ranks=2)
+    for script in jobs:
+        assert outcome(workplace / "runs" / script) == outcome(workplace / "outside")
+
+
+def test_an_array_trains_one_run_per_seed_bit_by_bit_as_outside(slurm, workplace, run):
+    number = slurm.submit("seeds.sbatch", "run.toml", cwd=workplace, options=["--array=0-1", *options(1)])
+    for seed in (0, 1):
+        assert slurm.wait(f"{number}_{seed}").state == "COMPLETED", output(workplace)
+    folders = [workplace / "runs" / f"run-{number}" / f"seed-{seed}" for seed in (0, 1)]
+    for seed, folder in enumerate(folders):
+        assert tomllib.loads((folder / "config.toml").read_text())["training"]["seed"] == seed
+    run("train", "run.toml", "--output", "outside", cwd=workplace, ranks=1)
+    assert outcome(folders[0]) == outcome(workplace / "outside")
+    assert outcome(folders[1]) != outcome(workplace / "outside")
+
+
+@BOTH_LAUNCHERS
+def test_a_run_that_fails_gives_the_job_its_message_and_exit_code(slurm, workplace, script):
+    number = slurm.submit(script, "run.toml", "--set", "training.epochs=0", cwd=workplace, options=options(2))
+    job = slurm.wait(number)
+    assert (job.state, job.exit_code, job.n_restarts) == ("FAILED", 2, 0)
+    assert "training.epochs = 0" in output(workplace)
+
+
+@pytest.mark.parametrize("script", ["train.sbatch", "mpirun.sbatch", "seeds.sbatch"])
+def test_a_job_without_a_configuration_says_how_to_submit_it(slurm, tmp_path, script):
+    array = ["--array=7"] if script == "seeds.sbatch" else []
+    number = slurm.submit(script, cwd=tmp_path, options=[*options(1), *array])
+    job = slurm.wait(f"{number}_7" if array else number)
+    assert (job.state, job.exit_code) == ("FAILED", 2)
+    assert f"usage: sbatch jobs/{script} CONFIG.toml" in output(tmp_path)
+
+
+@BOTH_LAUNCHERS
+def test_a_run_that_stopped_as_planned_goes_on_in_its_folder_after_a_requeue(slurm, tmp_path, stand_in, script):
+    number = slurm.submit(
+        script, "a.toml", "--set", "x y=1", cwd=tmp_path, options=options(1), **stand_in(STOPPED, STOPPED, 0)
+    )
+    job = slurm.wait(number)
+    assert (job.state, job.exit_code, job.n_restarts) == ("COMPLETED", 0, 2)
+    expected = f"0 train --output runs/a-{number} --resume auto --progress lines a.toml --set x y=1"
+    assert (tmp_path / "starts.txt").read_text().splitlines() == [expected] * 3
+
+
+@BOTH_LAUNCHERS
+def test_the_warning_before_the_end_of_the_time_reaches_every_rank(slurm, tmp_path, stand_in, script):
+    number = slurm.submit(script, "a.toml", cwd=tmp_path, options=options(2, name="named"), **stand_in("wait", 0))
+    wait_for_lines(tmp_path / "starts.txt", 2)
+    slurm.command("scancel", "--batch", "--signal=USR1", number)
+    job = slurm.wait(number)
+    assert (job.state, job.n_restarts) == ("COMPLETED", 1)
+    assert (tmp_path / "signals.txt").read_text().splitlines() == ["USR1"] * 2
+    assert "--output runs/named " in (tmp_path / "starts.txt").read_text()
+
+
+@BOTH_LAUNCHERS
+def test_a_cancelled_job_does_not_start_again(slurm, tmp_path, stand_in, script):
+    number = slurm.submit(script, "a.toml", cwd=tmp_path, options=options(2), **stand_in("wait", 0))
+    wait_for_lines(tmp_path / "starts.txt", 2)
+    slurm.command("scancel", number)
+    job = slurm.wait(number)
+    assert (job.state, job.n_restarts) == ("CANCELLED", 0)
+    assert "TERM" in (tmp_path / "signals.txt").read_text()
+    assert "back in the queue" not in output(tmp_path)
+
+
+def test_a_job_that_never_gets_on_does_not_restart_for_ever(slurm, tmp_path, stand_in):
+    environment = stand_in(STOPPED, STOPPED, STOPPED)
+    number = slurm.submit(
+        "train.sbatch", "a.toml", cwd=tmp_path, options=options(1), HPC_SPARSE_MAX_RESTARTS="1", **environment
+    )
+    job = slurm.wait(number)
+    assert (job.state, job.exit_code, job.n_restarts) == ("FAILED", STOPPED, 1)
+    assert "stopped after 1 restarts; submit it again to go on" in output(tmp_path)
+
+
+def test_a_cancelled_run_goes_on_from_its_newest_checkpoint(slurm, workplace, run):
+    def submit(n_epochs: int) -> str:
+        epochs = ("--set", f"training.epochs={n_epochs}")
+        return slurm.submit("train.sbatch", "run.toml", *epochs, cwd=workplace, options=options(2, name="run"))
+
+    folder = workplace / "runs/run"
+    number = submit(LARGE)
+    deadline = time.monotonic() + 120
+    while len(list((folder / "checkpoints").glob("checkpoint-*.h5"))) < 2:
+        assert slurm.job(number).state in {"PENDING", "CONFIGURING", "RUNNING"}, output(workplace)
+        assert time.monotonic() < deadline
+    slurm.command("scancel", number)
+    assert slurm.wait(number).state == "CANCELLED"
+    slurm.wait_until_idle()
+    newest = max((folder / "checkpoints").glob("checkpoint-*.h5"))
+    n_epochs = json.loads(run("info", newest, "--json", cwd=workplace).stdout)["epochs"] + 1
+    assert n_epochs < LARGE
+    assert slurm.wait(submit(n_epochs)).state == "COMPLETED", output(workplace)
+    run("train", "run.toml", "--set", f"training.epochs={n_epochs}", "--output", "whole", cwd=workplace, ranks=2)
+    assert outcome(folder) == outcome(workplace / "whole")
+
+
+def wait_for_lines(file: Path, n_lines: int) -> None:
+    """Wait until as many ranks have started."""
+    deadline = time.monotonic() + 60
+    while not file.exists() or file.read_text().count("\n") < n_lines:
+        assert time.monotonic() < deadline, file
+        time.sleep(0.05)
