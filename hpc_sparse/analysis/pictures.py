@@ -19,6 +19,12 @@ FORMATS = (".png", ".svg", ".pdf")
 DOTS_PER_INCH = 130
 PANEL_INCHES = (4.2, 3.2)
 
+MAX_LABELLED = 12
+"""Networks in a map of distances beyond which the numbers would not fit."""
+
+READABLE_IN_WHITE = 0.6
+"""Smaller values have a dark colour."""
+
 GREY = "0.6"
 COLOUR = "#2a6f97"
 CONTRAST = "#d1603d"
@@ -72,9 +78,10 @@ def draw_distances(report: dict[str, Any]) -> Figure:
         matrix[record["first"], record["second"]] = matrix[record["second"], record["first"]] = record["mean"]
     figure, ((axes,),) = _panels(1, 1, scale=max(1.3, n / 8))
     image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
-    for i, j in np.ndindex(n, n):
-        if n <= 12:
-            axes.text(j, i, f"{matrix[i, j]:.3f}", ha="center", va="center", color=_readable(matrix[i, j]), fontsize=8)
+    if n <= MAX_LABELLED:
+        for (i, j), value in np.ndenumerate(matrix):
+            color = "white" if value < READABLE_IN_WHITE else "black"
+            axes.text(j, i, f"{value:.3f}", ha="center", va="center", color=color, fontsize=8)
     names = [f"{each['number']}: epoch {each['epoch']}" for each in report["networks"]]
     axes.set_yticks(range(n), names)
     axes.set_xticks(range(n), [str(number) for number in range(n)])
@@ -193,11 +200,6 @@ def _stack(axes: Axes, names: list[str], parts: dict[str, tuple[str, list[int]]]
         base += heights
     axes.tick_params(axis="x", labelrotation=30)
     _leave_room(axes)
-
-
-def _readable(value: float) -> str:
-    """A colour that can be read on that of a value from 0 to 1."""
-    return "white" if value < 0.6 else "black"
 
 
 def _leave_room(axes: Axes) -> None:

@@ -20,6 +20,7 @@ from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.metrics import EpochMetrics
 from hpc_sparse.training.rates import learning_rate
 from hpc_sparse.training.replica import check_invariants
+from hpc_sparse.training.sample_source import SampleSource
 
 LOG = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class LocalTrainer:
     ) -> None:
         self._job, self._ctx, self._config, self._is_alone = job, job.ctx, job.config, is_alone
         config, self._shard = job.config, job.dataset.train
+        self._source = SampleSource(job)
         self._loss = LOSSES[config.training.loss]
         self._sgd = Sgd(config.optimizer.momentum, config.optimizer.weight_decay, config.optimizer.nesterov)
         self._has_own_topology = is_alone or config.parallel.topology == "independent"
@@ -194,10 +196,11 @@ class LocalTrainer:
         training, replica = self._config.training, self._job.replica
         batches = shuffled_batches(self._shard.n_samples, training.batch_size, training.seed, epoch, self._ctx.rank)
         rate = self._rate.at(epoch)
+        prepared = self._source.batches(epoch, batches[first_step:])
         for step in range(first_step, self.n_steps):
             started = time.perf_counter()
             if step < len(batches):
-                batch, labels = self._assembler.assemble(self._shard, batches[step])
+                batch, labels = self._assembler.assemble(*next(prepared))
                 dropouts = self._job.dropouts(epoch, step)
                 loss, n_correct = replica.network.train_batch(
                     batch, labels, self._loss, dropouts, self._sgd, rate, replica.velocities, self._workspace

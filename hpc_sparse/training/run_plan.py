@@ -18,7 +18,7 @@ RESUME_AUTO = "auto"
 FIXED_KEYS: dict[str, tuple[str, ...]] = {
     "network": (),
     "training": ("seed", "loss"),
-    "data": ("standardize",),
+    "data": ("standardize", "augmentation"),
 }
 """What must not change when a run is continued, by section; no keys means all."""
 

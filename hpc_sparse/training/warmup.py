@@ -41,6 +41,7 @@ def warm_up(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
 
 
 def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
+    data = config.data.model_copy(update={"augmentation": "none"})
     network = config.network.model_copy(update={"hidden": WIDTHS, "epsilon": None, "density": 0.5})
     training = config.training.model_copy(update={"epochs": 2, "batch_size": BATCH})
     # At the run's own learning rate this network could diverge where the run's does not.
@@ -49,6 +50,7 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     pruning = config.importance_pruning.model_copy(update={"after_epoch": 0, "every_epochs": 1})
     tiny_config = config.model_copy(
         update={
+            "data": data,
             "network": network,
             "training": training,
             "optimizer": optimizer,

@@ -10,8 +10,10 @@ from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.parameters import ParameterLayout, gather_network
 from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, WorkerEnd
 from hpc_sparse.parallel.replication import take_topology
+from hpc_sparse.storage.dataset import Samples
 from hpc_sparse.training.batches import shuffled_batches
 from hpc_sparse.training.job import TrainingJob
+from hpc_sparse.training.sample_source import SampleSource
 
 
 class Worker:
@@ -27,8 +29,10 @@ class Worker:
 
     def __init__(self, job: TrainingJob, n_under_way: int) -> None:
         self._job, self._n_under_way = job, n_under_way
+        self._source = SampleSource(job)
         self._loss = LOSSES[job.config.training.loss]
         self._end = WorkerEnd(job.ctx, server=0)
+        self._widths: list[int] = []
 
     def work(self, n_batches_before: int) -> None:
         """Work until the server grants nothing more.
@@ -52,15 +56,16 @@ class Worker:
                 self._receive()
                 n_owed, n_awaited = n_owed + self._header.n_grants, n_awaited - 1
 
-    def _batches(self, n_before: int) -> Iterator[tuple[int, int, Int64Array]]:
-        """Pass over the shard, step within it, and samples of each batch, without end."""
+    def _batches(self, n_before: int) -> Iterator[tuple[int, int, Samples, Int64Array]]:
+        """Pass over the shard, step within it, samples, and which of them the batch consists of, without end."""
         shard, training = self._job.dataset.train, self._job.config.training
         n_steps = -(-shard.n_samples // training.batch_size)
         number, first_step = n_before // n_steps + 1, n_before % n_steps
         while True:
             batches = shuffled_batches(shard.n_samples, training.batch_size, training.seed, number, self._job.ctx.rank)
-            for step in range(first_step, n_steps):
-                yield number, step, batches[step]
+            prepared = self._source.batches(number, batches[first_step:])
+            for step, (samples, chosen) in enumerate(prepared, first_step):
+                yield number, step, samples, chosen
             number, first_step = number + 1, 0
 
     def _adopt(self, values: Float32Array) -> None:
@@ -69,12 +74,14 @@ class Worker:
         layout = ParameterLayout.of(self._job.replica.network)
         vectors = [layout.new_vector() for _ in range(self._n_under_way)]
         self._gradients = [(vector, layout.views(vector)) for vector in vectors]
-        self._workspace, self._assembler = self._job.make_workspace(), self._job.make_assembler()
+        if self._widths != self._job.replica.network.widths:
+            self._widths = self._job.replica.network.widths
+            self._workspace, self._assembler = self._job.make_workspace(), self._job.make_assembler()
 
-    def _send_gradient(self, number: int, step: int, chosen: Int64Array) -> None:
+    def _send_gradient(self, number: int, step: int, samples: Samples, chosen: Int64Array) -> None:
         vector, views = self._gradients[0]
         self._gradients = [*self._gradients[1:], self._gradients[0]]
-        batch, labels = self._assembler.assemble(self._job.dataset.train, chosen)
+        batch, labels = self._assembler.assemble(samples, chosen)
         dropouts = self._job.dropouts(number, step)
         loss, n_correct = self._job.replica.network.gradient_batch(
             batch, labels, self._loss, dropouts, self._workspace, views

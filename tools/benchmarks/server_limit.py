@@ -28,7 +28,7 @@ N_EPOCHS = 4
 class IdleWorker(Worker):
     """Sends what is in its buffer."""
 
-    def _send_gradient(self, number, step, chosen) -> None:  # noqa: ARG002
+    def _send_gradient(self, number, step, samples, chosen) -> None:  # noqa: ARG002
         vector, _ = self._gradients[0]
         vector.fill(0)
         header = GradientHeader(self._header.version, self._header.base_update, chosen.size, 0, 0, 1.0, 0.0, 0.0)
