@@ -152,6 +152,9 @@ class ImportancePruningSection(Section):
     every_epochs: PositiveCount = 10
     """The authors' p: epochs from one pruning to the next."""
 
+    until_epoch: Count = 250
+    """No pruning after this epoch. Removals compound: five at percentile 20 leave a third; the authors' have no end."""
+
     percentile: Annotated[float, Field(ge=0, lt=100, allow_inf_nan=False)] = 20.0
     """Of each hidden layer's importances; neurons at or below it go."""
 

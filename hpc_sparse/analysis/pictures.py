@@ -93,7 +93,7 @@ def draw_distances(report: dict[str, Any]) -> Figure:
 def draw_overlap(report: dict[str, Any]) -> Figure:
     """Overlap with the last checkpoint, and share of explored connections, over the epochs."""
     figure, ((left, right),) = _panels(1, 2)
-    layers = sorted({record["layer"] for record in report["by_layer"]})
+    layers = sorted({record["layer"] for record in report["by_layer"] if record["explored"] < 1})  # without dense ones
     for layer in layers:
         records = [record for record in report["by_layer"] if record["layer"] == layer]
         _draw_over_time(left, records, "overlap_with_last", label=f"layer {layer}", alpha=0.5)
@@ -101,7 +101,7 @@ def draw_overlap(report: dict[str, Any]) -> Figure:
     _draw_over_time(left, report["sparse_layers"], "overlap_with_last", color="black", label="sparse layers")
     _draw_over_time(left, report["sparse_layers"], "by_chance", color=GREY, linestyle="--", label="by chance")
     _draw_over_time(right, report["sparse_layers"], "explored", color="black", label="sparse layers")
-    left.set_title("Connections of the last checkpoint already there")
+    left.set_title("Connections shared with the last checkpoint")
     right.set_title("Connections tried so far ($R_s$)")
     for axes in (left, right):
         axes.set_xlabel("epoch")
@@ -121,10 +121,9 @@ def draw_degrees(report: dict[str, Any]) -> Figure:
         counts, expected = np.array(found["counts"]), np.array(found["expected"])
         width = max(1, -(-counts.size // 60))
         starts = np.arange(0, counts.size, width)
-        axes.bar(starts, np.add.reduceat(counts, starts), width, align="edge", color=COLOUR, label="found")
-        axes.stairs(
-            np.add.reduceat(expected, starts), [*starts, starts[-1] + width], color=CONTRAST, label="by chance", lw=1.5
-        )
+        edges = np.array([*starts, starts[-1] + width]) - 0.5
+        axes.bar(edges[:-1], np.add.reduceat(counts, starts), width, align="edge", color=COLOUR, label="found")
+        axes.stairs(np.add.reduceat(expected, starts), edges, color=CONTRAST, label="by chance", lw=1.5)
         axes.set_title(f"Layer {found['layer']}, fan-{found['direction']}")
         axes.set_xlabel(f"{'incoming' if found['direction'] == 'in' else 'outgoing'} connections")
         axes.set_ylabel("neurons")

@@ -74,7 +74,8 @@ class Evolution:
 
     def _prunes_after(self, n_done: int) -> bool:
         settings = self._config.importance_pruning
-        return settings.mode != "off" and n_done > settings.after_epoch and n_done % settings.every_epochs == 0
+        is_time = settings.after_epoch < n_done <= settings.until_epoch and n_done % settings.every_epochs == 0
+        return settings.mode != "off" and is_time
 
     def _prune(self, replica: Replica) -> NetworkChange | None:
         settings = self._config.importance_pruning

@@ -138,8 +138,8 @@ class LocalTrainer:
         started = time.perf_counter()
         test_loss, test_accuracy = self.evaluate()
         sums.evaluate += time.perf_counter() - started
-        seconds = gather_objects(self._ctx, (sums.train, sums.evolve, sums.sync, sums.evaluate))
-        slowest = [max(times) for times in zip(*seconds, strict=True)]
+        of_ranks = gather_objects(self._ctx, (sums.n_grown, sums.train, sums.evolve, sums.sync, sums.evaluate))
+        n_grown, *slowest = [max(numbers) for numbers in zip(*of_ranks, strict=True)]
         network = self._job.replica.network
         return EpochMetrics(
             epoch=epoch,
@@ -149,7 +149,7 @@ class LocalTrainer:
             test_accuracy=test_accuracy,
             n_neurons=network.n_neurons,
             n_connections=network.n_connections,
-            connections_changed=int(sums.n_grown),
+            connections_changed=int(n_grown),
             train_seconds=slowest[0],
             evolve_seconds=slowest[1],
             sync_seconds=slowest[2],
@@ -173,6 +173,8 @@ class LocalTrainer:
 
     def _evolve(self, epoch: int, sums: EpochSums) -> None:
         """Change the network as is due before ``epoch``."""
+        if self._is_alone and not self._averaging.is_contributor:
+            return
         started = time.perf_counter()
         step = self._evolution.step(self._job.replica, epoch, may_prune=not self._is_alone)
         if step is not None:
@@ -182,6 +184,7 @@ class LocalTrainer:
                 self._averaging.start_from(step.pruning)
                 self._fit_buffers()
                 LOG.info("epoch %d: pruned to %d connections", epoch, step.pruning.n_connections)
+        LOG.debug("epoch %d: %d connections replaced", epoch, sums.n_grown)
         sums.evolve += time.perf_counter() - started
         if self._job.is_debug:
             check_invariants(self._job.replica)

@@ -15,10 +15,12 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.local_sgd import network_digest
 from hpc_sparse.storage.checkpoint import Checkpoint, newest_checkpoint, read_checkpoint
 from hpc_sparse.storage.dataset import load_dataset
+from hpc_sparse.training.job import TrainingJob
+from hpc_sparse.training.local_trainer import LocalTrainer
 from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica
-from hpc_sparse.training.run import RunRequest, make_plan, train
-from hpc_sparse.training.trainer import Trainer
+from hpc_sparse.training.run import train
+from hpc_sparse.training.run_plan import RunRequest, make_plan
 
 CONFIG = """
 [data]
@@ -117,7 +119,7 @@ def test_every_replica_is_the_same_after_each_epoch(ctx: ParallelContext, run: R
         plan = make_plan(RunRequest(mpi_tmp_path / "run.toml", overrides, mpi_tmp_path / "unused"))
         dataset = load_dataset(ctx, mpi_tmp_path / "data.h5")
         replica = Replica.initial(plan.config, plan.info)
-        trainer = Trainer(ctx, plan.config, dataset, replica, SilentReporter())
+        trainer = LocalTrainer(TrainingJob(ctx, plan.config, dataset, replica, SilentReporter()))
         digests = set()
         for epoch in (1, 2, 3):
             trainer.train_epoch(epoch)

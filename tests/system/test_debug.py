@@ -10,18 +10,18 @@ import pytest
 BREAKING_DRIVER = """
 import sys, time
 from hpc_sparse import cli
-from hpc_sparse.training.trainer import Trainer
+from hpc_sparse.training.local_trainer import LocalTrainer
 
-epoch_of = Trainer.train_epoch
+epoch_of = LocalTrainer.train_epoch
 
-def train_epoch(trainer, epoch):
+def train_epoch(trainer, epoch, *rest):
     # Kernels are prepared by training without MPI: that goes well.
-    if trainer.ctx.comm is not None and trainer.ctx.rank == {rank} and epoch == 2:
+    if trainer._ctx.comm is not None and trainer._ctx.rank == {rank} and epoch == 2:
         print(f"broke at {{time.monotonic()}}", flush=True)
         raise ZeroDivisionError("a broken rank")
-    return epoch_of(trainer, epoch)
+    return epoch_of(trainer, epoch, *rest)
 
-Trainer.train_epoch = train_epoch
+LocalTrainer.train_epoch = train_epoch
 sys.argv = ["hpc-sparse", "train", "run.toml", "--output", "run"]
 cli.main()
 """

@@ -43,13 +43,13 @@ class Variant:
     is_parallel : bool
         Whether it runs on several ranks.
     pruning_schedule : tuple of int or None
-        Epochs between prunings and percentile, of 500 epochs with the first after 200.
+        Epochs between prunings, percentile, and the last epoch for it, of 500 epochs with the first after 200.
     """
 
     name: str
     settings: tuple[str, ...] = ()
     is_parallel: bool = False
-    pruning_schedule: tuple[int, int] | None = None
+    pruning_schedule: tuple[int, int, int] | None = None
 
 
 EXPERIMENTS = {
@@ -66,8 +66,10 @@ EXPERIMENTS = {
 }
 
 COMPACT = ("importance_pruning.mode=compact",)
-ALONE, BY_RANKS = (10, 20), (20, 10)
+ALONE, BY_RANKS = (10, 20, 500), (20, 10, 500)
 """Released schedules of importance pruning: of the sequential code, and of the code for several ranks."""
+FIVE_TIMES = (10, 20, 250)
+"""For neurons that are removed for good: the released schedules would leave next to none."""
 
 VARIANTS = {
     variant.name: variant
@@ -77,12 +79,12 @@ VARIANTS = {
         Variant("wassp", ("parallel.strategy=wassp",), is_parallel=True),
         Variant("wasap", ("parallel.strategy=wasap",), is_parallel=True),
         Variant("local_sgd", ("parallel.strategy=local_sgd",), is_parallel=True),
-        Variant("pruned", COMPACT, pruning_schedule=ALONE),
+        Variant("pruned", COMPACT, pruning_schedule=FIVE_TIMES),
         Variant("pruned_every_20", COMPACT, pruning_schedule=BY_RANKS),
         Variant("pruned_released", ("importance_pruning.mode=released",), pruning_schedule=ALONE),
-        Variant("pruned_inputs", (*COMPACT, "importance_pruning.input_percentile=10"), pruning_schedule=BY_RANKS),
-        Variant("wassp_pruned", ("parallel.strategy=wassp", *COMPACT), True, BY_RANKS),
-        Variant("wasap_pruned", ("parallel.strategy=wasap", *COMPACT), True, BY_RANKS),
+        Variant("pruned_inputs", (*COMPACT, "importance_pruning.input_percentile=20"), pruning_schedule=FIVE_TIMES),
+        Variant("wassp_pruned", ("parallel.strategy=wassp", *COMPACT), True, FIVE_TIMES),
+        Variant("wasap_pruned", ("parallel.strategy=wasap", *COMPACT), True, FIVE_TIMES),
         Variant("unaugmented", ("data.augmentation=none",)),
     )
 }
@@ -97,11 +99,12 @@ def settings_of(variant: Variant, n_epochs: int) -> tuple[str, ...]:
         settings += ("runtime.oversubscribe=true",)
     if variant.pruning_schedule is None:
         return settings
-    every, percentile = variant.pruning_schedule
+    every, percentile, until = variant.pruning_schedule
     return (
         *settings,
         f"importance_pruning.after_epoch={_scaled(FIRST_PRUNING, n_epochs)}",
         f"importance_pruning.every_epochs={max(1, _scaled(every, n_epochs))}",
+        f"importance_pruning.until_epoch={_scaled(until, n_epochs)}",
         f"importance_pruning.percentile={percentile}",
     )
 

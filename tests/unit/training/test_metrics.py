@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import pytest
 
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.evaluation import mean_over_ranks
-from hpc_sparse.training.metrics import EpochMetrics, peak_rss_bytes, summarize, versions
+from hpc_sparse.training.metrics import EpochMetrics, peak_rss_bytes, summarize, to_json, versions
 
 CTX = ParallelContext.serial(threads=2)
 NAMES = (
     *("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "n_connections", "connections_changed"),
     *("train_seconds", "evolve_seconds", "sync_seconds", "sync_bytes", "evaluate_seconds", "learning_rate"),
 )
+LATER_NAMES = ("n_neurons", "phase", "n_discarded", "staleness_counts", "wait_share", "parts_test_accuracy")
 
 
 def make_metrics(epoch, **changes):
@@ -25,8 +27,34 @@ def make_metrics(epoch, **changes):
 
 
 def test_a_line_has_the_agreed_names_in_order():
-    assert tuple(make_metrics(1).as_dict()) == NAMES
-    assert EpochMetrics(**json.loads(json.dumps(make_metrics(1).as_dict()))) == make_metrics(1)
+    assert tuple(make_metrics(1).as_dict()) == NAMES + LATER_NAMES
+    metrics = make_metrics(1, staleness_counts=(3, 0, 1), parts_test_accuracy=(0.5, 0.25), n_neurons=7, phase=2)
+    assert EpochMetrics.from_json(to_json(metrics.as_dict())) == metrics
+
+
+def test_a_line_of_an_earlier_version_is_understood():
+    values = make_metrics(1).as_dict()
+    old = {name: values[name] for name in NAMES}
+    assert EpochMetrics.from_json(json.dumps(old)) == make_metrics(1)
+    with pytest.raises(TypeError):
+        EpochMetrics.from_json(json.dumps(old | {"of_tomorrow": 1}))
+
+
+def test_numbers_that_are_not_finite_are_stored_as_null_also_within_a_list_and_come_back():
+    metrics = make_metrics(1, test_accuracy=math.nan, parts_test_accuracy=(math.nan, 0.5))
+    line = to_json(metrics.as_dict())
+    assert json.loads(line)["parts_test_accuracy"] == [None, 0.5]
+    again = EpochMetrics.from_json(line)
+    assert math.isnan(again.test_accuracy)
+    assert math.isnan(again.parts_test_accuracy[0])
+    assert again.parts_test_accuracy[1] == 0.5
+
+
+def test_the_numbers_of_an_epoch_leave_out_the_lists():
+    numbers = make_metrics(2, staleness_counts=(3, 1)).numbers()
+    assert set(numbers) == {*NAMES, *LATER_NAMES} - {"staleness_counts", "parts_test_accuracy"}
+    assert numbers["epoch"] == 2.0
+    assert {type(number) for number in numbers.values()} == {float}
 
 
 def test_a_summary_reports_the_last_epoch_and_names_the_best():

@@ -1,4 +1,4 @@
-"""The training loop: it learns, repeats itself bit by bit, goes on where it stopped, and notices divergence."""
+"""Training on one's own: it learns, repeats itself bit by bit, goes on where it stopped, and notices divergence."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ import pytest
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.local_sgd import network_digest
+from hpc_sparse.training.job import TrainingJob
+from hpc_sparse.training.local_trainer import LocalTrainer
 from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica, check_invariants
-from hpc_sparse.training.trainer import Clock, Trainer, learning_rate
 
 CTX = ParallelContext.serial(threads=1)
 
 
-def start(config, dataset, replica=None, **options):
+def start(config, dataset, replica=None, reporter=None, **options):
+    """A trainer, and the replica that it trains."""
     replica = replica or Replica.initial(config, dataset.info)
-    return Trainer(CTX, config, dataset, replica, SilentReporter(), **options)
+    job = TrainingJob(CTX, config, dataset, replica, reporter or SilentReporter(), **options)
+    return LocalTrainer(job), replica
 
 
 def run(config, dataset, first=1, replica=None, last=None):
     """Train to the end; the metrics of each epoch without times, and the replica."""
-    trainer = start(config, dataset, replica)
+    trainer, replica = start(config, dataset, replica)
     history = [trainer.train_epoch(epoch) for epoch in range(first, (last or config.training.epochs) + 1)]
-    return [without_times(metrics) for metrics in history], trainer.replica
+    return [without_times(metrics) for metrics in history], replica
 
 
 def without_times(metrics):
@@ -110,37 +113,20 @@ def test_a_longer_run_begins_like_a_shorter_one(make_config, make_dataset):
 
 def test_topologies_change_between_epochs_but_not_at_the_output(make_config, make_dataset):
     config, dataset = make_config("evolution.every_epochs=2", "training.epochs=5", "network.epsilon=3"), make_dataset()
-    trainer = start(config, dataset, is_debug=True)
-    n_connections = [layer.topology.n_connections for layer in trainer.replica.network.layers]
-    output = trainer.replica.network.layers[-1].topology
+    trainer, replica = start(config, dataset, is_debug=True)
+    n_connections = [layer.topology.n_connections for layer in replica.network.layers]
+    output = replica.network.layers[-1].topology
     changed = []
     for epoch in range(1, 6):
-        before = [layer.topology for layer in trainer.replica.network.layers]
+        before = [layer.topology for layer in replica.network.layers]
         metrics = trainer.train_epoch(epoch)
-        after = [layer.topology for layer in trainer.replica.network.layers]
+        after = [layer.topology for layer in replica.network.layers]
         grown = [len(np.setdiff1d(new.keys(), old.keys())) for new, old in zip(after, before, strict=True)]
         assert sum(grown) <= metrics.connections_changed
         changed.append(metrics.connections_changed > 0)
         assert [topology.n_connections for topology in after] == n_connections
     assert changed == [False, False, True, False, True]
-    assert trainer.replica.network.layers[-1].topology is output
-
-
-def test_weights_that_stay_carry_their_velocity_over_a_change(make_config, make_dataset):
-    config, dataset = make_config("network.epsilon=3"), make_dataset()
-    trainer = start(config, dataset)
-    trainer.train_epoch(1)
-    layer, velocity = trainer.replica.network.layers[0], trainer.replica.velocities[0]
-    old = {key: (w, v) for key, w, v in zip(layer.topology.keys().tolist(), layer.weight, velocity.weight, strict=True)}
-    trainer._evolve(2, Clock())
-    n_grown = 0
-    for key, w, v in zip(layer.topology.keys().tolist(), layer.weight, velocity.weight, strict=True):
-        if v == 0 and old.get(key) != (w, v):
-            n_grown += 1
-            assert w != 0
-        else:
-            assert old[key] == (w, v)
-    assert 0 < n_grown <= 0.3 * layer.weight.size
+    assert replica.network.layers[-1].topology is output
 
 
 @pytest.mark.parametrize("rate", ["1e30", "1e6"])
@@ -155,17 +141,10 @@ def test_divergence_is_told_with_the_epoch_and_the_rate(make_config, make_datase
 
 def test_evaluation_counts_every_sample_once(make_config, make_dataset):
     dataset = make_dataset(n_test=101)
-    metrics = start(make_config("training.batch_size=20"), dataset).train_epoch(1)
+    trainer, _ = start(make_config("training.batch_size=20"), dataset)
+    metrics = trainer.train_epoch(1)
     assert metrics.test_accuracy * 101 == pytest.approx(round(metrics.test_accuracy * 101))
-    other = start(make_config("training.batch_size=20"), dataset)
-    assert other.n_steps == 12
-
-
-@pytest.mark.parametrize(("scaling", "expected"), [("none", 0.05), ("sqrt", 0.1), ("linear", 0.2)])
-def test_the_learning_rate_is_scaled_by_the_replicas(make_config, scaling, expected):
-    config = make_config(f"parallel.learning_rate_scaling={scaling}")
-    assert learning_rate(config, 4).at(1) == pytest.approx(expected)
-    assert learning_rate(config, 1).at(1) == 0.05
+    assert trainer.n_steps == 12
 
 
 def test_the_reporter_hears_every_step(make_config, make_dataset):
@@ -175,6 +154,38 @@ def test_the_reporter_hears_every_step(make_config, make_dataset):
         def step(self, n_done):
             heard.append(n_done)
 
-    config, dataset = make_config(), make_dataset()
-    Trainer(CTX, config, dataset, Replica.initial(config, dataset.info), Listener()).train_epoch(1)
+    trainer, _ = start(make_config(), make_dataset(), reporter=Listener())
+    trainer.train_epoch(1)
     assert heard == list(range(1, 13))
+
+
+PRUNING = ("importance_pruning.mode=compact", "importance_pruning.after_epoch=0", "importance_pruning.percentile=30")
+
+
+@pytest.mark.parametrize("kind", ["float32", "csr"])
+def test_a_network_that_is_pruned_on_the_way_shrinks_and_goes_on_learning(make_config, make_dataset, kind):
+    config = make_config(
+        *(*PRUNING, "importance_pruning.every_epochs=3", "importance_pruning.input_percentile=20"),
+        *("training.epochs=8", "optimizer.learning_rate=0.01"),
+    )
+    trainer, replica = start(config, make_dataset(kind=kind), is_debug=True)
+    history = [trainer.train_epoch(epoch) for epoch in range(1, 9)]
+    sizes = [(metrics.n_neurons, metrics.n_connections) for metrics in history]
+    assert sizes[0] == sizes[2] > sizes[3] == sizes[5] > sizes[6] == sizes[7]
+    assert sizes[-1] == (replica.network.n_neurons, replica.network.n_connections)
+    assert replica.network.neuron_ids[0] is not None
+    assert history[-1].test_accuracy > 0.9
+
+
+@pytest.mark.parametrize("is_corrected", [False, True])
+def test_velocities_follow_the_learning_rate_only_if_asked(make_config, make_dataset, is_corrected):
+    settings = ("optimizer.schedule=step", "optimizer.step_epochs=1", "optimizer.step_factor=0.25")
+    config = make_config(*settings, f"optimizer.momentum_correction={str(is_corrected).lower()}")
+    (corrected, replica), (plain, other) = (start(each, make_dataset()) for each in (config, make_config(*settings)))
+    for trainer in (corrected, plain):
+        trainer.train_epoch(1)
+    for velocity in other.velocities if is_corrected else ():
+        velocity.scale(0.25)
+    for trainer in (corrected, plain):
+        trainer.train_epoch(2)
+    assert state_of(replica) == state_of(other)
