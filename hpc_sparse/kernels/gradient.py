@@ -87,6 +87,25 @@ def gradient(indptr, indices, delta, source, bounds, weight_gradient, bias_gradi
 
 
 @njit(parallel=True, cache=True, nogil=True)
+def gather_gradient(indptr, place, transposed_gradient, delta, bounds, weight_gradient, bias_gradient):
+    """The result of :func:`gradient` from gradients that are there already, grouped by input neuron.
+
+    Parameters
+    ----------
+    place : int32[nnz] or int64[nnz]
+        Where each connection's gradient is.
+    transposed_gradient : float32[nnz]
+    indptr, delta, bounds, weight_gradient, bias_gradient
+        As in :func:`gradient`.
+    """
+    for block in prange(bounds.size - 1):
+        for row in range(bounds[block], bounds[block + 1]):
+            bias_gradient[row] = row_total(delta, row)
+            for k in range(indptr[row], indptr[row + 1]):
+                weight_gradient[k] = transposed_gradient[np.uint64(place[k])]
+
+
+@njit(parallel=True, cache=True, nogil=True)
 def gradient_update(
     indptr,
     indices,

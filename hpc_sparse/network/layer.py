@@ -139,11 +139,46 @@ class SparseLayer:
             self.backward(delta, below, dropout, record, out)
             self.gradient_update(delta, source, sgd, rate, velocity)
             return
-        t, index = self.topology, self.topology.transposed
+        self._backward_and_gradient(delta, source, below, dropout, record, out, scratch)
+        t, place = self.topology, self.topology.transposed.place
+        gradient.update(t.indptr, place, scratch, delta, t.bounds, *self._step_arguments(sgd, rate, velocity))
+
+    def backward_gradient(
+        self,
+        delta: Float32Array,
+        source: Float32Array,
+        below: SparseLayer,
+        dropout: Dropout,
+        record: UInt8Array,
+        out: Float32Array,
+        weight_gradient: Float32Array,
+        bias_gradient: Float32Array,
+        scratch: Float32Array,
+    ) -> None:
+        """:meth:`backward` and :meth:`write_gradient`, together as in :meth:`backward_update`."""
+        if delta.shape[1] != TILE:
+            self.backward(delta, below, dropout, record, out)
+            self.write_gradient(delta, source, weight_gradient, bias_gradient)
+            return
+        self._backward_and_gradient(delta, source, below, dropout, record, out, scratch)
+        t, place = self.topology, self.topology.transposed.place
+        gradient.gather_gradient(t.indptr, place, scratch, delta, t.bounds, weight_gradient, bias_gradient)
+
+    def _backward_and_gradient(
+        self,
+        delta: Float32Array,
+        source: Float32Array,
+        below: SparseLayer,
+        dropout: Dropout,
+        record: UInt8Array,
+        out: Float32Array,
+        scratch: Float32Array,
+    ) -> None:
+        """Both in one pass over the rows of deltas; the gradients, by input neuron, go into ``scratch``."""
+        index = self.topology.transposed
         transposed = (index.indptr, index.outs, index.position, self.weight)
         factors = (VALUE(below.slope), dropout.scale)
         backward.backward_and_gradient(*transposed, delta, source, record, *factors, index.bounds, out, scratch)
-        gradient.update(t.indptr, index.place, scratch, delta, t.bounds, *self._step_arguments(sgd, rate, velocity))
 
     def _step_arguments(self, sgd: Sgd, rate: float, velocity: Velocity) -> tuple[object, ...]:
         decay = VALUE(rate * sgd.weight_decay)

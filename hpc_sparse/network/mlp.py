@@ -210,13 +210,20 @@ class SparseMLP:
         self._forward_train(batch, dropouts, activations, records)
         delta = workspace.delta(len(self.layers) - 1, stride)
         result = loss.evaluate(activations[-1], labels, delta)
-        for number in range(len(self.layers) - 1, -1, -1):
-            layer = self.layers[number]
-            layer.write_gradient(delta, activations[number - 1] if number else batch, *gradients[number])
-            if number:
-                delta_below = workspace.delta(number - 1, stride)
-                layer.backward(delta, self.layers[number - 1], dropouts[number - 1], records[number - 1], delta_below)
-                delta = delta_below
+        for number in range(len(self.layers) - 1, 0, -1):
+            layer, delta_below = self.layers[number], workspace.delta(number - 1, stride)
+            layer.backward_gradient(
+                delta,
+                activations[number - 1],
+                self.layers[number - 1],
+                dropouts[number - 1],
+                records[number - 1],
+                delta_below,
+                *gradients[number],
+                workspace.scratch(layer.weight.size),
+            )
+            delta = delta_below
+        self.layers[0].write_gradient(delta, batch, *gradients[0])
         return result
 
     def _checked(self, batch: Float32Array) -> Float32Array:

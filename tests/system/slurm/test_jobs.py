@@ -172,16 +172,6 @@ def test_a_cancelled_job_does_not_start_again(slurm, tmp_path, stand_in, script)
     assert "back in the queue" not in output(tmp_path, number)
 
 
-def test_a_job_that_never_gets_on_does_not_restart_for_ever(slurm, tmp_path, stand_in):
-    environment = stand_in(STOPPED, STOPPED, STOPPED)
-    number = slurm.submit(
-        "train.sbatch", "a.toml", cwd=tmp_path, options=options(1), HPC_SPARSE_MAX_RESTARTS="1", **environment
-    )
-    job = slurm.wait(number)
-    assert (job.state, job.exit_code, job.n_restarts) == ("FAILED", STOPPED, 1)
-    assert "stopped after 1 restarts; submit it again to go on" in output(tmp_path)
-
-
 def test_a_cancelled_run_goes_on_from_its_newest_checkpoint(slurm, workplace, run):
     def submit(n_epochs: int) -> str:
         epochs = ("--set", f"training.epochs={n_epochs}")

@@ -12,7 +12,7 @@ NETWORK = SparseMLP.random([4, 5, 3], [1.0, 1.0], activation="relu", alpha=0, in
 
 
 def header(n_samples=10, n_correct=5, loss=20.0, compute=3.0, wait=1.0):
-    return GradientHeader(0, 0, n_samples, n_correct, loss, compute, wait)
+    return GradientHeader(0, 0, n_samples, n_correct, 0, loss, compute, wait)
 
 
 def test_losses_and_accuracies_are_means_over_samples_not_over_batches():
@@ -55,3 +55,14 @@ def test_the_workers_waiting_share_is_of_their_own_time():
 def test_an_epoch_without_gradients_has_no_means_to_divide_by():
     metrics = Tally(1, 0.05, 0).to_metrics(NETWORK, 0.0, 0.0, n_workers=2)
     assert (metrics.train_loss, metrics.train_accuracy, metrics.wait_share) == (0, 0, 0)
+
+
+def test_a_tally_survives_being_stored_within_its_epoch():
+    tally = Tally(3, 0.05, 7, n_discarded=2, n_bytes=1000, train=1.5, evolve=0.25, evaluate=0.125)
+    for staleness in (0, 3, 40):
+        tally.add(header(), staleness)
+    again = Tally.from_numbers(tally.to_numbers())
+    assert again == tally
+    again.add(header(), 1)
+    assert again.to_metrics(NETWORK, 0.0, 0.0, n_workers=1).staleness_counts[:2] == (1, 1)
+    assert tally.to_metrics(NETWORK, 0.0, 0.0, n_workers=1).staleness_counts[:2] == (1, 0)

@@ -1,0 +1,61 @@
+"""The commands ``hpc-sparse analyze``, alone and on two ranks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+RANKS = [None, 2]
+FILES = ["run/checkpoints/checkpoint-000001.h5", "run/checkpoints/checkpoint-000002.h5"]
+
+
+@pytest.fixture
+def trained(workplace: Path, run) -> Path:
+    """The work place with a run of two epochs and a checkpoint of each."""
+    run("train", "run.toml", "--output", "run", "--progress", "none", cwd=workplace)
+    return workplace
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_every_command_tells_and_draws(trained, run, ranks):
+    for command, files, shown, listed in (
+        ("distance", FILES, "mean without last", "distances"),
+        ("overlap", FILES, "overlap with last", "by_layer"),
+        ("degrees", FILES[:1], "expected deviation", "distributions"),
+        ("paths", FILES[:1], "connected pairs", "from_input"),
+        ("summary", FILES[:1], "effective density", "neurons"),
+    ):
+        picture = f"{command}.png"
+        table = run("analyze", command, *files, "--picture", picture, cwd=trained, ranks=ranks).stdout
+        assert shown in table
+        assert "distributions" not in table
+        assert (trained / picture).stat().st_size > 5000
+        assert json.loads(run("analyze", command, *files, "--json", cwd=trained, ranks=ranks).stdout)[listed]
+
+
+def test_the_distance_does_not_depend_on_the_ranks(trained, run):
+    run("prune", FILES[1], "--percentile", 30, "--inputs", 20, "--output", "small.h5", cwd=trained)
+    arguments = ["analyze", "distance", *FILES, "small.h5", "--json"]
+    alone, two = (json.loads(run(*arguments, cwd=trained, ranks=ranks).stdout) for ranks in RANKS)
+    assert alone == two
+    assert len(alone["distances"]) == 3
+    removed = json.loads(run("analyze", "summary", "small.h5", "--json", cwd=trained).stdout)["neurons"]
+    assert all(layer["removed"] > 0 for layer in removed[:-1])
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_bad_input_ends_with_one_message(trained, run, ranks):
+    (trained / "old.png").write_bytes(b"old")
+    for arguments, message in (
+        (["distance", FILES[0]], "at least two"),
+        (["overlap", FILES[0]], "at least two"),
+        (["summary", "data.h5"], "data.h5"),
+        (["degrees", "nowhere.h5"], "nowhere.h5"),
+        (["paths", FILES[0], "--picture", "old.png"], "exists already"),
+    ):
+        error = run("analyze", *arguments, cwd=trained, ranks=ranks, code=2).stderr
+        assert message in error
+        assert error.count("hpc-sparse:") == 1
+    assert (trained / "old.png").read_bytes() == b"old"
