@@ -96,6 +96,9 @@ def train(
     ] = False,
 ) -> None:
     """Train a network. The same command runs alone and under mpirun or srun."""
+    from hpc_sparse.training.stopping import StopRequest
+
+    stop_request = StopRequest()
 
     def work(ctx: ParallelContext) -> None:
         if debug:
@@ -109,7 +112,7 @@ def train(
         request = RunRequest(config, tuple(overrides or ()), output, resume, debug)
         is_terminal = ctx.comm is None and sys.stdout.isatty()
         reporter = make_reporter(progress, is_root=ctx.is_root, is_terminal=is_terminal)
-        summary = run_training(ctx, request, reporter)
+        summary = run_training(ctx, request, reporter, stop_request)
         if ctx.is_root and progress != "none":
             _print(
                 f"test accuracy {summary['test_accuracy']:.2%} after {summary['epochs']} epochs "
@@ -117,7 +120,9 @@ def train(
                 f"{summary['median_train_seconds']:.2f} s per epoch, {summary['total_seconds']:.1f} s in all"
             )
 
-    guarded(work)
+    # From the very start: a signal that comes while kernels are compiled must not end the process.
+    with stop_request.listening():
+        guarded(work)
 
 
 @app.command()

@@ -38,7 +38,7 @@ def distance(
     replica: ReplicaNumber = None,
     exact_width: Annotated[
         int, typer.Option(min=0, help="Pair the neurons of layers up to this width exactly, of wider ones to 0.0001.")
-    ] = 2048,
+    ] = 2048,  # EXACT_WIDTH, which lives beside compiled code
     picture: PictureFile = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -239,7 +239,7 @@ class RuntimeSection(Section):
     time_limit: NonNegative = 0.0
     """Seconds after which the run writes a checkpoint and stops with exit code 75, to be resumed; 0 for none."""
 
-    stop_within: Positive = 10.0
+    stop_within: Positive = 5.0
     """Seconds in which a signal (SIGTERM, SIGUSR1, SIGINT) or the limit is followed, give or take an evaluation."""
 
     oversubscribe: bool = False

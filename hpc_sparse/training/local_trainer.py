@@ -158,6 +158,10 @@ class LocalTrainer:
             learning_rate=self._rate.at(epoch),
         )
 
+    def finish(self) -> None:
+        """Complete what is under way between the ranks, when no more is to be trained (collective)."""
+        self._stop_agreement.finish()
+
     @property
     def replica_number(self) -> int | None:
         """Which of the networks that differ now, within an epoch, is this rank's; None if they agree."""

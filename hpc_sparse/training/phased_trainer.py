@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
-from hpc_sparse.errors import DataError
+from hpc_sparse.errors import DataError, HpcSparseError
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.parallel.collectives import on_root
@@ -90,7 +91,8 @@ class PhasedTrainer:
         """Phase 1; afterwards all ranks have the server's network and velocities (collective)."""
         if self._ctx.is_root:
             server = Server(self._job, learning_rate(self._config, self._n_workers))
-            stretch = on_root(self._ctx, lambda: server.serve(first, last, record, pause))
+            result = self._serve(server, first, last, record, pause)
+            stretch = on_root(self._ctx, result)
         else:
             n_updates = (first - 1) * self.n_steps + (0 if pause is None else pause.step)
             is_synchronous = self._config.parallel.strategy == "wassp"
@@ -99,6 +101,29 @@ class PhasedTrainer:
             stretch = on_root(self._ctx, lambda: Stretch([]))
         broadcast_network(self._ctx, self._job.replica.network, self._job.replica.velocities)
         return stretch
+
+    def _serve(
+        self, server: Server, first: int, last: int, record: Record, pause: Pause | None
+    ) -> Callable[[], Stretch]:
+        """Serve; what is returned gives the result, or raises what ended it after the workers were sent home.
+
+        Anything else goes up at once: the workers still wait for an answer then, and the job has to be ended.
+        """
+        try:
+            stretch = server.serve(first, last, record, pause)
+        except (HpcSparseError, OSError) as error:
+            failure = error
+
+            def fail() -> Stretch:
+                raise failure
+
+            return fail
+        return lambda: stretch
+
+    def finish(self) -> None:
+        """Complete what is under way between the ranks (collective)."""
+        if self._alone is not None:
+            self._alone.finish()
 
     def _train_alone(self, alone: LocalTrainer, epoch: int, pause: Pause | None) -> EpochMetrics | None:
         """An epoch of phase 2, with the average after the last one; None if stopped within (collective)."""

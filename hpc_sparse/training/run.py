@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpc_sparse.config import RunConfig
-from hpc_sparse.errors import MachineError, PlannedStop
+from hpc_sparse.errors import HpcSparseError, MachineError, PlannedStop
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
@@ -35,8 +35,12 @@ from hpc_sparse.training.warmup import warm_up
 LOG = logging.getLogger(__name__)
 
 
-def train(ctx: ParallelContext, request: RunRequest, reporter: Reporter) -> dict[str, Any]:
+def train(
+    ctx: ParallelContext, request: RunRequest, reporter: Reporter, stop_request: StopRequest | None = None
+) -> dict[str, Any]:
     """Train as requested and return the run's summary (collective).
+
+    Signals that ask the run to stop are those that ``stop_request`` hears; without one, only the time limit counts.
 
     Raises
     ------
@@ -57,7 +61,8 @@ def train(ctx: ParallelContext, request: RunRequest, reporter: Reporter) -> dict
     start = starting_point(ctx, plan, dataset, backend)
     if start.n_epochs == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
         return finished
-    stop_request = StopRequest(config.runtime.time_limit, started)
+    stop_request = stop_request or StopRequest()
+    stop_request.set_time_limit(config.runtime.time_limit, started)
     job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request)
     trainer = make_trainer(job, start.target_connections)
     history = on_root(ctx, lambda: _open_folder(plan, start.n_epochs))
@@ -66,8 +71,12 @@ def train(ctx: ParallelContext, request: RunRequest, reporter: Reporter) -> dict
     _log_notes(ctx, plan, start)
     reporter.start(_headline(job, plan, start), start.n_epochs + 1, config.training.epochs, trainer.n_steps)
     try:
-        with stop_request.listening():
-            _train(job, trainer, plan, start, history, backend)
+        _train(job, trainer, plan, start, history, backend)
+        trainer.finish()
+    except HpcSparseError:
+        # Every rank is here.
+        trainer.finish()
+        raise
     finally:
         reporter.stop()
     peak = max(gather_objects(ctx, peak_rss_bytes()))

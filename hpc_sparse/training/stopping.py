@@ -18,19 +18,15 @@ TIME_LIMIT = -1
 
 
 class StopRequest:
-    """Whether this process has been asked to stop.
+    """Whether this process has been asked to stop."""
 
-    Parameters
-    ----------
-    time_limit : float
-        Seconds from ``started`` after which the run is to stop of itself; 0 for none.
-    started : float
-        By :func:`time.monotonic`.
-    """
-
-    def __init__(self, time_limit: float = 0.0, started: float = 0.0) -> None:
+    def __init__(self) -> None:
         self._signal = 0
-        self._deadline = started + time_limit if time_limit else float("inf")
+        self._deadline = float("inf")
+
+    def set_time_limit(self, seconds: float, started: float) -> None:
+        """Stop of itself so many seconds after ``started`` (by :func:`time.monotonic`); 0 for no limit."""
+        self._deadline = started + seconds if seconds else float("inf")
 
     @property
     def reason(self) -> int:
@@ -82,7 +78,7 @@ class StopAgreement:
 
     def __init__(self, ctx: ParallelContext, request: StopRequest, seconds: float) -> None:
         self._ctx, self._request, self._seconds = ctx, request, seconds
-        self._every = self._left = 1
+        self._every = self._left = self._timed_steps = 1
         self._pending: PendingMax | None = None
         self._mark = time.monotonic()
 
@@ -94,23 +90,24 @@ class StopAgreement:
         if self._left:
             return 0
         known, slowest = (0.0, 0.0) if self._pending is None else self._pending.wait()
-        self._every = self._left = self._next_interval(slowest)
+        steps_before, self._every = self._every, self._next_interval(slowest)
+        self._left = self._every
         now = time.monotonic()
         reason = self._request.reason
         # The limit counts as the largest number, so that every rank gives one and the same reason.
         own = float(signal.NSIG if reason == TIME_LIMIT else reason)
         self._pending = PendingMax(self._ctx, [own, now - self._mark])
-        self._mark = now
+        self._mark, self._timed_steps = now, steps_before
         if known:
             self._pending.wait()
             self._pending = None
         return TIME_LIMIT if known == signal.NSIG else int(known)
 
     def _next_interval(self, seconds: float) -> int:
-        """Steps until the next exchange, when the last ones took so long; at most twice as many as now."""
+        """Steps until the next exchange, when those that were timed last took so long; at most twice as many as now."""
         if seconds <= 0:
             return self._every
-        return max(1, min(2 * self._every, int(self._every * self._seconds / 3 / seconds)))
+        return max(1, min(2 * self._every, int(self._timed_steps * self._seconds / 3 / seconds)))
 
     def finish(self) -> None:
         """Complete an exchange that is under way, when nobody calls :meth:`step` any more (collective)."""

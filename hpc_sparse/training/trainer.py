@@ -29,6 +29,9 @@ class Trainer(Protocol):
     def target_connections(self) -> tuple[int, ...]:
         """Connections of each layer after the next average, where networks may have different ones; else ()."""
 
+    def finish(self) -> None:
+        """Complete what is under way between the ranks, when no more is to be trained (collective)."""
+
     def train_epochs(self, first: int, last: int, record: Record, pause: Pause | None = None) -> Stretch:
         """Train epochs ``first``, which may have been begun, to ``last``, or until a stop is due (collective)."""
 
