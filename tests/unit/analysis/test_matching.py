@@ -87,6 +87,12 @@ def test_equal_neurons_keep_their_numbers(exact_width):
     assert match_neurons(topology, topology, exact_width).partner.tolist() == list(range(6))
 
 
+def test_the_equal_neuron_of_the_same_number_comes_first():
+    own = Topology.from_keys((2, 2), np.array([0, 2]))  # inputs {0}, {0}
+    other = Topology.from_keys((2, 2), np.array([1, 2]))  # inputs {1}, {0}
+    assert match_neurons(own, other, AUCTION).partner.tolist() == [0, 1]
+
+
 def test_equal_neurons_of_other_numbers_are_paired_in_order():
     own = Topology.from_keys((4, 2), np.array([0, 3, 4]))  # inputs {0}, {1}, {0}, {}
     other = Topology.from_keys((4, 2), np.array([1, 2, 6]))  # inputs {1}, {0}, {}, {0}
