@@ -18,7 +18,8 @@ from hpc_sparse.errors import HpcSparseError, MachineError, RankError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import chunk_ranges
 
-NAP_SECONDS = 1e-3
+AWAKE_SECONDS, NAP_SECONDS = 1e-3, 1e-3
+"""How long a rank looks busily for the others where a wait may be long, and then sleeps between two looks."""
 
 CHUNK_BYTES = 256 * 1024 * 1024
 """The most that one MPI call carries; small enough for every library, large enough for full bandwidth."""
@@ -34,12 +35,14 @@ def barrier(ctx: ParallelContext) -> None:
 
 
 def patient_barrier(ctx: ParallelContext) -> None:
-    """Wait for every rank, asleep most of the time, so that those that still work have the cores (collective)."""
+    """Wait for every rank, soon asleep, so that those that still work have the cores (collective)."""
     if ctx.comm is None or ctx.size == 1:
         return
     request = ctx.comm.Ibarrier()
+    deadline = time.perf_counter() + AWAKE_SECONDS
     while not request.Test():
-        time.sleep(NAP_SECONDS)
+        if time.perf_counter() > deadline:
+            time.sleep(NAP_SECONDS)
 
 
 def broadcast_object(ctx: ParallelContext, value: Any) -> Any:
@@ -70,6 +73,7 @@ def on_root(ctx: ParallelContext, function: Callable[[], Result]) -> Result:
             result = function()
         except Exception as error:  # noqa: BLE001  (handed to every rank and raised there)
             failure = error if isinstance(error, HpcSparseError) else _described(ctx, "", error)
+    patient_barrier(ctx)
     result, failure = broadcast_object(ctx, (result, failure))
     if failure is not None:
         raise failure
@@ -96,6 +100,7 @@ def collective_errors(ctx: ParallelContext, doing: str) -> Iterator[None]:
         if ctx.size == 1:
             raise
         failure = error if isinstance(error, HpcSparseError) else _described(ctx, doing, error)
+    patient_barrier(ctx)
     failures = [other for other in gather_objects(ctx, failure) if other is not None]
     if failures:
         raise failures[0] from failure

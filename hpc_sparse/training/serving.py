@@ -139,9 +139,12 @@ class Server:
             if self._n_applied % self.n_steps == 0:
                 self._finish_epoch()
         self._stop_reason = self._stop_reason or self._job.stop_request.reason
-        if not self._stop_reason:
-            for worker in sorted(self._unanswered):
-                self._reply(worker)
+        if self._stop_reason:
+            return
+        if self._is_between_epochs and self._tally.epoch < self._last:
+            self._start_epoch(self._tally.epoch + 1)
+        for worker in sorted(self._unanswered):
+            self._reply(worker)
 
     def _next_gradient(self) -> Float32Array | None:
         """The next gradient that comes, as it applies now; None if it comes too late."""
@@ -228,11 +231,13 @@ class Server:
             self._velocities *= VALUE(self._rate.change_before(epoch))
         if self._job.is_debug:
             check_invariants(replica)
+        self._is_between_epochs = False
         self._tally = Tally(epoch, self._rate.at(epoch), 0 if step is None else step.n_grown)
         self._tally.evolve = time.perf_counter() - started
         self._n_bytes_before, self._epoch_started = self._end.n_bytes, time.perf_counter()
 
     def _continue_epoch(self, pause: Pause) -> None:
+        self._is_between_epochs = False
         self._tally = Tally.from_numbers(pause.sums)
         self._n_bytes_before, self._epoch_started = self._end.n_bytes, time.perf_counter()
 
@@ -244,8 +249,7 @@ class Server:
             raise DivergedError.in_epoch(tally.epoch, tally.mean_loss, self._optimizer.learning_rate)
         tally.n_bytes += self._end.n_bytes - self._n_bytes_before
         self._start_evaluation(tally)
-        if tally.epoch < self._last:
-            self._start_epoch(tally.epoch + 1)
+        self._is_between_epochs = True
 
     def _start_evaluation(self, tally: Tally) -> None:
         network = self._snapshot()
