@@ -31,10 +31,11 @@ def test_every_experiment_is_planned_with_every_seed_or_fold(run, tmp_path):
 
 def test_shorter_runs_prune_at_the_same_shares_of_the_run(run, tmp_path):
     (alone,) = planned(run, tmp_path, "madelon", "--variants", "pruned", "--seeds", 1, "--epochs", 100)
-    (ranks,) = planned(run, tmp_path, "madelon", "--variants", "wasap_pruned", "--seeds", 1, "--ranks", 4)
-    for line, start, schedule in ((alone, "hpc-sparse", (40, 2, 20)), (ranks, "mpirun -n 4", (200, 20, 10))):
+    options = ("--seeds", 1, "--ranks", 4)
+    (ranks,) = planned(run, tmp_path, "madelon", "--variants", "wassp_released", *options)
+    for line, start, schedule in ((alone, "hpc-sparse", (40, 2, 50, 20)), (ranks, "mpirun -n 4", (200, 20, 500, 10))):
         assert line.startswith(start)
-        for key, value in zip(("after_epoch", "every_epochs", "percentile"), schedule, strict=True):
+        for key, value in zip(("after_epoch", "every_epochs", "until_epoch", "percentile"), schedule, strict=True):
             assert f"importance_pruning.{key}={value} " in line
 
 

@@ -65,7 +65,7 @@ EXPERIMENTS = {
     )
 }
 
-COMPACT = ("importance_pruning.mode=compact",)
+COMPACT, RELEASED = ("importance_pruning.mode=compact",), "importance_pruning.mode=released"
 ALONE, BY_RANKS = (10, 20, 500), (20, 10, 500)
 """Released schedules of importance pruning: of the sequential code, and of the code for several ranks."""
 FIVE_TIMES = (10, 20, 250)
@@ -81,9 +81,10 @@ VARIANTS = {
         Variant("local_sgd", ("parallel.strategy=local_sgd",), is_parallel=True),
         Variant("pruned", COMPACT, pruning_schedule=FIVE_TIMES),
         Variant("pruned_every_20", COMPACT, pruning_schedule=BY_RANKS),
-        Variant("pruned_released", ("importance_pruning.mode=released",), pruning_schedule=ALONE),
+        Variant("pruned_released", (RELEASED,), pruning_schedule=ALONE),
         Variant("pruned_inputs", (*COMPACT, "importance_pruning.input_percentile=20"), pruning_schedule=FIVE_TIMES),
         Variant("wassp_pruned", ("parallel.strategy=wassp", *COMPACT), True, FIVE_TIMES),
+        Variant("wassp_released", ("parallel.strategy=wassp", RELEASED), True, BY_RANKS),
         Variant("wasap_pruned", ("parallel.strategy=wasap", *COMPACT), True, FIVE_TIMES),
         Variant("unaugmented", ("data.augmentation=none",)),
     )

@@ -44,6 +44,10 @@ def test_pruning_begins_after_its_epoch_and_comes_every_so_many(make_config, mak
     # After epochs 4, 6 and 8: "no pruning before epoch 2 is over" leaves out the one right then.
     expected = [False, False, False, False, True, False, True, False, True]
     assert [each for each, _ in history(make_config(*PRUNES), make_dataset())] == expected
+    until_six = [each and number < 8 for number, each in enumerate(expected)]
+    assert [
+        each for each, _ in history(make_config(*PRUNES, "importance_pruning.until_epoch=6"), make_dataset())
+    ] == until_six
     assert not any(each for each, _ in history(make_config(*PRUNES), make_dataset(), may_prune=False))
     assert not any(each for each, _ in history(make_config(), make_dataset()))
 
