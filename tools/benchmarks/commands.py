@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import comparison, epoch_speed, evolution_speed, file_speed, kernel_speed, rank_speed, scaling, server_speed
+from benchmarks import (
+    comparison,
+    epoch_speed,
+    evolution_speed,
+    file_speed,
+    kernel_speed,
+    rank_speed,
+    scaling,
+    server_speed,
+)
 
 app = typer.Typer(help="Benchmarks: interleaved, medians with least and most.", no_args_is_help=True)
 

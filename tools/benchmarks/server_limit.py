@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _report(server: Server, job: TrainingJob) -> None:
-    history = server.serve(1, N_EPOCHS, lambda metrics: None).history
+    history = server.serve(1, N_EPOCHS, lambda _: None).history
     seconds = sum(metrics.train_seconds - metrics.evaluate_seconds for metrics in history[1:])
     n_updates = server.n_steps * (N_EPOCHS - 1)
     n_bytes = sum(metrics.sync_bytes for metrics in history[1:])

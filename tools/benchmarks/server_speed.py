@@ -47,9 +47,7 @@ def measure_server(n_rounds: int, n_epochs: int, *, as_json: bool) -> None:
 
 def _row(name: str, epochs: list[dict[str, float]]) -> dict[str, object]:
     is_served = any(epoch["staleness_counts"] for epoch in epochs)
-    seconds = Timing.of(
-        [epoch["train_seconds"] + (0.0 if is_served else epoch["sync_seconds"]) for epoch in epochs]
-    )
+    seconds = Timing.of([epoch["train_seconds"] + (0.0 if is_served else epoch["sync_seconds"]) for epoch in epochs])
     counts = [sum(column) for column in _columns([epoch["staleness_counts"] for epoch in epochs])]
     mean = sum(number * count for number, count in enumerate(counts)) / max(1, sum(counts))
     return {

@@ -68,8 +68,9 @@ def test_handlers_are_put_back():
 
 def test_a_second_interrupt_is_one():
     request = StopRequest()
-    with request.listening(), pytest.raises(KeyboardInterrupt):
-        for _ in range(2):
+    with request.listening():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -125,9 +126,8 @@ def test_a_run_that_stops_every_few_steps_is_bit_by_bit_the_uninterrupted_one(fo
         try:
             stopped = run(folder, "parts", AskedAfter(n_steps - 1), *overrides)
             break
-        except PlannedStop as stop:
-            assert "SIGTERM" in str(stop)
-            assert stop.exit_code == 75
+        except PlannedStop:
+            continue
     else:
         pytest.fail("no end")
     assert state(stopped) == whole
@@ -136,8 +136,9 @@ def test_a_run_that_stops_every_few_steps_is_bit_by_bit_the_uninterrupted_one(fo
 
 
 def test_an_unfinished_epoch_begins_again_with_other_batches(folder):
-    with pytest.raises(PlannedStop):
+    with pytest.raises(PlannedStop, match="SIGTERM") as stop:
         run(folder, "run", AskedAfter(2))
+    assert stop.value.exit_code == 75
     assert [path.name for path in (folder / "run/checkpoints").iterdir()] == ["checkpoint-000000+000003.h5"]
     run(folder, "run", None, "training.batch_size=8")
     assert len((folder / "run/metrics.jsonl").read_text().splitlines()) == 3
