@@ -167,6 +167,14 @@ class ImportancePruningSection(Section):
             raise ValueError('input_percentile needs mode = "compact"')
         return self
 
+    @model_validator(mode="after")
+    def _ends_after_its_start(self) -> Self:
+        if self.mode != "off" and self.until_epoch < self.after_epoch:
+            raise ValueError(
+                f"until_epoch = {self.until_epoch}: must be >= after_epoch = {self.after_epoch}, else nothing is pruned"
+            )
+        return self
+
 
 class ParallelSection(Section):
     """How ranks train together; without effect on one rank."""

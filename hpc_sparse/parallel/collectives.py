@@ -55,11 +55,6 @@ def gather_objects(ctx: ParallelContext, value: Any) -> list[Any]:
     return [value] if ctx.comm is None else ctx.comm.allgather(value)
 
 
-def any_rank(ctx: ParallelContext, flag: bool) -> bool:
-    """Whether ``flag`` is set on at least one rank (collective)."""
-    return any(gather_objects(ctx, bool(flag)))
-
-
 def on_root(ctx: ParallelContext, function: Callable[[], Result]) -> Result:
     """Run ``function`` on root alone and give every rank its result, or its error (collective).
 

@@ -120,24 +120,12 @@ class ServerEnd:
         do_idle_work : callable
             Called while none is there; does a little of something else, and says whether there was any.
         """
-        n_polls = 0
-        while not self._arrived:
-            if self._poll() or do_idle_work():
-                continue
-            n_polls += 1
-            if n_polls > BUSY_POLLS:
-                time.sleep(NAP_SECONDS)
+        self._wait_until(lambda: bool(self._arrived), do_idle_work)
         return self._arrived.popleft()
 
     def wait_for(self, worker: int, do_idle_work: Callable[[], bool]) -> None:
         """Return when the gradient of one worker has arrived."""
-        n_polls = 0
-        while worker not in self._arrived:
-            if self._poll() or do_idle_work():
-                continue
-            n_polls += 1
-            if n_polls > BUSY_POLLS:
-                time.sleep(NAP_SECONDS)
+        self._wait_until(lambda: worker in self._arrived, do_idle_work)
         self._arrived.remove(worker)
 
     def header(self, worker: int) -> GradientHeader:
@@ -168,6 +156,15 @@ class ServerEnd:
                 for request in requests:
                     request.Wait()
         self.n_bytes += values.nbytes + sum(array.nbytes for array in topology)
+
+    def _wait_until(self, is_there: Callable[[], bool], do_idle_work: Callable[[], bool]) -> None:
+        n_polls = 0
+        while not is_there():
+            if self._poll() or do_idle_work():
+                continue
+            n_polls += 1
+            if n_polls > BUSY_POLLS:
+                time.sleep(NAP_SECONDS)
 
     def _expect(self, worker: int) -> MPI.Request:
         return self._comm.Irecv(self._headers[worker], worker, HEADER_TAG)

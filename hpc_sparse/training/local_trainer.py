@@ -226,7 +226,7 @@ class LocalTrainer:
         """Whether the ranks have agreed to stop here and now; an average under way is finished first."""
         if not self.stop_reason:
             self.stop_reason = self._stop_agreement.step()
-        may_stop_here = not self._config.parallel.overlap
+        may_stop_here = self._is_alone or not self._config.parallel.overlap
         return may_stop_here and self.stop_reason != 0
 
     def _communicate(self, step: int, sums: EpochSums) -> None:

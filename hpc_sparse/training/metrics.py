@@ -35,7 +35,8 @@ class EpochMetrics:
     connections_changed : int
         Grown by evolution at the start of this epoch, on the replica with the most.
     train_seconds, evolve_seconds, sync_seconds, evaluate_seconds : float
-        Training without syncs, evaluation and compilation; the others by themselves.
+        Training without syncs, evaluation and compilation; the others by themselves. Where a rank serves: its time from
+        the first update to the last, in which it evaluates the epoch before; the mean time that workers wait meanwhile.
     sync_bytes : int
         What one rank put into reductions and exchanges.
     learning_rate : float

@@ -107,7 +107,7 @@ class PhasedTrainer:
     ) -> Callable[[], Stretch]:
         """Serve; what is returned gives the result, or raises what ended it after the workers were sent home.
 
-        Anything else goes up at once: the workers still wait for an answer then, and the job has to be ended.
+        Anything else goes up at once: the workers then wait for the result in vain, and the job has to be ended.
         """
         try:
             stretch = server.serve(first, last, record, pause)

@@ -193,13 +193,21 @@ def _numbers(measured: dict[str, Any]) -> dict[str, float]:
 def _write(
     ctx: ParallelContext, request: PruningRequest, stored: StoredNetwork, pruned: Replica, metrics: dict[str, float]
 ) -> None:
-    """Write the pruned network with the metrics it has now; those of its run hold no longer (collective)."""
+    """Write the pruned network with the metrics it has now; those of its run hold no longer (collective).
+
+    It is one network, although there may have been several, with no unfinished epoch to be taken up.
+    """
+    before = stored.checkpoint
     checkpoint = replace(
-        stored.checkpoint,
+        before,
+        step=before.step - before.step_in_epoch,
         layers=pruned.to_states(stored.config.network.activation),
         neuron_ids=tuple(pruned.network.neuron_ids),
         metrics={"pruning_input_percentile": request.input_percentile, **metrics},
         history_best=None,
+        replica=None,
         target_connections=(),
+        step_in_epoch=0,
+        progress=None,
     )
     write_checkpoint(ctx, request.target_file, checkpoint)

@@ -86,7 +86,7 @@ class Server:
                 self._continue_epoch(pause)
             for worker in self._workers:
                 self._reply(worker)
-            while self._n_applied < self._n_planned and not self._stop_reason:
+            while self._n_applied < self._n_planned and not self._is_to_stop:
                 self._update()
             self._send_home()
             self._finish_evaluation()
@@ -102,6 +102,7 @@ class Server:
         if not step:
             return None
         self._tally.train += time.perf_counter() - self._epoch_started
+        self._tally.n_bytes += self._end.n_bytes - self._n_bytes_before
         return Pause(step, self._tally.to_numbers())
 
     def _begin(self, first: int, last: int, record: Record, pause: Pause | None) -> None:
@@ -139,12 +140,19 @@ class Server:
             if self._n_applied % self.n_steps == 0:
                 self._finish_epoch()
         self._stop_reason = self._stop_reason or self._job.stop_request.reason
-        if self._stop_reason:
+        if self._is_to_stop:
             return
         if self._is_between_epochs and self._tally.epoch < self._last:
             self._start_epoch(self._tally.epoch + 1)
         for worker in sorted(self._unanswered):
             self._reply(worker)
+
+    @property
+    def _is_to_stop(self) -> bool:
+        """Whether a stop is due here and now: between two epochs, or once an epoch that has begun has an update."""
+        # An epoch without updates cannot be taken up again: its network would be pruned and evolve a second time.
+        is_resumable = self._is_between_epochs or self._n_applied % self.n_steps > 0
+        return self._stop_reason != 0 and is_resumable
 
     def _next_gradient(self) -> Float32Array | None:
         """The next gradient that comes, as it applies now; None if it comes too late."""

@@ -64,7 +64,7 @@ def starting_point(ctx: ParallelContext, plan: RunPlan, dataset: Dataset, backen
             return StartingPoint(Replica.initial(plan.config, plan.info))
     path = plan.checkpoint
     info = on_root(ctx, lambda: read_checkpoint_info(path))
-    goes_on, is_apart = _goes_on(ctx, plan, info), info.n_replicas > 0
+    goes_on, is_apart = goes_on_exactly(ctx, plan.config, info), info.n_replicas > 0
     if is_apart and not goes_on:
         with collective_errors(ctx, "resuming"):
             checkpoint, replica = read_merged(path, plan.config.network)
@@ -83,19 +83,23 @@ def starting_point(ctx: ParallelContext, plan: RunPlan, dataset: Dataset, backen
     return StartingPoint(replica, info.epoch, n_steps, note=_note(info))
 
 
-def _goes_on(ctx: ParallelContext, plan: RunPlan, info: CheckpointInfo) -> bool:
-    """Whether every rank takes up exactly what it left."""
-    config = plan.config
+def goes_on_exactly(ctx: ParallelContext, config: RunConfig, info: CheckpointInfo) -> bool:
+    """Whether every rank takes up exactly what it left; ``info`` is of the checkpoint, ``config`` of the run now."""
     if not info.n_replicas and not info.step_in_epoch:
         return True
     if info.n_ranks != ctx.size:
         return False
-    before = parse_config(info.config_text, f"configuration stored in {plan.checkpoint}")
-    if info.step_in_epoch:
-        return before.parallel == config.parallel and before.training.batch_size == config.training.batch_size
-    # Between two epochs, only workers that train alone have networks that differ.
-    last_served = last_served_epoch(config.training.epochs, config.parallel.phase2_share)
-    return is_served(ctx, config) and info.epoch > last_served
+    before = parse_config(info.config_text, f"configuration stored in {info.path}")
+    is_within = info.step_in_epoch > 0
+    has_same_steps = before.parallel == config.parallel and before.training.batch_size == config.training.batch_size
+    if is_within and not has_same_steps:
+        return False
+    if not is_served(ctx, config):
+        # Between two epochs, only workers that train alone have networks that differ.
+        return is_within
+    # In a longer or shorter run, the epoch that was begun may be of the other phase.
+    is_alone = info.epoch + is_within > last_served_epoch(config.training.epochs, config.parallel.phase2_share)
+    return is_alone == (info.n_replicas > 0)
 
 
 def _own_replica(ctx: ParallelContext, config: RunConfig) -> int:
@@ -120,8 +124,9 @@ def _check_same_run(plan: RunPlan, checkpoint: Checkpoint) -> None:
     stored = parse_config(checkpoint.config_text, f"configuration stored in {plan.checkpoint}")
     check_same_network(stored, plan.config, str(plan.checkpoint))
     n_done, n_planned = checkpoint.epoch, plan.config.training.epochs
+    n_begun = n_done + (checkpoint.step_in_epoch > 0)
     continues_in_place = plan.checkpoint is not None and run_of(plan.checkpoint) == plan.folder.path.resolve()
-    if n_done > n_planned or (n_done == n_planned and not continues_in_place):
+    if n_begun > n_planned or (n_done == n_planned and not continues_in_place):
         raise ConfigError(
             f"training.epochs = {n_planned}: {plan.checkpoint} has {n_done} epochs behind it; ask for more"
         )

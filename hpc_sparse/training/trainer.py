@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Protocol
 
 from hpc_sparse.config import RunConfig
+from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
 from hpc_sparse.training.phased_trainer import PhasedTrainer
-
-LOG = logging.getLogger(__name__)
+from hpc_sparse.training.sample_source import SampleSource
 
 
 class Trainer(Protocol):
@@ -40,7 +39,15 @@ def make_trainer(job: TrainingJob, target_connections: tuple[int, ...] = ()) -> 
     """The trainer for the configured strategy and the number of ranks (collective).
 
     ``target_connections`` belong to a run that is continued where the ranks' networks differ.
+
+    Raises
+    ------
+    DataError, MachineError
+        On every rank: the samples cannot be trained on by so many ranks, or not with the augmentation asked for.
     """
+    with collective_errors(job.ctx, "looking at the samples"):
+        # A rank without samples would not notice, and wait for the others.
+        SampleSource(job)
     if is_served(job.ctx, job.config):
         return PhasedTrainer(job, target_connections)
     return LocalTrainer(job, targets=target_connections or None)

@@ -13,7 +13,6 @@ from hpc_sparse.parallel.collectives import (
     all_gather_counts,
     all_gather_parts,
     all_reduce_sum,
-    any_rank,
     broadcast_array,
     collective_errors,
     gather_objects,
@@ -93,5 +92,3 @@ def test_an_error_of_any_rank_is_raised_on_all_and_names_the_rank(ctx: ParallelC
         with pytest.raises(ConfigError, match=rf"^wrong on {min(failing)}$"):
             fail_on(ctx, failing, ConfigError(f"wrong on {ctx.rank}"))
     fail_on(ctx, set(), KeyError("a"))
-    assert any_rank(ctx, ctx.rank == 1)
-    assert not any_rank(ctx, False)

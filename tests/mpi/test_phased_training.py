@@ -217,7 +217,7 @@ def test_wassp_applies_the_mean_gradient_over_all_samples_of_the_workers_batches
 # What every run keeps to
 
 
-@pytest.mark.mpi(ranks=[3, 4])
+@pytest.mark.mpi(ranks=[4])
 def test_an_epoch_of_wasap_is_as_many_updates_as_one_of_sequential_training(ctx: ParallelContext, run: Runs) -> None:
     n_updates = N_TRAIN // 16
     for options in (
@@ -235,11 +235,10 @@ def test_an_epoch_of_wasap_is_as_many_updates_as_one_of_sequential_training(ctx:
         assert [line["connections_changed"] > 0 for line in metrics] == [False, True, True, True]
         if "parallel.max_staleness=1" in options:
             assert max(len(line["staleness_counts"]) for line in metrics) <= 2
+            assert sum(line["n_discarded"] for line in metrics) > 0
         else:
             assert metrics[-1]["test_accuracy"] > 0.5
             assert not any(line["n_discarded"] for line in metrics)
-        if ctx.size == 4 and "parallel.max_staleness=1" in options:
-            assert sum(line["n_discarded"] for line in metrics) > 0
         assert len(set(gather_objects(ctx, json.dumps(metrics)))) == 1
         assert read_checkpoint_info(stored(folder, 4)).n_replicas == 0
 
@@ -330,8 +329,8 @@ def test_a_checkpoint_of_phase_2_goes_on_elsewhere_from_the_average_and_is_evalu
     assert accuracy > 0.5
 
     assert ctx.comm is not None
-    # Two workers, one worker, none: served, served, and sequential training.
-    for size in (3, 2, 1):
+    # One worker, or none: served and sequential training.
+    for size in (2, 1):
         part = ctx.comm.Split(ctx.rank < size, ctx.rank)
         smaller = ParallelContext.from_comm(part, threads=1)
         if ctx.rank < size:
@@ -341,9 +340,10 @@ def test_a_checkpoint_of_phase_2_goes_on_elsewhere_from_the_average_and_is_evalu
             assert metrics[-1]["test_accuracy"] > 0.5
         barrier(ctx)
     # As many workers, but a longer run: again in phase 1.
-    metrics, other = run(*options[1:], "training.epochs=12", resume=stored(folder, 5), name="longer")
-    assert [line["phase"] for line in metrics] == [1, 1, 1, 2, 2, 1, 2, 2, 2, 2, 2, 2]
-    assert layer_sizes(stored(other, 12)) == targets
+    longer = ("training.epochs=8", "parallel.phase2_share=0.25")
+    metrics, other = run(*options, *longer, resume=stored(folder, 5), name="longer")
+    assert [line["phase"] for line in metrics] == [1, 1, 1, 2, 2, 1, 2, 2]
+    assert layer_sizes(stored(other, 8)) == targets
 
 
 # Errors
@@ -364,19 +364,20 @@ class FailingReporter(SilentReporter):
 def test_what_fails_on_the_serving_rank_is_raised_on_every_rank_and_nobody_waits(
     ctx: ParallelContext, run: Runs
 ) -> None:
-    for options in (
-        ("parallel.strategy=wasap",),
-        ("parallel.strategy=wasap", "parallel.overlap=true"),
-        ("parallel.strategy=wassp", "parallel.phase2_share=0.5"),
+    # The workers compute when the first epoch is recorded, and have gone home when the last one is.
+    for epoch, *options in (
+        (1, "parallel.strategy=wasap", "parallel.overlap=true"),
+        (4, "parallel.strategy=wasap"),
+        (1, "parallel.strategy=wassp", "parallel.phase2_share=0.5"),
+        (4, "parallel.strategy=wassp", "parallel.phase2_share=0.5"),
     ):
-        for epoch in (1, 4):
-            full = FailingReporter(OutputError("metrics.jsonl: disk full"), epoch)
-            message = same_error_everywhere(ctx, OutputError, lambda: run(*options, reporter=full))  # noqa: B023
-            assert message == "OutputError: metrics.jsonl: disk full"
-        # Nobody reads any more what is printed.
-        closed = FailingReporter(BrokenPipeError("closed"), 2)
-        message = same_error_everywhere(ctx, RankError, lambda: run(*options, reporter=closed))  # noqa: B023
-        assert "BrokenPipeError: closed" in message
+        full = FailingReporter(OutputError("metrics.jsonl: disk full"), epoch)
+        message = same_error_everywhere(ctx, OutputError, lambda: run(*options, reporter=full))  # noqa: B023
+        assert message == "OutputError: metrics.jsonl: disk full"
+    # Nobody reads any more what is printed.
+    closed = FailingReporter(BrokenPipeError("closed"), 2)
+    message = same_error_everywhere(ctx, RankError, lambda: run("parallel.strategy=wasap", reporter=closed))
+    assert "BrokenPipeError: closed" in message
 
 
 @pytest.mark.mpi(ranks=[4])
@@ -407,6 +408,16 @@ def test_fewer_samples_than_workers_are_refused_and_as_many_are_enough(ctx: Para
     for strategy in ("wasap", "wassp"):
         metrics, _ = run(f"parallel.strategy={strategy}", "parallel.phase2_share=0.5")
         assert [line["epoch"] for line in metrics] == [1, 2, 3, 4]
+
+
+@pytest.mark.mpi(ranks=[3])
+def test_samples_that_workers_cannot_train_on_are_refused_before_anything_is_written(
+    ctx: ParallelContext, run: Runs
+) -> None:
+    # The serving rank has no samples that could be wrong.
+    message = same_error_everywhere(ctx, DataError, lambda: run("data.augmentation=cifar", name="refused"))
+    assert "expected images of 32 x 32 x 3" in message
+    assert not (run.folder / "refused").exists()
 
 
 @pytest.mark.mpi(ranks=[3])

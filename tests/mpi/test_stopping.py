@@ -116,7 +116,7 @@ SERVED = ("parallel.strategy=wassp", "parallel.phase2_share=0.5", "parallel.lear
 def test_a_run_that_stops_again_and_again_is_bit_by_bit_the_uninterrupted_one(run, overrides):
     whole, metrics, n_stops = run("whole", 1e9, *overrides)
     assert n_stops == 0
-    parts, same_metrics, n_stops = run("parts", 5, "runtime.stop_within=0.001", *overrides)
+    parts, same_metrics, n_stops = run("parts", 11, "runtime.stop_within=0.001", *overrides)
     assert n_stops > 1
     assert parts == whole
     assert same_metrics == metrics
@@ -124,7 +124,7 @@ def test_a_run_that_stops_again_and_again_is_bit_by_bit_the_uninterrupted_one(ru
 
 @pytest.mark.mpi(ranks=3)
 def test_a_run_without_order_stops_and_goes_on_too(run):
-    _, metrics, n_stops = run("run", 5, "parallel.strategy=wasap", "parallel.phase2_share=0.25")
+    _, metrics, n_stops = run("run", 23, "parallel.strategy=wasap", "parallel.phase2_share=0.25")
     assert n_stops > 1
     assert [line["epoch"] for line in metrics] == [1, 2, 3, 4]
     assert [line["phase"] for line in metrics] == [1, 1, 1, 2]

@@ -54,16 +54,26 @@ def test_a_wrong_command_line_is_named(run, workplace, arguments, message):
     assert message in words
 
 
+def test_waiting_and_evaluation_within_the_time_of_a_serving_rank_count_once(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    from studies.runs import Result
+
+    times = {"train_seconds": 8.0, "sync_seconds": 3.0, "evolve_seconds": 1.0, "evaluate_seconds": 2.0}
+    served, alone = ({**times, "staleness_counts": counts} for counts in ([5], []))
+    result = Result(0, {}, [served, served, alone])
+    assert result.seconds_per_epoch == 9
+    assert result.seconds_in_all == 9 + 9 + 14
+
+
 def test_a_configuration_is_repeated_and_finished_runs_are_not(run, workplace):
-    arguments = ("run.toml", "--variant", "one: 1 training.epochs=2", "--variant", "two ranks: 2 network.dropout=0")
+    arguments = ("run.toml", "--variant", "one: 1 training.epochs=2")
     options = ("--seeds", 2, "--runs", "runs", "--output", "table.md")
     run(*arguments, *options, cwd=workplace, command=COMMAND)
     table = (workplace / "table.md").read_text()
     summaries = sorted((workplace / "runs").rglob("summary.json"))
-    assert len(summaries) == 4
+    assert len(summaries) == 2
     for summary in summaries:
         assert f"{100 * json.loads(summary.read_text())['test_accuracy']:.2f}" in table
-    assert "| two ranks |" in table
     before = [summary.stat().st_mtime_ns for summary in summaries]
     run(*arguments, *options, cwd=workplace, command=COMMAND)
     assert [summary.stat().st_mtime_ns for summary in summaries] == before
@@ -75,10 +85,11 @@ def test_a_configuration_is_repeated_and_finished_runs_are_not(run, workplace):
 
 
 def test_a_failed_run_is_told_and_does_not_stop_the_others(run, workplace):
-    variants = ("--variant", "bad: 1 optimizer.learning_rate=1e30", "--variant", "good: 1 training.epochs=1")
+    variants = ("--variant", "bad: 1 optimizer.learning_rate=1e30", "--variant", "two ranks: 2 training.epochs=1")
     options = ("--seeds", 1, "--runs", "runs", "--output", "table.md")
     result = run("run.toml", *variants, *options, cwd=workplace, command=COMMAND, code=1)
     assert "failed with exit code 3" in result.stderr
     table = (workplace / "table.md").read_text()
     assert "| bad | 1 of 1 runs failed |" in table
-    assert "| good | " in table
+    assert "| two ranks | " in table
+    assert "| 2 x " in table

@@ -187,6 +187,15 @@ def test_a_wrong_value_of_the_file_is_told_with_the_file():
     assert message_of(SMALLEST.replace("epochs = ", "epochs = -")).endswith("(run.toml)")
 
 
+def test_importance_pruning_has_a_time_and_takes_inputs_only_where_neurons_are_removed():
+    late = "importance_pruning.after_epoch=300"
+    parse_config(SMALLEST, "run.toml", [late])
+    message = message_of(SMALLEST, late, "importance_pruning.mode=compact")
+    assert "until_epoch = 250: must be >= after_epoch = 300" in message
+    message = message_of(SMALLEST, "importance_pruning.mode=released", "importance_pruning.input_percentile=5")
+    assert 'input_percentile needs mode = "compact"' in message
+
+
 def test_epsilon_and_density_exclude_each_other():
     message = message_of(SMALLEST.replace("hidden", "epsilon = 5\ndensity = 0.1\nhidden"))
     assert message == "network: epsilon and density exclude each other: give one of them (run.toml)"

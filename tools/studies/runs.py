@@ -18,6 +18,7 @@ from hpc_sparse.config import RunConfig, load_config
 ROOT = Path(__file__).resolve().parents[2]
 HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
 EPOCH_TIMES = ("train_seconds", "sync_seconds", "evolve_seconds")
+SERVED_TIMES = ("train_seconds", "evolve_seconds")
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,22 @@ class Result:
 
     @property
     def seconds_per_epoch(self) -> float:
-        """Median of training, syncs and evolution; evaluation is left out."""
-        return median(sum(epoch[name] for name in EPOCH_TIMES) for epoch in self.epochs)
+        """Median of training, syncs and evolution; evaluation is left out, unless a serving rank does it meanwhile."""
+        return median(_seconds(epoch) for epoch in self.epochs)
 
     @property
     def seconds_in_all(self) -> float:
         """Of all epochs with their evaluation, also of those before the run was resumed."""
-        return sum(epoch[name] for epoch in self.epochs for name in (*EPOCH_TIMES, "evaluate_seconds"))
+        return sum(_seconds(epoch) + (0.0 if _is_served(epoch) else epoch["evaluate_seconds"]) for epoch in self.epochs)
+
+
+def _seconds(epoch: dict[str, Any]) -> float:
+    """What an epoch takes: the time of a serving rank has the workers' waiting and the evaluation in it."""
+    return sum(epoch[name] for name in (SERVED_TIMES if _is_served(epoch) else EPOCH_TIMES))
+
+
+def _is_served(epoch: dict[str, Any]) -> bool:
+    return bool(epoch.get("staleness_counts"))
 
 
 def result_of(run: PlannedRun) -> Result | None:

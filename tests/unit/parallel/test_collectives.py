@@ -24,11 +24,6 @@ def test_one_rank_reduces_and_gathers_to_what_it_has():
     assert collectives.broadcast_object(CTX, "a") == "a"
 
 
-def test_a_flag_of_one_rank_is_its_own():
-    assert collectives.any_rank(CTX, True)
-    assert not collectives.any_rank(CTX, False)
-
-
 def test_root_alone_runs_the_function_itself():
     assert collectives.on_root(CTX, lambda: 5) == 5
     with pytest.raises(ZeroDivisionError):

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hpc_sparse.errors import PlannedStop
+from hpc_sparse.errors import ConfigError, PlannedStop
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.run import train
@@ -143,6 +143,15 @@ def test_an_unfinished_epoch_begins_again_with_other_batches(folder):
     run(folder, "run", None, "training.batch_size=8")
     assert len((folder / "run/metrics.jsonl").read_text().splitlines()) == 3
     assert [path.name for path in (folder / "run/checkpoints").iterdir()] == ["checkpoint-000003.h5"]
+
+
+def test_a_run_is_not_over_in_the_middle_of_an_epoch(folder):
+    with pytest.raises(PlannedStop, match="after 1 epochs and 5 steps"):
+        run(folder, "run", AskedAfter(25))
+    before = {path.name: path.read_bytes() for path in (folder / "run").iterdir() if path.is_file()}
+    with pytest.raises(ConfigError, match=r"training\.epochs = 1: .* has 1 epochs behind it; ask for more"):
+        run(folder, "run", None, "training.epochs=1")
+    assert {path.name: path.read_bytes() for path in (folder / "run").iterdir() if path.is_file()} == before
 
 
 def test_a_stop_after_the_last_step_is_none(folder):
