@@ -143,6 +143,11 @@ def _log_notes(ctx: ParallelContext, plan: RunPlan, start: StartingPoint) -> Non
     """Say what may surprise: a strategy without effect, and settings other than those of the run that is continued."""
     if ctx.size == 1 and plan.config.parallel.strategy != "local_sgd":
         LOG.info("%s on one rank: there are no workers, so this is sequential training", plan.config.parallel.strategy)
+    pruning, n_epochs = plan.config.importance_pruning, plan.config.training.epochs
+    if pruning.mode != "off" and n_epochs <= pruning.after_epoch:
+        LOG.warning(
+            "importance_pruning.after_epoch = %d: nothing is pruned in %d epochs", pruning.after_epoch, n_epochs
+        )
     if start.note:
         LOG.warning("%s", start.note)
     if plan.previous is None:
