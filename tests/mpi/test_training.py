@@ -133,7 +133,8 @@ def test_every_replica_is_the_same_after_each_epoch(ctx: ParallelContext, run: R
 def test_more_ranks_than_samples_train_as_if_the_idle_ranks_were_not_there(ctx: ParallelContext, run: Run) -> None:
     for topology, kind in (("shared", "dense"), ("independent", "sparse")):
         metrics, _ = run(f"parallel.topology={topology}", kind=kind, n_train=3, n_test=2)
-        assert all(math.isfinite(value) for line in metrics for value in line.values())
+        numbers = [value for line in metrics for value in line.values() if not isinstance(value, list)]
+        assert all(math.isfinite(value) for value in numbers)
         # The square root of the 3 replicas that train, not of the 4 ranks.
         assert metrics[0]["learning_rate"] == pytest.approx(0.02 * math.sqrt(3))
     metrics, _ = run(n_train=2, n_test=1, kind="sparse")
