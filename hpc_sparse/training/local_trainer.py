@@ -188,7 +188,7 @@ class LocalTrainer:
                 self._averaging.start_from(step.pruning)
                 self._fit_buffers()
                 LOG.info("epoch %d: pruned to %d connections", epoch, step.pruning.n_connections)
-        LOG.debug("epoch %d: %d connections replaced", epoch, sums.n_grown)
+            LOG.debug("epoch %d: %d connections replaced", epoch, sums.n_grown)
         sums.evolve += time.perf_counter() - started
         if self._job.is_debug:
             check_invariants(self._job.replica)
