@@ -29,6 +29,12 @@ METRIC_TYPES = {
     "sync_bytes": int,
     "evaluate_seconds": float,
     "learning_rate": float,
+    "n_neurons": int,
+    "phase": int,
+    "n_discarded": int,
+    "staleness_counts": list,
+    "wait_share": float,
+    "parts_test_accuracy": list,
 }
 SUMMARY_TYPES = {
     "test_accuracy": float,
@@ -54,9 +60,10 @@ CONFIG_KEYS = {
     "training": {"epochs", "batch_size", "seed", "loss"},
     "optimizer": {"learning_rate", "momentum", "nesterov", "weight_decay", "schedule"},
     "evolution": {"strategy", "drop_fraction", "every_epochs"},
-    "parallel": {"strategy", "sync_every_steps", "topology", "momentum"},
+    "importance_pruning": {"mode", "after_epoch", "every_epochs", "until_epoch", "percentile", "input_percentile"},
+    "parallel": {"strategy", "sync_every_steps", "topology", "momentum", "phase2_share", "max_staleness"},
     "checkpoint": {"every_epochs", "keep_last"},
-    "runtime": {"threads", "hdf5", "log"},
+    "runtime": {"threads", "hdf5", "log", "time_limit", "stop_within"},
 }
 
 
