@@ -68,7 +68,7 @@ EXPERIMENTS = {
 COMPACT, RELEASED = ("importance_pruning.mode=compact",), "importance_pruning.mode=released"
 ALONE, BY_RANKS = (10, 20, 500), (20, 10, 500)
 """Released schedules of importance pruning: of the sequential code, and of the code for several ranks."""
-FIVE_TIMES = (10, 20, 250)
+FIVE_TIMES, INPUTS_ONLY = (10, 20, 250), (10, 0, 250)
 """For neurons that are removed for good: the released schedules would leave next to none."""
 
 VARIANTS = {
@@ -82,7 +82,7 @@ VARIANTS = {
         Variant("pruned", COMPACT, pruning_schedule=FIVE_TIMES),
         Variant("pruned_every_20", COMPACT, pruning_schedule=BY_RANKS),
         Variant("pruned_released", (RELEASED,), pruning_schedule=ALONE),
-        Variant("pruned_inputs", (*COMPACT, "importance_pruning.input_percentile=20"), pruning_schedule=FIVE_TIMES),
+        Variant("pruned_inputs", (*COMPACT, "importance_pruning.input_percentile=40"), pruning_schedule=INPUTS_ONLY),
         Variant("wassp_pruned", ("parallel.strategy=wassp", *COMPACT), True, FIVE_TIMES),
         Variant("wassp_released", ("parallel.strategy=wassp", RELEASED), True, BY_RANKS),
         Variant("wasap_pruned", ("parallel.strategy=wasap", *COMPACT), True, FIVE_TIMES),
