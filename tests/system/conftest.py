@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -83,6 +84,21 @@ def run(launch: Launch) -> Run:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return run_to_end
+
+
+@pytest.fixture(scope="session")
+def wait_until_nobody_writes() -> Callable[[Path], None]:
+    """Wait for the ranks of a killed job."""
+
+    def wait(folder: Path) -> None:
+        """Ranks have a session of their own; they end soon after their mpirun, at their next message."""
+        deadline, before = time.monotonic() + 30, None
+        while (now := [(path.name, path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))]) != before:
+            assert time.monotonic() < deadline
+            before = now
+            time.sleep(1)
+
+    return wait
 
 
 @pytest.fixture

@@ -63,7 +63,9 @@ def test_a_served_run_learns_is_evaluated_and_described(workplace, run, strategy
 
 
 @pytest.mark.parametrize("phase", [1, 2])
-def test_a_killed_run_goes_on_from_its_last_checkpoint_in_either_phase(workplace, launch, run, phase):
+def test_a_killed_run_goes_on_from_its_last_checkpoint_in_either_phase(
+    workplace, launch, run, wait_until_nobody_writes, phase
+):
     n_epochs = 100_000
     share = {1: 0.0, 2: 0.99998}[phase]
     settings = ("--set", "parallel.strategy=wassp", "--set", f"parallel.phase2_share={share}")
@@ -93,15 +95,6 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint_in_either_phase(workplace
     last = f"checkpoints/checkpoint-{total:06d}.h5"
     assert arrays(workplace / "run" / last) == arrays(workplace / "whole" / last)
     assert not list((workplace / "run").rglob("*.partial"))
-
-
-def wait_until_nobody_writes(folder: Path) -> None:
-    """Ranks have a session of their own; they end soon after their mpirun, at their next message."""
-    deadline, before = time.monotonic() + 30, None
-    while (now := [(path.name, path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))]) != before:
-        assert time.monotonic() < deadline
-        before = now
-        time.sleep(1)
 
 
 def test_a_phase_2_checkpoint_is_enough_to_go_on_alone(workplace, run):

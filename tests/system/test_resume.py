@@ -86,7 +86,7 @@ def test_resume_auto_starts_a_run_that_has_no_checkpoint_yet(workplace, run):
 
 
 @pytest.mark.parametrize("ranks", [None, 2])
-def test_a_killed_run_goes_on_from_its_last_checkpoint(workplace, launch, run, ranks):
+def test_a_killed_run_goes_on_from_its_last_checkpoint(workplace, launch, run, wait_until_nobody_writes, ranks):
     # Every kill finds the run somewhere else; hundreds of epochs, so that it is not over before.
     start = ("train", "run.toml", "--output", "run", "--resume", "auto")
     process = launch(*start, "--set", "training.epochs=100000", cwd=workplace, ranks=ranks)
@@ -104,15 +104,6 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(workplace, launch, run, r
     run("train", "run.toml", "--set", f"training.epochs={n_done + 1}", "--output", "whole", cwd=workplace, ranks=ranks)
     assert metrics(workplace / "run") == metrics(workplace / "whole")
     assert not list((workplace / "run").rglob("*.partial"))
-
-
-def wait_until_nobody_writes(folder: Path) -> None:
-    """Ranks have a session of their own; they end soon after their mpirun, at their next message."""
-    deadline, before = time.monotonic() + 30, None
-    while (now := [(path.name, path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))]) != before:
-        assert time.monotonic() < deadline
-        before = now
-        time.sleep(1)
 
 
 def test_the_last_checkpoints_and_the_best_are_kept(workplace, run):
