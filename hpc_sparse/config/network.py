@@ -1,0 +1,44 @@
+"""Section ``[network]``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from hpc_sparse.config.section import Fraction, NonNegative, Positive, Section, Width
+
+DEFAULT_EPSILON = 20.0
+
+
+class NetworkSection(Section):
+    """The network at the start of the run."""
+
+    hidden: Annotated[tuple[Width, ...], Field(strict=False)]
+    """Neurons of each hidden layer, first to last; empty for a linear model."""
+
+    epsilon: Positive | None = None
+    """SET's sparsity: density of a layer = epsilon (n_in + n_out) / (n_in n_out). 20 unless density is set."""
+
+    density: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    """Instead of epsilon: the same density for every layer."""
+
+    activation: Literal["all_relu", "relu", "leaky_relu"] = "all_relu"
+    """Of the hidden layers."""
+
+    alpha: NonNegative = 0.6
+    """Slope below zero of all_relu (alternating in sign) and leaky_relu."""
+
+    initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "he_uniform"
+    """Of initial and grown weights; he_fan_in uses each neuron's real number of connections."""
+
+    dropout: Fraction = 0.3
+    """Share of hidden activations dropped in training."""
+
+    @model_validator(mode="after")
+    def _one_sparsity(self) -> Self:
+        if self.epsilon is not None and self.density is not None:
+            raise ValueError("epsilon and density exclude each other: give one of them")
+        if self.epsilon is None and self.density is None:
+            object.__setattr__(self, "epsilon", DEFAULT_EPSILON)
+        return self

@@ -1,0 +1,55 @@
+"""Section ``[parallel]``."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from hpc_sparse.config.section import Fraction, Positive, PositiveCount, Section
+
+
+class ParallelSection(Section):
+    """How ranks train together; without effect on one rank."""
+
+    strategy: Literal["local_sgd", "wasap", "wassp"] = "local_sgd"
+    """local_sgd: replicas averaged at each sync; wasap, wassp: rank 0 serves workers, without or with waiting."""
+
+    sync_every_steps: PositiveCount | Literal["epoch"] = "epoch"
+    """local_sgd: steps from one sync to the next; every epoch ends with one in any case."""
+
+    topology: Literal["shared", "independent"] = "shared"
+    """local_sgd: replicas evolve alike (shared), or each by its own stream, merged at the next sync (independent)."""
+
+    momentum: Literal["average", "reset"] = "average"
+    """local_sgd: what a sync does to the optimiser's velocities."""
+
+    overlap: bool = False
+    """local_sgd: average while training goes on; wasap: compute a gradient while the last is under way."""
+
+    learning_rate_scaling: Literal["auto", "none", "sqrt", "linear"] = "auto"
+    """Factor of the rate by the number of replicas that share a step; auto: linear, for wasap none."""
+
+    max_staleness: PositiveCount = 64
+    """wasap: a gradient is discarded if more updates than this came after the weights it was computed with."""
+
+    staleness_aware: bool = False
+    """wasap: divide the rate by 1 + staleness."""
+
+    phase2_share: Fraction = 0.1
+    """wasap, wassp: share of the epochs, at the end, in which workers train alone before they are averaged."""
+
+    phase2_learning_rate: Positive | None = None
+    """wasap, wassp: rate of phase 2; by default the schedule's, without scaling."""
+
+    @model_validator(mode="after")
+    def _overlap_is_possible(self) -> Self:
+        if not self.overlap or self.strategy == "wasap":
+            return self
+        if self.strategy == "wassp":
+            raise ValueError('overlap = true needs strategy = "local_sgd" or "wasap"')
+        if self.topology != "shared" or self.momentum != "average":
+            raise ValueError('overlap = true needs topology = "shared" and momentum = "average"')
+        if self.sync_every_steps == "epoch":
+            raise ValueError("overlap = true needs a number for sync_every_steps: it is for syncs within an epoch")
+        return self

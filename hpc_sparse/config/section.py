@@ -1,0 +1,23 @@
+"""What every section of a configuration has in common, and the kinds of values."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hpc_sparse.dtypes import MAX_NEURONS
+
+Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Percentile = Annotated[float, Field(ge=0, lt=100, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=MAX_NEURONS)]
+
+
+class Section(BaseModel):
+    """A section of the file: frozen, strict about types, without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)

@@ -1,0 +1,59 @@
+"""Sections ``[training]`` and ``[optimizer]``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hpc_sparse.config.section import Count, Fraction, NonNegative, Positive, PositiveCount, Section
+
+
+class TrainingSection(Section):
+    """Length of the run, batches and loss."""
+
+    epochs: PositiveCount
+    """Passes over the training data in total, also counting those before a resume."""
+
+    batch_size: PositiveCount = 128
+    """Samples per step and rank."""
+
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    """Of every random stream of the run."""
+
+    loss: Literal["cross_entropy", "binary_cross_entropy", "mse", "mse_tanh"] = "cross_entropy"
+    """With softmax, one sigmoid (two classes), sigmoid and tanh outputs respectively."""
+
+
+class OptimizerSection(Section):
+    """SGD with momentum."""
+
+    learning_rate: Positive = 0.01
+    """Of one replica; see parallel.learning_rate_scaling."""
+
+    momentum: Fraction = 0.9
+    """Share of the velocity that stays from step to step."""
+
+    nesterov: bool = False
+    """Nesterov's correction."""
+
+    weight_decay: NonNegative = 0.0
+    """Multiplied by the learning rate and taken off the weights, not off the biases."""
+
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    """Of the learning rate, by epoch. A cosine depends on training.epochs."""
+
+    warmup_epochs: Count = 0
+    """Epochs over which the learning rate rises to its full value."""
+
+    warmup_from: Literal["zero", "unscaled"] = "zero"
+    """Where that rise starts; unscaled: at learning_rate without the scaling for replicas (Goyal et al. 2017)."""
+
+    momentum_correction: bool = False
+    """When the rate changes, scale the velocities by new / old, so that no old rate lives on in them (ibid.)."""
+
+    step_epochs: PositiveCount = 25
+    """Step schedule: epochs between two reductions."""
+
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Step schedule: factor of each reduction."""
