@@ -9,17 +9,27 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from hpc_sparse.kernels.forward import HALF_TILE, NEGATIVE, POSITIVE
+from hpc_sparse.kernels.activation import BLOCK, WORDS, differentiate
+from hpc_sparse.kernels.prefetch import connections_ahead, prefetch, prefetch_rows
 from hpc_sparse.kernels.simd import (
+    HALF_TILE,
     PADDING,
+    QUARTER_TILE,
     TILE,
     indirect_row_sum_half,
     indirect_row_sum_padding,
+    indirect_row_sum_quarter,
     indirect_row_sum_tile,
-    row_sum_and_dots,
+    row_sum_and_dots_half,
+    row_sum_and_dots_padding,
+    row_sum_and_dots_quarter,
+    row_sum_and_dots_tile,
 )
 
 _ZERO = np.float32(0)
+
+FUSED_STRIDES = (TILE, HALF_TILE, QUARTER_TILE, PADDING)
+"""Row strides for which there is :func:`backward_and_gradient`."""
 
 
 @njit(inline="always")
@@ -34,6 +44,11 @@ def transposed_row(delta, outs, position, weight, start, stop, out, row):
     if column + HALF_TILE <= stride:
         indirect_row_sum_half(delta, stride, column, outs, weight, position, start, stop, _ZERO, out, offset + column)
         column += HALF_TILE
+    if column + QUARTER_TILE <= stride:
+        indirect_row_sum_quarter(
+            delta, stride, column, outs, weight, position, start, stop, _ZERO, out, offset + column
+        )
+        column += QUARTER_TILE
     while column < stride:
         indirect_row_sum_padding(
             delta, stride, column, outs, weight, position, start, stop, _ZERO, out, offset + column
@@ -42,12 +57,11 @@ def transposed_row(delta, outs, position, weight, start, stop, out, row):
 
 
 @njit(inline="always")
-def apply_derivative(record, scale, negative_factor, row, out):
+def apply_derivative(record, slope, scale, row, out):
     """Multiply a row of deltas by the derivative of activation and dropout that ``record`` tells."""
-    for column in range(out.shape[1]):
-        state = record[row, column]
-        factor = scale if state == POSITIVE else (negative_factor if state == NEGATIVE else _ZERO)
-        out[row, column] *= factor
+    stride, n_words = out.shape[1], record.shape[1]
+    for number in range(stride // BLOCK):
+        differentiate(out, row * stride + number * BLOCK, slope, scale, record, row * n_words + number * WORDS)
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -65,7 +79,7 @@ def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds
     weight : float32[nnz]
     delta : float32[n_out, stride]
         Derivative of the loss by this layer's weighted sums; 0 in the columns beyond the batch.
-    record : uint8[n_in, stride]
+    record : uint16[n_in, WORDS * stride / BLOCK]
         What :func:`hpc_sparse.kernels.forward.forward_train` recorded for the layer below.
     slope, scale : float32
         The layer below's slope and dropout factor.
@@ -74,43 +88,46 @@ def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds
     out : float32[n_in, stride]
         Overwritten with the derivative of the loss by the weighted sums of the layer below.
     """
-    negative_factor = slope * scale
+    ahead = connections_ahead(delta)
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
+            prefetch_rows(delta, outs, indptr[row], indptr[row + 1], ahead)
             transposed_row(delta, outs, position, weight, indptr[row], indptr[row + 1], out, row)
-            apply_derivative(record, scale, negative_factor, row, out)
+            apply_derivative(record, slope, scale, row, out)
 
 
 @njit(parallel=True, cache=True, nogil=True)
 def backward_and_gradient(
-    indptr, outs, position, weight, delta, source, record, slope, scale, bounds, out, transposed_gradient
+    indptr, outs, position, weight, delta, source, record, slope, scale, bounds, out, weight_gradient
 ):
-    """:func:`backward` and the gradient of every connection in one pass, for batches of exactly TILE columns.
+    """:func:`backward` and the gradient of every connection in one pass over the rows of deltas.
+
+    For row strides in :data:`FUSED_STRIDES`: the sums of a row then stay in registers.
 
     Parameters
     ----------
     indptr, outs, position, weight, delta, record, slope, scale, bounds, out
-        As in :func:`backward`, with a row stride of TILE.
-    source : float32[n_in, TILE]
-        The layer's inputs.
-    transposed_gradient : float32[nnz]
-        Overwritten, in the order of the transposed index.
+        As in :func:`backward`; ``out`` may be ``source``, whose activations nobody needs any more.
+    source : float32[n_in, stride]
+        The layer's inputs; finite in the columns beyond the batch.
+    weight_gradient : float32[nnz]
+        Overwritten, in the order of the weights.
     """
-    negative_factor = slope * scale
+    ahead, stride = connections_ahead(delta), delta.shape[1]
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
-            offset = row * TILE
-            row_sum_and_dots(
-                delta,
-                outs,
-                position,
-                weight,
-                indptr[row],
-                indptr[row + 1],
-                source,
-                offset,
-                out,
-                offset,
-                transposed_gradient,
-            )
-            apply_derivative(record, scale, negative_factor, row, out)
+            start, stop, own = indptr[row], indptr[row + 1], row * stride
+            prefetch_rows(delta, outs, start, stop, ahead)
+            if ahead:
+                for k in range(start + ahead, min(stop + ahead, position.size)):
+                    prefetch(weight, position[k])
+            connections = delta, outs, position, weight, start, stop
+            if stride == TILE:
+                row_sum_and_dots_tile(*connections, source, own, out, own, weight_gradient)
+            elif stride == HALF_TILE:
+                row_sum_and_dots_half(*connections, source, own, out, own, weight_gradient)
+            elif stride == QUARTER_TILE:
+                row_sum_and_dots_quarter(*connections, source, own, out, own, weight_gradient)
+            else:
+                row_sum_and_dots_padding(*connections, source, own, out, own, weight_gradient)
+            apply_derivative(record, slope, scale, row, out)

@@ -63,7 +63,7 @@ def fill_random_rows(first_row, log_absent, key, bounds, indptr, indices):
 
 
 @njit(cache=True, nogil=True)
-def transpose(indptr, indices, transposed_indptr, outs, position, place):
+def transpose(indptr, indices, transposed_indptr, outs, position):
     """Group the connections by input neuron, by counting sort.
 
     Parameters
@@ -74,9 +74,7 @@ def transpose(indptr, indices, transposed_indptr, outs, position, place):
     outs : int32[nnz]
         Output neuron of each connection, increasing within an input neuron.
     position : int32[nnz] or int64[nnz]
-        Where the connection is in ``indices``.
-    place : int32[nnz] or int64[nnz]
-        The inverse of ``position``. The last four are overwritten.
+        Where the connection is in ``indices``. The last three are overwritten.
     """
     transposed_indptr[:] = 0
     for k in range(indices.size):
@@ -88,7 +86,6 @@ def transpose(indptr, indices, transposed_indptr, outs, position, place):
             slot = transposed_indptr[indices[k]]
             outs[slot] = row
             position[slot] = k
-            place[k] = slot
             transposed_indptr[indices[k]] = slot + 1
     for j in range(transposed_indptr.size - 1, 0, -1):
         transposed_indptr[j] = transposed_indptr[j - 1]

@@ -9,16 +9,22 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from hpc_sparse.kernels.activation import BLOCK, WORDS, activate_and_drop
 from hpc_sparse.kernels.dense import forward_dense
-from hpc_sparse.kernels.hashing import GOLDEN, mix32, mix64
-from hpc_sparse.kernels.simd import PADDING, TILE, row_sum_half, row_sum_padding, row_sum_tile
+from hpc_sparse.kernels.hashing import GOLDEN, mix64
+from hpc_sparse.kernels.prefetch import connections_ahead, prefetch_rows
+from hpc_sparse.kernels.simd import (
+    HALF_TILE,
+    PADDING,
+    QUARTER_TILE,
+    TILE,
+    row_sum_half,
+    row_sum_padding,
+    row_sum_quarter,
+    row_sum_tile,
+)
 
-DROPPED, POSITIVE, NEGATIVE = np.uint8(0), np.uint8(1), np.uint8(2)
-"""What :func:`forward_train` records of each activation, all that the backward pass needs of it."""
-
-HALF_TILE = TILE // 2
 _ZERO = np.float32(0)
-_COLUMN_STEP = np.uint32(0x9E3779B9)
 
 
 @njit(inline="always")
@@ -33,6 +39,9 @@ def weighted_row(source, indices, weight, start, stop, initial, out, row):
     if column + HALF_TILE <= stride:
         row_sum_half(source, stride, column, indices, weight, indices, start, stop, initial, out, offset + column)
         column += HALF_TILE
+    if column + QUARTER_TILE <= stride:
+        row_sum_quarter(source, stride, column, indices, weight, indices, start, stop, initial, out, offset + column)
+        column += QUARTER_TILE
     while column < stride:
         row_sum_padding(source, stride, column, indices, weight, indices, start, stop, initial, out, offset + column)
         column += PADDING
@@ -68,8 +77,10 @@ def forward(indptr, indices, weight, bias, source, slope, bounds, out):
 @njit(parallel=True, cache=True, nogil=True)
 def forward_rows(indptr, indices, weight, bias, source, slope, bounds, out):
     """:func:`forward` of a layer with any connections, row by row."""
+    ahead = connections_ahead(source)
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
+            prefetch_rows(source, indices, indptr[row], indptr[row + 1], ahead)
             weighted_row(source, indices, weight, indptr[row], indptr[row + 1], bias[row], out, row)
             for column in range(out.shape[1]):
                 z = out[row, column]
@@ -90,19 +101,17 @@ def forward_train(indptr, indices, weight, bias, source, slope, drop_below, scal
         Factor of the activations that stay, 1 / (1 - drop rate).
     key : uint64
         Stream of this layer, epoch and step; the number of an activation is a hash of key, neuron and column.
-    record : uint8[n_out, stride]
-        Overwritten with DROPPED, POSITIVE or NEGATIVE.
+    record : uint16[n_out, WORDS * stride / BLOCK]
+        Overwritten with what the backward pass needs: see :mod:`hpc_sparse.kernels.activation`.
     """
+    ahead = connections_ahead(source)
+    stride, n_words = out.shape[1], record.shape[1]
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
+            prefetch_rows(source, indices, indptr[row], indptr[row + 1], ahead)
             weighted_row(source, indices, weight, indptr[row], indptr[row + 1], bias[row], out, row)
             row_key = np.uint32(mix64(key + np.uint64(row) * GOLDEN))
-            for column in range(out.shape[1]):
-                z = out[row, column]
-                is_negative = z < _ZERO
-                active = (slope * z if is_negative else z) * scale
-                number = mix32(np.uint32(row_key + np.uint32(np.uint32(column) * _COLUMN_STEP)))
-                is_dropped = number < drop_below
-                out[row, column] = _ZERO if is_dropped else active
-                sign = NEGATIVE if is_negative else POSITIVE
-                record[row, column] = DROPPED if is_dropped else sign
+            for number in range(stride // BLOCK):
+                column = number * BLOCK
+                place = row * n_words + number * WORDS
+                activate_and_drop(out, row * stride + column, slope, scale, drop_below, row_key, column, record, place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from hpc_sparse.kernels.prefetch import connections_ahead, prefetch_rows
 from hpc_sparse.kernels.simd import GROUP, group_dots, half_group_dots, single_dot
 
 HALF_GROUP = GROUP // 2
@@ -63,8 +64,8 @@ def largest_block(indptr, bounds):
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def gradient(indptr, indices, delta, source, bounds, weight_gradient, bias_gradient):
-    """Gradient of the loss at each connection and bias.
+def weight_gradients(indptr, indices, delta, source, bounds, out):
+    """Gradient of the loss at each connection.
 
     Parameters
     ----------
@@ -76,33 +77,22 @@ def gradient(indptr, indices, delta, source, bounds, weight_gradient, bias_gradi
         The layer's inputs; finite in the columns beyond the batch.
     bounds : int64[n_blocks + 1]
         Row blocks that are computed independently.
-    weight_gradient : float32[nnz]
-    bias_gradient : float32[n_out]
-        Both overwritten.
+    out : float32[nnz]
+        Overwritten.
     """
+    ahead = connections_ahead(source)
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
-            row_gradient(indices, delta, source, indptr[row], indptr[row + 1], row, weight_gradient, indptr[row])
-            bias_gradient[row] = row_total(delta, row)
+            prefetch_rows(source, indices, indptr[row], indptr[row + 1], ahead)
+            row_gradient(indices, delta, source, indptr[row], indptr[row + 1], row, out, indptr[row])
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def gather_gradient(indptr, place, transposed_gradient, delta, bounds, weight_gradient, bias_gradient):
-    """The result of :func:`gradient` from gradients that are there already, grouped by input neuron.
-
-    Parameters
-    ----------
-    place : int32[nnz] or int64[nnz]
-        Where each connection's gradient is.
-    transposed_gradient : float32[nnz]
-    indptr, delta, bounds, weight_gradient, bias_gradient
-        As in :func:`gradient`.
-    """
+def bias_gradients(delta, bounds, out):
+    """Gradient of the loss at each bias, float32[n_out]; other arguments as in :func:`weight_gradients`."""
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
-            bias_gradient[row] = row_total(delta, row)
-            for k in range(indptr[row], indptr[row + 1]):
-                weight_gradient[k] = transposed_gradient[np.uint64(place[k])]
+            out[row] = row_total(delta, row)
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -129,7 +119,7 @@ def gradient_update(
     Parameters
     ----------
     indptr, indices, delta, source, bounds
-        As in :func:`gradient`.
+        As in :func:`weight_gradients`.
     learning_rate, momentum : float32
     decay : float32
         Learning rate x weight decay.
@@ -140,11 +130,13 @@ def gradient_update(
     """
     none = np.float32(0)
     largest = largest_block(indptr, bounds)
+    ahead = connections_ahead(source)
     for block in prange(bounds.size - 1):
         first, last = bounds[block], bounds[block + 1]
         start, stop = indptr[first], indptr[last]
         block_gradient = np.empty(largest, np.float32)
         for row in range(first, last):
+            prefetch_rows(source, indices, indptr[row], indptr[row + 1], ahead)
             row_gradient(indices, delta, source, indptr[row], indptr[row + 1], row, block_gradient, indptr[row] - start)
             g = row_total(delta, row)
             descend(bias, bias_velocity, row, g, learning_rate, momentum, none, is_nesterov)
@@ -156,8 +148,7 @@ def gradient_update(
 @njit(parallel=True, cache=True, nogil=True)
 def update(
     indptr,
-    place,
-    transposed_gradient,
+    weight_gradient,
     delta,
     bounds,
     learning_rate,
@@ -169,28 +160,21 @@ def update(
     weight_velocity,
     bias_velocity,
 ):
-    """The update of :func:`gradient_update` from gradients that are there already, grouped by input neuron.
+    """The update of :func:`gradient_update` from gradients that are there already.
 
     Parameters
     ----------
-    place : int32[nnz] or int64[nnz]
-        Where each connection's gradient is.
-    transposed_gradient : float32[nnz]
+    weight_gradient : float32[nnz]
     indptr, delta, bounds, learning_rate, momentum, decay, is_nesterov, weight, bias, weight_velocity, bias_velocity
         As in :func:`gradient_update`.
     """
     none = np.float32(0)
-    largest = largest_block(indptr, bounds)
     for block in prange(bounds.size - 1):
         first, last = bounds[block], bounds[block + 1]
         start, stop = indptr[first], indptr[last]
         for row in range(first, last):
             g = row_total(delta, row)
             descend(bias, bias_velocity, row, g, learning_rate, momentum, none, is_nesterov)
-        # Gathered first: the update is then a vector loop, which it would not be with a gather inside.
-        block_gradient, where = np.empty(largest, np.float32), place[start:stop]
-        for i in range(where.size):
-            block_gradient[i] = transposed_gradient[np.uint64(where[i])]
-        w, velocity = weight[start:stop], weight_velocity[start:stop]
+        w, velocity, gradients = weight[start:stop], weight_velocity[start:stop], weight_gradient[start:stop]
         for i in range(stop - start):
-            descend(w, velocity, i, block_gradient[i], learning_rate, momentum, decay, is_nesterov)
+            descend(w, velocity, i, gradients[i], learning_rate, momentum, decay, is_nesterov)

@@ -12,7 +12,10 @@ from numba import njit
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
-_N1, _N2 = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
+MIX32_FACTORS, MIX32_SHIFTS = (0x7FEB352D, 0x846CA68B), (16, 15, 16)
+"""Constants of :func:`mix32`, for those who write it as vector code."""
+
+_N1, _N2 = (np.uint32(factor) for factor in MIX32_FACTORS)
 _S15, _S16 = np.uint32(15), np.uint32(16)
 _ONE = np.uint64(1)
 _TO_UNIT = 1.0 / (1 << 53)

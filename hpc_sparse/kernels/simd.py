@@ -20,6 +20,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from hpc_sparse.kernels.vector_code import (
+    INT32,
     INT64,
     float_vector,
     horizontal_sums,
@@ -48,6 +49,9 @@ LANES = _native_lanes()
 TILE = 8 * LANES
 """Batch columns that :func:`row_sum` keeps in eight registers: enough independent sums to hide the latency of
 a multiply-add, few enough to leave registers free on every machine."""
+
+HALF_TILE, QUARTER_TILE = TILE // 2, TILE // 4
+"""For narrower batches, and for what is left of wider ones."""
 
 GROUP = 8
 """Connections whose gradients :data:`group_dots` computes at a time, one register each, for the same reason."""
@@ -153,13 +157,15 @@ def _make_group_dots(group: int) -> Callable[..., Any]:
     return group_dots
 
 
-def _make_row_sum_and_dots() -> Callable[..., Any]:
-    """Build ``row_sum_and_dots``: an indirect ``row_sum`` over TILE columns and the dots of the same rows, in one pass.
+def _make_row_sum_and_dots(width: int) -> Callable[..., Any]:
+    """Build ``row_sum_and_dots``: an indirect ``row_sum`` over ``width`` columns and the dots of the same rows.
 
-    For ``start <= k < stop``, in order: ``out[out_offset:][:TILE] += weight[position[k]] * delta[outs[k], :]``, from
-    0, and ``dots[k] = sum_c delta[outs[k], c] * source[source_offset + c]``. All rows have TILE columns. Each row is
-    read once for both, which is what the two passes spend their time on.
+    For ``start <= k < stop``, in order: ``out[out_offset:][:width] += weight[position[k]] * delta[outs[k], :]``, from
+    0, and ``dots[position[k]] = sum_c delta[outs[k], c] * source[source_offset + c]``. All rows have ``width`` columns;
+    ``out`` may be where ``source`` is. Each row of deltas is read once for both, which is what the two passes spend
+    their time on.
     """
+    lanes = min(LANES, width)
 
     @intrinsic
     def row_sum_and_dots(
@@ -171,25 +177,27 @@ def _make_row_sum_and_dots() -> Callable[..., Any]:
             pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
             delta, outs, position, weight, start, stop, source, source_offset, out, out_offset, dots = pointer
             own = builder.gep(source, [source_offset])
-            n_vectors = TILE // LANES
-            zero = ir.Constant(float_vector(LANES), [0.0] * LANES)
+            n_vectors = width // lanes
+            zero = ir.Constant(float_vector(lanes), [0.0] * lanes)
 
             def add_group(k: ir.Value, sums: list[ir.Value], group: int) -> list[ir.Value]:
                 slots = [builder.add(k, INT64(g)) for g in range(group)]
-                rows = [builder.mul(load_index(builder, outs, slot), INT64(TILE)) for slot in slots]
+                rows = [builder.mul(load_index(builder, outs, slot), INT64(width)) for slot in slots]
                 rows = [builder.gep(delta, [row]) for row in rows]
-                where = [builder.gep(weight, [load_index(builder, position, slot)]) for slot in slots]
-                scales = [splat(builder, builder.load(place), LANES) for place in where]
+                where = [load_index(builder, position, slot) for slot in slots]
+                scales = [splat(builder, builder.load(builder.gep(weight, [place])), lanes) for place in where]
                 products = [zero] * group
                 sums = list(sums)
                 for part in range(n_vectors):
-                    column = [INT64(part * LANES)]
-                    factor = load_vector(builder, builder.gep(own, column), LANES)
+                    offset = [INT64(part * lanes)]
+                    factor = load_vector(builder, builder.gep(own, offset), lanes)
                     for g in range(group):
-                        values = load_vector(builder, builder.gep(rows[g], column), LANES)
+                        values = load_vector(builder, builder.gep(rows[g], offset), lanes)
                         sums[part] = multiply_add(builder, scales[g], values, sums[part])
                         products[g] = multiply_add(builder, factor, values, products[g])
-                store_vector(builder, horizontal_sums(builder, products), builder.gep(dots, [k]))
+                totals = horizontal_sums(builder, products)
+                for g, place in enumerate(where):
+                    builder.store(builder.extract_element(totals, INT32(g)), builder.gep(dots, [place]))
                 return sums
 
             n_grouped = builder.sub(stop, builder.srem(builder.sub(stop, start), INT64(FUSED_GROUP)))
@@ -200,7 +208,7 @@ def _make_row_sum_and_dots() -> Callable[..., Any]:
             sums = loop(builder, n_grouped, n_paired, 2, sums, partial(add_group, group=2))
             sums = loop(builder, n_paired, stop, 1, sums, partial(add_group, group=1))
             for part, total in enumerate(sums):
-                target = builder.add(out_offset, INT64(part * LANES))
+                target = builder.add(out_offset, INT64(part * lanes))
                 store_vector(builder, total, builder.gep(out, [target]))
             return context.get_dummy_value()
 
@@ -274,12 +282,17 @@ def _standardized_tile(typing_context, features, n_features, chosen, first, j, s
 
 
 row_sum_tile = _make_row_sum(TILE, is_indirect=False)
-row_sum_half = _make_row_sum(TILE // 2, is_indirect=False)
+row_sum_half = _make_row_sum(HALF_TILE, is_indirect=False)
+row_sum_quarter = _make_row_sum(QUARTER_TILE, is_indirect=False)
 row_sum_padding = _make_row_sum(PADDING, is_indirect=False)
 indirect_row_sum_tile = _make_row_sum(TILE, is_indirect=True)
-indirect_row_sum_half = _make_row_sum(TILE // 2, is_indirect=True)
+indirect_row_sum_half = _make_row_sum(HALF_TILE, is_indirect=True)
+indirect_row_sum_quarter = _make_row_sum(QUARTER_TILE, is_indirect=True)
 indirect_row_sum_padding = _make_row_sum(PADDING, is_indirect=True)
-row_sum_and_dots = _make_row_sum_and_dots()
+row_sum_and_dots_tile = _make_row_sum_and_dots(TILE)
+row_sum_and_dots_half = _make_row_sum_and_dots(HALF_TILE)
+row_sum_and_dots_quarter = _make_row_sum_and_dots(QUARTER_TILE)
+row_sum_and_dots_padding = _make_row_sum_and_dots(PADDING)
 standardized_tile: Callable[..., Any] = _standardized_tile
 group_dots = _make_group_dots(GROUP)
 half_group_dots = _make_group_dots(GROUP // 2)

@@ -96,8 +96,8 @@ def multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -
 
 
 def splat(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:
-    """A vector with ``value`` in every lane."""
-    undefined = ir.Constant(float_vector(width), ir.Undefined)
+    """A vector with ``value``, a number of any type, in every lane."""
+    undefined = ir.Constant(ir.VectorType(value.type, width), ir.Undefined)
     first = builder.insert_element(undefined, value, INT32(0))
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(INT32, width), [0] * width))
 

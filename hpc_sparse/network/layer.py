@@ -7,9 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, Float32Array, UInt8Array
+from hpc_sparse.dtypes import VALUE, Float32Array, UInt16Array
 from hpc_sparse.kernels import backward, forward, gradient
-from hpc_sparse.kernels.simd import TILE
 from hpc_sparse.network.optimizer import Sgd, Velocity
 from hpc_sparse.network.topology import Topology, TopologyChange
 
@@ -69,8 +68,8 @@ class SparseLayer:
         t = self.topology
         forward.forward(t.indptr, t.indices, self.weight, self.bias, source, VALUE(self.slope), t.bounds, out)
 
-    def forward_train(self, source: Float32Array, dropout: Dropout, out: Float32Array, record: UInt8Array) -> None:
-        """As :meth:`forward` with dropout, keeping in ``record`` uint8[n_out, stride] what :meth:`backward` needs."""
+    def forward_train(self, source: Float32Array, dropout: Dropout, out: Float32Array, record: UInt16Array) -> None:
+        """As :meth:`forward` with dropout, keeping in ``record`` uint16[n_out, words] what :meth:`backward` needs."""
         t = self.topology
         forward.forward_train(
             t.indptr,
@@ -88,7 +87,7 @@ class SparseLayer:
         )
 
     def backward(
-        self, delta: Float32Array, below: SparseLayer, dropout: Dropout, record: UInt8Array, out: Float32Array
+        self, delta: Float32Array, below: SparseLayer, dropout: Dropout, record: UInt16Array, out: Float32Array
     ) -> None:
         """Deltas of the layer ``below`` from this layer's; ``dropout`` and ``record`` are those of the layer below."""
         t = self.topology.transposed
@@ -107,7 +106,8 @@ class SparseLayer:
     ) -> None:
         """As :meth:`gradient`, into arrays that are overwritten."""
         t = self.topology
-        gradient.gradient(t.indptr, t.indices, delta, source, t.bounds, weight_gradient, bias_gradient)
+        gradient.weight_gradients(t.indptr, t.indices, delta, source, t.bounds, weight_gradient)
+        gradient.bias_gradients(delta, t.bounds, bias_gradient)
 
     def gradient_update(
         self, delta: Float32Array, source: Float32Array, sgd: Sgd, rate: float, velocity: Velocity
@@ -123,25 +123,20 @@ class SparseLayer:
         source: Float32Array,
         below: SparseLayer,
         dropout: Dropout,
-        record: UInt8Array,
-        out: Float32Array,
+        record: UInt16Array,
         sgd: Sgd,
         rate: float,
         velocity: Velocity,
         scratch: Float32Array,
     ) -> None:
-        """:meth:`backward`, then :meth:`gradient_update`; ``scratch`` float32[nnz] is overwritten.
+        """:meth:`backward` and :meth:`gradient_update` together: each row of deltas is read once for both.
 
-        Where the batch fills the registers exactly, both read each row of deltas once, together. The result is the
-        same to the bit.
+        The deltas of the layer below take the place of its activations in ``source``; ``scratch`` float32[nnz] is
+        overwritten.
         """
-        if delta.shape[1] != TILE:
-            self.backward(delta, below, dropout, record, out)
-            self.gradient_update(delta, source, sgd, rate, velocity)
-            return
-        self._backward_and_gradient(delta, source, below, dropout, record, out, scratch)
-        t, place = self.topology, self.topology.transposed.place
-        gradient.update(t.indptr, place, scratch, delta, t.bounds, *self._step_arguments(sgd, rate, velocity))
+        self._backward_and_gradient(delta, source, below, dropout, record, scratch)
+        t = self.topology
+        gradient.update(t.indptr, scratch, delta, t.bounds, *self._step_arguments(sgd, rate, velocity))
 
     def backward_gradient(
         self,
@@ -149,20 +144,13 @@ class SparseLayer:
         source: Float32Array,
         below: SparseLayer,
         dropout: Dropout,
-        record: UInt8Array,
-        out: Float32Array,
+        record: UInt16Array,
         weight_gradient: Float32Array,
         bias_gradient: Float32Array,
-        scratch: Float32Array,
     ) -> None:
-        """:meth:`backward` and :meth:`write_gradient`, together as in :meth:`backward_update`."""
-        if delta.shape[1] != TILE:
-            self.backward(delta, below, dropout, record, out)
-            self.write_gradient(delta, source, weight_gradient, bias_gradient)
-            return
-        self._backward_and_gradient(delta, source, below, dropout, record, out, scratch)
-        t, place = self.topology, self.topology.transposed.place
-        gradient.gather_gradient(t.indptr, place, scratch, delta, t.bounds, weight_gradient, bias_gradient)
+        """:meth:`backward`, into ``source`` as in :meth:`backward_update`, and :meth:`write_gradient`."""
+        self._backward_and_gradient(delta, source, below, dropout, record, weight_gradient)
+        gradient.bias_gradients(delta, self.topology.bounds, bias_gradient)
 
     def _backward_and_gradient(
         self,
@@ -170,15 +158,20 @@ class SparseLayer:
         source: Float32Array,
         below: SparseLayer,
         dropout: Dropout,
-        record: UInt8Array,
-        out: Float32Array,
-        scratch: Float32Array,
+        record: UInt16Array,
+        weight_gradient: Float32Array,
     ) -> None:
-        """Both in one pass over the rows of deltas; the gradients, by input neuron, go into ``scratch``."""
+        if delta.shape[1] not in backward.FUSED_STRIDES:
+            t = self.topology
+            gradient.weight_gradients(t.indptr, t.indices, delta, source, t.bounds, weight_gradient)
+            self.backward(delta, below, dropout, record, source)
+            return
         index = self.topology.transposed
         transposed = (index.indptr, index.outs, index.position, self.weight)
         factors = (VALUE(below.slope), dropout.scale)
-        backward.backward_and_gradient(*transposed, delta, source, record, *factors, index.bounds, out, scratch)
+        backward.backward_and_gradient(
+            *transposed, delta, source, record, *factors, index.bounds, source, weight_gradient
+        )
 
     def _step_arguments(self, sgd: Sgd, rate: float, velocity: Velocity) -> tuple[object, ...]:
         decay = VALUE(rate * sgd.weight_decay)

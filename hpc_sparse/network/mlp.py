@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, VALUE, AnyArray, Float32Array, Int32Array, Int64Array, UInt8Array
+from hpc_sparse.dtypes import INDEX, VALUE, AnyArray, Float32Array, Int32Array, Int64Array, UInt16Array
+from hpc_sparse.kernels.activation import record_words
 from hpc_sparse.kernels.buffers import aligned_empty, padded_columns
 from hpc_sparse.network.activations import negative_slopes
 from hpc_sparse.network.compaction import NetworkChange
@@ -142,7 +142,7 @@ class SparseMLP:
         ----------
         batch : float32[n_features, stride]
             Samples as columns; finite in the columns beyond the batch.
-        labels : int32[n_samples]
+        labels : int32[n_samples], or float32[n_samples, n_outputs] where the loss takes targets
         loss : Loss
         dropouts : list of Dropout
             One per hidden layer.
@@ -160,24 +160,23 @@ class SparseMLP:
         stride = batch.shape[1]
         activations, records = workspace.activations(stride), workspace.records(stride)
         self._forward_train(batch, dropouts, activations, records)
-        delta = workspace.delta(len(self.layers) - 1, stride)
+        delta = workspace.output_delta(stride)
         result = loss.evaluate(activations[-1], labels, delta)
         for number in range(len(self.layers) - 1, 0, -1):
             layer, below = self.layers[number], self.layers[number - 1]
-            delta_below = workspace.delta(number - 1, stride)
+            source = activations[number - 1]
             layer.backward_update(
                 delta,
-                activations[number - 1],
+                source,
                 below,
                 dropouts[number - 1],
                 records[number - 1],
-                delta_below,
                 sgd,
                 rate,
                 velocities[number],
                 workspace.scratch(layer.weight.size),
             )
-            delta = delta_below
+            delta = source
         self.layers[0].gradient_update(delta, batch, sgd, rate, velocities[0])
         return result
 
@@ -208,21 +207,14 @@ class SparseMLP:
         stride = batch.shape[1]
         activations, records = workspace.activations(stride), workspace.records(stride)
         self._forward_train(batch, dropouts, activations, records)
-        delta = workspace.delta(len(self.layers) - 1, stride)
+        delta = workspace.output_delta(stride)
         result = loss.evaluate(activations[-1], labels, delta)
         for number in range(len(self.layers) - 1, 0, -1):
-            layer, delta_below = self.layers[number], workspace.delta(number - 1, stride)
-            layer.backward_gradient(
-                delta,
-                activations[number - 1],
-                self.layers[number - 1],
-                dropouts[number - 1],
-                records[number - 1],
-                delta_below,
-                *gradients[number],
-                workspace.scratch(layer.weight.size),
+            source, below = activations[number - 1], self.layers[number - 1]
+            self.layers[number].backward_gradient(
+                delta, source, below, dropouts[number - 1], records[number - 1], *gradients[number]
             )
-            delta = delta_below
+            delta = source
         self.layers[0].write_gradient(delta, batch, *gradients[0])
         return result
 
@@ -236,7 +228,7 @@ class SparseMLP:
         batch: Float32Array,
         dropouts: list[Dropout],
         activations: list[Float32Array],
-        records: list[UInt8Array],
+        records: list[UInt16Array],
     ) -> None:
         source = self._checked(batch)
         for layer, dropout, out, record in zip(self.layers[:-1], dropouts, activations[:-1], records, strict=True):
@@ -248,16 +240,17 @@ class SparseMLP:
 class Workspace:
     """Everything a replica computes in, allocated once for the largest batch: no allocation in the loop.
 
-    Holds the activations of every layer, one byte per hidden activation for the backward pass, and two delta
-    buffers that the layers take turns in. Every buffer starts on a cache line, and so does every row.
+    Holds the activations of every layer, whose place their deltas take in the backward pass, two bits per hidden
+    activation for that pass, and the deltas of the output layer. Every buffer starts on a cache line, and so does every
+    row of activations.
     """
 
     def __init__(self, widths: list[int], max_batch: int) -> None:
         self._widths = widths[1:]
         stride = padded_columns(max_batch)
         self._activations = [aligned_empty(n * stride, VALUE) for n in self._widths]
-        self._records = [aligned_empty(n * stride, np.uint8) for n in self._widths[:-1]]
-        self._deltas = [aligned_empty(max(self._widths) * stride, VALUE) for _ in range(2)]
+        self._records = [aligned_empty(n * record_words(stride), np.uint16) for n in self._widths[:-1]]
+        self._output_delta = aligned_empty(self._widths[-1] * stride, VALUE)
         self._scratch = aligned_empty(0, VALUE)
         self._views: dict[int, _Views] = {}
 
@@ -265,13 +258,13 @@ class Workspace:
         """float32[n, stride] for each layer after the input."""
         return self._views_at(stride).activations
 
-    def records(self, stride: int) -> list[UInt8Array]:
-        """uint8[n, stride] for each hidden layer."""
+    def records(self, stride: int) -> list[UInt16Array]:
+        """uint16[n, words] for each hidden layer: see :mod:`hpc_sparse.kernels.activation`."""
         return self._views_at(stride).records
 
-    def delta(self, layer: int, stride: int) -> Float32Array:
-        """float32[n, stride] for one layer; shares memory with the layers two below and two above."""
-        return self._views_at(stride).deltas[layer]
+    def output_delta(self, stride: int) -> Float32Array:
+        """float32[n_outputs, stride] for the deltas of the output layer."""
+        return self._views_at(stride).output_delta
 
     def scratch(self, n: int) -> Float32Array:
         """float32[n] for numbers that nobody needs longer than one pass of one layer; made when first needed."""
@@ -282,13 +275,16 @@ class Workspace:
     @property
     def n_bytes(self) -> int:
         """Bytes of all buffers."""
-        floats, records = [*self._activations, *self._deltas, self._scratch], self._records
-        return sum(buffer.nbytes for buffer in floats) + sum(buffer.nbytes for buffer in records)
+        floats = [*self._activations, self._output_delta, self._scratch]
+        return sum(buffer.nbytes for buffer in floats) + sum(buffer.nbytes for buffer in self._records)
 
     def _views_at(self, stride: int) -> _Views:
         if stride not in self._views:
-            parts = (self._activations, self._records, cycle(self._deltas))
-            self._views[stride] = _Views(*(_shaped(buffers, self._widths, stride) for buffers in parts))
+            self._views[stride] = _Views(
+                _shaped(self._activations, self._widths, stride),
+                _shaped(self._records, self._widths, record_words(stride)),
+                _shaped([self._output_delta], self._widths[-1:], stride)[0],
+            )
         return self._views[stride]
 
 
@@ -302,9 +298,9 @@ class _Views(NamedTuple):
     """The buffers in the shape they have for one stride; made once, as every step asks for them."""
 
     activations: list[Float32Array]
-    records: list[UInt8Array]
-    deltas: list[Float32Array]
+    records: list[UInt16Array]
+    output_delta: Float32Array
 
 
-def _shaped(buffers: Iterable[AnyArray], widths: list[int], stride: int) -> list[AnyArray]:
-    return [buffer[: n * stride].reshape(n, stride) for buffer, n in zip(buffers, widths, strict=False)]
+def _shaped(buffers: Iterable[AnyArray], widths: list[int], n_columns: int) -> list[AnyArray]:
+    return [buffer[: n * n_columns].reshape(n, n_columns) for buffer, n in zip(buffers, widths, strict=False)]

@@ -27,8 +27,6 @@ class TransposedIndex:
         Output neuron of each connection.
     position : int32[nnz], or int64[nnz] beyond 2^31 connections
         Where the connection is in the topology's own order.
-    place : of the same type
-        The inverse: where each connection of the topology's own order is here.
     bounds : int64[BLOCKS + 1]
         Blocks of input neurons with about equally many connections.
     """
@@ -36,7 +34,6 @@ class TransposedIndex:
     indptr: Int64Array
     outs: Int32Array
     position: AnyArray
-    place: AnyArray
     bounds: Int64Array
 
 
@@ -78,9 +75,12 @@ class Topology:
         indptr = np.empty(self.shape[1] + 1, OFFSET)
         outs = np.empty(self.n_connections, INDEX)
         position = np.empty(self.n_connections, INDEX if self.n_connections <= np.iinfo(INDEX).max else OFFSET)
-        place = np.empty_like(position)
-        connectivity.transpose(self.indptr, self.indices, indptr, outs, position, place)
-        return TransposedIndex(indptr, outs, position, place, balanced_bounds(indptr, BLOCKS))
+        connectivity.transpose(self.indptr, self.indices, indptr, outs, position)
+        return TransposedIndex(indptr, outs, position, balanced_bounds(indptr, BLOCKS))
+
+    def __getstate__(self) -> dict[str, object]:
+        """What is pickled: the connections, without what can be made from them."""
+        return {"shape": self.shape, "indptr": self.indptr, "indices": self.indices}
 
     def fan_in(self) -> Int64Array:
         """int64[n_out]: number of incoming connections of each neuron."""

@@ -44,7 +44,7 @@ class Evaluation:
             return False
         batch, labels = self._assembler.assemble(self._samples, self._left.pop())
         sums = self._network.forward(batch, self._workspace)
-        delta = self._workspace.delta(len(self._network.layers) - 1, batch.shape[1])
+        delta = self._workspace.output_delta(batch.shape[1])
         loss, n_correct = self._loss.evaluate(sums, labels, delta)
         self.total_loss += loss
         self.n_correct += n_correct

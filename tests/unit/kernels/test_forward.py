@@ -5,12 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.kernels.forward import DROPPED, NEGATIVE, POSITIVE, forward, forward_train
+from hpc_sparse.kernels.activation import BLOCK, WORDS
+from hpc_sparse.kernels.forward import forward, forward_train
 from hpc_sparse.network.layer import Dropout
 
 ROUNDING = 2e-7
-STRIDES = [16, 32, 96, 112, 128, 144, 240]
+STRIDES = [16, 32, 64, 96, 112, 128, 144, 240]
 SHAPES = [(1, 1), (3, 1), (1, 40), (43, 37), (150, 96)]
+
+
+def unpacked(record):
+    """Which columns were kept, and whose weighted sum was negative: bool[n, stride] each."""
+    bits = np.unpackbits(record.view(np.uint8).reshape(len(record), -1, WORDS, BLOCK // 8), axis=-1, bitorder="little")
+    return (bits[:, :, word].reshape(len(record), -1).astype(bool) for word in range(WORDS))
 
 
 def run_forward(layer, source, slope=1.0):
@@ -23,12 +30,12 @@ def run_forward(layer, source, slope=1.0):
 def run_forward_train(layer, source, *, slope=-0.6, rate=0.3, key=11):
     t, dropout = layer.topology, Dropout(rate, np.uint64(key))
     out = np.full((t.shape[0], source.shape[1]), np.nan, np.float32)
-    record = np.full(out.shape, 99, np.uint8)
+    record = np.full((t.shape[0], source.shape[1] // BLOCK * WORDS), 0xA5C3, np.uint16)
     forward_train(
         t.indptr, t.indices, layer.weight, layer.bias, source, np.float32(slope),
         dropout.drop_below, dropout.scale, dropout.key, t.bounds, out, record,
     )  # fmt: skip
-    return out, record
+    return out, *unpacked(record)
 
 
 @pytest.mark.parametrize("stride", STRIDES)
@@ -60,26 +67,26 @@ def test_a_neuron_without_connections_gives_its_bias(make_connections, make_colu
 
 def test_without_dropout_training_computes_what_evaluation_does(make_connections, make_columns):
     layer, source = make_connections(43, 37), make_columns(37, 144)
-    out, record = run_forward_train(layer, source, rate=0.0)
+    out, is_kept, is_negative = run_forward_train(layer, source, rate=0.0)
     np.testing.assert_array_equal(out, run_forward(layer, source, -0.6))
-    np.testing.assert_array_equal(record, np.where(run_forward(layer, source) < 0, NEGATIVE, POSITIVE))
+    assert is_kept.all()
+    np.testing.assert_array_equal(is_negative, run_forward(layer, source) < 0)
 
 
 @pytest.mark.parametrize("rate", [0.3, 0.9])
 def test_dropout_zeroes_some_activations_and_scales_the_others(make_connections, make_columns, rate):
     layer, source = make_connections(43, 37), make_columns(37, 144)
-    out, record = run_forward_train(layer, source, rate=rate)
+    out, is_kept, is_negative = run_forward_train(layer, source, rate=rate)
     sums = run_forward(layer, source)
     kept = run_forward(layer, source, -0.6) * np.float32(1 / (1 - rate))
-    np.testing.assert_array_equal(out, np.where(record == DROPPED, np.float32(0), kept))
-    np.testing.assert_array_equal(record[record != DROPPED], np.where(sums < 0, NEGATIVE, POSITIVE)[record != DROPPED])
+    np.testing.assert_array_equal(out, np.where(is_kept, kept, np.float32(0)))
+    np.testing.assert_array_equal(is_negative, sums < 0)
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.3, 0.5, 0.97])
 def test_dropout_drops_its_share_in_every_row_and_column(make_connections, make_columns, rate):
     n, stride = 400, 240
-    _, record = run_forward_train(make_connections(n, 25), make_columns(25, stride), rate=rate)
-    is_dropped = record == DROPPED
+    is_dropped = ~run_forward_train(make_connections(n, 25), make_columns(25, stride), rate=rate)[1]
     deviation = np.sqrt(rate * (1 - rate))
     assert abs(is_dropped.mean() - rate) < 4 * deviation / np.sqrt(n * stride)
     assert np.abs(is_dropped.mean(axis=0) - rate).max() < 5 * deviation / np.sqrt(n)
@@ -88,7 +95,7 @@ def test_dropout_drops_its_share_in_every_row_and_column(make_connections, make_
 
 def test_dropout_of_neurons_columns_and_keys_is_independent(make_connections, make_columns):
     layer, source = make_connections(300, 25), make_columns(25, 240)
-    a, b = ((run_forward_train(layer, source, rate=0.5, key=key)[1] == DROPPED) * 2.0 - 1 for key in (11, 12))
+    a, b = ((run_forward_train(layer, source, rate=0.5, key=key)[1]) * 2.0 - 1 for key in (11, 12))
     limit = 5 / np.sqrt(a.size)
     assert abs((a * b).mean()) < limit
     assert abs((a[1:] * a[:-1]).mean()) < limit

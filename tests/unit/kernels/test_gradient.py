@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.kernels.gradient import gradient, gradient_update
+from hpc_sparse.kernels.gradient import bias_gradients, gradient_update, weight_gradients
 
 SHAPES = [(1, 1), (3, 1), (1, 40), (43, 37), (150, 96)]
 N_STEPS = 4
@@ -15,7 +15,8 @@ def run_gradient(layer, delta, source):
     t = layer.topology
     weight_gradient = np.full(t.n_connections, np.nan, np.float32)
     bias_gradient = np.full(t.shape[0], np.nan, np.float32)
-    gradient(t.indptr, t.indices, delta, source, t.bounds, weight_gradient, bias_gradient)
+    weight_gradients(t.indptr, t.indices, delta, source, t.bounds, weight_gradient)
+    bias_gradients(delta, t.bounds, bias_gradient)
     return weight_gradient, bias_gradient
 
 

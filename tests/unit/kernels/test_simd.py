@@ -75,8 +75,7 @@ def test_dense_tiles_are_those_of_numpy_at_every_width(make_columns, lanes):
 @pytest.mark.parametrize("n_connections", [0, 1, 2, 3, 4, 7])
 def test_the_fused_pass_handles_every_remainder_at_every_width(monkeypatch, make_columns, lanes, n_connections):
     monkeypatch.setattr(simd, "LANES", lanes)
-    monkeypatch.setattr(simd, "TILE", 8 * lanes)
-    fused, stop = simd._make_row_sum_and_dots(), 3 + n_connections
+    fused, stop = simd._make_row_sum_and_dots(8 * lanes), 3 + n_connections
 
     @njit
     def run(delta, outs, position, weight, source, out, dots):
@@ -90,5 +89,6 @@ def test_the_fused_pass_handles_every_remainder_at_every_width(monkeypatch, make
     run(delta, outs, position, weight, source, out, dots)
     rows = delta.astype(np.float64)[outs[3:stop]]
     np.testing.assert_allclose(out[1], weight[position[3:stop]].astype(np.float64) @ rows, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(dots[3:stop], rows @ source[1].astype(np.float64), rtol=1e-5, atol=1e-5)
+    found = dots[position[3:stop]]
+    np.testing.assert_allclose(found, rows @ source[1].astype(np.float64), rtol=1e-5, atol=1e-5)
     assert np.isnan(dots).sum() == 21 - n_connections

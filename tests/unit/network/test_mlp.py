@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse
 from scipy.special import log_softmax, softmax
 
+from hpc_sparse.kernels.activation import BLOCK, WORDS
 from hpc_sparse.kernels.buffers import padded_columns
 from hpc_sparse.network.layer import Dropout
 from hpc_sparse.network.losses import LOSSES
@@ -79,6 +80,12 @@ class Reference:
         return weight_gradients, bias_gradients
 
 
+def kept(record):
+    """Which columns dropout has kept, bool[n, stride]."""
+    words = record.view(np.uint8).reshape(len(record), -1, WORDS, BLOCK // 8)[:, :, 0]
+    return np.unpackbits(np.ascontiguousarray(words), axis=-1, bitorder="little").reshape(len(record), -1)
+
+
 def train_once(network, batch, labels, *, rate, dropout=0.0, sgd=PLAIN_SGD, workspace=None):
     """One step; returns velocities, the loss, and the dropout factors that were used."""
     workspace = workspace or Workspace(WIDTHS, 128)
@@ -86,7 +93,7 @@ def train_once(network, batch, labels, *, rate, dropout=0.0, sgd=PLAIN_SGD, work
     velocities = network.resting_velocities()
     loss, _ = network.train_batch(batch, labels, LOSS, dropouts, sgd, rate, velocities, workspace)
     scale = 1 / (1 - dropout)
-    masks = [(record[:, : labels.size] > 0) * scale for record in workspace.records(batch.shape[1])]
+    masks = [kept(record)[:, : labels.size] * scale for record in workspace.records(batch.shape[1])]
     return velocities, loss, masks
 
 

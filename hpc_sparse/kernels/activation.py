@@ -1,0 +1,110 @@
+"""Activation, dropout and their derivatives, as explicit vector code over one block of columns at a time.
+
+What the backward pass must know of an activation are two bits: whether it was kept, and whether the weighted sum was
+negative. They are written as comparisons leave them in a vector register, one bit per column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from hpc_sparse.kernels.hashing import MIX32_FACTORS, MIX32_SHIFTS
+from hpc_sparse.kernels.vector_code import (
+    INT32,
+    INT64,
+    float_vector,
+    load_vector,
+    pointer_or_value,
+    splat,
+    store_vector,
+)
+
+BLOCK = 16
+"""Columns at a time: the bits of one word of a record. Activations have a row stride of a multiple of this."""
+
+WORDS = 2
+"""Words per block in a record: the columns that were kept, and those whose weighted sum was negative."""
+
+COLUMN_STEP = 0x9E3779B9
+"""What the random number of a column is hashed from grows by, from one column to the next."""
+
+
+def record_words(stride: int) -> int:
+    """uint16 numbers in the record of one neuron, when activations have a row stride of ``stride`` columns."""
+    return stride // BLOCK * WORDS
+
+
+_WORD = ir.IntType(BLOCK)
+_BITS = ir.VectorType(ir.IntType(1), BLOCK)
+
+
+@intrinsic
+def _activate_and_drop(typing_context, sums, offset, slope, scale, drop_below, row_key, column, record, place):
+    """Activation and inverted dropout of ``sums[offset:][:BLOCK]`` in place; ``record[place:][:WORDS]`` is overwritten.
+
+    ``f(z) = z if z >= 0 else slope * z``, then times ``scale``, or 0 where the column's 32-bit number, a hash of
+    ``row_key`` and ``column``, is below ``drop_below``.
+    """
+    signature = types.void(sums, offset, slope, scale, drop_below, row_key, column, record, place)
+
+    def codegen(context, builder, signature, args):
+        pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+        sums, offset, slope, scale, drop_below, row_key, column, record, place = pointer
+        where, zero = builder.gep(sums, [offset]), ir.Constant(float_vector(BLOCK), [0.0] * BLOCK)
+        z = load_vector(builder, where, BLOCK)
+        is_kept = builder.icmp_unsigned(">=", _numbers(builder, row_key, column), splat(builder, drop_below, BLOCK))
+        is_negative = builder.fcmp_ordered("<", z, zero)
+        active = builder.select(is_negative, builder.fmul(splat(builder, slope, BLOCK), z), z)
+        active = builder.fmul(active, splat(builder, scale, BLOCK))
+        store_vector(builder, builder.select(is_kept, active, zero), where)
+        for word, bits in enumerate((is_kept, is_negative)):
+            target = builder.gep(record, [builder.add(place, INT64(word))])
+            builder.store(builder.bitcast(bits, _WORD), target)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def _differentiate(typing_context, deltas, offset, slope, scale, record, place):
+    """Multiply ``deltas[offset:][:BLOCK]`` by the derivative of activation and dropout that the record tells."""
+    signature = types.void(deltas, offset, slope, scale, record, place)
+
+    def codegen(context, builder, signature, args):
+        pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+        deltas, offset, slope, scale, record, place = pointer
+        where, zero = builder.gep(deltas, [offset]), ir.Constant(float_vector(BLOCK), [0.0] * BLOCK)
+        words = [builder.load(builder.gep(record, [builder.add(place, INT64(word))])) for word in range(WORDS)]
+        is_kept, is_negative = (builder.bitcast(word, _BITS) for word in words)
+        steep, flat = (splat(builder, factor, BLOCK) for factor in (scale, builder.fmul(slope, scale)))
+        factor = builder.select(is_negative, flat, steep)
+        values = builder.fmul(load_vector(builder, where, BLOCK), factor)
+        store_vector(builder, builder.select(is_kept, values, zero), where)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _numbers(builder: ir.IRBuilder, row_key: ir.Value, column: ir.Value) -> ir.Value:
+    """The random 32-bit numbers of a block of columns: ``mix32`` of ``row_key + column * COLUMN_STEP``."""
+    first = builder.add(row_key, builder.mul(builder.trunc(column, INT32), INT32(COLUMN_STEP)))
+    steps = _constants([lane * COLUMN_STEP % (1 << 32) for lane in range(BLOCK)])
+    number = builder.add(splat(builder, first, BLOCK), steps)
+    for shift, factor in zip(MIX32_SHIFTS, (*MIX32_FACTORS, None), strict=True):
+        number = builder.xor(number, builder.lshr(number, _constants([shift] * BLOCK)))
+        if factor is not None:
+            number = builder.mul(number, _constants([factor] * BLOCK))
+    return number
+
+
+def _constants(numbers: list[int]) -> Any:
+    return ir.Constant(ir.VectorType(INT32, len(numbers)), numbers)
+
+
+activate_and_drop: Callable[..., Any] = _activate_and_drop
+differentiate: Callable[..., Any] = _differentiate

@@ -1,0 +1,71 @@
+"""Asking for rows of a large layer before they are needed.
+
+A connection reads a whole row of its source, at a place that no hardware foresees. Where the source does not fit
+into the caches, waiting for memory would take most of the time; asked for some connections ahead, the rows are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from hpc_sparse.kernels.vector_code import INT32, pointer_or_value
+
+FROM_BYTES = 8 << 20
+"""Sources of at least this size are prefetched; below, asking costs more than it brings. Measured."""
+
+AHEAD_BYTES = 8 << 10
+"""So many bytes of rows are on their way at a time, in at least MIN_AHEAD and at most MAX_AHEAD connections."""
+
+MIN_AHEAD, MAX_AHEAD = 8, 32
+_LINE = 16
+"""float32 values in a cache line."""
+
+
+@njit(inline="always")
+def connections_ahead(source):
+    """How many connections ahead the rows of ``source`` float32[n, stride] are asked for; 0 for not at all."""
+    if source.size * 4 < FROM_BYTES:
+        return 0
+    return min(MAX_AHEAD, max(MIN_AHEAD, AHEAD_BYTES // (4 * source.shape[1])))
+
+
+@njit(inline="always")
+def prefetch_rows(source, neurons, start, stop, ahead):
+    """Ask for the rows of the connections that come ``ahead`` connections after those of a row, ``start`` to ``stop``.
+
+    A long row is left alone: the processor sees far enough ahead in it by itself.
+    """
+    if stop - start > ahead:
+        return
+    for k in range(start + ahead, min(stop + ahead, neurons.size)):
+        first = np.int64(neurons[k]) * source.shape[1]
+        for column in range(0, source.shape[1], _LINE):
+            prefetch(source, first + column)
+
+
+@intrinsic
+def _prefetch(typing_context, array, offset):
+    """Ask for the cache line of ``array.flat[offset]``; changes nothing."""
+    signature = types.void(array, offset)
+
+    def codegen(context, builder, signature, args):
+        pointer, offset = (pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True))
+        anything = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [anything, INT32, INT32, INT32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        address = builder.bitcast(builder.gep(pointer, [offset]), anything)
+        # For reading, to all levels of the cache, data.
+        builder.call(function, [address, INT32(0), INT32(3), INT32(1)])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+prefetch: Callable[..., Any] = _prefetch
