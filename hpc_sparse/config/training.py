@@ -21,6 +21,9 @@ class TrainingSection(Section):
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Of every random stream of the run."""
 
+    activations: Literal["float32", "bfloat16"] = "float32"
+    """How hidden activations and deltas are stored; bfloat16 takes half the memory. Sums are made in float32."""
+
     loss: Literal["cross_entropy", "binary_cross_entropy", "mse", "mse_tanh"] = "cross_entropy"
     """With softmax, one sigmoid (two classes), sigmoid and tanh outputs respectively."""
 

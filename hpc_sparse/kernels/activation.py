@@ -44,6 +44,23 @@ _BITS = ir.VectorType(ir.IntType(1), BLOCK)
 
 
 @intrinsic
+def _activate(typing_context, sums, offset, slope):
+    """``f(z) = z if z >= 0 else slope * z`` of ``sums[offset:][:BLOCK]`` in place."""
+    signature = types.void(sums, offset, slope)
+
+    def codegen(context, builder, signature, args):
+        pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+        sums, offset, slope = pointer
+        where, zero = builder.gep(sums, [offset]), ir.Constant(float_vector(BLOCK), [0.0] * BLOCK)
+        z = load_vector(builder, where, BLOCK)
+        is_positive = builder.fcmp_ordered(">=", z, zero)
+        store_vector(builder, builder.select(is_positive, z, builder.fmul(splat(builder, slope, BLOCK), z)), where)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
 def _activate_and_drop(typing_context, sums, offset, slope, scale, drop_below, row_key, column, record, place):
     """Activation and inverted dropout of ``sums[offset:][:BLOCK]`` in place; ``record[place:][:WORDS]`` is overwritten.
 
@@ -106,5 +123,6 @@ def _constants(numbers: list[int]) -> Any:
     return ir.Constant(ir.VectorType(INT32, len(numbers)), numbers)
 
 
+activate: Callable[..., Any] = _activate
 activate_and_drop: Callable[..., Any] = _activate_and_drop
 differentiate: Callable[..., Any] = _differentiate

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit, prange
 
+from hpc_sparse.kernels.activation import BLOCK, activate
 from hpc_sparse.kernels.simd import DENSE_COLUMNS, DENSE_ROWS, dense_tile, dense_tile_padding
-
-_ZERO = np.float32(0)
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -38,6 +36,5 @@ def forward_dense(weight, bias, source, slope, out):
         else:
             dense_tile_padding(weight, bias, source, source.shape[0], stride, column, first, n_out, out)
         for row in range(first, min(first + DENSE_ROWS, n_out)):
-            for c in range(column, min(column + DENSE_COLUMNS, stride)):
-                z = out[row, c]
-                out[row, c] = z if z >= _ZERO else slope * z
+            for c in range(column, min(column + DENSE_COLUMNS, stride), BLOCK):
+                activate(out, row * stride + c, slope)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from hpc_sparse.kernels.activation import BLOCK, WORDS, activate_and_drop
+from hpc_sparse.kernels.activation import BLOCK, WORDS, activate, activate_and_drop
 from hpc_sparse.kernels.dense import forward_dense
 from hpc_sparse.kernels.hashing import GOLDEN, mix64
 from hpc_sparse.kernels.prefetch import connections_ahead, prefetch_rows
@@ -23,8 +23,6 @@ from hpc_sparse.kernels.simd import (
     row_sum_quarter,
     row_sum_tile,
 )
-
-_ZERO = np.float32(0)
 
 
 @njit(inline="always")
@@ -60,12 +58,12 @@ def forward(indptr, indices, weight, bias, source, slope, bounds, out):
     indices : int32[nnz]
     weight : float32[nnz]
     bias : float32[n_out]
-    source : float32[n_in, stride]
+    source : float32[n_in, stride], or bfloat16 as uint16
     slope : float32
         1 makes it linear.
     bounds : int64[n_blocks + 1]
         Row blocks that are computed independently.
-    out : float32[n_out, stride]
+    out : float32[n_out, stride], or bfloat16 as uint16
         Overwritten.
     """
     if indices.size == out.shape[0] * source.shape[0]:
@@ -77,14 +75,13 @@ def forward(indptr, indices, weight, bias, source, slope, bounds, out):
 @njit(parallel=True, cache=True, nogil=True)
 def forward_rows(indptr, indices, weight, bias, source, slope, bounds, out):
     """:func:`forward` of a layer with any connections, row by row."""
-    ahead = connections_ahead(source)
+    ahead, stride = connections_ahead(source), out.shape[1]
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
             prefetch_rows(source, indices, indptr[row], indptr[row + 1], ahead)
             weighted_row(source, indices, weight, indptr[row], indptr[row + 1], bias[row], out, row)
-            for column in range(out.shape[1]):
-                z = out[row, column]
-                out[row, column] = z if z >= _ZERO else slope * z
+            for column in range(0, stride, BLOCK):
+                activate(out, row * stride + column, slope)
 
 
 @njit(parallel=True, cache=True, nogil=True)

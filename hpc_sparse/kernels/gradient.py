@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from hpc_sparse.kernels.bfloat16 import as_float
 from hpc_sparse.kernels.prefetch import connections_ahead, prefetch_rows
 from hpc_sparse.kernels.simd import GROUP, group_dots, half_group_dots, single_dot
 
@@ -38,7 +39,7 @@ def row_total(delta, row):
     """
     total = np.float32(0)
     for column in range(delta.shape[1]):
-        total += delta[row, column]
+        total += as_float(delta[row, column])
     return total
 
 

@@ -24,16 +24,15 @@ AHEAD_BYTES = 8 << 10
 """So many bytes of rows are on their way at a time, in at least MIN_AHEAD and at most MAX_AHEAD connections."""
 
 MIN_AHEAD, MAX_AHEAD = 8, 32
-_LINE = 16
-"""float32 values in a cache line."""
+_LINE_BYTES = 64
 
 
 @njit(inline="always")
 def connections_ahead(source):
-    """How many connections ahead the rows of ``source`` float32[n, stride] are asked for; 0 for not at all."""
-    if source.size * 4 < FROM_BYTES:
+    """How many connections ahead the rows of ``source`` [n, stride] are asked for; 0 for not at all."""
+    if source.nbytes < FROM_BYTES:
         return 0
-    return min(MAX_AHEAD, max(MIN_AHEAD, AHEAD_BYTES // (4 * source.shape[1])))
+    return min(MAX_AHEAD, max(MIN_AHEAD, AHEAD_BYTES // (source.itemsize * source.shape[1])))
 
 
 @njit(inline="always")
@@ -44,9 +43,10 @@ def prefetch_rows(source, neurons, start, stop, ahead):
     """
     if stop - start > ahead:
         return
+    line = _LINE_BYTES // source.itemsize
     for k in range(start + ahead, min(stop + ahead, neurons.size)):
         first = np.int64(neurons[k]) * source.shape[1]
-        for column in range(0, source.shape[1], _LINE):
+        for column in range(0, source.shape[1], line):
             prefetch(source, first + column)
 
 

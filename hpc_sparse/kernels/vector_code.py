@@ -103,13 +103,35 @@ def splat(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:
 
 
 def load_vector(builder: ir.IRBuilder, pointer: ir.Value, width: int) -> ir.Value:
-    """The ``width`` float32 values from ``pointer`` on."""
-    return builder.load(builder.bitcast(pointer, float_vector(width).as_pointer()), align=4)
+    """The ``width`` values from ``pointer`` on, float32 or bfloat16, as float32."""
+    kind = ir.VectorType(pointer.type.pointee, width)
+    values = builder.load(builder.bitcast(pointer, kind.as_pointer()), align=4 if pointer.type.pointee == FLOAT else 2)
+    if pointer.type.pointee == FLOAT:
+        return values
+    words = builder.shl(builder.zext(values, ir.VectorType(INT32, width)), _words(16, width))
+    return builder.bitcast(words, float_vector(width))
 
 
 def store_vector(builder: ir.IRBuilder, vector: ir.Value, pointer: ir.Value) -> None:
-    """Write a vector to ``pointer``."""
-    builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer()), align=4)
+    """Write a vector of float32 to ``pointer``, as float32 or rounded to bfloat16."""
+    kind = pointer.type.pointee
+    if kind != FLOAT:
+        vector = _rounded_to_bfloat16(builder, vector)
+    builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer()), align=4 if kind == FLOAT else 2)
+
+
+def _rounded_to_bfloat16(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
+    """The upper halves of the numbers, rounded to nearest, ties to even; not-a-number stays one."""
+    width = vector.type.count
+    words = builder.bitcast(vector, ir.VectorType(INT32, width))
+    is_odd = builder.and_(builder.lshr(words, _words(16, width)), _words(1, width))
+    rounded = builder.lshr(builder.add(words, builder.add(is_odd, _words(0x7FFF, width))), _words(16, width))
+    rounded = builder.select(builder.fcmp_unordered("uno", vector, vector), _words(0x7FC0, width), rounded)
+    return builder.trunc(rounded, ir.VectorType(ir.IntType(16), width))
+
+
+def _words(number: int, width: int) -> ir.Constant:
+    return ir.Constant(ir.VectorType(INT32, width), [number] * width)
 
 
 def load_index(builder: ir.IRBuilder, array: ir.Value, k: ir.Value) -> ir.Value:

@@ -17,7 +17,7 @@ from hpc_sparse.network.initializers import draw_weights
 from hpc_sparse.network.layer import Dropout, SparseLayer
 from hpc_sparse.network.losses import Loss
 from hpc_sparse.network.optimizer import Sgd, Velocity
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.patterns import Pattern, draw_topology
 from hpc_sparse.rng import Purpose, stream_key
 
 LINEAR = 1.0
@@ -54,8 +54,9 @@ class SparseMLP:
         alpha: float,
         initializer: str,
         seed: int,
+        pattern: Pattern = "erdos_renyi",
     ) -> SparseMLP:
-        """An Erdos-Renyi network; ``widths`` from input to output, one density per layer of connections.
+        """A network at random; ``widths`` from input to output, one density per layer of connections.
 
         The same arguments give the same network on any number of threads and ranks.
         """
@@ -64,7 +65,8 @@ class SparseMLP:
         for number, (n_in, n_out, density, slope) in enumerate(
             zip(widths[:-1], widths[1:], densities, slopes, strict=True)
         ):
-            topology = Topology.random((n_out, n_in), density, stream_key(seed, Purpose.TOPOLOGY, layer=number))
+            key = stream_key(seed, Purpose.TOPOLOGY, layer=number)
+            topology = draw_topology(pattern, (n_out, n_in), density, key)
             weight = draw_weights(initializer, topology, stream_key(seed, Purpose.WEIGHTS, layer=number))
             layers.append(SparseLayer(topology, weight, np.zeros(n_out, VALUE), slope))
         return cls(layers)
@@ -243,19 +245,29 @@ class Workspace:
     Holds the activations of every layer, whose place their deltas take in the backward pass, two bits per hidden
     activation for that pass, and the deltas of the output layer. Every buffer starts on a cache line, and so does every
     row of activations.
+
+    Parameters
+    ----------
+    widths : list of int
+        Neurons per layer, from the input to the output.
+    max_batch : int
+    has_short_activations : bool
+        Store hidden activations and deltas as bfloat16, in uint16 arrays.
     """
 
-    def __init__(self, widths: list[int], max_batch: int) -> None:
+    def __init__(self, widths: list[int], max_batch: int, *, has_short_activations: bool = False) -> None:
         self._widths = widths[1:]
         stride = padded_columns(max_batch)
-        self._activations = [aligned_empty(n * stride, VALUE) for n in self._widths]
+        hidden: type[np.float32 | np.uint16] = np.uint16 if has_short_activations else VALUE
+        self._activations: list[AnyArray] = [aligned_empty(n * stride, hidden) for n in self._widths[:-1]]
+        self._activations.append(aligned_empty(self._widths[-1] * stride, VALUE))
         self._records = [aligned_empty(n * record_words(stride), np.uint16) for n in self._widths[:-1]]
         self._output_delta = aligned_empty(self._widths[-1] * stride, VALUE)
         self._scratch = aligned_empty(0, VALUE)
         self._views: dict[int, _Views] = {}
 
     def activations(self, stride: int) -> list[Float32Array]:
-        """float32[n, stride] for each layer after the input."""
+        """[n, stride] for each layer after the input: float32, or bfloat16 (in uint16) for the hidden ones."""
         return self._views_at(stride).activations
 
     def records(self, stride: int) -> list[UInt16Array]:

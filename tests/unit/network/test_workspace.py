@@ -43,3 +43,10 @@ def test_buffers_are_the_same_memory_each_time():
 def test_bytes_are_those_of_activations_records_and_output_deltas():
     n, n_hidden = sum(WIDTHS[1:]), sum(WIDTHS[1:-1])
     assert Workspace(WIDTHS, 37).n_bytes == 48 * 4 * (n + 7) + 48 * n_hidden // 4
+
+
+def test_short_activations_take_two_bytes_in_hidden_layers_only():
+    n_hidden = sum(WIDTHS[1:-1])
+    workspace = Workspace(WIDTHS, 37, has_short_activations=True)
+    assert [array.dtype for array in workspace.activations(48)] == [np.uint16] * 3 + [np.float32]
+    assert Workspace(WIDTHS, 37).n_bytes - workspace.n_bytes == 48 * 2 * n_hidden
