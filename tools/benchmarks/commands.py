@@ -40,9 +40,14 @@ def peers(
     rounds: Annotated[int, typer.Option(help="Measurements of each peer.")] = 5,
     steps: Annotated[int, typer.Option(help="Training steps per measurement.")] = 40,
     only: Annotated[str, typer.Option(help="Comma-separated peers; all by default.")] = "",
+    nerva: Annotated[
+        Path | None, typer.Option(envvar="NERVA", help="The program mlp of a built copy of Nerva (nerva-rowwise).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train the same network with every peer that is installed; seconds are scaled to a whole epoch."""
+    if nerva is not None:
+        os.environ["NERVA"] = str(nerva)
     names = tuple(only.split(",")) if only else comparison.peers.NAMES
     comparison.compare_peers(network, threads, rounds, steps, names, as_json=as_json)
 

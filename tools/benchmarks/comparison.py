@@ -19,13 +19,8 @@ def compare_peers(
 ) -> None:
     """Print seconds per epoch of each peer and how many times longer than ours they are."""
     task = WORKLOADS[network]() if network in WORKLOADS else workload.small_cifar10(float(network))
-    trainers, notes = {}, []
-    for name in reversed(names):  # ours last, so that its settings for idle threads do not reach the others
-        try:
-            trainers[name] = peers.load(name)
-        except ImportError as error:
-            notes.append(f"left out: {name} ({error})")
-    cases = {name: partial(trainers[name](task, n_threads).train, n_steps) for name in names if name in trainers}
+    trainers, notes = _start(task, n_threads, names)
+    cases = {name: partial(trainers[name].train, n_steps) for name in names if name in trainers}
     timings = interleave(cases, n_rounds)
     ours = timings.get("ours")
     rows = []
@@ -43,3 +38,16 @@ def compare_peers(
     title = f"{task.name}, {task.network.n_connections:,} connections, batch {workload.BATCH}, {n_threads} threads"
     notes.append(f"{n_rounds} rounds of {n_steps} steps each, interleaved; scaled to {task.n_epoch_samples:,} samples")
     report.show(title, rows, notes, as_json=as_json)
+
+
+def _start(task: workload.Workload, n_threads: int, names: tuple[str, ...]) -> tuple[dict[str, peers.Peer], list[str]]:
+    trainers, notes = {}, []
+    for name in sorted(names, key="ours".__eq__):  # last, so that our settings for idle threads reach no other
+        try:
+            trainers[name] = peers.load(name)(task, n_threads)
+        except ImportError as error:
+            notes.append(f"left out: {name} ({error})")
+            continue
+        if note := getattr(trainers[name], "note", ""):
+            notes.append(f"{name}: {note}")
+    return trainers, notes

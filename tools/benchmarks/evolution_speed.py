@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks import report
 from benchmarks.timing import interleave
-from hpc_sparse.evolution import SetUpdater
+from hpc_sparse.evolution.set import replace_weakest
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.initializers import draw_grown_weights, draw_weights
 from hpc_sparse.network.topology import Topology
@@ -24,7 +24,7 @@ def measure_evolution(n_threads: int, n_rounds: int, *, as_json: bool) -> None:
     for n, n_connections in SIZES:
         topology = Topology.random((n, n), n_connections / n / n, np.uint64(1))
         weight = draw_weights("he_uniform", topology, np.uint64(2))
-        change = SetUpdater(DROP_FRACTION).update(topology, weight, np.random.default_rng(0))
+        change = replace_weakest(topology, weight, DROP_FRACTION, np.random.default_rng(0))
         timings = interleave(
             {
                 "choose and merge": partial(_update, topology, weight),
@@ -52,7 +52,7 @@ def measure_evolution(n_threads: int, n_rounds: int, *, as_json: bool) -> None:
 
 
 def _update(topology: Topology, weight: np.ndarray) -> None:
-    SetUpdater(DROP_FRACTION).update(topology, weight, np.random.default_rng(0))
+    replace_weakest(topology, weight, DROP_FRACTION, np.random.default_rng(0))
 
 
 def _transpose(topology: Topology) -> None:

@@ -6,20 +6,31 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol
 
+from benchmarks.timing import Measured
 from benchmarks.workload import Workload
 
-NAMES = ("ours", "torch_dense", "torch_masked", "torch_csr", "sparselab_layers", "sparseprop_layers", "scipy_csr")
+NAMES = (
+    "ours",
+    "torch_dense",
+    "torch_masked",
+    "torch_csr",
+    "torch_csr_autograd",
+    "sparselab_layers",
+    "sparseprop_layers",
+    "nerva",
+    "scipy_csr",
+)
 
 
 class Peer(Protocol):
-    """Trains a workload."""
+    """Trains a workload; its attribute ``note``, if any, says in what it differs from the others."""
 
-    def train(self, n_steps: int) -> None:
-        """Do so many training steps of batch 128 with momentum and dropout."""
+    def train(self, n_steps: int) -> Measured | None:
+        """Do so many training steps of batch 128 with momentum and dropout; a peer may measure itself."""
 
 
 def load(name: str) -> Callable[[Workload, int], Peer]:
-    """The peer's constructor ``(workload, n_threads)``.
+    """The peer's constructor ``(workload, n_threads)``, which raises ImportError, too.
 
     Raises
     ------
