@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.cli_import_files import files_app
+from hpc_sparse.cli_import_options import (
+    Log2,
+    OrderSeed,
+    OutputFile,
+    Overwrite,
+    Report,
+    SplitSeed,
+    TestFraction,
+    TfIdf,
+    Title,
+    run_import,
+)
 
 import_app = typer.Typer(help="Turn data of other formats into a data set file.", no_args_is_help=True)
-
-OutputFile = Annotated[Path, typer.Argument(help="The data set file to write (.h5).", show_default=False)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
-Title = Annotated[Optional[str], typer.Option(help="What the data are, for people.", show_default=False)]  # noqa: UP045
-OrderSeed = Annotated[int, typer.Option(min=0, help="Seed of the order in which the training samples are stored.")]
+import_app.add_typer(files_app)
 
 
 @import_app.command("fashion-mnist")
@@ -30,12 +37,12 @@ def import_fashion_mnist(
 ) -> None:
     """Fashion-MNIST, from the four idx files."""
 
-    def work() -> Any:
+    def work(_: Report) -> Any:
         from hpc_sparse.storage.importers import idx
 
         return idx.import_fashion_mnist(source, output, overwrite=overwrite, order_seed=order_seed)
 
-    _import(work)
+    run_import(work)
 
 
 @import_app.command("idx")
@@ -48,14 +55,14 @@ def import_idx(
 ) -> None:
     """MNIST-like data in idx files."""
 
-    def work() -> Any:
+    def work(_: Report) -> Any:
         from hpc_sparse.storage.importers import idx
 
         return idx.import_idx(
             source, output, title=title or source.resolve().name, overwrite=overwrite, order_seed=order_seed
         )
 
-    _import(work)
+    run_import(work)
 
 
 @import_app.command("npz")
@@ -63,19 +70,16 @@ def import_npz(
     source: Annotated[Path, typer.Argument(help="A NumPy archive (.npz).", show_default=False)],
     output: OutputFile,
     title: Title = None,
-    log2: Annotated[
-        bool, typer.Option("--log2", help="Store log2(max(x, 1)) of each value x: for intensities of microarrays.")
-    ] = False,
-    test_fraction: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the samples for testing, where the file has no split.")
-    ] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of that split.")] = 0,
+    log2: Log2 = False,
+    tf_idf: TfIdf = False,
+    test_fraction: TestFraction = 0.2,
+    seed: SplitSeed = 0,
     overwrite: Overwrite = False,
     order_seed: OrderSeed = 0,
 ) -> None:
     """A NumPy archive: x_train, y_train, x_test, y_test; or x, y; or CSR arrays."""
 
-    def work() -> Any:
+    def work(_: Report) -> Any:
         from hpc_sparse.storage.importers import npz
 
         return npz.import_npz(
@@ -83,13 +87,14 @@ def import_npz(
             output,
             title=title,
             log2=log2,
+            tf_idf=tf_idf,
             test_fraction=test_fraction,
             split_seed=seed,
             overwrite=overwrite,
             order_seed=order_seed,
         )
 
-    _import(work)
+    run_import(work)
 
 
 @import_app.command("cifar10")
@@ -102,12 +107,12 @@ def import_cifar10(
 ) -> None:
     """CIFAR-10, from JPEG images: not exactly the original. Needs Pillow."""
 
-    def work() -> Any:
+    def work(_: Report) -> Any:
         from hpc_sparse.storage.importers import cifar10
 
         return cifar10.import_cifar10(source, output, title=title, overwrite=overwrite, order_seed=order_seed)
 
-    _import(work)
+    run_import(work)
 
 
 @import_app.command("make-classification")
@@ -129,7 +134,7 @@ def import_classification(
 ) -> None:
     """A synthetic problem, by default of the size of leukemia microarrays. Needs scikit-learn."""
 
-    def work() -> Any:
+    def work(_: Report) -> Any:
         from hpc_sparse.storage.importers import classification
 
         return classification.import_classification(
@@ -147,19 +152,4 @@ def import_classification(
             overwrite=overwrite,
         )
 
-    _import(work)
-
-
-def _import(work: Callable[[], Any]) -> None:
-    """Write a data set on one rank and show what it is."""
-    from hpc_sparse.cli import guarded, show  # which imports this module
-
-    def on_one_rank(ctx: ParallelContext) -> None:
-        from hpc_sparse.parallel.collectives import on_root
-        from hpc_sparse.training.inspection import describe_dataset
-
-        info = on_root(ctx, work)
-        if ctx.is_root:
-            show(describe_dataset(info), as_json=False)
-
-    guarded(on_one_rank)
+    run_import(work)

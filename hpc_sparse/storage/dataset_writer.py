@@ -1,24 +1,82 @@
-"""Writing data set files; the layout is described in :mod:`hpc_sparse.storage.dataset`."""
+"""Writing data set files; the layout is described in :mod:`hpc_sparse.storage.dataset`.
+
+Besides, ``statistics`` holds ``nonzero`` int64[f], the training samples in which each feature is not 0, and attributes
+``minimum`` and ``maximum`` of their values. ``feature_names`` is text, and ``preparation/idf`` float32[f] the weights
+of term counts, where there are any. Readers may do without all of these.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int32Array, Int64Array
 from hpc_sparse.errors import DataError, OutputError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import chunk_ranges
 from hpc_sparse.rng import Purpose, stream
 from hpc_sparse.storage.checks import check_csr, check_finite, check_labels
 from hpc_sparse.storage.container import DATASET_KIND, create_container
-from hpc_sparse.storage.samples import CsrFeatures, DenseFeatures, Features, Samples, take_rows
+from hpc_sparse.storage.feature_statistics import FeatureStatistics
+from hpc_sparse.storage.samples import CsrFeatures, Features, Samples, take_rows
 from hpc_sparse.storage.writer import ContainerWriter
 
-STATISTICS_ROWS = 4096
-"""Rows that are turned into float64 at a time."""
+BLOCK_BYTES = 4 * 1024 * 1024
+"""Features that are put in order and written together, roughly."""
+
+
+@dataclass(frozen=True)
+class DatasetText:
+    """What people read about a data set: its title, where it came from, how it was divided; the classes' names."""
+
+    title: str
+    source: str
+    split: str
+    class_names: Sequence[str]
+
+
+@dataclass(frozen=True)
+class FeatureLayout:
+    """How the features of both parts are stored.
+
+    Attributes
+    ----------
+    n_features : int
+    is_sparse : bool
+        By compressed sparse rows.
+    dtype : dtype
+        uint8 or float32; of sparse features float32.
+    names : sequence of str, optional
+        By feature.
+    idf : float32[n_features], optional
+        The weights that term counts were multiplied with.
+    """
+
+    n_features: int
+    is_sparse: bool
+    dtype: np.dtype[np.generic]
+    names: Sequence[str] | None = None
+    idf: Float32Array | None = None
+
+
+@dataclass(frozen=True)
+class PartBlocks:
+    """One part, whose features come in blocks of rows, in the order in which they are stored.
+
+    Attributes
+    ----------
+    labels : int32[n_samples]
+    blocks : iterable of Features
+    n_stored : int
+        Values of sparse features; of dense ones it does not matter.
+    """
+
+    labels: Int32Array
+    blocks: Iterable[Features]
+    n_stored: int = 0
 
 
 def write_dataset(
@@ -32,6 +90,8 @@ def write_dataset(
     split: str = "",
     order_seed: int = 0,
     overwrite: bool = False,
+    feature_names: Sequence[str] | None = None,
+    idf: Float32Array | None = None,
 ) -> None:
     """Write a data set file from one process.
 
@@ -52,6 +112,10 @@ def write_dataset(
         Seed of the random order.
     overwrite : bool
         Whether an existing file may be replaced.
+    feature_names : sequence of str, optional
+        Name of each feature.
+    idf : float32[n_features], optional
+        The weights that term counts were multiplied with.
 
     Raises
     ------
@@ -61,47 +125,88 @@ def write_dataset(
         The file exists, or cannot be written.
     """
     target = Path(path)
+    check_target(target, overwrite=overwrite)
+    _check_parts(target, train, test, len(class_names))
+    dtype = train.features.values.dtype
+    layout = FeatureLayout(
+        train.features.n_features, isinstance(train.features, CsrFeatures), dtype, feature_names, idf
+    )
+    order = training_order(train.n_samples, order_seed)
+    write_blocks(
+        target,
+        _in_order(train, order),
+        _in_order(test, np.arange(test.n_samples, dtype=OFFSET)),
+        layout=layout,
+        text=DatasetText(title, source, split, class_names),
+    )
+
+
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Refuse (OutputError) to replace a file that exists, unless told."""
     if target.exists() and not overwrite:
         raise OutputError(
             f"{target}: exists already and is not overwritten without --overwrite (in Python: overwrite=True)"
         )
-    _check_parts(target, train, test, len(class_names))
-    order = stream(order_seed, Purpose.DATA_ORDER).permutation(train.n_samples)
-    ordered = Samples(take_rows(train.features, order), train.labels[order])
-    with create_container(ParallelContext.serial(threads=1), target, DATASET_KIND, "serial") as writer:
-        for name, text in (("title", title), ("source", source), ("split", split)):
-            writer.set_attribute("/", name, text)
-        writer.set_attribute("/", "n_features", train.features.n_features)
-        writer.set_attribute("/", "n_classes", len(class_names))
-        writer.write_replicated("class_names", _as_text(class_names))
-        _write_part(writer, "train", ordered)
-        _write_part(writer, "test", test)
-        _write_statistics(writer, train, test, len(class_names))
 
 
-def feature_statistics(values: AnyArray) -> tuple[Float32Array, Float32Array]:
-    """Mean and standard deviation of each column, summed in float64; a deviation of 0 becomes 1.
+def training_order(n_samples: int, order_seed: int) -> Int64Array:
+    """The random order in which training samples are stored, int64[n_samples]."""
+    order: Int64Array = stream(order_seed, Purpose.DATA_ORDER).permutation(n_samples)
+    return order
+
+
+def write_blocks(
+    target: Path, train: PartBlocks, test: PartBlocks, *, layout: FeatureLayout, text: DatasetText
+) -> None:
+    """Write a data set file of samples that were checked and ordered before, holding one block of them at a time.
 
     Parameters
     ----------
-    values : (n_samples, n_features)
-        With at least one sample.
+    target : Path
+        Replaced at the end if it exists.
+    train, test : PartBlocks
+    layout : FeatureLayout
+    text : DatasetText
 
-    Returns
-    -------
-    mean, deviation : float32[n_features]
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
     """
-    n_samples, n_features = values.shape
-    total = np.zeros(n_features)
-    for start, stop in chunk_ranges(0, n_samples, STATISTICS_ROWS):
-        total += values[start:stop].sum(axis=0, dtype=np.float64)
-    mean = total / n_samples
-    squares = np.zeros(n_features)
-    for start, stop in chunk_ranges(0, n_samples, STATISTICS_ROWS):
-        squares += np.square(values[start:stop] - mean).sum(axis=0)
-    deviation = np.sqrt(squares / n_samples).astype(VALUE)
-    deviation[deviation == 0] = 1
-    return mean.astype(VALUE), deviation
+    statistics = FeatureStatistics(layout.n_features)
+    n_classes = len(text.class_names)
+    with create_container(ParallelContext.serial(threads=1), target, DATASET_KIND, "serial") as writer:
+        for name, value in (("title", text.title), ("source", text.source), ("split", text.split)):
+            writer.set_attribute("/", name, value)
+        writer.set_attribute("/", "n_features", layout.n_features)
+        writer.set_attribute("/", "n_classes", n_classes)
+        writer.write_replicated("class_names", _as_text(text.class_names))
+        _write_part(writer, "train", train, layout, statistics)
+        _write_part(writer, "test", test, layout)
+        counts = [np.bincount(part.labels, minlength=n_classes) for part in (train, test)]
+        writer.write_replicated("statistics/class_counts", np.array(counts, OFFSET))
+        _write_statistics(writer, layout, statistics)
+        if layout.names is not None:
+            writer.write_replicated("feature_names", _as_text(layout.names))
+        if layout.idf is not None:
+            writer.write_replicated("preparation/idf", layout.idf)
+
+
+def _in_order(samples: Samples, order: Int64Array) -> PartBlocks:
+    features = samples.features
+    row_bytes = max(1, _n_bytes(features) // max(1, samples.n_samples))
+
+    def blocks() -> Iterator[Features]:
+        for start, stop in chunk_ranges(0, order.size, max(1, BLOCK_BYTES // row_bytes)):
+            yield take_rows(features, order[start:stop])
+
+    return PartBlocks(samples.labels[order], blocks(), features.values.size)
+
+
+def _n_bytes(features: Features) -> int:
+    if isinstance(features, CsrFeatures):
+        return features.indices.nbytes + features.values.nbytes
+    return features.values.nbytes
 
 
 def _check_parts(target: Path, train: Samples, test: Samples, n_classes: int) -> None:
@@ -133,24 +238,45 @@ def _kind(features: Features) -> str:
     return f"{features.n_features} dense"
 
 
-def _write_part(writer: ContainerWriter, part: str, samples: Samples) -> None:
-    writer.set_attribute(part, "n_samples", samples.n_samples)
+def _write_part(
+    writer: ContainerWriter,
+    part: str,
+    samples: PartBlocks,
+    layout: FeatureLayout,
+    statistics: FeatureStatistics | None = None,
+) -> None:
+    n_samples = samples.labels.size
+    writer.set_attribute(part, "n_samples", n_samples)
     writer.write_replicated(f"{part}/labels", samples.labels.astype(INDEX))
-    if isinstance(samples.features, DenseFeatures):
-        writer.write_replicated(f"{part}/features", samples.features.values)
-        return
-    writer.write_replicated(f"{part}/indptr", samples.features.indptr.astype(OFFSET))
-    writer.write_replicated(f"{part}/indices", samples.features.indices.astype(INDEX))
-    writer.write_replicated(f"{part}/values", samples.features.values.astype(VALUE))
+    if layout.is_sparse:
+        writer.create(f"{part}/indptr", (n_samples + 1,), OFFSET)
+        writer.create(f"{part}/indices", (samples.n_stored,), INDEX)
+        writer.create(f"{part}/values", (samples.n_stored,), VALUE)
+        writer.write(f"{part}/indptr", 0, np.zeros(1, OFFSET))
+    else:
+        writer.create(f"{part}/features", (n_samples, layout.n_features), layout.dtype)
+    row = stored = 0
+    for block in samples.blocks:
+        if statistics is not None:
+            statistics.add(block)
+        if isinstance(block, CsrFeatures):
+            writer.write(f"{part}/indptr", row + 1, (block.indptr[1:] + stored).astype(OFFSET))
+            writer.write(f"{part}/indices", stored, block.indices.astype(INDEX))
+            writer.write(f"{part}/values", stored, block.values.astype(VALUE))
+            stored += block.indices.size
+        else:
+            writer.write(f"{part}/features", row, block.values.astype(layout.dtype, copy=False))
+        row += block.n_samples
+    assert (row, stored) == (n_samples, samples.n_stored if layout.is_sparse else 0), f"{part}: {row}, {stored}"
 
 
-def _write_statistics(writer: ContainerWriter, train: Samples, test: Samples, n_classes: int) -> None:
-    counts = [np.bincount(part.labels, minlength=n_classes) for part in (train, test)]
-    writer.write_replicated("statistics/class_counts", np.array(counts, OFFSET))
-    if isinstance(train.features, DenseFeatures):
-        mean, deviation = feature_statistics(train.features.values)
-        writer.write_replicated("statistics/mean", mean)
-        writer.write_replicated("statistics/deviation", deviation)
+def _write_statistics(writer: ContainerWriter, layout: FeatureLayout, statistics: FeatureStatistics) -> None:
+    if not layout.is_sparse:
+        writer.write_replicated("statistics/mean", statistics.mean())
+        writer.write_replicated("statistics/deviation", statistics.deviation())
+    writer.write_replicated("statistics/nonzero", statistics.nonzero)
+    for name, value in zip(("minimum", "maximum"), statistics.value_range(), strict=True):
+        writer.set_attribute("statistics", name, value)
 
 
 def _as_text(names: Sequence[str]) -> AnyArray:

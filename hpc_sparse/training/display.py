@@ -28,8 +28,14 @@ def _value_lines(name: str, value: Any) -> list[str]:
     if isinstance(value, list):
         return [str(item) for item in value]
     if isinstance(value, dict):
-        return [f"{key} {'-' if item is None else format(item, 'g')}" for key, item in value.items()]
+        return [f"{key.replace('_', ' ')} {_number(item)}" for key, item in value.items()]
     return str(value).strip().splitlines()
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else format(value, "g")
 
 
 def column_lines(records: list[dict[str, Any]]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,9 @@ from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint_info import LayerInfo, read_checkpoint_info
 from hpc_sparse.storage.container import CHECKPOINT_KIND, container_kind
-from hpc_sparse.storage.dataset import DatasetInfo, read_info
+from hpc_sparse.storage.dataset import read_info
+from hpc_sparse.storage.verification import checksum_name
+from hpc_sparse.training.dataset_description import describe_dataset
 from hpc_sparse.training.stored_network import StoredNetwork
 
 
@@ -41,16 +42,9 @@ def evaluate_checkpoint(ctx: ParallelContext, checkpoint_path: Path, dataset_pat
 
 def describe_file(path: Path) -> dict[str, Any]:
     """What a data set or checkpoint file says about itself, as plain values."""
-    return describe_checkpoint(path) if container_kind(path) == CHECKPOINT_KIND else describe_dataset(read_info(path))
-
-
-def describe_dataset(info: DatasetInfo) -> dict[str, Any]:
-    """A data set as plain values."""
-    values = asdict(info)
-    values["path"] = str(info.path)
-    for name in ("class_names", "class_counts_train", "class_counts_test"):
-        values[name] = list(values[name])
-    return {"kind": "data set", **values}
+    is_checkpoint = container_kind(path) == CHECKPOINT_KIND
+    description = describe_checkpoint(path) if is_checkpoint else describe_dataset(read_info(path))
+    return {**description, "checksums": checksum_name(path)}
 
 
 def describe_checkpoint(path: Path) -> dict[str, Any]:

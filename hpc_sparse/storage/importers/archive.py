@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -9,12 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from hpc_sparse.dtypes import AnyArray
-from hpc_sparse.errors import DataError
+from hpc_sparse.errors import DataError, quoted
 from hpc_sparse.storage.dataset import Features
 from hpc_sparse.storage.importers.features import csr_features, dense_features
+from hpc_sparse.storage.importers.labels import as_text
+from hpc_sparse.storage.importers.npz_members import check_members
 
 LABEL_NAMES = ("label", "labels", "y")
 CLASS_NAMES = ("classes", "class_names")
+
+ARCHIVE_ERRORS = (
+    *(OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, RuntimeError, OverflowError, MemoryError),
+    *(SyntaxError, tokenize.TokenError, struct.error, zipfile.BadZipFile, zlib.error),
+)
+"""What zipfile and NumPy raise for a file they cannot make sense of, depending on where they stumble."""
 
 
 class Archive:
@@ -25,12 +35,13 @@ class Archive:
         try:
             # NumPy leaves a damaged file open that it opened itself.
             with path.open("rb") as file:
+                check_members(path, file)
+                file.seek(0)
                 archive = np.load(file, allow_pickle=False)
-                if not isinstance(archive, np.lib.npyio.NpzFile):
-                    raise DataError(f"{path}: holds a single array: expected an .npz archive of named arrays")
                 self.arrays: dict[str, AnyArray] = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, AttributeError) as error:
-            raise DataError(f"{path}: cannot be read as an .npz archive without pickled objects: {error}") from error
+        except ARCHIVE_ERRORS as error:
+            reason = quoted(str(error))
+            raise DataError(f"{path}: cannot be read as an .npz archive without pickled objects: {reason}") from error
 
     def __contains__(self, name: str) -> bool:
         return name in self.arrays
@@ -70,7 +81,7 @@ class Archive:
         """Names of the integer labels, if the archive has them."""
         for name in CLASS_NAMES:
             if name in self:
-                return tuple(str(text) for text in self.array(name).reshape(-1).tolist())
+                return tuple(as_text(self.where(name), self.array(name)).reshape(-1).tolist())
         return None
 
     def labels(self, prefix: str = "") -> AnyArray:

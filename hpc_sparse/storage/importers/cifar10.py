@@ -99,11 +99,13 @@ def decoded(archive: Archive, offset: Int64Array) -> UInt8Array:
 
 def _decoded_image(archive: Archive, pillow: Any, number: int, content: bytes) -> AnyArray:
     try:
-        image: AnyArray = np.asarray(pillow.open(io.BytesIO(content), formats=("JPEG",)))
-    except (OSError, SyntaxError, ValueError) as error:
+        picture = pillow.open(io.BytesIO(content), formats=("JPEG",))
+        shape = (picture.height, picture.width, len(picture.getbands()))
+        image: AnyArray | None = np.asarray(picture) if shape == IMAGE_SHAPE else None
+    except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
         raise DataError(f"{archive.path}: image {number}: cannot be decoded: {error}") from None
-    if image.shape != IMAGE_SHAPE:
-        raise DataError(f"{archive.path}: image {number}: shape {list(image.shape)}: expected {list(IMAGE_SHAPE)}")
+    if image is None:
+        raise DataError(f"{archive.path}: image {number}: shape {list(shape)}: expected {list(IMAGE_SHAPE)}")
     return image
 
 
@@ -118,7 +120,7 @@ def _checked_offsets(archive: Archive, n_train: int) -> Int64Array:
             f"for {n_train} training images and the test images"
         )
     offset = given.astype(np.int64)
-    if offset[0] < 0 or offset[-1] > archive.array("body").size or (np.diff(offset) < 0).any():
+    if offset[0] < 0 or offset[-1] > archive.array("body").size or (offset[1:] < offset[:-1]).any():
         raise DataError(
             f"{archive.where('offset')}: expected positions from 0 to {archive.array('body').size}, none below the last"
         )

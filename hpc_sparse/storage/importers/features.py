@@ -11,8 +11,10 @@ from hpc_sparse.storage.checks import check_finite, check_indptr
 from hpc_sparse.storage.samples import CsrFeatures, DenseFeatures, Samples
 
 
-def dense_features(where: str, values: AnyArray) -> DenseFeatures:
+def dense_features(where: str, values: AnyArray, *, first_row: int = 0) -> DenseFeatures:
     """Samples by features: unsigned bytes stay so, all else becomes float32; further axes are flattened.
+
+    Messages count rows from ``first_row``.
 
     Raises
     ------
@@ -24,7 +26,7 @@ def dense_features(where: str, values: AnyArray) -> DenseFeatures:
     table = values.reshape(values.shape[0], int(np.prod(values.shape[1:], dtype=np.int64)))
     if table.dtype.kind == "b" or table.dtype == np.uint8:
         return DenseFeatures(np.ascontiguousarray(table, np.uint8))
-    return DenseFeatures(_as_values(where, table))
+    return DenseFeatures(_as_values(where, table, first_row))
 
 
 def csr_features(
@@ -71,11 +73,22 @@ def log2_of(where: str, samples: Samples) -> Samples:
     return Samples(DenseFeatures(np.log2(np.maximum(samples.features.values, VALUE(1)))), samples.labels)
 
 
-def _as_values(where: str, values: AnyArray) -> AnyArray:
+def without_zeros(features: CsrFeatures) -> CsrFeatures:
+    """The same features without the zeros that are stored."""
+    is_kept = features.values != 0
+    if is_kept.all():
+        return features
+    kept_before = np.concatenate([np.zeros(1, OFFSET), np.cumsum(is_kept, dtype=OFFSET)])
+    return CsrFeatures(
+        kept_before[features.indptr], features.indices[is_kept], features.values[is_kept], features.n_features
+    )
+
+
+def _as_values(where: str, values: AnyArray, first_row: int = 0) -> AnyArray:
     if values.dtype.kind not in "fiub":
         raise DataError(f"{where}: {values.dtype}: expected real numbers")
-    check_finite(where, values, error=DataError)
+    check_finite(where, values, error=DataError, first_row=first_row)
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(values, VALUE)
-    check_finite(f"{where} (as float32)", converted, error=DataError)
+    check_finite(f"{where} (as float32)", converted, error=DataError, first_row=first_row)
     return converted

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -32,6 +34,13 @@ FASHION_MNIST_CLASSES = (
 
 UNSIGNED_BYTES = 0x08
 """IDX code of the only element type that images and labels come in."""
+
+MOST_DIMENSIONS = 4
+"""Samples, rows, columns, colours."""
+
+READ_BYTES = 16 * 1024 * 1024
+
+IdxStream: TypeAlias = gzip.GzipFile | BinaryIO
 
 
 def import_fashion_mnist(
@@ -99,18 +108,35 @@ def import_idx(
 
 def read_idx(path: Path) -> UInt8Array:
     """The array in an IDX file of unsigned bytes."""
-    content = _read_bytes(path)
-    n_dimensions = content[3] if len(content) >= 4 else 0
-    header = 4 + 4 * n_dimensions
-    if content[:3] != bytes([0, 0, UNSIGNED_BYTES]) or n_dimensions == 0 or len(content) < header:
-        raise DataError(
-            f"{path}: begins with {content[:4].hex(' ')}: expected an IDX file of unsigned bytes (00 00 08)"
-        )
-    shape = tuple(np.frombuffer(content, ">u4", n_dimensions, 4).astype(np.int64).tolist())
-    expected = header + int(np.prod(shape, dtype=np.int64))
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+            shape = _read_shape(path, stream)
+            content = _read_content(path, stream, shape)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _read_shape(path: Path, stream: IdxStream) -> tuple[int, ...]:
+    start = stream.read(4)
+    n_dimensions = start[3] if len(start) == 4 else 0
+    lengths = stream.read(4 * n_dimensions)
+    is_idx = start[:3] == bytes([0, 0, UNSIGNED_BYTES]) and len(lengths) == 4 * n_dimensions
+    if not is_idx or not 0 < n_dimensions <= MOST_DIMENSIONS:
+        raise DataError(f"{path}: begins with {start.hex(' ')}: expected an IDX file of unsigned bytes (00 00 08)")
+    return tuple(np.frombuffer(lengths, ">u4").tolist())
+
+
+def _read_content(path: Path, stream: IdxStream, shape: tuple[int, ...]) -> bytearray:
+    """As many bytes as the shape needs, of which no more are held than there are."""
+    content, expected = bytearray(), math.prod(shape)
+    while part := stream.read(min(READ_BYTES, expected + 1 - len(content))):
+        content += part
     if len(content) != expected:
-        raise DataError(f"{path}: {len(content)} bytes: expected {expected} for shape {list(shape)}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+        header = 4 + 4 * len(shape)
+        found = f"more than {header + expected}" if len(content) > expected else header + len(content)
+        raise DataError(f"{path}: {found} bytes: expected {header + expected} for shape {list(shape)}")
+    return content
 
 
 def _read_pair(folder: Path, prefix: str) -> tuple[UInt8Array, UInt8Array]:
@@ -131,13 +157,3 @@ def _find(folder: Path, stem: str, n_dimensions: int) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise DataError(f"{folder}: no file {stem}: expected one of {', '.join(names)}")
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        if path.suffix == ".gz":
-            with gzip.open(path, "rb") as stream:
-                return stream.read()
-        return path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error

@@ -24,7 +24,9 @@ from hpc_sparse.storage.dataset import DatasetInfo, Features, Samples, read_info
 from hpc_sparse.storage.importers.archive import Archive
 from hpc_sparse.storage.importers.features import log2_of
 from hpc_sparse.storage.importers.labels import encode_labels
+from hpc_sparse.storage.importers.options import ImportOptions
 from hpc_sparse.storage.importers.split import stratified_split
+from hpc_sparse.storage.importers.tf_idf import tf_idf_of
 from hpc_sparse.storage.samples import take_rows
 
 PREFIXES = ("", "feat_")
@@ -44,6 +46,7 @@ def import_npz(
     *,
     title: str | None = None,
     log2: bool = False,
+    tf_idf: bool = False,
     test_fraction: float = 0.2,
     split_seed: int = 0,
     order_seed: int = 0,
@@ -59,6 +62,8 @@ def import_npz(
     log2 : bool
         Replace each value x by log2(max(x, 1)): for intensities of microarrays, which spread over many powers of two
         and are noise below 1. Dense features only.
+    tf_idf : bool
+        Weigh the term counts of sparse features; see :mod:`hpc_sparse.storage.importers.tf_idf`.
     test_fraction : float
         Fraction of each class that a random division gives to the test part.
     split_seed, order_seed : int
@@ -76,16 +81,18 @@ def import_npz(
     path = Path(source)
     divided = _divide(Archive(path), test_fraction, split_seed)
     train, test = (log2_of(str(path), part) if log2 else part for part in (divided.train, divided.test))
+    train, test, idf = tf_idf_of(str(path), train, test) if tf_idf else (train, test, None)
     write_dataset(
         target,
         train,
         test,
         title=path.stem if title is None else title,
         class_names=divided.class_names,
-        source=f"{path.name}, log2(max(x, 1))" if log2 else path.name,
+        source=path.name + ImportOptions(log2=log2, tf_idf=tf_idf).steps(),
         split=divided.split,
         order_seed=order_seed,
         overwrite=overwrite,
+        idf=idf,
     )
     return read_info(target)
 

@@ -27,14 +27,30 @@ def stratified_split(labels: Int32Array, test_fraction: float, seed: int) -> tup
     train_rows, test_rows : int64
         Increasing; together all samples once.
     """
-    if not 0 < test_fraction < 1:
-        raise DataError(f"test fraction = {test_fraction}: must be above 0 and below 1")
+    _check_fraction(test_fraction)
     n_test = _n_test_by_class(np.bincount(labels), test_fraction)
     generator = stream(seed, Purpose.DATA_SPLIT)
     is_test = np.zeros(labels.size, np.bool_)
     for label, wanted in enumerate(n_test):
         is_test[generator.permutation(np.flatnonzero(labels == label))[:wanted]] = True
     return np.flatnonzero(~is_test), np.flatnonzero(is_test)
+
+
+def random_split(n_samples: int, test_fraction: float, seed: int) -> tuple[Int64Array, Int64Array]:
+    """Divide samples at random, whatever their classes, at least one of them for training.
+
+    Parameters and results are those of :func:`stratified_split`.
+    """
+    _check_fraction(test_fraction)
+    n_test = min(round(n_samples * test_fraction), n_samples - 1)
+    is_test = np.zeros(n_samples, np.bool_)
+    is_test[stream(seed, Purpose.DATA_SPLIT).permutation(n_samples)[:n_test]] = True
+    return np.flatnonzero(~is_test), np.flatnonzero(is_test)
+
+
+def _check_fraction(test_fraction: float) -> None:
+    if not 0 < test_fraction < 1:
+        raise DataError(f"test fraction = {test_fraction}: must be above 0 and below 1")
 
 
 def _n_test_by_class(counts: Int64Array, test_fraction: float) -> Int64Array:

@@ -1,0 +1,68 @@
+"""Text files, plain or compressed, read line by line."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from hpc_sparse.errors import DataError, quoted
+
+LONGEST_REASON = 200
+
+READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
+
+
+@contextmanager
+def opened_text(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """The file's uncompressed bytes, and the file itself, whose position tells how far that is.
+
+    Raises
+    ------
+    DataError
+        The file is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file, _uncompressed(path, file) as text:
+            yield text, file
+    except READ_ERRORS as error:
+        raise DataError(f"{path}: cannot be read: {reason(error)}") from error
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a file (DataError)."""
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, without the name of the file and in few words."""
+    return quoted(error.strerror if isinstance(error, OSError) and error.strerror else str(error), LONGEST_REASON)
+
+
+def line_of_row(path: Path, row: int, n_skipped: int = 0) -> int:
+    """Number (from 1) of the ``row``-th line that counts: of the first ``n_skipped`` all do, then those not empty."""
+    with opened_text(path) as (text, _):
+        n_rows = 0
+        for number, line in enumerate(text, start=1):
+            n_rows += number <= n_skipped or bool(line.strip(b"\r\n"))
+            if n_rows == row:
+                return number
+    return row
+
+
+def _uncompressed(path: Path, file: IO[bytes]) -> Any:
+    if path.suffix == ".gz":
+        return gzip.open(file, "rb")
+    if path.suffix == ".bz2":
+        return bz2.open(file, "rb")
+    if path.suffix == ".xz":
+        return lzma.open(file, "rb")
+    return file
