@@ -8,6 +8,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+LONGEST_QUOTE = 200
+"""Characters shown of foreign text."""
+
+
+def printable(text: str) -> str:
+    """Text that may have foreign parts, for a terminal that they must not steer; its lines stay."""
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+
+
+def quoted(text: str, longest: int = LONGEST_QUOTE) -> str:
+    """Foreign text for a message: printable, on one line, cut off after ``longest`` characters."""
+    shown = printable(text[:longest]).replace("\n", "\\n").replace("\t", "\\t")
+    return f"{shown}..." if len(text) > longest else shown
+
 
 class HpcSparseError(Exception):
     """Base of every error that is shown as one message instead of a traceback."""
@@ -25,12 +39,20 @@ class ConfigError(InputError):
     """A configuration key or value, or an override on the command line, is wrong."""
 
 
+class ParameterError(ConfigError, ValueError):
+    """A parameter of an estimator is wrong: also a ValueError, as scikit-learn's users expect."""
+
+
 class DataError(InputError):
     """A data set does not hold what it should, or does not fit the network."""
 
 
 class FileFormatError(InputError):
     """A file is truncated, foreign, of an unknown version, or inconsistent in itself."""
+
+
+class NewerFormatError(FileFormatError):
+    """A file of a format version that this program does not know yet: not damaged, only too new."""
 
 
 class OutputError(InputError):
@@ -52,6 +74,14 @@ class DivergedError(HpcSparseError):
         return cls(
             f"epoch {epoch}: training diverged (training loss {train_loss}); lower optimizer.learning_rate = "
             f"{learning_rate} or use optimizer.warmup_epochs"
+        )
+
+    @classmethod
+    def not_finite(cls) -> DivergedError:
+        """A weight is no longer a finite number, found at a sync."""
+        return cls(
+            "training diverged (a weight is no longer a finite number); lower optimizer.learning_rate or use "
+            "optimizer.warmup_epochs"
         )
 
 

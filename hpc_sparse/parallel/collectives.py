@@ -152,10 +152,17 @@ class PendingMax:
 
             self._request = ctx.comm.Iallreduce(MPI.IN_PLACE, self._numbers, op=MPI.MAX)
 
+    def progress(self) -> None:
+        """Give the MPI library a moment, unless the numbers are there."""
+        if self._request is not None and self._request.Test():
+            self._request = None
+
     def wait(self) -> tuple[float, ...]:
-        """The numbers, the same on every rank; waits asleep if need be (collective)."""
+        """The numbers, the same on every rank; waits asleep if it takes long (collective)."""
+        deadline = time.perf_counter() + AWAKE_SECONDS
         while self._request is not None and not self._request.Test():
-            time.sleep(NAP_SECONDS)
+            if time.perf_counter() > deadline:
+                time.sleep(NAP_SECONDS)
         return tuple(self._numbers.tolist())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,8 +16,9 @@ from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity
 from hpc_sparse.network.topology import Topology
+from hpc_sparse.parallel.agreement import Agreement
 from hpc_sparse.parallel.averaging import average_arrays
-from hpc_sparse.parallel.collectives import all_gather_counts, gather_objects
+from hpc_sparse.parallel.collectives import all_gather_counts
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.delayed_average import DelayedAverage
 from hpc_sparse.parallel.shared_index import SharedIndex
@@ -50,6 +50,7 @@ class LocalSgd:
         self._bases: list[Topology] = []
         self._targets: list[int] = []
         self._delayed: DelayedAverage | None = None
+        self._agreement = Agreement(self.ctx)
 
     @property
     def targets(self) -> tuple[int, ...]:
@@ -69,32 +70,45 @@ class LocalSgd:
         self._remember([Topology.empty(layer.topology.shape) for layer in network.layers])
         self._targets = list(targets)
 
+    def aim_at(self, network: SparseMLP) -> None:
+        """Give the layers at the next sync as many connections as they have in ``network``, the same on all ranks."""
+        self._targets = [layer.topology.n_connections for layer in network.layers]
+
     def _remember(self, topologies: list[Topology]) -> None:
-        self._bases, self._targets = topologies, [topology.n_connections for topology in topologies]
+        self._targets = [topology.n_connections for topology in topologies]
+        # Replicas that share a topology never ask what it was. Those that do must not keep its transposed index alive.
+        is_asked_for = self.ctx.size > 1 and not self.has_shared_topology
+        self._bases = [Topology(each.shape, each.indptr, each.indices) for each in topologies if is_asked_for]
 
     def sync(self, network: SparseMLP, velocities: list[Velocity]) -> None:
         """Average the replicas; afterwards all have the same connections, weights, biases, velocities (collective).
 
+        That they have is looked at by the next call, or by :meth:`confirm_agreement`.
+
         Raises
         ------
         DivergedError
-            On every rank: weights to be compared by size are no longer finite numbers.
+            On every rank: weights to be compared by size are no longer finite numbers, or the replicas were not the
+            same after the last sync.
         """
         if self.ctx.size == 1:
             return
+        self._agreement.confirm()
         self._take_in_delayed()
         if self.momentum == "reset":
             for velocity in velocities:
                 velocity.reset()
+        bases: Sequence[Topology | None] = self._bases or [None] * len(network.layers)
         placed = [
             self._place(base, layer, velocity)
-            for base, layer, velocity in zip(self._bases, network.layers, velocities, strict=True)
+            for base, layer, velocity in zip(bases, network.layers, velocities, strict=True)
         ]
         arrays = [array for parameters in placed for array in parameters.arrays(self.momentum)]
         self.n_bytes_sent += average_arrays(self.ctx, arrays, self.n_contributors, is_contributor=self.is_contributor)
         for target, layer, velocity, parameters in zip(self._targets, network.layers, velocities, placed, strict=True):
             parameters.cut_back(target, layer, velocity)
         self.start(network)
+        self._agreement.start(network)
 
     def sync_delayed(self, network: SparseMLP, velocities: list[Velocity]) -> None:
         """Take in the average that is under way, if any, and start the next one (collective).
@@ -106,6 +120,7 @@ class LocalSgd:
             return
         assert self.has_shared_topology
         assert self.momentum == "average"
+        self._agreement.confirm()
         self._take_in_delayed()
         arrays = [
             array
@@ -116,19 +131,33 @@ class LocalSgd:
         self.n_bytes_sent += self._delayed.n_bytes
 
     def progress(self) -> None:
-        """Move an average on that is under way; to be called after every step."""
+        """Move on what is under way between the ranks; to be called after every step."""
+        self._agreement.progress()
         if self._delayed is not None:
             self._delayed.progress()
+
+    def confirm_agreement(self) -> None:
+        """Check that the last :meth:`sync` has left all replicas the same (collective).
+
+        Raises
+        ------
+        DivergedError
+            On every rank: it has not.
+        """
+        self._agreement.confirm()
+
+    def finish(self) -> None:
+        """Complete what is under way between the ranks, when no more is to be trained (collective)."""
+        self._agreement.finish()
 
     def _take_in_delayed(self) -> None:
         if self._delayed is not None:
             self._delayed.take_in()
             self._delayed = None
 
-    def _place(self, base: Topology, layer: SparseLayer, velocity: Velocity) -> _Placed:
+    def _place(self, base: Topology | None, layer: SparseLayer, velocity: Velocity) -> _Placed:
         """A layer's parameters where they are averaged: as they are, or on the union of the replicas' connections."""
-        is_dense = base.n_connections == base.shape[0] * base.shape[1]
-        if self.has_shared_topology or is_dense:
+        if base is None or base.n_connections == base.shape[0] * base.shape[1]:
             return _Placed(None, layer.weight, layer.bias, velocity.weight, velocity.bias)
         own = layer.topology if self.is_contributor else Topology.empty(base.shape)
         index = SharedIndex.build(self.ctx, base, own)
@@ -160,10 +189,7 @@ class _Placed:
         if self.index is None:
             return
         if not np.isfinite(self.weight).all():
-            raise DivergedError(
-                "training diverged (a weight is no longer a finite number); lower optimizer.learning_rate or use "
-                "optimizer.warmup_epochs"
-            )
+            raise DivergedError.not_finite()
         is_kept = resparsify(self.weight, n_target)
         layer.weight, velocity.weight = self.weight[is_kept], self.weight_velocity[is_kept]
         layer.topology = Topology.from_keys(layer.topology.shape, self.index.keys[is_kept])
@@ -183,26 +209,3 @@ def resparsify(weight: Float32Array, n_target: int) -> BoolArray:
     n_drop_positive = min(n_positive, round(n_rest * n_positive / max(1, n_positive + n_negative)))
     n_drop_positive = max(n_drop_positive, n_rest - n_negative)
     return keep_strongest(weight, min(n_drop, n_zero) + n_drop_positive, n_rest - n_drop_positive)
-
-
-def check_agreement(ctx: ParallelContext, network: SparseMLP) -> None:
-    """Compare all replicas bit by bit, by a digest (collective).
-
-    Raises
-    ------
-    DivergedError
-        On every rank, if any two differ.
-    """
-    digests = gather_objects(ctx, network_digest(network))
-    if len(set(digests)) > 1:
-        groups = ", ".join(f"rank {rank}: {digest}" for rank, digest in enumerate(digests))
-        raise DivergedError(f"the replicas differ after a sync: {groups}")
-
-
-def network_digest(network: SparseMLP) -> str:
-    """A short fingerprint of all connections, weights and biases."""
-    digest = hashlib.blake2b(digest_size=8)
-    for layer in network.layers:
-        for array in (layer.topology.indptr, layer.topology.indices, layer.weight, layer.bias):
-            digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

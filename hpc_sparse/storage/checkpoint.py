@@ -1,6 +1,6 @@
 """Checkpoints: everything a run needs to go on exactly where it was, and to be understood later.
 
-Layout of format version 2. The root has attributes ``epoch``, ``step``, ``step_in_epoch``, ``n_ranks``,
+Layout of format version 3. The root has attributes ``epoch``, ``step``, ``step_in_epoch``, ``n_ranks``,
 ``n_replicas`` and, if there was an evaluation, ``best_epoch`` and ``best_value``; group ``metrics`` has
 one attribute per metric; ``config`` is text; ``statistics`` may hold ``mean`` and ``deviation`` of the
 features. Where all ranks have the same network, ``n_replicas`` is 0 and ``layers/0000`` and so on have
@@ -9,7 +9,8 @@ attributes ``n_out``, ``n_in``, ``activation`` and ``n_connections`` and one arr
 ``neurons`` (:mod:`hpc_sparse.storage.neuron_ids`), ``target_connections`` with an attribute per layer,
 and ``progress`` float64[n_ranks, n].
 
-Version 1 has neither these three nor ``step_in_epoch`` and ``n_replicas``, which are 0 for it.
+Version 2 differs in its checksums only. Version 1 has neither these three nor ``step_in_epoch`` and
+``n_replicas``, which are 0 for it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from hpc_sparse.storage.checkpoint_info import (
     read_targets,
 )
 from hpc_sparse.storage.checkpoint_state import Checkpoint, check_agreement
-from hpc_sparse.storage.checks import check_finite, check_ids
+from hpc_sparse.storage.checks import check_finite, check_ids, check_positive
 from hpc_sparse.storage.container import CHECKPOINT_KIND, create_container, open_container
 from hpc_sparse.storage.layer_state import LAYERS, LayerState, check_layer, read_layer, write_even_parts, write_layers
 from hpc_sparse.storage.neuron_ids import NEURONS, read_neuron_ids, write_neuron_ids
@@ -210,6 +211,8 @@ def _read_statistics(
         if reader.has(f"statistics/{name}"):
             (n_features,) = reader.require(f"statistics/{name}", VALUE, (n_features,))
             found[position] = reader.read(f"statistics/{name}")
+    if (found[0] is None) != (found[1] is None):
+        reader.fail("statistics: only one of mean and deviation: expected both or none")
     if input_ids is not None and n_features is not None and input_ids.max() >= n_features:
         reader.fail(f"{NEURONS}/0000: input {input_ids.max()}: must be < {n_features}, the features of statistics")
     return found[0], found[1]
@@ -242,3 +245,5 @@ def _check(path: Path, checkpoint: Checkpoint) -> None:
     for name in STATISTICS:
         if (array := getattr(checkpoint, name)) is not None:
             check_finite(f"{path}: statistics/{name}", array, error=FileFormatError)
+    if checkpoint.deviation is not None:
+        check_positive(f"{path}: statistics/deviation", checkpoint.deviation, error=FileFormatError)

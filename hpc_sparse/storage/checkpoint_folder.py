@@ -1,17 +1,33 @@
-"""The checkpoints of a run folder: what they are called, which is the newest, which may go."""
+"""The checkpoints of a run folder: what they are called, which is the newest intact one, which may go."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TypeAlias
 
+from hpc_sparse.errors import DataError, FileFormatError, NewerFormatError
 from hpc_sparse.storage.container import remove_partial_files
+from hpc_sparse.storage.hdf5 import output_errors
+from hpc_sparse.storage.verification import verify_checkpoint
 
 CHECKPOINT_NAME = re.compile(r"checkpoint-(\d{6,})(?:\+(\d{6,}))?\.h5")
 
 Position: TypeAlias = tuple[int, int]
 """Epochs done, and steps of the next one."""
+
+DAMAGED_SUFFIX = ".damaged"
+"""Added to the name of a checkpoint that is no longer to be counted as one."""
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A checkpoint that cannot be used, and why not."""
+
+    path: Path
+    reason: str
 
 
 def checkpoint_path(folder: Path | str, epoch: int, step_in_epoch: int = 0) -> Path:
@@ -37,6 +53,44 @@ def newest_checkpoint(folder: Path | str) -> Path | None:
     """The checkpoint that got furthest, also within an epoch, or None."""
     paths = list(checkpoint_positions(folder).values())
     return paths[-1] if paths else None
+
+
+def newest_intact_checkpoint(folder: Path | str) -> tuple[Path | None, list[Damaged]]:
+    """The checkpoint that got furthest of those that are whole, and the damaged ones beyond it, newest first.
+
+    Each is read whole, from the newest on, until one is intact. None if no checkpoint is.
+
+    Raises
+    ------
+    NewerFormatError
+        The newest one that is intact or unknown was written by a later version.
+    """
+    damaged: list[Damaged] = []
+    for path in reversed(checkpoint_positions(folder).values()):
+        try:
+            verify_checkpoint(path)
+        except NewerFormatError:
+            raise
+        except (DataError, FileFormatError) as error:
+            damaged.append(Damaged(path, str(error)))
+        else:
+            return path, damaged
+    return None, damaged
+
+
+def set_aside(path: Path) -> Path:
+    """Give a damaged checkpoint a name under which it counts as none; the name.
+
+    Raises
+    ------
+    OutputError
+        It cannot be renamed.
+    """
+    names = (path.with_name(f"{path.name}{DAMAGED_SUFFIX}{number or ''}") for number in count())
+    aside = next(name for name in names if not name.exists())
+    with output_errors(path):
+        path.replace(aside)
+    return aside
 
 
 def prune_checkpoints(folder: Path | str, keep_last: int, best_epoch: int | None) -> list[Path]:

@@ -16,6 +16,9 @@ from hpc_sparse.storage.replica_layers import REPLICA_LAYERS, read_replica_conne
 METRIC_PREFIX = "metric."
 """Begins the names of the attributes that are metrics."""
 
+MOST_CONFIG_BYTES = 1024 * 1024
+"""A stored configuration has a few thousand bytes; a huge one would take its time to be read."""
+
 ABSENT_FROM_VERSION_1 = {"step_in_epoch": 0, "n_replicas": 0}
 """Attributes of the root that version 1 does not have, and what it stands for."""
 
@@ -111,21 +114,20 @@ def read_checkpoint_info(path: Path | str) -> CheckpointInfo:
 
 def read_config_text(reader: ContainerReader) -> str:
     """The configuration stored in an open checkpoint (collective)."""
-    reader.require("config", reader.dtype("config"), (1,))
-    return str(reader.read("config")[0].decode())
+    return reader.read_text("config", 1, MOST_CONFIG_BYTES)[0]
 
 
 def read_metrics(reader: ContainerReader) -> dict[str, float]:
     """The metrics stored in an open checkpoint, by name (collective)."""
     names = [name for name in reader.attribute_names("metrics") if name.startswith(METRIC_PREFIX)]
-    return {name.removeprefix(METRIC_PREFIX): float(reader.attribute("metrics", name)) for name in names}
+    return {name.removeprefix(METRIC_PREFIX): reader.number("metrics", name) for name in names}
 
 
 def read_history_best(reader: ContainerReader) -> tuple[int, float] | None:
     """Epoch and value of the best evaluation, stored in an open checkpoint (collective)."""
     if "best_epoch" not in reader.attribute_names("/"):
         return None
-    return reader.integer("/", "best_epoch"), float(reader.attribute("/", "best_value"))
+    return reader.integer("/", "best_epoch"), reader.number("/", "best_value")
 
 
 def read_counter(reader: ContainerReader, name: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpc_sparse.dtypes import AnyArray, Int32Array, Int64Array
+from hpc_sparse.dtypes import AnyArray, Float32Array, Int32Array, Int64Array
 from hpc_sparse.errors import InputError
 from hpc_sparse.partition import chunk_ranges
 
@@ -89,6 +89,13 @@ def check_finite(where: str, values: AnyArray, *, error: type[InputError], first
             position = np.unravel_index(start + int(np.argmin(is_finite)), values.shape)
             at = ", ".join(str(int(index) + (first_row if axis == 0 else 0)) for axis, index in enumerate(position))
             raise error(f"{where}[{at}] = {values[position]}: must be finite")
+
+
+def check_positive(where: str, values: Float32Array, *, error: type[InputError]) -> None:
+    """Check that every value is above 0."""
+    if not (is_positive := values > 0).all():
+        position = int(np.argmin(is_positive))
+        raise error(f"{where}[{position}] = {values[position]}: must be > 0")
 
 
 def check_ids(where: str, ids: Int32Array, *, error: type[InputError]) -> None:

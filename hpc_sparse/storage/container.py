@@ -1,33 +1,35 @@
 """One HDF5 container: a file that says what it is, appears complete or not at all, and notices damage.
 
 The root group carries ``format``, ``format_version`` and ``creator``. Every array carries
-``word_sum``, the sum of its machine words modulo 2^64: it can be added up over any division of the
-rows among ranks, and a flipped bit changes it.
+``mixed_word_sum``, the sum of its machine words modulo 2^64, each scrambled together with its place: it
+can be added up over any division of the rows among ranks, and damage changes it. What is no array is
+covered by HDF5's own checksums.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
 import h5py
 
-from hpc_sparse.errors import DataError, FileFormatError, OutputError
-from hpc_sparse.parallel.collectives import on_root
+from hpc_sparse.errors import DataError, FileFormatError, NewerFormatError, OutputError, quoted
+from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.backends import choose_backend
 from hpc_sparse.storage.hdf5 import format_errors, get_attribute, output_errors
+from hpc_sparse.storage.plain_hdf5 import check_plain
 from hpc_sparse.storage.reader import ContainerReader
 from hpc_sparse.storage.writer import ContainerWriter
 
 DATASET_KIND = "hpc_sparse.dataset"
 CHECKPOINT_KIND = "hpc_sparse.checkpoint"
 
-FORMAT_VERSIONS = {DATASET_KIND: 1, CHECKPOINT_KIND: 2}
+FORMAT_VERSIONS = {DATASET_KIND: 2, CHECKPOINT_KIND: 3}
 """The version that is written of each kind; all from 1 on can be read."""
 
 PARTIAL_SUFFIX = ".partial"
@@ -36,7 +38,12 @@ PARTIAL_SUFFIX = ".partial"
 
 @contextmanager
 def create_container(
-    ctx: ParallelContext, path: Path | str, kind: str, backend: str = "auto"
+    ctx: ParallelContext,
+    path: Path | str,
+    kind: str,
+    backend: str = "auto",
+    *,
+    check: Callable[[Path], None] | None = None,
 ) -> Iterator[ContainerWriter]:
     """Write a container, which takes its name only once it is complete and on disk (collective).
 
@@ -48,6 +55,8 @@ def create_container(
     kind : str
         A key of :data:`FORMAT_VERSIONS`.
     backend : {"auto", "mpio", "serial"}
+    check : callable, optional
+        Called by root with the complete file under its temporary name; what it raises leaves ``path`` as it was.
 
     Raises
     ------
@@ -65,6 +74,12 @@ def create_container(
         writer.set_attribute("/", "creator", f"hpc_sparse {_own_version()}")
         yield writer
         writer.finish()
+        with collective_errors(ctx, f"writing {target}"), output_errors(target):
+            if ctx.is_root or (chosen == "mpio" and ctx.node_rank == 0):
+                # A node's ranks share what of the file is not on disk yet; other nodes have their own.
+                _sync_to_disk(temporary)
+        if check is not None:
+            on_root(ctx, lambda: check(temporary))
     except BaseException:
         writer.abandon()
         raise
@@ -102,23 +117,21 @@ def container_kind(path: Path | str) -> str:
     with _open_alone(source) as file:
         kind = _root_attribute(file, source, "format")
     if kind not in FORMAT_VERSIONS:
-        raise FileFormatError(f'{source}: format = "{kind}": expected one of {", ".join(FORMAT_VERSIONS)}')
+        raise FileFormatError(f'{source}: format = "{quoted(str(kind))}": expected one of {", ".join(FORMAT_VERSIONS)}')
     return str(kind)
 
 
 def check_container(path: Path, kind: str) -> None:
     """Raise the fitting error unless ``path`` is a complete container of ``kind`` that this version can read."""
-    found = container_kind(path)
-    if found != kind:
-        raise FileFormatError(f'{path}: format = "{found}": expected "{kind}"')
     with _open_alone(path) as file:
+        if (found := _root_attribute(file, path, "format")) != kind:
+            raise FileFormatError(f'{path}: format = "{quoted(str(found))}": expected "{kind}"')
         version = _root_attribute(file, path, "format_version")
         creator = _root_attribute(file, path, "creator")
     newest = FORMAT_VERSIONS[kind]
     if not isinstance(version, int) or not 1 <= version <= newest:
-        raise FileFormatError(
-            f"{path}: format_version = {version} (written by {creator}): this hpc_sparse reads 1 to {newest}"
-        )
+        error = NewerFormatError if isinstance(version, int) and version > newest else FileFormatError
+        raise error(f"{path}: format_version = {version} (written by {creator}): this hpc_sparse reads 1 to {newest}")
 
 
 def remove_partial_files(folder: Path, stem: str) -> None:
@@ -132,9 +145,7 @@ def _open_alone(path: Path) -> Iterator[h5py.File]:
     if not path.is_file():
         raise DataError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")
     with format_errors(path, "the file"):
-        if not h5py.is_hdf5(path):
-            size = path.stat().st_size
-            raise FileFormatError(f"{path}: is not an HDF5 file ({size} bytes)")
+        check_plain(path)
         file = h5py.File(path, "r", locking=False)
     with file:
         yield file
@@ -161,7 +172,6 @@ def _reserve(target: Path) -> Path:
 def _publish(temporary: Path, target: Path) -> None:
     with output_errors(target):
         try:
-            _sync_to_disk(temporary)
             temporary.replace(target)
             _sync_to_disk(target.parent)
         finally:

@@ -1,8 +1,8 @@
 """Reading data set files: each rank its shard, or one process a whole part.
 
-Layout of format version 1. Parts ``train`` and ``test`` hold ``labels`` int32[n] and either
-``features`` uint8 or float32[n, f], or ``indptr`` int64[n + 1], ``indices`` int32 and ``values``
-float32. ``statistics`` holds ``mean`` and ``deviation`` float32[f] of dense training features and
+Layout of format version 2; version 1 differs in its checksums only. Parts ``train`` and ``test`` hold
+``labels`` int32[n] and either ``features`` uint8 or float32[n, f], or ``indptr`` int64[n + 1], ``indices`` int32 and
+``values`` float32. ``statistics`` holds ``mean`` and ``deviation`` float32[f] of dense training features and
 ``class_counts`` int64[2, n_classes]; ``class_names`` is text; the rest are attributes of the root.
 """
 
@@ -18,7 +18,8 @@ from hpc_sparse.errors import DataError
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
-from hpc_sparse.storage.checks import check_csr, check_finite, check_labels
+from hpc_sparse.storage.checks import check_csr, check_finite, check_labels, check_positive
+from hpc_sparse.storage.class_counts import check_class_counts
 from hpc_sparse.storage.container import DATASET_KIND, open_container
 from hpc_sparse.storage.dataset_writer import write_dataset
 from hpc_sparse.storage.reader import ContainerReader
@@ -36,6 +37,9 @@ __all__ = [
     "read_info",
     "write_dataset",
 ]
+
+MOST_NAME_BYTES = 16 * 1024 * 1024
+"""Of the names of classes."""
 
 Part = Literal["train", "test"]
 
@@ -83,6 +87,8 @@ def load_dataset(
         _check_samples(info, "train", train_samples, train_rows[0])
         _check_samples(info, "test", test_samples, test_rows[0])
         _check_statistics(info, mean, deviation)
+    check_class_counts(ctx, info, "train", train_rows, train_samples.labels)
+    check_class_counts(ctx, info, "test", test_rows, test_samples.labels)
     return Dataset(info, train_samples, test_samples, mean, deviation)
 
 
@@ -92,6 +98,7 @@ def load_samples(path: Path | str, part: Part) -> Samples:
         info = _read_info(reader)
         samples = _read_rows(reader, info, part, 0, info.n_train if part == "train" else info.n_test)
     _check_samples(info, part, samples, 0)
+    check_class_counts(ParallelContext.serial(threads=1), info, part, (0, samples.n_samples), samples.labels)
     return samples
 
 
@@ -100,7 +107,6 @@ def _read_info(reader: ContainerReader) -> DatasetInfo:
     n_classes = reader.integer("/", "n_classes", minimum=1)
     reader.require("statistics/class_counts", OFFSET, (2, n_classes))
     counts = reader.read("statistics/class_counts")
-    names = reader.read("class_names")
     features_dtype = reader.dtype("train/values" if is_sparse else "train/features")
     info = DatasetInfo(
         path=reader.path,
@@ -111,7 +117,7 @@ def _read_info(reader: ContainerReader) -> DatasetInfo:
         n_test=reader.integer("test", "n_samples"),
         n_features=reader.integer("/", "n_features", minimum=1),
         n_classes=n_classes,
-        class_names=tuple(name.decode() for name in names.tolist()),
+        class_names=reader.read_text("class_names", None, MOST_NAME_BYTES),
         class_counts_train=tuple(counts[0].tolist()),
         class_counts_test=tuple(counts[1].tolist()),
         is_sparse=is_sparse,
@@ -189,5 +195,4 @@ def _check_statistics(info: DatasetInfo, mean: AnyArray | None, deviation: AnyAr
         return
     check_finite(f"{info.path}: statistics/mean", mean, error=DataError)
     check_finite(f"{info.path}: statistics/deviation", deviation, error=DataError)
-    if not (deviation > 0).all():
-        raise DataError(f"{info.path}: statistics/deviation[{int(np.argmin(deviation))}]: must be > 0")
+    check_positive(f"{info.path}: statistics/deviation", deviation, error=DataError)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpc_sparse.dtypes import AnyArray
-from hpc_sparse.errors import FileFormatError, OutputError
+from hpc_sparse.errors import FileFormatError, OutputError, quoted
 
 CHUNK_BYTES = 1024 * 1024 * 1024
 """The most that one HDF5 call transfers (MPI-IO counts in 31 bits); tests and --debug make it tiny."""
@@ -48,7 +48,7 @@ def format_errors(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except HDF5_ERRORS as error:
-        raise FileFormatError(f"{path}: cannot read {what}: missing or damaged ({error})") from error
+        raise FileFormatError(f"{path}: cannot read {what}: missing or damaged ({quoted(str(error))})") from error
 
 
 def create_array(file: h5py.File, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:

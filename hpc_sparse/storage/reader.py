@@ -13,12 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from hpc_sparse.dtypes import AnyArray
-from hpc_sparse.errors import FileFormatError, HpcSparseError
+from hpc_sparse.errors import FileFormatError, HpcSparseError, quoted
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.backends import BackendName, FileReader, open_reader
 from hpc_sparse.storage.hdf5 import Attribute, format_errors, get_attribute
-from hpc_sparse.storage.word_sum import WORD_SUM, sum_matches, word_sum
+from hpc_sparse.storage.word_sum import PLAIN_WORD_SUM, WORD_SUM, plain_word_sum, sum_matches, word_sum
+
+LARGEST_INTEGER = int(np.iinfo(np.int64).max)
+
+MESSAGE_LENGTH = 500
+"""Characters shown of what may be a foreign file's own words."""
 
 _LEFT_OPEN: list[FileReader] = []
 """Files of ranks that failed alone: closing may be collective and would wait for the others."""
@@ -54,15 +59,19 @@ class ContainerReader:
             last = n_rows if stop is None else stop
             if not 0 <= start <= last <= n_rows:
                 raise FileFormatError(f"{self.path}: {name}: rows {start} to {last} wanted, it has {n_rows}")
-            expected = int(get_attribute(self._file.file, name, WORD_SUM))
+            sum_name = WORD_SUM if WORD_SUM in dataset.attrs else PLAIN_WORD_SUM
+            if not isinstance(expected := get_attribute(self._file.file, name, sum_name), int):
+                found = quoted(repr(expected))
+                raise FileFormatError(f"{self.path}: {name}: {sum_name} = {found}: expected an integer")
             rows = np.empty((last - start, *dataset.shape[1:]), dataset.dtype)
         most_rows = max(gather_objects(self.ctx, rows.shape[0]))
         # mpio lets its collective calls fail together itself; with serial every rank reads on its own.
         with self._agreed() if self.backend == "mpio" else self._together(name):
             self._file.read(name, start, rows, most_rows)
-        parts = gather_objects(self.ctx, (start, last, int(word_sum(rows))))
+        own_sum = word_sum(rows, start) if sum_name == WORD_SUM else plain_word_sum(rows)
+        parts = gather_objects(self.ctx, (start, last, int(own_sum)))
         if not sum_matches(expected, n_rows, parts):
-            self.fail(f"{name}: damaged: its content does not add up to its {WORD_SUM}")
+            self.fail(f"{name}: damaged: its content does not add up to its {sum_name}")
         return rows
 
     def require(self, name: str, dtype: npt.DTypeLike, shape: tuple[int | None, ...]) -> tuple[int, ...]:
@@ -97,16 +106,36 @@ class ContainerReader:
             return get_attribute(self._file.file, group, name)
 
     def integer(self, group: str, name: str, minimum: int = 0) -> int:
-        """An attribute that must be an integer of at least ``minimum`` (collective)."""
+        """An attribute that must be an integer of at least ``minimum``, of 64 bits (collective)."""
         value = self.attribute(group, name)
-        if not isinstance(value, int) or value < minimum:
+        if not isinstance(value, int) or not minimum <= value <= LARGEST_INTEGER:
             self.fail(f"{group}: {name} = {value!r}: expected an integer >= {minimum}")
         return value
+
+    def number(self, group: str, name: str) -> float:
+        """An attribute that must be a number (collective)."""
+        value = self.attribute(group, name)
+        if isinstance(value, str):
+            self.fail(f"{group}: {name} = {value!r}: expected a number")
+        return float(value)
+
+    def read_text(self, name: str, n_texts: int | None, most_bytes: int) -> tuple[str, ...]:
+        """Texts in UTF-8, ``n_texts`` of them or any number, in at most ``most_bytes`` (collective)."""
+        shape, dtype = self.shape(name), self.dtype(name)
+        if dtype.kind != "S" or len(shape) != 1 or n_texts not in (None, shape[0]):
+            self.fail(f"{name}: is {dtype}{list(shape)}, expected text[{'any' if n_texts is None else n_texts}]")
+        if (n_bytes := shape[0] * dtype.itemsize) > most_bytes:
+            self.fail(f"{name}: {n_bytes} bytes of text: expected at most {most_bytes}")
+        texts = self.read(name).tolist()
+        try:
+            return tuple(text.decode() for text in texts)
+        except UnicodeDecodeError as error:
+            self.fail(f"{name}: {error.object[:40]!r}: expected text in UTF-8")
 
     def fail(self, message: str) -> NoReturn:
         """Raise a :class:`FileFormatError` that names the file; all ranks must come here (collective)."""
         self._failed_together = True
-        raise FileFormatError(f"{self.path}: {message}")
+        raise FileFormatError(f"{self.path}: {quoted(message, MESSAGE_LENGTH)}")
 
     def names(self, group: str) -> list[str]:
         """Sorted names of the groups and arrays in a group (collective)."""

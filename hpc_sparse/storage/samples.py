@@ -66,10 +66,17 @@ Features: TypeAlias = DenseFeatures | CsrFeatures
 
 @dataclass(frozen=True)
 class Samples:
-    """Features and class labels (int32[n_samples], from 0) of the same samples."""
+    """Features of samples and what is to be learnt of them.
+
+    Attributes
+    ----------
+    features : Features
+    labels : int32[n_samples]
+        Their classes, from 0. In a regression, which no file holds: targets float32[n_samples, n_targets].
+    """
 
     features: Features
-    labels: Int32Array
+    labels: AnyArray
 
     @property
     def n_samples(self) -> int:

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from hpc_sparse.dtypes import AnyArray
+from hpc_sparse.kernels.digest import MODULUS, array_digest
 
-WORD_SUM = "word_sum"
-"""Attribute of every stored array."""
+WORD_SUM = "mixed_word_sum"
+"""Attribute of every array that is stored now: the sum of its words, each scrambled together with its place."""
+
+PLAIN_WORD_SUM = "word_sum"
+"""In its place in old files (data sets of format version 1, checkpoints of 1 and 2): the sum of the words alone."""
 
 WORD_BYTES = (1, 2, 4, 8)
 
@@ -17,7 +21,12 @@ RowSum = tuple[int, int, int]
 """(start, stop, sum) of the rows that a rank read."""
 
 
-def word_sum(rows: AnyArray) -> np.uint64:
+def word_sum(rows: AnyArray, first_row: int = 0) -> np.uint64:
+    """What :data:`WORD_SUM` holds of a C-contiguous array, or its part that the rows from ``first_row`` on make."""
+    return np.uint64(array_digest(rows, first_row))
+
+
+def plain_word_sum(rows: AnyArray) -> np.uint64:
     """Sum modulo 2^64 of a C-contiguous array's elements, taken as unsigned integers (text: its bytes)."""
     is_text = rows.dtype.kind == "S" or rows.dtype.itemsize not in WORD_BYTES
     word = np.dtype(np.uint8) if is_text else np.dtype(f"u{rows.dtype.itemsize}")
@@ -36,4 +45,4 @@ def sum_matches(expected: int, n_rows: int, parts: Sequence[RowSum]) -> bool:
         if start != reached:
             return True
         reached, total = stop, total + own
-    return reached != n_rows or total % (1 << 64) == expected
+    return reached != n_rows or total % MODULUS == expected

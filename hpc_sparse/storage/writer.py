@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import HpcSparseError
+from hpc_sparse.kernels.digest import MODULUS
 from hpc_sparse.parallel.collectives import all_gather_counts, all_reduce_sum, collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.backends import BackendName, FileWriter, open_writer
@@ -34,7 +35,7 @@ class ContainerWriter:
         self.backend = backend
         self._file: FileWriter | None = None
         self._layout: dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]] = {}
-        self._sums: dict[str, np.uint64] = {}
+        self._sums: dict[str, int] = {}
         self._failed_together = False
 
     def open(self) -> None:
@@ -47,7 +48,7 @@ class ContainerWriter:
         with self._transferring(f"creating {name}"):
             self._opened.create(name, shape, dtype)
         self._layout[name] = (shape, np.dtype(dtype))
-        self._sums[name] = np.uint64(0)
+        self._sums[name] = 0
 
     def write(self, name: str, start: int, array: AnyArray) -> None:
         """Write this rank's block of rows of the array ``name`` (collective).
@@ -70,7 +71,7 @@ class ContainerWriter:
             part = rows[offset : offset + chunk]
             with self._transferring(f"writing {name}"):
                 self._opened.write(name, start + offset, part)
-        self._sums[name] += word_sum(rows)
+        self._sums[name] += int(word_sum(rows, start))
 
     def write_replicated(self, name: str, array: AnyArray) -> None:
         """Create the array ``name``, which every rank holds whole, and write it from root (collective)."""
@@ -84,7 +85,7 @@ class ContainerWriter:
 
     def finish(self) -> None:
         """Add the sums and close (collective)."""
-        sums = np.array(list(self._sums.values()), np.uint64)
+        sums = np.array([total % MODULUS for total in self._sums.values()], np.uint64)
         all_reduce_sum(self.ctx, sums)
         for name, total in zip(self._sums, sums, strict=True):
             self.set_attribute(name, WORD_SUM, total)

@@ -12,10 +12,11 @@ from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity
 from hpc_sparse.parallel import collectives
+from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import broadcast_object, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, ServerEnd, WorkerEnd
-from hpc_sparse.parallel.local_sgd import LocalSgd, network_digest
+from hpc_sparse.parallel.local_sgd import LocalSgd
 from hpc_sparse.parallel.merging import merge_replicas
 from hpc_sparse.parallel.replication import (
     broadcast_network,

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import DivergedError
-from hpc_sparse.evolution.set import SetUpdater
+from hpc_sparse.evolution.set import replace_weakest
 from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity
 from hpc_sparse.network.topology import Topology
+from hpc_sparse.parallel.agreement import check_agreement
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.parallel.local_sgd import LocalSgd, check_agreement
+from hpc_sparse.parallel.local_sgd import LocalSgd
 from hpc_sparse.training.replica import Replica, check_invariants
 
 WIDTHS = (23, 37, 19, 3)
@@ -40,7 +41,7 @@ def train_apart(network: SparseMLP, rank: int, *, evolves: bool) -> list[Velocit
     for layer in network.layers:
         layer.weight = rng.normal(size=layer.weight.size).astype(np.float32)
         if evolves and layer is not network.layers[-1]:
-            layer.follow(SetUpdater(0.4).update(layer.topology, layer.weight, rng))
+            layer.follow(replace_weakest(layer.topology, layer.weight, 0.4, rng))
             is_grown = layer.weight == 0
             layer.weight[is_grown] = rng.normal(size=int(is_grown.sum())).astype(np.float32)
         layer.bias = rng.normal(size=layer.bias.size).astype(np.float32)
@@ -206,7 +207,7 @@ def test_replicas_that_differ_are_noticed_on_all_ranks(ctx: ParallelContext) -> 
     check_agreement(ctx, network)
     if ctx.rank == 2:
         network.layers[1].bias[3] = np.float32(1e-30)
-    with pytest.raises(DivergedError, match=r"the replicas differ after a sync: rank 0: .* rank 2: "):
+    with pytest.raises(DivergedError, match=r"after a sync, first in the biases of layer 1: rank 0, 1: .* rank 2: "):
         check_agreement(ctx, network)
 
 

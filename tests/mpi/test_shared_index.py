@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.evolution.set import SetUpdater
+from hpc_sparse.evolution.set import replace_weakest
 from hpc_sparse.network.topology import Topology
 from hpc_sparse.parallel import collectives
 from hpc_sparse.parallel.collectives import gather_objects
@@ -18,7 +18,7 @@ SHAPE = (41, 67)
 def evolved(base: Topology, rank: int) -> Topology:
     rng = np.random.default_rng(rank)
     weight = rng.normal(size=base.n_connections).astype(np.float32)
-    return SetUpdater(0.3).update(base, weight, rng).topology
+    return replace_weakest(base, weight, 0.3, rng).topology
 
 
 @pytest.mark.mpi(ranks=[1, 2, 3, 4])

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.topology import Topology
+from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.parallel.local_sgd import LocalSgd, check_agreement, network_digest, resparsify
+from hpc_sparse.parallel.local_sgd import LocalSgd, resparsify
 from hpc_sparse.parallel.shared_index import SharedIndex
 
 CTX = ParallelContext.serial(threads=1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.evolution.set import SetUpdater
+from hpc_sparse.evolution.set import replace_weakest
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity
-from hpc_sparse.parallel.local_sgd import network_digest
+from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.merging import merge_replicas
 
 
@@ -19,7 +19,7 @@ def make_replica(seed, *, evolves=True):
     )
     rng = np.random.default_rng(seed)
     for layer in network.layers[:-1] if evolves else ():
-        layer.follow(SetUpdater(0.5).update(layer.topology, layer.weight, rng))
+        layer.follow(replace_weakest(layer.topology, layer.weight, 0.5, rng))
     velocities = []
     for layer in network.layers:
         layer.weight = rng.standard_normal(layer.weight.size).astype(np.float32)

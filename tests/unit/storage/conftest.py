@@ -20,8 +20,8 @@ GOLDEN_FOLDER = Path(__file__).parents[2] / "golden"
 @pytest.fixture(scope="session")
 def golden() -> dict[str, Any]:
     """The names that the makers of the golden files define."""
-    first, second = (runpy.run_path(str(GOLDEN_FOLDER / f"make_storage_v{version}.py")) for version in (1, 2))
-    return second | first
+    makers = [runpy.run_path(str(GOLDEN_FOLDER / f"make_storage_v{version}.py")) for version in (1, 2, 3)]
+    return makers[2] | makers[1] | makers[0]
 
 
 @pytest.fixture

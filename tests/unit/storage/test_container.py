@@ -150,7 +150,7 @@ def test_a_version_to_come_is_refused_with_its_creator(ctx: ParallelContext, tmp
     write_one(ctx, tmp_path / "a.h5", np.arange(3))
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file.attrs["format_version"] = 99
-    with pytest.raises(FileFormatError, match=r"format_version = 99 \(written by hpc_sparse .*\): .* reads 1 to 1"):
+    with pytest.raises(FileFormatError, match=r"format_version = 99 \(written by hpc_sparse .*\): .* reads 1 to 2"):
         read_one(ctx, tmp_path / "a.h5")
 
 
@@ -159,12 +159,15 @@ def test_missing_and_foreign_files_are_told_apart(ctx: ParallelContext, tmp_path
     (tmp_path / "empty.h5").touch()
     with h5py.File(tmp_path / "foreign.h5", "w") as file:
         file["x"] = 1
+    with h5py.File(tmp_path / "other.h5", "w", libver=hdf5.LIBRARY_VERSIONS) as file:
+        file["x"] = [1]
     for name, error, reason in (
         ("nowhere.h5", DataError, "no such file"),
         (".", DataError, "is not a file"),
         ("text.h5", FileFormatError, "not an HDF5 file"),
         ("empty.h5", FileFormatError, r"not an HDF5 file \(0 bytes\)"),
-        ("foreign.h5", FileFormatError, 'attribute "format" is missing'),
+        ("foreign.h5", FileFormatError, "not a file of hpc_sparse"),
+        ("other.h5", FileFormatError, 'attribute "format" is missing'),
     ):
         with pytest.raises(error, match=reason):
             read_one(ctx, tmp_path / name)
@@ -218,7 +221,7 @@ def test_any_flipped_bit_changes_the_word_sum(dtype: str) -> None:
 def test_word_sums_add_up_over_any_division_of_the_rows() -> None:
     array = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
     total = int(word_sum(array))
-    parts = [(start, stop, int(word_sum(array[start:stop]))) for start, stop in ((4, 10), (0, 4), (4, 4))]
+    parts = [(start, stop, int(word_sum(array[start:stop], start))) for start, stop in ((4, 10), (0, 4), (4, 4))]
     assert sum_matches(total, 10, parts)
     assert not sum_matches(total + 1, 10, parts)
     assert not sum_matches(total + 1, 10, [(0, 10, total)] * 3)
@@ -235,11 +238,7 @@ def test_word_sums_add_up_over_any_division_of_the_rows() -> None:
 def test_an_array_that_takes_no_room_in_the_file_is_given_none_in_memory(ctx: ParallelContext, tmp_path: Path) -> None:
     write_one(ctx, tmp_path / "a.h5", np.arange(3))
     with h5py.File(tmp_path / "a.h5", "a") as file:
-        file.create_dataset("never written", (2**50,), np.int64)
-        file.create_dataset("compressed", (2**30,), np.int8, chunks=(2**20,), compression="gzip")
-        for name in ("never written", "compressed"):
-            file[name].attrs[WORD_SUM] = np.uint64(0)
-    with open_container(ctx, tmp_path / "a.h5", DATASET_KIND) as reader:
-        for name in ("never written", "compressed"):
-            with pytest.raises(FileFormatError, match=rf"a\.h5: {name}: holds 0 bytes: expected \d+"):
-                reader.read(name)
+        file.create_dataset("never written", (1000,), np.int64)
+        file["never written"].attrs[WORD_SUM] = np.uint64(0)
+    with pytest.raises(FileFormatError, match=r"a\.h5: never written: holds 0 bytes: expected 8000"):
+        read_one(ctx, tmp_path / "a.h5")

@@ -51,6 +51,8 @@ def arrays_of(content: Dataset | Checkpoint | list[Checkpoint]) -> list[Any]:
         ("CHECKPOINT", read_checkpoint),
         ("REDUCED", read_checkpoint),
         ("REPLICAS", read_both_ways),
+        ("REDUCED_V3", read_checkpoint),
+        ("DENSE_V2", load_dataset),
     ],
 )
 class TestDamage:

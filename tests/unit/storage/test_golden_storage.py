@@ -13,11 +13,12 @@ from hpc_sparse.storage.checkpoint import NO_REPLICA, Checkpoint, read_checkpoin
 from hpc_sparse.storage.dataset import CsrFeatures, DenseFeatures, load_dataset
 
 
+@pytest.mark.parametrize("suffix", ["", "_V2"])
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_the_golden_data_sets_are_read_as_they_were_made(
-    ctx: ParallelContext, golden: dict[str, Any], kind: str
+    ctx: ParallelContext, golden: dict[str, Any], kind: str, suffix: str
 ) -> None:
-    dataset = load_dataset(ctx, golden[kind.upper()])
+    dataset = load_dataset(ctx, golden[kind.upper() + suffix])
     made = golden[f"{kind}_samples"](5)
     assert (dataset.info.title, dataset.info.n_train, dataset.info.class_names) == ("golden", 11, golden["CLASS_NAMES"])
     np.testing.assert_array_equal(dataset.test.labels, made.labels)
@@ -60,24 +61,26 @@ def assert_as_made(found: Checkpoint, made: Checkpoint) -> None:
             np.testing.assert_array_equal(getattr(layer, name), getattr(expected_layer, name))
 
 
+@pytest.mark.parametrize(("name", "version"), [("REDUCED", 2), ("REDUCED_V3", 3)])
 def test_the_golden_checkpoint_of_a_reduced_network_is_read_as_it_was_made(
-    ctx: ParallelContext, golden: dict[str, Any]
+    ctx: ParallelContext, golden: dict[str, Any], name: str, version: int
 ) -> None:
-    assert_as_made(read_checkpoint(ctx, golden["REDUCED"]), golden["reduced_checkpoint"]())
-    assert_as_made(read_replicas(golden["REDUCED"])[0], golden["reduced_checkpoint"]())
-    info = read_checkpoint_info(golden["REDUCED"])
-    assert (info.format_version, info.n_replicas, info.step_in_epoch, info.reduced_layers) == (2, 0, 17, (0, 1))
+    assert_as_made(read_checkpoint(ctx, golden[name]), golden["reduced_checkpoint"]())
+    assert_as_made(read_replicas(golden[name])[0], golden["reduced_checkpoint"]())
+    info = read_checkpoint_info(golden[name])
+    assert (info.format_version, info.n_replicas, info.step_in_epoch, info.reduced_layers) == (version, 0, 17, (0, 1))
     assert (info.n_neurons, info.n_connections, info.target_connections) == (10, 11, (5, 7))
 
 
+@pytest.mark.parametrize(("name", "version"), [("REPLICAS", 2), ("REPLICAS_V3", 3)])
 def test_the_golden_replicas_are_read_as_they_were_made_together_and_one_by_one(
-    ctx: ParallelContext, golden: dict[str, Any]
+    ctx: ParallelContext, golden: dict[str, Any], name: str, version: int
 ) -> None:
     made = [golden["replica_checkpoint"](number) for number in range(2)]
-    for found, expected in zip(read_replicas(golden["REPLICAS"]), made, strict=True):
+    for found, expected in zip(read_replicas(golden[name]), made, strict=True):
         assert_as_made(found, expected)
     for number in (0, 1, NO_REPLICA):
-        assert_as_made(read_checkpoint(ctx, golden["REPLICAS"], replica=number), golden["replica_checkpoint"](number))
-    info = read_checkpoint_info(golden["REPLICAS"])
-    assert (info.format_version, info.n_replicas, info.step_in_epoch, info.reduced_layers) == (2, 2, 17, (0, 1))
+        assert_as_made(read_checkpoint(ctx, golden[name], replica=number), golden["replica_checkpoint"](number))
+    info = read_checkpoint_info(golden[name])
+    assert (info.format_version, info.n_replicas, info.step_in_epoch, info.reduced_layers) == (version, 2, 17, (0, 1))
     assert [layer.n_connections for layer in info.layers] == [5, 1]

@@ -1,0 +1,85 @@
+"""A checkpoint from within an epoch, on another number of ranks: its average, and that epoch once more."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hpc_sparse.errors import PlannedStop
+from hpc_sparse.parallel.agreement import network_digest
+from hpc_sparse.parallel.collectives import barrier, on_root
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.checkpoint import newest_checkpoint, read_checkpoint_info
+from hpc_sparse.storage.dataset import load_dataset
+from hpc_sparse.training.merged_checkpoint import read_merged
+from hpc_sparse.training.progress import SilentReporter
+from hpc_sparse.training.run import train
+from hpc_sparse.training.run_plan import RunRequest, make_plan
+from hpc_sparse.training.starting_point import starting_point
+from hpc_sparse.training.stopping import StopRequest
+
+CONFIG = """
+[data]
+path = "data.h5"
+[network]
+hidden = [24, 17]
+epsilon = 4
+[training]
+epochs = 2
+batch_size = 4
+[parallel]
+topology = "independent"
+[runtime]
+threads = 1
+oversubscribe = true
+stop_within = 0.001
+"""
+N_LOOKS = 50
+"""One in each step: in the first epoch, all of them before it is half over."""
+
+
+class AskedInTheEnd(StopRequest):
+    """Is asked to stop when it has been looked at so often."""
+
+    n_left = N_LOOKS
+
+    @property
+    def reason(self) -> int:
+        self.n_left -= 1
+        return signal.SIGUSR1 if self.n_left < 0 else 0
+
+
+@pytest.mark.mpi(ranks=[3])
+def test_another_number_of_ranks_begins_the_epoch_again_from_the_average(
+    ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[..., Path]
+) -> None:
+    def write() -> None:
+        (mpi_tmp_path / "run.toml").write_text(CONFIG)
+        write_small_data(mpi_tmp_path / "data.h5", n_train=2400)
+
+    on_root(ctx, write)
+    asked = RunRequest(mpi_tmp_path / "run.toml", (), mpi_tmp_path / "run", resume="auto")
+    assert ctx.comm is not None
+    pair = ParallelContext.from_comm(ctx.comm.Split(ctx.rank < 2, ctx.rank), threads=1)
+    if ctx.rank < 2:
+        with pytest.raises(PlannedStop):
+            train(pair, asked, SilentReporter(), AskedInTheEnd())
+    barrier(ctx)
+    path = newest_checkpoint(mpi_tmp_path / "run/checkpoints")
+    assert path is not None
+    info = read_checkpoint_info(path)
+    assert info.n_replicas == 2
+    assert info.step_in_epoch > 0
+
+    plan = on_root(ctx, lambda: make_plan(asked))
+    dataset = load_dataset(ctx, plan.info.path)
+    start = starting_point(ctx, plan, dataset, "serial")
+    _, merged = read_merged(path, plan.config.network)
+    assert network_digest(start.replica.network) == network_digest(merged.network)
+    assert (start.n_epochs, start.n_steps, start.pause) == (0, 0, None)
+    assert f"starting from the average of 2 networks in {path}; epoch 1 is begun again" in start.note
+    summary = train(ctx, asked, SilentReporter())
+    assert summary["epochs"] == 2

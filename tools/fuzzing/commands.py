@@ -1,0 +1,85 @@
+"""The command line of ``tools/fuzz``."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import h5py
+import numpy as np
+import typer
+
+from fuzzing.trials import ACCEPTED, REFUSED, Tally, be_child, run_trials
+
+VERSIONS = {
+    "Python": platform.python_version(),
+    "h5py": h5py.__version__,
+    "HDF5": h5py.version.hdf5_version,
+    "NumPy": np.__version__,
+}
+
+Minutes = Annotated[float, typer.Option(min=0.0, help="How long.")]
+Trials = Annotated[int | None, typer.Option(min=1, help="Instead: how many trials.", show_default=False)]
+First = Annotated[int, typer.Option(min=0, help="Number of the first trial; each number is always the same trial.")]
+Unscreened = Annotated[bool, typer.Option(help="Leave out the check of HDF5's structure, to see what it is good for.")]
+Output = Annotated[Path | None, typer.Option(help="File for the table.", show_default=False)]
+
+
+def main() -> None:
+    """Entry point."""
+    typer.run(fuzz)
+
+
+def fuzz(
+    minutes: Minutes = 1.0,
+    trials: Trials = None,
+    first: First = 0,
+    output: Output = None,
+    unscreened: Unscreened = False,
+    child: Annotated[int | None, typer.Option(hidden=True)] = None,
+    log: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Give damaged and hostile files to every reader: each must accept or refuse it, and nothing else may happen.
+
+    What counts as a failure: the process dies, an error that is no InputError, more than 256 MiB of memory or 20 s for
+    a file of some KiB, or a message that is long or has control characters. Ends with 1 if there was one.
+    """
+    if child is not None and log is not None:
+        be_child(child, log, is_screened=not unscreened)
+    start = time.monotonic()
+
+    def keep_going(number: int) -> bool:
+        if trials is not None:
+            return number < first + trials
+        return time.monotonic() - start < 60 * minutes
+
+    tally = run_trials(first, keep_going, is_screened=not unscreened)
+    lines = table(tally, first, time.monotonic() - start)
+    lines[0] += ", HDF5 files not screened" if unscreened else ""
+    print("\n".join(lines))
+    if output is not None:
+        output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    sys.exit(bool(tally.failures))
+
+
+def table(tally: Tally, first: int, seconds: float) -> list[str]:
+    """Counts by reader and outcome, the failures, and what they were made with."""
+    subjects = sorted({subject for subject, _ in tally.counts})
+    others = sorted({outcome for _, outcome in tally.counts} - {ACCEPTED, REFUSED})
+    outcomes = [ACCEPTED, REFUSED, *others]
+    n_trials = sum(tally.counts.values())
+    lines = [
+        f"tools/fuzz: trials {first} to {first + n_trials - 1} in {seconds:.0f} s",
+        ", ".join(f"{name} {version}" for name, version in VERSIONS.items()),
+        "",
+        f"{'reader':20}" + "".join(f"{outcome:>20}" for outcome in outcomes),
+    ]
+    lines += [
+        f"{subject:20}" + "".join(f"{tally.counts[subject, outcome]:>20,}" for outcome in outcomes)
+        for subject in subjects
+    ]
+    lines += ["", f"failures: {len(tally.failures)}", *tally.failures]
+    return lines

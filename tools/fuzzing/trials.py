@@ -1,0 +1,152 @@
+"""Trials, one after the other in a process that may die of one; and the process that looks after it.
+
+Trial ``n`` is the same in every run of the program. The child writes what came of each to a log, after raising its
+limits: memory beyond what it has when everything is loaded, and seconds per trial.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fuzzing.subjects import Subject, make_subjects
+from hpc_sparse.errors import InputError
+from hpc_sparse.storage import container
+
+ACCEPTED, REFUSED = "accepted", "refused"
+MEMORY_BYTES = 256 * 1024 * 1024
+"""What a trial may take; the files have some KiB."""
+
+SECONDS = 20
+"""Of processor time that a trial may take."""
+
+SECONDS_ASLEEP = 300
+"""Of anything that a trial may take, also on a busy machine."""
+
+LONGEST_MESSAGE = 2000
+PROGRAM = Path(__file__).parents[1] / "fuzz"
+
+
+@dataclass
+class Tally:
+    """How often each reader came to each outcome, and which trials came to one they should not."""
+
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, number: int, subject: str, outcome: str) -> None:
+        """Count one trial."""
+        kind = outcome if outcome in (ACCEPTED, REFUSED) else outcome.partition(":")[0]
+        self.counts[subject, kind] += 1
+        if kind not in (ACCEPTED, REFUSED):
+            self.failures.append(f"trial {number}: {subject}: {outcome}")
+
+
+def run_trials(first: int, keep_going: Callable[[int], bool], *, is_screened: bool = True) -> Tally:
+    """Run trials from number ``first`` on for as long as ``keep_going`` of the next number is true.
+
+    Unscreened, HDF5 opens files whose structure nobody has looked at, which shows what the look is good for.
+    """
+    tally = Tally()
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        while keep_going(first):
+            log.write_text("")
+            status = _watch_child(first, log, keep_going, is_screened=is_screened)
+            lines = [line.split("\t") for line in log.read_text().splitlines()]
+            for number, subject, outcome in (line for line in lines if len(line) == 3):
+                tally.add(int(number), subject, outcome)
+            first += sum(len(line) == 3 for line in lines)
+            if status and lines and len(lines[-1]) == 2:
+                tally.add(first, lines[-1][1], f"died of {_name_of(status)}")
+                first += 1
+            elif status:
+                raise RuntimeError(f"the trials could not be started: exit code {status}")
+    return tally
+
+
+def be_child(first: int, log: Path, *, is_screened: bool) -> None:
+    """Run trials for ever; the parent ends this process."""
+    if not is_screened:
+        container.check_plain = lambda _: None
+    subjects = make_subjects()
+    warnings.simplefilter("ignore")
+    with TemporaryDirectory() as folder, log.open("a", buffering=1) as lines:
+        _warm_up(subjects, Path(folder))
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + MEMORY_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        number = first
+        while True:
+            chance = random.Random(number)
+            subject = chance.choice(subjects)
+            lines.write(f"{number}\t{subject.name}")
+            lines.flush()
+            lines.write(f"\t{outcome_of(subject, subject.spoilt(chance), Path(folder))}\n")
+            number += 1
+
+
+def outcome_of(subject: Subject, content: bytes, folder: Path) -> str:
+    """What one reader makes of one file."""
+    path = folder / subject.file_name
+    path.write_bytes(content)
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS_ASLEEP)
+    try:
+        subject.read(path)
+    except InputError as error:
+        message = str(error)
+        if not message.isprintable() and not message.replace("\n", "").isprintable():
+            return f"message steers a terminal: {message!r}"
+        return REFUSED if len(message) < LONGEST_MESSAGE else f"long message: {message[:200]!r}"
+    except Exception as error:  # noqa: BLE001  (that is what is looked for)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return f"raised {type(error).__name__}: {str(error)[:200]!r} at {place.filename}:{place.lineno}"
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        path.unlink()
+    return ACCEPTED
+
+
+def _warm_up(subjects: list[Subject], folder: Path) -> None:
+    """Read every sound file, for which everything is compiled."""
+    for subject in subjects:
+        for seed in subject.seeds:
+            (folder / subject.file_name).write_bytes(seed)
+            try:
+                subject.read(folder / subject.file_name)
+            except InputError:
+                continue
+
+
+def _watch_child(first: int, log: Path, keep_going: Callable[[int], bool], *, is_screened: bool) -> int:
+    options = [] if is_screened else ["--unscreened"]
+    child = subprocess.Popen([sys.executable, str(PROGRAM), "--child", str(first), "--log", str(log), *options])
+    try:
+        while child.poll() is None:
+            time.sleep(0.05)
+            if not keep_going(first + log.read_text().count("\n")):
+                child.kill()
+                child.wait()
+                return 0
+    finally:
+        child.kill()
+        child.wait()
+    return child.returncode
+
+
+def _name_of(status: int) -> str:
+    return signal.Signals(-status).name if status < 0 else f"exit code {status}"
