@@ -15,8 +15,8 @@ import typer
 from hpc_sparse import __version__
 from hpc_sparse.cli_analyze import analyze_app
 from hpc_sparse.cli_import import import_app
-from hpc_sparse.errors import HpcSparseError
-from hpc_sparse.parallel.context import ParallelContext, launched_rank, start_mpi
+from hpc_sparse.errors import HpcSparseError, printable
+from hpc_sparse.parallel.context import ParallelContext, launched_rank, launched_ranks, start_mpi
 
 GRACE_SECONDS = 5.0
 """How long a rank that fails waits for the others to fail alike before it ends the whole job."""
@@ -126,6 +126,45 @@ def train(
 
 
 @app.command()
+def plan(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The run's configuration.", show_default=False)],
+    overrides: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Replace a value of the configuration; repeatable."),
+    ] = None,
+    ranks: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Ranks of the run.  [default: as many as this command has]", show_default=False),
+    ] = None,
+    ranks_per_node: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Of these, on each node.  [default: all]", show_default=False),
+    ] = None,
+    memory: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(metavar="GB", help="Memory of a node.  [default: what this one has left]", show_default=False),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """What a run will need: memory by item, disk, messages, time; and the largest network that fits.
+
+    Measures this machine for some seconds; under mpirun also the exchange between the ranks.
+    """
+
+    def work(ctx: ParallelContext) -> None:
+        from hpc_sparse.planning.report import PlanRequest, plan_run
+        from hpc_sparse.planning.tables import print_plan
+
+        found = plan_run(ctx, PlanRequest(config, tuple(overrides or ()), ranks, ranks_per_node, memory))
+        if ctx.is_root and as_json:
+            show(found, as_json=True)
+        elif ctx.is_root:
+            print_plan(found)
+
+    guarded(work)
+
+
+@app.command()
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of a run.", show_default=False)],
     dataset: Annotated[Path, typer.Argument(help="The data set whose test part is used.", show_default=False)],
@@ -198,6 +237,30 @@ def info(
 
 
 @app.command()
+def upgrade(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Data sets and checkpoints.")],
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Where to write the one FILE.  [default: in place of FILE]", show_default=False),
+    ] = None,
+) -> None:
+    """Rewrite files of older format versions as the newest; each stays as it is until the new one is proven good."""
+    if output is not None and len(files) > 1:
+        raise typer.BadParameter(f"{len(files)} files: expected one", param_hint="'--output'")
+
+    def work(ctx: ParallelContext) -> None:
+        from hpc_sparse.parallel.collectives import on_root
+        from hpc_sparse.storage.upgrade import upgrade_file
+
+        for file in files:
+            result = on_root(ctx, lambda file=file: upgrade_file(file, output))  # type: ignore[misc]
+            if ctx.is_root:
+                _print(str(result))
+
+    guarded(work)
+
+
+@app.command()
 def check(as_json: JsonFlag = False) -> None:
     """What this installation can do, in one paste: MPI, threads, HDF5, a real collective write, the cache."""
 
@@ -229,7 +292,7 @@ def show(values: dict[str, Any], *, as_json: bool) -> None:
 def _print(text: str) -> None:
     """Print, unless nobody reads any more (``| head``), which is no failure."""
     try:
-        print(text, flush=True)
+        print(printable(text), flush=True)
     except BrokenPipeError:
         # Python flushes once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -248,12 +311,20 @@ def guarded(work: Callable[[ParallelContext], None]) -> None:
     except KeyboardInterrupt:
         _leave_together(ctx, "hpc-sparse: interrupted", EXIT_INTERRUPTED)
     except Exception:  # noqa: BLE001  (third tier: say what happened, then end the job)
-        print(f"rank {ctx.rank} of {ctx.size}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+        print(f"{_name(ctx)}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
         _abort(ctx, EXIT_CRASHED)
+
+
+def _name(ctx: ParallelContext) -> str:
+    """The name of this rank in a message; before MPI has started, the launcher knows it."""
+    if ctx.comm is None and (rank := launched_rank()) is not None:
+        return f"rank {rank} of {launched_ranks()}"
+    return f"rank {ctx.rank} of {ctx.size}"
 
 
 def _leave_together(ctx: ParallelContext, message: str, exit_code: int) -> None:
     """Leave after root has printed the message; if the other ranks do not come along, end the job instead."""
+    message = printable(message)
     if ctx.is_root:
         print(message, file=sys.stderr, flush=True)
     if ctx.comm is not None and ctx.size > 1:
@@ -261,7 +332,7 @@ def _leave_together(ctx: ParallelContext, message: str, exit_code: int) -> None:
         deadline = time.monotonic() + GRACE_SECONDS
         while not request.Test():
             if time.monotonic() > deadline:
-                print(f"{message} (rank {ctx.rank} of {ctx.size} alone)", file=sys.stderr, flush=True)
+                print(f"{message} ({_name(ctx)} alone)", file=sys.stderr, flush=True)
                 _abort(ctx, exit_code)
             time.sleep(0.01)
     raise typer.Exit(exit_code)

@@ -1,6 +1,6 @@
 """Random streams addressed by what they are for, never by who asks or when.
 
-A stream is named by (seed, purpose, epoch, layer, replica). The same name gives the same
+A stream is named by (seed, purpose, epoch, layer, replica, step). The same name gives the same
 numbers in any process, in any order, on any number of ranks: there is no generator state
 to store in a checkpoint and nothing to synchronise.
 """
@@ -26,19 +26,28 @@ class Purpose(IntEnum):
     DATA_SPLIT = 7
     DATA_ORDER = 8
     AUGMENT = 9
+    GROWTH_POOL = 10
+    GROWTH_BATCH = 11
 
 
-def stream_key(seed: int, purpose: Purpose, *, epoch: int = 0, layer: int = 0, replica: int = 0) -> np.uint64:
-    """The 64-bit key from which a kernel derives the stream's numbers by counting."""
+def stream_key(
+    seed: int, purpose: Purpose, *, epoch: int = 0, layer: int = 0, replica: int = 0, step: int = 0
+) -> np.uint64:
+    """The 64-bit key from which a kernel derives the stream's numbers by counting.
+
+    With a ``step`` it is that of the part of the stream that belongs to so many steps done of the epoch.
+    """
     key = 0
     for part in (seed, int(purpose), epoch, layer, replica):
         key = _mix((key ^ (part & MASK_64)) + 0x9E3779B97F4A7C15)
-    return np.uint64(key)
+    return step_key(np.uint64(key), step) if step else np.uint64(key)
 
 
-def stream(seed: int, purpose: Purpose, *, epoch: int = 0, layer: int = 0, replica: int = 0) -> np.random.Generator:
+def stream(
+    seed: int, purpose: Purpose, *, epoch: int = 0, layer: int = 0, replica: int = 0, step: int = 0
+) -> np.random.Generator:
     """A NumPy generator for the stream (Philox: counter-based, the same on every platform)."""
-    key = stream_key(seed, purpose, epoch=epoch, layer=layer, replica=replica)
+    key = stream_key(seed, purpose, epoch=epoch, layer=layer, replica=replica, step=step)
     return np.random.Generator(np.random.Philox(key=int(key)))
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from hpc_sparse.config.combinations import wrong_combinations
 from hpc_sparse.config.messages import describe_all
 from hpc_sparse.config.run_config import RunConfig
-from hpc_sparse.errors import ConfigError
+from hpc_sparse.config.toml_text import parse_toml, read_text
+from hpc_sparse.errors import ConfigError, quoted
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -32,27 +33,32 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         Naming the file or override, the key, its value and what was expected.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except IsADirectoryError:
         raise ConfigError(f"{path}: is a folder; expected a configuration file (TOML)") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise ConfigError(f"{path}: cannot read the configuration: {reason}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error}") from None
     return parse_config(text, str(path), overrides)
 
 
 def parse_config(text: str, origin: str, overrides: Sequence[str] = ()) -> RunConfig:
     """As :func:`load_config`, for TOML text; ``origin`` names it in messages."""
     try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{origin}: not valid TOML: {error}") from None
+        tree = parse_toml(text)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: not valid TOML: {quoted(str(error))}") from None
     for override in overrides:
         _apply_override(tree, override)
     try:
-        return RunConfig.model_validate(tree)
+        config = RunConfig.model_validate(tree)
     except ValidationError as error:
         raise ConfigError("\n".join(describe_all(error, origin, overrides))) from None
+    if problems := [f"{problem} ({origin})" for problem in wrong_combinations(config)]:
+        raise ConfigError("\n".join(problems))
+    return config
 
 
 def find_data(path: str, config_path: Path) -> Path:
@@ -75,13 +81,18 @@ def find_data(path: str, config_path: Path) -> Path:
 
 
 def _apply_override(tree: dict[str, Any], override: str) -> None:
+    shown = f"--set {quoted(override)}"
+    try:
+        override.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{shown}: expected text in UTF-8") from None
     key, equals, text = override.partition("=")
     section, dot, name = key.strip().partition(".")
     if not (equals and dot and section and name):
-        raise ConfigError(f"--set {override}: expected section.key=value, such as training.epochs=30")
+        raise ConfigError(f"{shown}: expected section.key=value, such as training.epochs=30")
     table = tree.setdefault(section, {})
     if not isinstance(table, dict):
-        raise ConfigError(f"--set {override}: {section} is not a section")
+        raise ConfigError(f"{shown}: {section} is not a section")
     table[name] = _parse_value(text.strip())
     for other in {"epsilon": ("density",), "density": ("epsilon",)}.get(name, ()):
         table.pop(other, None)
@@ -89,6 +100,6 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
 
 def _parse_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text

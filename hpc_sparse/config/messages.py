@@ -10,15 +10,19 @@ from pydantic import ValidationError
 
 from hpc_sparse.config.run_config import RunConfig
 from hpc_sparse.config.section import Section
+from hpc_sparse.errors import quoted
+
+MOST_LINES = 20
 
 
 def describe_all(error: ValidationError, origin: str, overrides: Sequence[str]) -> list[str]:
     """One line per wrong key, blamed on the override that set it, or else on the file."""
-    origins = {override.partition("=")[0].strip(): f"--set {override}" for override in overrides}
+    origins = {override.partition("=")[0].strip(): f"--set {quoted(override)}" for override in overrides}
     unknown = {key.partition(".")[0]: where for key, where in origins.items()}
     origins.update({section: where for section, where in unknown.items() if section not in RunConfig.model_fields})
     by_key: dict[str, list[Any]] = {}
-    for problem in error.errors():
+    found = error.errors(include_url=False)
+    for problem in found[:MOST_LINES]:
         by_key.setdefault(".".join(str(part) for part in problem["loc"][:2]), []).append(problem)
     lines = []
     for key, problems in by_key.items():
@@ -28,23 +32,32 @@ def describe_all(error: ValidationError, origin: str, overrides: Sequence[str]) 
         lines += (
             [first.replace(" (", f" or {' or '.join(alternatives)} (", 1)] if is_union and others else [first, *others]
         )
-    return lines
+    n_more = len(found) - MOST_LINES
+    return [*lines, f"and {n_more} more ({origin})"] if n_more > 0 else lines
 
 
 def _described(problem: Any, origin: str) -> str:
     """One line for one pydantic error: key = value: what was expected (file)."""
     location = [str(part) for part in problem["loc"]]
-    key = ".".join(location)
+    key = quoted(".".join(location))
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown {'key' if len(location) > 1 else 'section'}{_suggestion(location)} ({origin})"
     if problem["type"] == "missing":
         return f"{key}: missing, but required ({origin})"
     if location[-1] in {"int", "constrained-int", "literal['epoch']"}:
-        key = ".".join(location[:-1])
+        key = quoted(".".join(location[:-1]))
     message = problem["msg"].removeprefix("Value error, ")
     message = message.replace("Input should be", "must be").replace("a valid tuple", "a list, such as [1000, 1000]")
-    value = "" if isinstance(problem["input"], dict) else f" = {problem['input']!r}"
+    value = "" if isinstance(problem["input"], dict) else f" = {_shown(problem['input'])}"
     return f"{key}{value}: {message} ({origin})"
+
+
+def _shown(value: Any) -> str:
+    """A value as a message shows it, whatever it is."""
+    try:
+        return quoted(repr(value))
+    except (ValueError, RecursionError):
+        return f"({type(value).__name__} too long to be shown)"
 
 
 def _suggestion(location: list[str]) -> str:

@@ -21,7 +21,13 @@ class NetworkSection(Section):
     """SET's sparsity: density of a layer = epsilon (n_in + n_out) / (n_in n_out). 20 unless density is set."""
 
     density: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    """Instead of epsilon: the same density for every layer."""
+    """Instead of epsilon: of every layer, or of all together if budget says so."""
+
+    budget: Literal["uniform", "erdos_renyi"] | None = None
+    """How density is shared out: the same for every layer (default), or more for smaller layers, as epsilon does."""
+
+    topology: Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in"] = "erdos_renyi"
+    """Initial connections: each with the same probability, as many for each neuron, or few neurons with many."""
 
     activation: Literal["all_relu", "relu", "leaky_relu"] = "all_relu"
     """Of the hidden layers."""
@@ -39,6 +45,8 @@ class NetworkSection(Section):
     def _one_sparsity(self) -> Self:
         if self.epsilon is not None and self.density is not None:
             raise ValueError("epsilon and density exclude each other: give one of them")
+        if self.budget == "uniform" and self.density is None:
+            raise ValueError('budget = "uniform" needs density: epsilon gives smaller layers more')
         if self.epsilon is None and self.density is None:
             object.__setattr__(self, "epsilon", DEFAULT_EPSILON)
         return self

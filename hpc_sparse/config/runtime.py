@@ -36,7 +36,10 @@ class RuntimeSection(Section):
     """Seconds in which a signal (SIGTERM, SIGUSR1, SIGINT) or the limit is followed, give or take an evaluation."""
 
     stall_timeout: NonNegative = 0.0
-    """Seconds without any progress of a rank after which the job ends and names it; 0: wait as long as it takes."""
+    """Seconds without a sign of life or a step of a rank after which the job ends and names it; 0: wait forever."""
 
     oversubscribe: bool = False
     """Allow more ranks on a node than it has cores."""
+
+    memory_check: bool = True
+    """Refuse, before anything is allocated, a run that will not fit into the memory its nodes have left."""

@@ -8,12 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hpc_sparse.dtypes import MAX_NEURONS
 
+MAX_COUNT = (1 << 63) - 1
+"""The largest integer of TOML, and of int64."""
+
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Percentile = Annotated[float, Field(ge=0, lt=100, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
-PositiveCount = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+PositiveCount = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Width = Annotated[int, Field(ge=1, le=MAX_NEURONS)]
 
 

@@ -4,17 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hpc_sparse.config import EvolutionSection
+from hpc_sparse.evolution.cht import ChtUpdater
+from hpc_sparse.evolution.deep_r import DeepRUpdater
+from hpc_sparse.evolution.gse import GseUpdater
 from hpc_sparse.evolution.protocol import TopologyUpdater
+from hpc_sparse.evolution.rigl import RiglUpdater
 from hpc_sparse.evolution.set import SetUpdater
+from hpc_sparse.evolution.snfs import SnfsUpdater
 from hpc_sparse.evolution.static import StaticUpdater
 
-__all__ = ["SetUpdater", "StaticUpdater", "TopologyUpdater", "make_updater"]
+__all__ = [
+    "ChtUpdater",
+    "DeepRUpdater",
+    "GseUpdater",
+    "RiglUpdater",
+    "SetUpdater",
+    "SnfsUpdater",
+    "StaticUpdater",
+    "TopologyUpdater",
+    "make_updater",
+]
 
 
-def make_updater(strategy: str, drop_fraction: float) -> TopologyUpdater:
-    """The updater of a strategy's name."""
+def make_updater(config: EvolutionSection) -> TopologyUpdater:
+    """The updater that a configuration asks for."""
     makers: dict[str, Callable[[], TopologyUpdater]] = {
-        "set": lambda: SetUpdater(drop_fraction),
+        "set": SetUpdater,
+        "rigl": RiglUpdater,
+        "gse": lambda: GseUpdater(config.candidates, config.candidate_ratio, config.scope),
+        "deep_r": lambda: DeepRUpdater(config.shrinkage, config.noise),
+        "snfs": lambda: SnfsUpdater(config.candidate_ratio),
+        "cht": ChtUpdater,
         "static": StaticUpdater,
     }
-    return makers[strategy]()
+    return makers[config.strategy]()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, BoolArray, Float32Array, Int64Array
+from hpc_sparse.dtypes import INDEX, OFFSET, BoolArray, Float32Array, Int64Array
 from hpc_sparse.kernels import connectivity
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.distinct import distinct_numbers
+from hpc_sparse.network.topology import Topology, TopologyChange
 
 
 def keep_strongest(weight: Float32Array, n_drop_positive: int, n_drop_negative: int) -> BoolArray:
@@ -31,6 +32,52 @@ def keep_strongest(weight: Float32Array, n_drop_positive: int, n_drop_negative: 
     return is_kept
 
 
+def keep_largest(weight: Float32Array, n_drop: int) -> BoolArray:
+    """Mark the weights that stay when so many closest to zero are dropped, whatever their sign: bool[n].
+
+    Among equally large ones the first are dropped.
+    """
+    return keep_strongest(np.abs(weight), n_drop, 0)
+
+
+def replace_connections(topology: Topology, is_kept: BoolArray, grown: Int64Array) -> TopologyChange:
+    """The change that keeps the marked connections and grows others.
+
+    Parameters
+    ----------
+    topology : Topology
+    is_kept : bool[nnz]
+    grown : int64[n], increasing
+        Keys; none of a kept connection.
+    """
+    n_connections = int(np.count_nonzero(is_kept)) + grown.size
+    indptr = np.empty_like(topology.indptr)
+    indices, old_position = np.empty(n_connections, INDEX), np.empty(n_connections, OFFSET)
+    connectivity.merge_rows(
+        topology.indptr, topology.indices, is_kept, topology.shape[1], grown, indptr, indices, old_position
+    )
+    return TopologyChange(Topology(topology.shape, indptr, indices), old_position)
+
+
+def regrow(topology: Topology, is_kept: BoolArray, grown: Int64Array) -> TopologyChange:
+    """As :func:`replace_connections`, but a connection that is dropped and grown at once has never been away.
+
+    It keeps its weight and velocity. ``is_kept`` bool[nnz] is changed.
+    """
+    position, is_there = find_keys(topology.keys(), grown)
+    is_kept[position[is_there]] = True
+    return replace_connections(topology, is_kept, grown[~is_there])
+
+
+def find_keys(keys: Int64Array, wanted: Int64Array) -> tuple[Int64Array, BoolArray]:
+    """Where the ``wanted`` are in increasing ``keys``, and whether they are there at all (int64[n], bool[n])."""
+    position = np.searchsorted(keys, wanted)
+    is_there = np.zeros(wanted.size, np.bool_)
+    is_inside = position < keys.size
+    is_there[is_inside] = keys[position[is_inside]] == wanted[is_inside]
+    return position, is_there
+
+
 def draw_free_keys(topology: Topology, is_kept: BoolArray, n_grow: int, rng: np.random.Generator) -> Int64Array:
     """Draw positions that hold no kept connection, uniformly and without repetition.
 
@@ -44,33 +91,6 @@ def draw_free_keys(topology: Topology, is_kept: BoolArray, n_grow: int, rng: np.
     keys = np.empty(ranks.size, OFFSET)
     connectivity.free_keys(topology.indptr, topology.indices, is_kept, topology.shape[1], ranks, keys)
     return keys
-
-
-def distinct_numbers(n: int, n_chosen: int, rng: np.random.Generator) -> Int64Array:
-    """``n_chosen`` distinct numbers below ``n``, sorted; every such set is equally likely.
-
-    Draws until enough distinct ones are there, so time and memory grow with ``n_chosen`` whatever ``n`` is; where
-    more than half are wanted, the others are drawn instead.
-    """
-    if 2 * n_chosen > n:
-        left_out = distinct_numbers(n, n - n_chosen, rng)
-        return np.delete(np.arange(n, dtype=OFFSET), left_out)
-    chosen = np.empty(0, OFFSET)
-    while chosen.size < n_chosen:
-        drawn = rng.integers(0, n, n_chosen - chosen.size, OFFSET)
-        chosen = sorted_distinct(np.concatenate([chosen, drawn]))
-    return chosen
-
-
-def sorted_distinct(numbers: Int64Array) -> Int64Array:
-    """The distinct ``numbers``, sorted: what ``numpy.unique`` gives, a hundred times faster for millions of them.
-
-    (NumPy 2.3 and later find them by hashing; sorting runs in vector registers.)
-    """
-    numbers = np.sort(numbers)
-    is_first = np.ones(numbers.size, np.bool_)
-    np.not_equal(numbers[1:], numbers[:-1], out=is_first[1:])
-    return numbers[is_first]
 
 
 def _limit(magnitude: Float32Array, n_drop: int) -> tuple[np.float32, int]:

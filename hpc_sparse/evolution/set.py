@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, OFFSET, Float32Array
-from hpc_sparse.evolution.selection import draw_free_keys, keep_strongest
-from hpc_sparse.kernels import connectivity
+from hpc_sparse.dtypes import Float32Array
+from hpc_sparse.evolution.protocol import LayerUpdate, NetworkView
+from hpc_sparse.evolution.selection import draw_free_keys, keep_strongest, replace_connections
 from hpc_sparse.network.topology import Topology, TopologyChange
 
 
@@ -16,27 +16,46 @@ from hpc_sparse.network.topology import Topology, TopologyChange
 class SetUpdater:
     """Drop the weakest positive and the weakest negative connections, grow as many at random.
 
-    Costs O(nnz) memory and time and no communication.
-
-    Attributes
-    ----------
-    drop_fraction : float
-        SET's zeta: the share of each sign's connections that is replaced.
+    Memory and work O(nnz); nothing travels between ranks.
     """
 
-    drop_fraction: float
+    needs_signals: bool = False
+    grows_zero: bool = False
 
-    def update(self, topology: Topology, weight: Float32Array, rng: np.random.Generator) -> TopologyChange:
-        """The next topology; the number of connections stays."""
-        n_positive = int(np.count_nonzero(weight >= 0))
-        n_drop_positive = int(self.drop_fraction * n_positive)
-        n_drop_negative = int(self.drop_fraction * (weight.size - n_positive))
-        is_kept = keep_strongest(weight, n_drop_positive, n_drop_negative)
-        grown = draw_free_keys(topology, is_kept, n_drop_positive + n_drop_negative, rng)
-        indptr = np.empty_like(topology.indptr)
-        indices = np.empty(topology.n_connections, INDEX)
-        old_position = np.empty(topology.n_connections, OFFSET)
-        connectivity.merge_rows(
-            topology.indptr, topology.indices, is_kept, topology.shape[1], grown, indptr, indices, old_position
-        )
-        return TopologyChange(Topology(topology.shape, indptr, indices), old_position)
+    def update(self, network: NetworkView) -> list[LayerUpdate]:
+        """Each layer by itself."""
+        fraction = network.drop_fraction
+        return [
+            LayerUpdate(replace_weakest(view.topology, view.weight, fraction, view.rng, view.n_target))
+            for view in network.layers
+        ]
+
+
+def replace_weakest(
+    topology: Topology,
+    weight: Float32Array,
+    drop_fraction: float,
+    rng: np.random.Generator,
+    n_target: int | None = None,
+) -> TopologyChange:
+    """Replace SET's zeta, the share ``drop_fraction`` of each sign's connections.
+
+    Parameters
+    ----------
+    topology : Topology
+    weight : float32[nnz]
+    drop_fraction : float
+    rng : numpy.random.Generator
+    n_target : int, optional
+        Connections of the new topology, at most as many as there are, which is the default.
+    """
+    n_target = weight.size if n_target is None else n_target
+    n_positive = int(np.count_nonzero(weight >= 0))
+    n_negative = weight.size - n_positive
+    n_shrink = weight.size - n_target
+    n_shrink_positive = n_shrink * n_positive // max(1, weight.size)
+    n_drop_positive = min(n_positive, int(drop_fraction * n_positive) + n_shrink_positive)
+    n_drop_negative = min(n_negative, int(drop_fraction * n_negative) + n_shrink - n_shrink_positive)
+    is_kept = keep_strongest(weight, n_drop_positive, n_drop_negative)
+    grown = draw_free_keys(topology, is_kept, n_drop_positive + n_drop_negative - n_shrink, rng)
+    return replace_connections(topology, is_kept, grown)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from hpc_sparse.dtypes import Float32Array
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.evolution.protocol import NetworkView
 
 
+@dataclass(frozen=True)
 class StaticUpdater:
-    """Leaves every topology as it is."""
+    """Leaves every topology as it is. Costs nothing."""
 
-    def update(self, topology: Topology, weight: Float32Array, rng: np.random.Generator) -> None:
+    needs_signals: bool = False
+    grows_zero: bool = False
+
+    def update(self, network: NetworkView) -> list[None]:
         """Nothing changes."""
+        return [None] * len(network.layers)

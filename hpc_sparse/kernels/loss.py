@@ -30,26 +30,28 @@ def softmax_cross_entropy(sums, labels, delta):
     n_correct : int
         Samples whose largest probability (the first among equals) is their label's.
     """
-    n_classes, n_samples = sums.shape[0], labels.size
     loss, n_correct = 0.0, 0
-    delta[:, n_samples:] = np.float32(0)
-    for c in range(n_samples):
-        best = 0
-        for j in range(1, n_classes):
-            if sums[j, c] > sums[best, c]:
-                best = j
-        top, label = sums[best, c], labels[c]
-        margin = top - sums[label, c]
-        total = 0.0
-        for j in range(n_classes):
-            sums[j, c] = math.exp(sums[j, c] - top)
-            total += sums[j, c]
-        loss += math.log(total) + margin
-        n_correct += best == label
-        for j in range(n_classes):
-            p = sums[j, c] / total
-            sums[j, c] = p
-            delta[j, c] = (p - (j == label)) / n_samples
+    delta[:, labels.size :] = np.float32(0)
+    for c in range(labels.size):
+        own_loss, is_correct = _softmax_column(sums, c, labels[c], labels.size, 1.0, delta)
+        loss += own_loss
+        n_correct += is_correct
+    return loss, n_correct
+
+
+@njit(cache=True, nogil=True)
+def weighted_cross_entropy(sums, labels, weights, delta):
+    """As :func:`softmax_cross_entropy`, each sample's loss multiplied by the weight of its class.
+
+    ``weights`` float64[n_classes]; correct predictions are counted without weights.
+    """
+    loss, n_correct = 0.0, 0
+    delta[:, labels.size :] = np.float32(0)
+    for c in range(labels.size):
+        weight = weights[labels[c]]
+        own_loss, is_correct = _softmax_column(sums, c, labels[c], labels.size, weight, delta)
+        loss += weight * own_loss
+        n_correct += is_correct
     return loss, n_correct
 
 
@@ -98,6 +100,56 @@ def squared_error(sums, labels, is_tanh, delta):
                 best = j
         n_correct += (sums[0, c] > middle) == (label == 1) if n_outputs == 1 else best == label
     return loss, n_correct
+
+
+@njit(cache=True, nogil=True)
+def squared_deviation(sums, targets, delta):
+    """Linear outputs with the mean over the outputs of the squared errors: regression.
+
+    Parameters
+    ----------
+    sums : float32[n_outputs, stride]
+        Weighted sums of the output layer, which are the outputs; unchanged.
+    targets : float32[n_samples, n_outputs]
+    delta : float32[n_outputs, stride]
+        Overwritten with the derivative of the mean loss by ``sums``; 0 beyond ``n_samples``.
+
+    Returns
+    -------
+    loss : float
+        Summed over the batch.
+    n_correct : int
+        Always 0: there are no classes.
+    """
+    n_samples, n_outputs = targets.shape
+    loss = 0.0
+    delta[:, n_samples:] = np.float32(0)
+    for j in range(n_outputs):
+        for c in range(n_samples):
+            error = np.float64(sums[j, c]) - targets[c, j]
+            loss += error * error / n_outputs
+            delta[j, c] = 2.0 * error / (n_outputs * n_samples)
+    return loss, 0
+
+
+@njit(inline="always")
+def _softmax_column(sums, c, label, n_samples, weight, delta):
+    """One sample of :func:`softmax_cross_entropy`, its delta times ``weight``: loss without it, and if correct."""
+    best = 0
+    for j in range(1, sums.shape[0]):
+        if sums[j, c] > sums[best, c]:
+            best = j
+    top = sums[best, c]
+    margin = top - sums[label, c]
+    total = 0.0
+    for j in range(sums.shape[0]):
+        sums[j, c] = math.exp(sums[j, c] - top)
+        total += sums[j, c]
+    for j in range(sums.shape[0]):
+        p = sums[j, c] / total
+        sums[j, c] = p
+        delta[j, c] = weight * (p - (j == label)) / n_samples
+    return math.log(total) + margin, best == label
 
 
 @njit(inline="always")

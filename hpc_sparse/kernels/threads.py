@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numba
@@ -36,6 +38,29 @@ def use_threads(n_threads: int) -> None:
             "(see the launcher's binding, and NUMBA_NUM_THREADS if you have set it)"
         )
     numba.set_num_threads(n_threads)
+
+
+@contextmanager
+def at_most_threads(n_threads: int | None) -> Iterator[int]:
+    """Compute with so many threads, or as many as there are if that is fewer, until the end of the block.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        None: as many as are in use now.
+
+    Yields
+    ------
+    int
+        The threads in use.
+    """
+    before = int(numba.get_num_threads())
+    settings: Any = numba.config
+    use_threads(before if n_threads is None else min(n_threads, settings.NUMBA_NUM_THREADS))
+    try:
+        yield int(numba.get_num_threads())
+    finally:
+        numba.set_num_threads(before)
 
 
 def threading_layer() -> str:

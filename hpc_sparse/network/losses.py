@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from hpc_sparse.dtypes import Float32Array, Int32Array
+from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, Int32Array
 from hpc_sparse.kernels import loss as kernels
 
-LossKernel = Callable[[Float32Array, Int32Array, Float32Array], tuple[float, int]]
+LossKernel = Callable[[Float32Array, AnyArray, Float32Array], tuple[float, int]]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Loss:
     output : str
         The output activation.
     evaluate : callable
-        ``(sums, labels, delta) -> (summed loss, correct predictions)``: see :mod:`hpc_sparse.kernels.loss`.
+        ``(sums, labels, delta) -> (summed loss, correct predictions)``: see :mod:`hpc_sparse.kernels.loss`. Where the
+        outputs are linear, targets float32[n_samples, n_outputs] take the place of the labels.
     is_binary : bool
         For two classes only.
     """
@@ -33,7 +35,7 @@ class Loss:
 
     def n_outputs(self, n_classes: int) -> int:
         """Output neurons for ``n_classes`` classes: one for class 1 of two, else (and with softmax) one per class."""
-        return 1 if n_classes == 2 and self.output != "softmax" else n_classes
+        return 1 if n_classes == 2 and self.output in {"sigmoid", "tanh"} else n_classes
 
 
 def _squared_sigmoid(sums: Float32Array, labels: Int32Array, delta: Float32Array) -> tuple[float, int]:
@@ -44,6 +46,20 @@ def _squared_tanh(sums: Float32Array, labels: Int32Array, delta: Float32Array) -
     return kernels.squared_error(sums, labels, True, delta)  # type: ignore[no-any-return]
 
 
+def _class_weighted(
+    weights: Float64Array, sums: Float32Array, labels: Int32Array, delta: Float32Array
+) -> tuple[float, int]:
+    return kernels.weighted_cross_entropy(sums, labels, weights, delta)  # type: ignore[no-any-return]
+
+
+def weighted_cross_entropy(weights: Float64Array) -> Loss:
+    """Cross-entropy in which a sample counts as much as its class: ``weights`` float64[n_classes]."""
+    return Loss("weighted_cross_entropy", "softmax", partial(_class_weighted, weights))
+
+
+SQUARED_ERROR = Loss("squared_error", "linear", kernels.squared_deviation)
+"""Of regressions: the mean over the linear outputs of the squared errors."""
+
 LOSSES = {
     loss.name: loss
     for loss in (
@@ -53,4 +69,5 @@ LOSSES = {
         Loss("mse_tanh", "tanh", _squared_tanh),
     )
 }
-"""By name. ``mse`` and ``mse_tanh`` are the mean over the outputs of the squared errors."""
+"""Of class labels, by the names that a configuration knows. ``mse`` and ``mse_tanh`` are the mean over the outputs of
+the squared errors."""

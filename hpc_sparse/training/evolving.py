@@ -1,22 +1,31 @@
-"""How a replica's network changes before an epoch: importance pruning if it is due, then the topology's evolution."""
+"""How a replica's network changes in the course of a run: importance pruning if it is due, then the topology."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import Float32Array
 from hpc_sparse.evolution import make_updater
 from hpc_sparse.evolution.importance import ImportancePruner
+from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
+from hpc_sparse.evolution.schedule import EvolutionSchedule, Moment, shrunk_sizes
 from hpc_sparse.network.compaction import NetworkChange
-from hpc_sparse.network.initializers import draw_grown_weights
-from hpc_sparse.network.topology import TopologyChange
+from hpc_sparse.network.initializers import draw_grown_weights, draw_weights
+from hpc_sparse.network.signals import Signals
+from hpc_sparse.network.topology import Topology, TopologyChange
 from hpc_sparse.rng import Purpose, stream, stream_key
+from hpc_sparse.training.growth import GrowthSource
 from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.shrinking import initial_size
 
 
 @dataclass(frozen=True)
 class EvolutionStep:
-    """What changed before an epoch.
+    """What changed.
 
     Attributes
     ----------
@@ -45,32 +54,66 @@ class EvolutionStep:
 
 
 class Evolution:
-    """Changes replicas as a configuration says. Keeps no state: what happens depends on the epoch and the weights.
+    """Changes replicas as a configuration says. Keeps no state: what happens depends on the time and the weights.
 
     Parameters
     ----------
     config : RunConfig
     stream_replica : int
         Replicas with the same number draw the same random numbers.
+    n_steps : int
+        Steps of an epoch.
+    growth : GrowthSource or None
+        Needed by strategies that grow by gradients.
+    keeps_sizes : bool
+        Every layer is to keep its number of connections, whatever the strategy and the schedules say.
+    redistributes : bool
+        Layers may exchange connections.
     """
 
-    def __init__(self, config: RunConfig, stream_replica: int = 0) -> None:
-        self._config, self._stream_replica = config, stream_replica
-        self._updater = make_updater(config.evolution.strategy, config.evolution.drop_fraction)
+    def __init__(
+        self,
+        config: RunConfig,
+        stream_replica: int = 0,
+        *,
+        n_steps: int = 1,
+        growth: GrowthSource | None = None,
+        keeps_sizes: bool = False,
+        redistributes: bool = True,
+    ) -> None:
+        self._config, self._stream_replica, self._n_steps, self._growth = config, stream_replica, n_steps, growth
+        self._keeps_sizes, self._redistributes = keeps_sizes, redistributes
+        self._updater = make_updater(config.evolution)
+        self._schedule = make_schedule(config)
+
+    @property
+    def changes_sizes(self) -> bool:
+        """Whether layers get fewer connections as time goes by."""
+        return self._config.evolution.final_density is not None and not self._keeps_sizes
 
     def step(self, replica: Replica, epoch: int, *, may_prune: bool = True) -> EvolutionStep | None:
         """Change a replica in place as is due before ``epoch``, counted from 1; nothing is before the first.
 
         Replicas that agree and may prune lose the same neurons.
         """
-        n_done = epoch - 1
-        prunes = may_prune and self._prunes_after(n_done)
-        evolves = n_done > 0 and n_done % self._config.evolution.every_epochs == 0
+        moment = Moment(epoch - 1, 0, self._n_steps)
+        prunes = may_prune and self._prunes_after(moment.n_epochs)
+        evolves = self._schedule.is_due(moment)
         if not prunes and not evolves:
             return None
         pruning = self._prune(replica) if prunes else None
-        growth = self._evolve(replica, epoch) if evolves else [None] * len(replica.network.layers)
+        growth = self._evolve(replica, moment) if evolves else [None] * len(replica.network.layers)
         return EvolutionStep(pruning, tuple(growth))
+
+    def is_due_within(self, epoch: int, step: int) -> bool:
+        """Whether the topology is to change when so many steps of ``epoch``, some but not all, are done."""
+        return 0 < step < self._n_steps and self._schedule.is_due(Moment(epoch - 1, step, self._n_steps))
+
+    def step_within(self, replica: Replica, epoch: int, step: int) -> EvolutionStep | None:
+        """Change a replica in place as is due when so many steps of ``epoch`` are done."""
+        if not self.is_due_within(epoch, step):
+            return None
+        return EvolutionStep(None, tuple(self._evolve(replica, Moment(epoch - 1, step, self._n_steps))))
 
     def _prunes_after(self, n_done: int) -> bool:
         settings = self._config.importance_pruning
@@ -85,20 +128,81 @@ class Evolution:
             replica.network.apply(change, replica.velocities)
         return change
 
-    def _evolve(self, replica: Replica, epoch: int) -> list[TopologyChange | None]:
+    def _evolve(self, replica: Replica, moment: Moment) -> list[TopologyChange | None]:
         """Let the topology of every layer but the output's evolve."""
-        seed, initializer = self._config.training.seed, self._config.network.initializer
+        seed = self._config.training.seed
+        name = {"epoch": moment.n_epochs + 1, "replica": self._stream_replica, "step": moment.step}
+        updates = self._updater.update(self._view(replica, moment, name))
         changes: list[TopologyChange | None] = []
-        for number, (layer, velocity) in enumerate(
-            zip(replica.network.layers[:-1], replica.velocities[:-1], strict=True)
-        ):
-            name = {"epoch": epoch, "layer": number, "replica": self._stream_replica}
-            change = self._updater.update(layer.topology, layer.weight, stream(seed, Purpose.DROP_AND_GROW, **name))
-            changes.append(change)
-            if change is None:
-                continue
-            layer.follow(change)
-            key = stream_key(seed, Purpose.GROWN_WEIGHTS, **name)
-            draw_grown_weights(initializer, change.topology, change.old_position, key, layer.weight)
-            velocity.carry(change)
+        for number, update in enumerate(updates):
+            changes.append(None if update is None else update.change)
+            if update is not None:
+                self._apply(replica, number, update, stream_key(seed, Purpose.GROWN_WEIGHTS, layer=number, **name))
         return [*changes, None]
+
+    def _view(self, replica: Replica, moment: Moment, name: dict[str, int]) -> NetworkView:
+        """What the strategy gets to see."""
+        seed, network = self._config.training.seed, replica.network
+        signals: Iterable[Signals | None] = [None] * len(network.layers)
+        if self._updater.needs_signals:
+            assert self._growth is not None
+            signals = self._growth.signals(network, stream(seed, Purpose.GROWTH_BATCH, **name))
+        views = [
+            LayerView(
+                layer.topology,
+                layer.weight,
+                velocity.weight,
+                n_target,
+                stream(seed, Purpose.DROP_AND_GROW, layer=number, **name),
+                own_signals,
+                self._initial_weight(number),
+            )
+            for number, (layer, velocity, n_target, own_signals) in enumerate(
+                zip(network.layers, replica.velocities, self._target_sizes(replica, moment), signals, strict=True)
+            )
+        ]
+        fraction = self._schedule.drop_fraction_at(moment)
+        return NetworkView(tuple(views[:-1]), network.layers[-1].topology, fraction, not self._redistributes)
+
+    def _initial_weight(self, layer: int) -> Callable[[Topology], Float32Array]:
+        """What connections of a layer weigh in a new network."""
+        key = stream_key(self._config.training.seed, Purpose.WEIGHTS, layer=layer)
+        return lambda topology: draw_weights(self._config.network.initializer, topology, key)
+
+    def _target_sizes(self, replica: Replica, moment: Moment) -> list[int]:
+        """Connections that each layer is to have after the change."""
+        sizes = [layer.topology.n_connections for layer in replica.network.layers]
+        if not self.changes_sizes:
+            return sizes
+        initial, at_end = initial_size(self._config, replica.network.widths)
+        n_wanted = round(initial * self._schedule.remaining_at(moment, at_end))
+        return [*shrunk_sizes(sizes[:-1], n_wanted), sizes[-1]]
+
+    def _apply(self, replica: Replica, number: int, update: LayerUpdate, key: np.uint64) -> None:
+        layer, velocity = replica.network.layers[number], replica.velocities[number]
+        layer.follow(update.change)
+        velocity.carry(update.change)
+        if update.weight is not None:
+            layer.weight = update.weight
+        elif not self._updater.grows_zero:
+            topology, old_position = update.change.topology, update.change.old_position
+            draw_grown_weights(self._config.network.initializer, topology, old_position, key, layer.weight)
+
+
+def needs_growth_samples(config: RunConfig) -> bool:
+    """Whether the strategy grows by gradients."""
+    return make_updater(config.evolution).needs_signals
+
+
+def make_schedule(config: RunConfig) -> EvolutionSchedule:
+    """The occasions that a configuration describes."""
+    settings = config.evolution
+    return EvolutionSchedule(
+        n_epochs=config.training.epochs,
+        begin=settings.begin_epoch,
+        end=settings.end_epoch,
+        drop_fraction=settings.drop_fraction,
+        drop_schedule=settings.drop_schedule,
+        every_epochs=settings.every_epochs,
+        every_steps=settings.every_steps,
+    )

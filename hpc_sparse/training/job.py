@@ -14,6 +14,7 @@ from hpc_sparse.storage.dataset import Dataset
 from hpc_sparse.training.batches import BatchAssembler
 from hpc_sparse.training.metrics import EpochMetrics
 from hpc_sparse.training.progress import Reporter
+from hpc_sparse.training.pulse import Pulse
 from hpc_sparse.training.replica import Replica
 from hpc_sparse.training.stopping import StopAgreement, StopRequest
 
@@ -38,6 +39,8 @@ class TrainingJob:
         Check invariants and the replicas' agreement as the run goes.
     stop_request : StopRequest
         Whether this process has been asked to stop.
+    pulse : Pulse
+        Where this rank is, noted for the watch over stalls.
     """
 
     ctx: ParallelContext
@@ -47,13 +50,14 @@ class TrainingJob:
     reporter: Reporter
     is_debug: bool = False
     stop_request: StopRequest = field(default_factory=StopRequest)
+    pulse: Pulse = field(default_factory=Pulse)
 
-    def make_assembler(self) -> BatchAssembler:
-        """Assembles batches for the inputs that the network has now."""
+    def make_assembler(self, max_batch: int | None = None) -> BatchAssembler:
+        """Assembles batches, by default of the configured size, for the inputs that the network has now."""
         data = self.dataset
         return BatchAssembler(
             data.info.n_features,
-            self.config.training.batch_size,
+            max_batch or self.config.training.batch_size,
             mean=data.mean if self.config.data.standardize else None,
             deviation=data.deviation if self.config.data.standardize else None,
             features=self.replica.network.neuron_ids[0],
@@ -65,7 +69,9 @@ class TrainingJob:
 
     def make_workspace(self) -> Workspace:
         """Buffers for the widths that the network has now."""
-        return Workspace(self.replica.network.widths, self.config.training.batch_size)
+        training = self.config.training
+        is_short = training.activations == "bfloat16"
+        return Workspace(self.replica.network.widths, training.batch_size, has_short_activations=is_short)
 
     def dropouts(self, epoch: int, step: int) -> list[Dropout]:
         """Dropout of one step on this rank, one per hidden layer."""

@@ -8,16 +8,19 @@ import time
 from collections.abc import Sequence
 
 from hpc_sparse.errors import DivergedError
-from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.losses import LOSSES, Loss
 from hpc_sparse.network.optimizer import LearningRate, Sgd
+from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.collectives import gather_objects, on_root, patient_barrier
-from hpc_sparse.parallel.local_sgd import LocalSgd, check_agreement, network_digest
+from hpc_sparse.parallel.local_sgd import LocalSgd
 from hpc_sparse.training.batches import shuffled_batches
 from hpc_sparse.training.epoch_sums import EpochSums
 from hpc_sparse.training.evaluation import evaluate, mean_over_ranks
-from hpc_sparse.training.evolving import Evolution
+from hpc_sparse.training.evolving import Evolution, EvolutionStep, needs_growth_samples
+from hpc_sparse.training.growth import GrowthSource
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.metrics import EpochMetrics
+from hpc_sparse.training.pulse import Phase
 from hpc_sparse.training.rates import learning_rate
 from hpc_sparse.training.replica import check_invariants
 from hpc_sparse.training.sample_source import SampleSource
@@ -37,6 +40,8 @@ class LocalTrainer:
     job : TrainingJob
     rate : LearningRate, optional
         By default the configured schedule, scaled for the number of replicas.
+    loss : Loss, optional
+        By default the configured one.
     is_alone : bool
         Replicas have their own topologies and are not averaged; a rank without samples looks on.
     targets : sequence of int, optional
@@ -48,16 +53,16 @@ class LocalTrainer:
         job: TrainingJob,
         *,
         rate: LearningRate | None = None,
+        loss: Loss | None = None,
         is_alone: bool = False,
         targets: Sequence[int] | None = None,
     ) -> None:
         self._job, self._ctx, self._config, self._is_alone = job, job.ctx, job.config, is_alone
         config, self._shard = job.config, job.dataset.train
         self._source = SampleSource(job)
-        self._loss = LOSSES[config.training.loss]
+        self._loss = loss or LOSSES[config.training.loss]
         self._sgd = Sgd(config.optimizer.momentum, config.optimizer.weight_decay, config.optimizer.nesterov)
         self._has_own_topology = is_alone or config.parallel.topology == "independent"
-        self._evolution = Evolution(config, job.ctx.rank if self._has_own_topology else 0)
         self._averaging = LocalSgd(
             job.ctx,
             has_shared_topology=not self._has_own_topology,
@@ -74,6 +79,14 @@ class LocalTrainer:
         self._rate = rate or learning_rate(config, self._averaging.n_contributors)
         largest_shard = max(gather_objects(job.ctx, self._shard.n_samples))
         self.n_steps: int = -(-largest_shard // config.training.batch_size)
+        self._evolution = Evolution(
+            config,
+            job.ctx.rank if self._has_own_topology else 0,
+            n_steps=self.n_steps,
+            growth=GrowthSource(job, self._loss) if needs_growth_samples(config) else None,
+            keeps_sizes=is_alone,
+            redistributes=not self._has_own_topology,
+        )
         self._stop_agreement = job.make_stop_agreement()
         self.stop_reason: int = 0
         self.pause: Pause | None = None
@@ -104,6 +117,7 @@ class LocalTrainer:
             if metrics is None:
                 return Stretch(history, self.pause, self.stop_reason)
             history.append(metrics)
+            self._job.pulse.at(Phase.RECORDING)
             on_root(self._ctx, lambda: record(history[-1]))
             if self.stop_reason and epoch < last:
                 return Stretch(history, None, self.stop_reason)
@@ -123,6 +137,7 @@ class LocalTrainer:
             On every rank: the loss or a weight is no longer a finite number.
         """
         self.pause = None
+        self._job.pulse.at(Phase.EVOLVING, epoch)
         sums = EpochSums() if pause is None else EpochSums.from_numbers(pause.sums)
         if pause is None:
             self._evolve(epoch, sums)
@@ -130,15 +145,18 @@ class LocalTrainer:
         n_steps_done = self._train(epoch, 0 if pause is None else pause.step, sums)
         if n_steps_done < self.n_steps:
             self.pause = Pause(n_steps_done, sums.to_numbers())
+            self.confirm_agreement()
             return None
         if self._is_alone:
             patient_barrier(self._ctx)
         train_loss, train_accuracy = mean_over_ranks(self._ctx, sums.loss, int(sums.n_correct), self._shard.n_samples)
         self._check_finite(epoch, train_loss)
         started = time.perf_counter()
+        self._job.pulse.at(Phase.EVALUATING)
         test_loss, test_accuracy = self.evaluate()
         sums.evaluate += time.perf_counter() - started
         of_ranks = gather_objects(self._ctx, (sums.n_grown, sums.train, sums.evolve, sums.sync, sums.evaluate))
+        self.confirm_agreement()
         n_grown, *slowest = [max(numbers) for numbers in zip(*of_ranks, strict=True)]
         network = self._job.replica.network
         return EpochMetrics(
@@ -161,6 +179,11 @@ class LocalTrainer:
     def finish(self) -> None:
         """Complete what is under way between the ranks, when no more is to be trained (collective)."""
         self._stop_agreement.finish()
+        self._averaging.finish()
+
+    def confirm_agreement(self) -> None:
+        """Check that the last average has left all replicas the same (collective)."""
+        self._averaging.confirm_agreement()
 
     @property
     def replica_number(self) -> int | None:
@@ -177,21 +200,39 @@ class LocalTrainer:
 
     def _evolve(self, epoch: int, sums: EpochSums) -> None:
         """Change the network as is due before ``epoch``."""
-        if self._is_alone and not self._averaging.is_contributor:
+        if self._is_looking_on:
             return
         started = time.perf_counter()
         step = self._evolution.step(self._job.replica, epoch, may_prune=not self._is_alone)
+        if step is not None and step.pruning is not None:
+            # The replicas agree here: they were synced, and pruning draws no random numbers.
+            self._averaging.start_from(step.pruning)
+            self._fit_buffers()
+            LOG.info("epoch %d: pruned to %d connections", epoch, step.pruning.n_connections)
+        self._note_evolution(epoch, step, started, sums)
+
+    def _evolve_within(self, epoch: int, n_steps_done: int, sums: EpochSums) -> None:
+        """Change the network if it is due within ``epoch``; replicas with a shared topology have just been synced."""
+        if self._is_looking_on or not self._evolution.is_due_within(epoch, n_steps_done):
+            return
+        started = time.perf_counter()
+        step = self._evolution.step_within(self._job.replica, epoch, n_steps_done)
+        self._note_evolution(epoch, step, started, sums)
+
+    def _note_evolution(self, epoch: int, step: EvolutionStep | None, started: float, sums: EpochSums) -> None:
         if step is not None:
-            sums.n_grown = step.n_grown
-            if step.pruning is not None:
-                # The replicas agree here: they were synced, and pruning draws no random numbers.
-                self._averaging.start_from(step.pruning)
-                self._fit_buffers()
-                LOG.info("epoch %d: pruned to %d connections", epoch, step.pruning.n_connections)
-            LOG.debug("epoch %d: %d connections replaced", epoch, sums.n_grown)
+            sums.n_grown += step.n_grown
+            if self._has_own_topology and self._evolution.changes_sizes:
+                self._averaging.aim_at(self._job.replica.network)
+            LOG.debug("epoch %d: %d connections replaced", epoch, step.n_grown)
         sums.evolve += time.perf_counter() - started
         if self._job.is_debug:
             check_invariants(self._job.replica)
+
+    @property
+    def _is_looking_on(self) -> bool:
+        """Whether this rank has nothing to train, while the others train alone."""
+        return self._is_alone and not self._averaging.is_contributor
 
     def _correct_momentum(self, epoch: int) -> None:
         if self._config.optimizer.momentum_correction:
@@ -206,6 +247,7 @@ class LocalTrainer:
         prepared = self._source.batches(epoch, batches[first_step:])
         for step in range(first_step, self.n_steps):
             started = time.perf_counter()
+            self._job.pulse.at(Phase.TRAINING, step=step + 1)
             if step < len(batches):
                 batch, labels = self._assembler.assemble(*next(prepared))
                 dropouts = self._job.dropouts(epoch, step)
@@ -215,8 +257,10 @@ class LocalTrainer:
                 sums.loss += loss
                 sums.n_correct += n_correct
             sums.train += time.perf_counter() - started
+            self._job.pulse.at(Phase.SYNCING, step=step + 1)
             if not self._is_alone:
-                self._communicate(step, sums)
+                self._communicate(epoch, step, sums)
+            self._evolve_within(epoch, step + 1, sums)
             self._job.reporter.step(step + 1)
             if self._is_to_stop():
                 return step + 1
@@ -229,12 +273,14 @@ class LocalTrainer:
         may_stop_here = self._is_alone or not self._config.parallel.overlap
         return may_stop_here and self.stop_reason != 0
 
-    def _communicate(self, step: int, sums: EpochSums) -> None:
+    def _communicate(self, epoch: int, step: int, sums: EpochSums) -> None:
         """After a step: the sync that is due, or a moment for the average that is under way."""
         started, n_bytes_before = time.perf_counter(), self._averaging.n_bytes_sent
         every = self._config.parallel.sync_every_steps
         replica = self._job.replica
-        if step + 1 == self.n_steps:
+        # Replicas that share a topology must agree before it changes.
+        evolves = not self._has_own_topology and self._evolution.is_due_within(epoch, step + 1)
+        if step + 1 == self.n_steps or evolves:
             self.average()
         elif every == "epoch" or (step + 1) % every:
             self._averaging.progress()

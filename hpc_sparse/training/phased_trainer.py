@@ -13,6 +13,8 @@ from hpc_sparse.parallel.collectives import on_root
 from hpc_sparse.parallel.replication import broadcast_network, receive_network, send_network
 from hpc_sparse.storage.checkpoint import NO_REPLICA
 from hpc_sparse.training.evaluation import Evaluation
+from hpc_sparse.training.evolving import needs_growth_samples
+from hpc_sparse.training.growth import GrowthSource
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
 from hpc_sparse.training.metrics import EpochMetrics
@@ -53,6 +55,7 @@ class PhasedTrainer:
             )
         self._last_served = last_served_epoch(job.config.training.epochs, job.config.parallel.phase2_share)
         self.n_steps = n_updates_per_epoch(job)
+        self._growth = GrowthSource(job, LOSSES[job.config.training.loss]) if needs_growth_samples(job.config) else None
         self.target_connections = target_connections
         self._alone: LocalTrainer | None = None
         self._is_apart = False
@@ -90,7 +93,7 @@ class PhasedTrainer:
     def _train_served(self, first: int, last: int, record: Record, pause: Pause | None) -> Stretch:
         """Phase 1; afterwards all ranks have the server's network and velocities (collective)."""
         if self._ctx.is_root:
-            server = Server(self._job, learning_rate(self._config, self._n_workers))
+            server = Server(self._job, learning_rate(self._config, self._n_workers), self._growth)
             result = self._serve(server, first, last, record, pause)
             stretch = on_root(self._ctx, result)
         else:
@@ -141,6 +144,7 @@ class PhasedTrainer:
         alone.average()
         self._is_apart = False
         test_loss, test_accuracy = alone.evaluate()
+        alone.confirm_agreement()
         LOG.info(
             "test accuracy of the workers' networks: %s; of their average: %.2f %%",
             ", ".join(f"{100 * part:.2f} %" for part in parts),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -12,11 +11,12 @@ from hpc_sparse.config import NetworkSection, RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError
 from hpc_sparse.network.activations import negative_slopes
+from hpc_sparse.network.densities import densities
 from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import LINEAR, SparseMLP
 from hpc_sparse.network.optimizer import Velocity
-from hpc_sparse.network.topology import Topology, erdos_renyi_density
+from hpc_sparse.network.topology import Topology
 from hpc_sparse.storage.checkpoint import LayerState
 from hpc_sparse.storage.dataset import DatasetInfo
 
@@ -41,13 +41,25 @@ class Replica:
         DataError
             The loss does not fit the number of classes.
         """
-        widths = [info.n_features, *config.network.hidden, n_outputs(config, info)]
+        return cls.random(config, info.n_features, n_outputs(config, info))
+
+    @classmethod
+    def random(cls, config: RunConfig, n_inputs: int, n_outputs: int) -> Replica:
+        """The network of a configuration between so many inputs and outputs, at rest.
+
+        Raises
+        ------
+        ConfigError
+            A layer comes out without connections.
+        """
+        widths = [n_inputs, *config.network.hidden, n_outputs]
         network = SparseMLP.random(
             widths,
             densities(config.network, widths),
             activation=config.network.activation,
             alpha=config.network.alpha,
             initializer=config.network.initializer,
+            pattern=config.network.topology,
             seed=config.training.seed,
         )
         for layer in network.layers:
@@ -101,14 +113,6 @@ class Replica:
                 layer.weight.sum(dtype=np.float64) + layer.bias.sum(dtype=np.float64) for layer in self.network.layers
             ]
         return bool(np.isfinite(totals).all())
-
-
-def densities(config: NetworkSection, widths: list[int]) -> list[float]:
-    """Density of each layer of connections between layers of the given widths."""
-    if config.density is not None:
-        return [config.density] * (len(widths) - 1)
-    assert config.epsilon is not None
-    return [erdos_renyi_density(config.epsilon, n_in, n_out) for n_in, n_out in pairwise(widths)]
 
 
 def n_outputs(config: RunConfig, info: DatasetInfo) -> int:

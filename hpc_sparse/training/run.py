@@ -19,14 +19,18 @@ from hpc_sparse.parallel.collectives import collective_errors, gather_objects, o
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.backends import choose_backend
 from hpc_sparse.storage.checkpoint import NO_REPLICA, Checkpoint, write_checkpoint
-from hpc_sparse.storage.checkpoint_folder import checkpoint_epochs, checkpoint_path, prune_checkpoints
+from hpc_sparse.storage.checkpoint_folder import checkpoint_epochs, checkpoint_path, prune_checkpoints, set_aside
 from hpc_sparse.storage.dataset import load_dataset
+from hpc_sparse.training.gradient_check import check_gradients
 from hpc_sparse.training.job import Pause, TrainingJob
 from hpc_sparse.training.log import start_logging
+from hpc_sparse.training.memory_check import check_memory
 from hpc_sparse.training.metrics import EpochMetrics, peak_rss_bytes, summarize
 from hpc_sparse.training.progress import Reporter
+from hpc_sparse.training.pulse import Phase, Pulse
 from hpc_sparse.training.run_folder import RunFolder
 from hpc_sparse.training.run_plan import RunPlan, RunRequest, make_plan, run_of
+from hpc_sparse.training.stalls import stall_watch
 from hpc_sparse.training.starting_point import StartingPoint, starting_point
 from hpc_sparse.training.stopping import StopRequest, describe_reason
 from hpc_sparse.training.trainer import Trainer, make_trainer, shares
@@ -47,12 +51,29 @@ def train(
     HpcSparseError
         On every rank: see :mod:`hpc_sparse.errors`. Nothing existing has been overwritten.
     """
-    started = time.monotonic()
+    started, pulse = time.monotonic(), Pulse()
     plan = on_root(ctx, lambda: make_plan(request))
+    stop_request = stop_request or StopRequest()
+    stop_request.set_time_limit(plan.config.runtime.time_limit, started)
+    with stall_watch(ctx, plan.config.runtime.stall_timeout, pulse):
+        return _train_as_planned(ctx, request, plan, reporter, stop_request, pulse, started)
+
+
+def _train_as_planned(
+    ctx: ParallelContext,
+    request: RunRequest,
+    plan: RunPlan,
+    reporter: Reporter,
+    stop_request: StopRequest,
+    pulse: Pulse,
+    started: float,
+) -> dict[str, Any]:
+    """Load what is needed, train, and return the summary (collective)."""
     config = plan.config
     if config.runtime.threads:
         ctx = replace(ctx, threads=config.runtime.threads)
     _check_machine(ctx, config)
+    check_memory(ctx, plan)
     with collective_errors(ctx, "starting threads"):
         use_threads(ctx.threads)
     backend = choose_backend(ctx, config.runtime.hdf5)
@@ -61,14 +82,15 @@ def train(
     start = starting_point(ctx, plan, dataset, backend)
     if start.n_epochs == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
         return finished
-    stop_request = stop_request or StopRequest()
-    stop_request.set_time_limit(config.runtime.time_limit, started)
-    job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request)
+    job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request, pulse)
     trainer = make_trainer(job, start.target_connections)
     history = on_root(ctx, lambda: _open_folder(plan, start.n_epochs))
     warm_up(ctx, config, plan.info)
     start_logging(ctx, config.runtime.log, shows_all_ranks=request.is_debug)
     _log_notes(ctx, plan, start)
+    if request.is_debug:
+        worst = check_gradients(job, start.n_epochs + 1)
+        LOG.info("gradients agree with central differences to %.0e", worst)
     reporter.start(_headline(job, plan, start), start.n_epochs + 1, config.training.epochs, trainer.n_steps)
     try:
         _train(job, trainer, plan, start, history, backend)
@@ -150,6 +172,9 @@ def _log_notes(ctx: ParallelContext, plan: RunPlan, start: StartingPoint) -> Non
         )
     if start.note:
         LOG.warning("%s", start.note)
+    if plan.damaged:
+        reasons = "; ".join(each.reason for each in plan.damaged)
+        LOG.warning("going on from %s: damaged ones were set aside: %s", plan.checkpoint, reasons)
     if plan.previous is None:
         return
     before, now = (config.model_dump(exclude={"runtime", "checkpoint"}) for config in (plan.previous, plan.config))
@@ -170,6 +195,8 @@ def _open_folder(plan: RunPlan, n_done: int) -> list[EpochMetrics]:
     source = None if plan.checkpoint is None else run_of(plan.checkpoint)
     history = [] if source is None else RunFolder(source).history(n_done)
     plan.folder.create(plan.config.to_toml())
+    for each in plan.damaged:
+        set_aside(each.path)
     plan.folder.replace_history(history)
     return history
 
@@ -187,6 +214,7 @@ def _write_checkpoint(
     job: TrainingJob, trainer: Trainer, plan: RunPlan, history: list[EpochMetrics], position: Position, backend: str
 ) -> None:
     """Write the state that has been reached, then remove what need not be kept (collective)."""
+    job.pulse.at(Phase.WRITING)
     ctx, folder, replica = job.ctx, plan.folder.checkpoints, trainer.replica_number
     n_steps, progress = 0, None
     if position.pause is not None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_sparse.config import RunConfig, find_data, load_config, parse_config
-from hpc_sparse.errors import ConfigError, OutputError
-from hpc_sparse.storage.checkpoint_folder import newest_checkpoint
+from hpc_sparse.errors import ConfigError, FileFormatError, OutputError
+from hpc_sparse.storage.checkpoint_folder import Damaged, checkpoint_positions, newest_intact_checkpoint
 from hpc_sparse.storage.checkpoint_info import read_checkpoint_info
 from hpc_sparse.storage.dataset import DatasetInfo, read_info
 from hpc_sparse.training.replica import n_outputs
@@ -51,7 +51,8 @@ class RunRequest:
 class RunPlan:
     """A request that has been looked at: everything is there and fits together.
 
-    ``previous`` is the configuration of the run that is continued, if any.
+    ``previous`` is the configuration of the run that is continued, if any; ``damaged`` are the checkpoints beyond
+    ``checkpoint`` that could not be used.
     """
 
     config: RunConfig
@@ -59,6 +60,7 @@ class RunPlan:
     folder: RunFolder
     checkpoint: Path | None
     previous: RunConfig | None = None
+    damaged: tuple[Damaged, ...] = ()
 
 
 def make_plan(request: RunRequest) -> RunPlan:
@@ -73,8 +75,8 @@ def make_plan(request: RunRequest) -> RunPlan:
     info = read_info(find_data(config.data.path, request.config_path))
     n_outputs(config, info)
     folder = RunFolder(request.output or Path("runs") / request.config_path.stem)
-    checkpoint = _find_checkpoint(request.resume, folder)
-    _check_place(request, folder, checkpoint)
+    checkpoint, damaged = _find_checkpoint(request.resume, folder)
+    _check_place(request, folder, checkpoint, damaged)
     previous = None
     if checkpoint is not None:
         text = read_checkpoint_info(checkpoint).config_text
@@ -82,31 +84,38 @@ def make_plan(request: RunRequest) -> RunPlan:
     elif request.resume is not None and folder.has_only_begun():
         previous = load_config(folder.config)
         check_same_network(previous, config, str(folder.config))
-    return RunPlan(config, info, folder, checkpoint, previous)
+    return RunPlan(config, info, folder, checkpoint, previous, damaged)
 
 
-def _find_checkpoint(resume: str | None, folder: RunFolder) -> Path | None:
+def _find_checkpoint(resume: str | None, folder: RunFolder) -> tuple[Path | None, tuple[Damaged, ...]]:
     if resume is None:
-        return None
+        return None, ()
     if resume == RESUME_AUTO:
-        return newest_checkpoint(folder.checkpoints)
+        newest, damaged = newest_intact_checkpoint(folder.checkpoints)
+        if newest is None and damaged:
+            reasons = "; ".join(each.reason for each in damaged)
+            raise FileFormatError(f"{folder.checkpoints}: no checkpoint is intact: {reasons}")
+        return newest, tuple(damaged)
     if not Path(resume).is_file():
         raise ConfigError(f'--resume {resume}: no such checkpoint; expected a file, or "auto"')
-    return Path(resume)
+    return Path(resume), ()
 
 
-def _check_place(request: RunRequest, folder: RunFolder, checkpoint: Path | None) -> None:
+def _check_place(request: RunRequest, folder: RunFolder, checkpoint: Path | None, damaged: tuple[Damaged, ...]) -> None:
     """The run folder must be new, or one that this run continues from its end."""
     if checkpoint is None:
         if request.resume is None or not folder.has_only_begun():
             folder.check_unused()
     elif run_of(checkpoint) != folder.path.resolve():
         folder.check_unused()
-    elif (newest := newest_checkpoint(folder.checkpoints)) is not None and newest.resolve() != checkpoint.resolve():
-        raise OutputError(
-            f"{folder.path}: holds a later checkpoint, {newest.name}, than {checkpoint.name}; "
-            "choose another --output to branch off"
-        )
+    else:
+        unusable = {each.path for each in damaged}
+        newest = [path for path in checkpoint_positions(folder.checkpoints).values() if path not in unusable][-1]
+        if newest.resolve() != checkpoint.resolve():
+            raise OutputError(
+                f"{folder.path}: holds a later checkpoint, {newest.name}, than {checkpoint.name}; "
+                "choose another --output to branch off"
+            )
 
 
 def run_of(checkpoint: Path) -> Path | None:

@@ -10,7 +10,7 @@ from collections import deque
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array
-from hpc_sparse.errors import DivergedError
+from hpc_sparse.errors import DivergedError, HpcSparseError
 from hpc_sparse.evolution.history import TopologyHistory
 from hpc_sparse.kernels.descent import add_scaled, descend_all
 from hpc_sparse.network.layer import SparseLayer
@@ -21,9 +21,11 @@ from hpc_sparse.network.parameters import ParameterLayout, gather_network, gathe
 from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, ServerEnd
 from hpc_sparse.parallel.replication import topology_arrays
 from hpc_sparse.training.evaluation import Evaluation
-from hpc_sparse.training.evolving import Evolution
+from hpc_sparse.training.evolving import Evolution, EvolutionStep
+from hpc_sparse.training.growth import GrowthSource
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.metrics import EpochMetrics
+from hpc_sparse.training.pulse import Phase
 from hpc_sparse.training.replica import check_invariants
 from hpc_sparse.training.tally import Tally
 
@@ -42,9 +44,11 @@ class Server:
     job : TrainingJob
         With no training samples and all test samples.
     rate : LearningRate
+    growth : GrowthSource or None
+        For strategies of evolution that grow by gradients.
     """
 
-    def __init__(self, job: TrainingJob, rate: LearningRate) -> None:
+    def __init__(self, job: TrainingJob, rate: LearningRate, growth: GrowthSource | None = None) -> None:
         parallel, optimizer = job.config.parallel, job.config.optimizer
         self._job, self._rate, self._optimizer = job, rate, optimizer
         # With one worker both strategies are the same; waiting would only round each gradient once more.
@@ -53,9 +57,10 @@ class Server:
         self._n_under_way = 2 if parallel.overlap else 1
         self._workers = list(range(1, job.ctx.size))
         self._end = ServerEnd(job.ctx, self._workers, lets_workers_overlap=parallel.overlap)
-        self._evolution, self._loss = Evolution(job.config), LOSSES[job.config.training.loss]
+        self._loss = LOSSES[job.config.training.loss]
         self._scratch = np.empty(0, VALUE)
         self.n_steps = n_updates_per_epoch(job)
+        self._evolution = Evolution(job.config, n_steps=self.n_steps, growth=growth)
 
     def serve(self, first: int, last: int, record: Record, pause: Pause | None = None) -> Stretch:
         """Serve until epoch ``last`` is over and evaluated, or a stop is due.
@@ -75,8 +80,10 @@ class Server:
         ------
         DivergedError
             The loss or a weight is no longer a finite number.
+        HpcSparseError, OSError
+            What ``record`` raised. The workers have been sent home and wait for nothing.
         Exception
-            What ``record`` raised. Whatever it is, the workers have been sent home and wait for nothing.
+            Anything else, at once: who knows in the middle of which message. The job has to be ended.
         """
         self._begin(first, last, record, pause)
         try:
@@ -90,11 +97,11 @@ class Server:
                 self._update()
             self._send_home()
             self._finish_evaluation()
-        except Exception:
+        except (HpcSparseError, OSError):
             self._send_home()
-            raise
-        finally:
             self._end.close()
+            raise
+        self._end.close()
         return Stretch(self._history, self._pause(), self._stop_reason)
 
     def _pause(self) -> Pause | None:
@@ -132,6 +139,7 @@ class Server:
 
     def _update(self) -> None:
         """Apply one gradient, or one from each worker, and answer."""
+        self._job.pulse.at(Phase.SERVING, self._tally.epoch, self._n_applied % self.n_steps + 1)
         gradient = self._mean_gradient() if self._waits else self._next_gradient()
         if gradient is not None:
             self._apply(gradient)
@@ -139,6 +147,8 @@ class Server:
             self._job.reporter.step((self._n_applied - 1) % self.n_steps + 1)
             if self._n_applied % self.n_steps == 0:
                 self._finish_epoch()
+            else:
+                self._evolve_within()
         self._stop_reason = self._stop_reason or self._job.stop_request.reason
         if self._is_to_stop:
             return
@@ -217,6 +227,7 @@ class Server:
     def _send_home(self) -> None:
         """Grant no more, and take the gradients that are still under way without applying them."""
         self._is_over = True
+        self._job.pulse.at(Phase.SERVING)
         for worker in sorted(self._unanswered):
             self._reply(worker)
         while any(self._n_owed.values()):
@@ -228,13 +239,13 @@ class Server:
 
     def _start_epoch(self, epoch: int) -> None:
         started = time.perf_counter()
+        self._job.pulse.at(Phase.EVOLVING, epoch)
         replica = self._job.replica
         step = self._evolution.step(replica, epoch)
         if step is not None:
             if step.pruning is not None:
                 LOG.info("epoch %d: pruned to %d connections", epoch, step.pruning.n_connections)
-            self._gather()
-            self._topology_history.advance(replica.network, step.composed())
+            self._take_note(step)
         if self._optimizer.momentum_correction:
             self._velocities *= VALUE(self._rate.change_before(epoch))
         if self._job.is_debug:
@@ -243,6 +254,21 @@ class Server:
         self._tally = Tally(epoch, self._rate.at(epoch), 0 if step is None else step.n_grown)
         self._tally.evolve = time.perf_counter() - started
         self._n_bytes_before, self._epoch_started = self._end.n_bytes, time.perf_counter()
+
+    def _evolve_within(self) -> None:
+        started = time.perf_counter()
+        step = self._evolution.step_within(self._job.replica, self._tally.epoch, self._n_applied % self.n_steps)
+        if step is not None:
+            self._take_note(step)
+            self._tally.n_changed += step.n_grown
+            self._tally.evolve += time.perf_counter() - started
+            if self._job.is_debug:
+                check_invariants(self._job.replica)
+
+    def _take_note(self, step: EvolutionStep) -> None:
+        """Go on with a network that has changed."""
+        self._gather()
+        self._topology_history.advance(self._job.replica.network, step.composed())
 
     def _continue_epoch(self, pause: Pause) -> None:
         self._is_between_epochs = False
@@ -302,6 +328,7 @@ class Server:
         started = time.perf_counter()
         tally, network, evaluation = self._evaluation
         self._evaluation = None
+        self._job.pulse.at(Phase.EVALUATING, tally.epoch)
         test_loss, test_accuracy = evaluation.finish()
         tally.evaluate += time.perf_counter() - started
         metrics = tally.to_metrics(network, test_loss, test_accuracy, n_workers=len(self._workers))

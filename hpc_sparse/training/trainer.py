@@ -12,6 +12,7 @@ from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
 from hpc_sparse.training.phased_trainer import PhasedTrainer
 from hpc_sparse.training.sample_source import SampleSource
+from hpc_sparse.training.shrinking import initial_size
 
 
 class Trainer(Protocol):
@@ -44,10 +45,13 @@ def make_trainer(job: TrainingJob, target_connections: tuple[int, ...] = ()) -> 
     ------
     DataError, MachineError
         On every rank: the samples cannot be trained on by so many ranks, or not with the augmentation asked for.
+    ConfigError
+        On every rank: the network cannot shrink to the density asked for.
     """
     with collective_errors(job.ctx, "looking at the samples"):
         # A rank without samples would not notice, and wait for the others.
         SampleSource(job)
+        initial_size(job.config, job.replica.network.widths)
     if is_served(job.ctx, job.config):
         return PhasedTrainer(job, target_connections)
     return LocalTrainer(job, targets=target_connections or None)

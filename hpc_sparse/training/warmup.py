@@ -10,6 +10,7 @@ from hpc_sparse.kernels.descent import add_scaled, descend_all
 from hpc_sparse.kernels.simd import TILE
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
+from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
@@ -46,7 +47,9 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     training = config.training.model_copy(update={"epochs": 2, "batch_size": BATCH})
     # At the run's own learning rate this network could diverge where the run's does not.
     optimizer = config.optimizer.model_copy(update={"learning_rate": TINY_RATE, "weight_decay": 0.0})
-    evolution = config.evolution.model_copy(update={"every_epochs": 1})
+    evolution = config.evolution.model_copy(
+        update={"every_epochs": 1, "every_steps": None, "begin_epoch": 0, "end_epoch": None, "final_density": None}
+    )
     pruning = config.importance_pruning.model_copy(update={"after_epoch": 0, "every_epochs": 1, "until_epoch": 1})
     tiny_config = config.model_copy(
         update={
@@ -64,6 +67,7 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     trainer = LocalTrainer(job)
     for epoch in (1, 2):
         trainer.train_epoch(epoch)
+    network_digest(job.replica.network)
     if is_served(ctx, config):
         _serve_tiny(job)
 

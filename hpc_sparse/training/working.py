@@ -13,6 +13,7 @@ from hpc_sparse.parallel.replication import take_topology
 from hpc_sparse.storage.dataset import Samples
 from hpc_sparse.training.batches import shuffled_batches
 from hpc_sparse.training.job import TrainingJob
+from hpc_sparse.training.pulse import Phase
 from hpc_sparse.training.sample_source import SampleSource
 
 
@@ -79,6 +80,7 @@ class Worker:
             self._workspace, self._assembler = self._job.make_workspace(), self._job.make_assembler()
 
     def _send_gradient(self, number: int, step: int, samples: Samples, chosen: Int64Array) -> None:
+        self._job.pulse.at(Phase.TRAINING, number, step + 1)
         vector, views = self._gradients[0]
         self._gradients = [*self._gradients[1:], self._gradients[0]]
         batch, labels = self._assembler.assemble(samples, chosen)
@@ -96,6 +98,7 @@ class Worker:
             compute_seconds=self._lap(),
             wait_seconds=self._waited,
         )
+        self._job.pulse.at(Phase.WAITING, step=step + 1)
         self._end.send(header, vector)
         self._waited = self._lap()
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.parallel.local_sgd import network_digest
 from hpc_sparse.storage.checkpoint import Checkpoint, newest_checkpoint, read_checkpoint
 from hpc_sparse.storage.dataset import load_dataset
 from hpc_sparse.training.job import TrainingJob

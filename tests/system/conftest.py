@@ -101,6 +101,12 @@ def wait_until_nobody_writes() -> Callable[[Path], None]:
     return wait
 
 
+@pytest.fixture(scope="session")
+def run_config() -> str:
+    """The configuration that :func:`workplace` has."""
+    return CONFIG
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, write_small_data: Callable[..., Path]) -> Path:
     """A folder with ``run.toml`` and the small dense data set ``data.h5`` that it names."""

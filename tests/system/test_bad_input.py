@@ -12,6 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
+from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
+from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
+
 RANKS = [None, 3]
 OTHER_FEATURES = 12
 
@@ -107,9 +110,7 @@ def spoil(path: Path, array: str, position: Any, value: Any) -> None:
     """Change an array of a file and its checksum, as if the file had been written so."""
     with h5py.File(path, "a") as file:
         file[array][position] = value
-        stored = file[array][:]
-        words = stored.reshape(-1).view(f"u{stored.dtype.itemsize}")
-        file[array].attrs["word_sum"] = np.add.reduce(words, dtype=np.uint64)
+        file[array].attrs[WORD_SUM] = word_sum(file[array][:])
 
 
 @pytest.mark.parametrize("ranks", RANKS)
@@ -136,7 +137,9 @@ def test_a_damaged_or_foreign_data_set_is_refused(workplace, refuse, ranks):
     path.unlink()
     with h5py.File(path, "w") as file:
         file["x"] = np.zeros(3)
-    refuse("train", "run.toml", says=('data.h5: attribute "format" is missing: not a file of hpc_sparse',), ranks=ranks)
+    refuse(
+        "train", "run.toml", says=("data.h5: superblock: version 0: expected 3: not a file of hpc_sparse",), ranks=ranks
+    )
 
 
 @pytest.mark.parametrize("ranks", RANKS)
@@ -176,9 +179,14 @@ def trained(workplace: Path, run: Any, write_small_data: Callable[..., Path]) ->
     """The work place after a run, with data sets of other features and of other classes beside it."""
     run("train", "run.toml", "--output", "run", cwd=workplace)
     write_small_data(workplace / "classes.h5", n_classes=4)
-    with h5py.File(workplace / "data.h5", "r") as old, h5py.File(workplace / "narrow.h5", "w") as new:
+    with h5py.File(workplace / "data.h5", "r") as old, open_new(workplace / "narrow.h5") as new:
         copy_with_fewer_features(old, new)
     return workplace
+
+
+def open_new(path: Path) -> h5py.File:
+    """A file in the layout that containers have."""
+    return h5py.File(path, "w", libver=LIBRARY_VERSIONS)
 
 
 def copy_with_fewer_features(old: h5py.File, new: h5py.File) -> None:
@@ -190,9 +198,7 @@ def copy_with_fewer_features(old: h5py.File, new: h5py.File) -> None:
         if isinstance(old[name], h5py.Dataset):
             is_cut = name.endswith(("features", "mean", "deviation"))
             new[name] = old[name][..., :OTHER_FEATURES] if is_cut else old[name][()]
-            words = new[name][()].reshape(-1)
-            words = words.view(np.uint8 if words.dtype.kind == "S" else f"u{words.dtype.itemsize}")
-            new[name].attrs["word_sum"] = np.add.reduce(words, dtype=np.uint64)
+            new[name].attrs[WORD_SUM] = word_sum(new[name][()])
         else:
             new.require_group(name).attrs.update(old[name].attrs)
 

@@ -36,6 +36,7 @@ def test_debug_mode_ends_well_and_every_rank_speaks(workplace, run, topology):
         ranks=2,
         timeout=240,
     )
+    assert "gradients agree with central differences to" in result.stderr
     for rank in (0, 1):
         said = [line for line in result.stderr.splitlines() if f"[rank {rank}]" in line]
         # 331 samples on 2 ranks in batches of 16: 11 steps, so 4 syncs in each of 2 epochs.

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +45,7 @@ def test_shorter_runs_prune_at_the_same_shares_of_the_run(run, tmp_path):
     [
         (["paper", "mnist"], "mnist: unknown experiment"),
         (["paper", "--variants", "fast"], "fast: unknown variant"),
+        (["feature-selection", "mnist"], "mnist: unknown data set"),
         (["paper", "--output", "no/where.md", "--dry-run"], "no such folder"),
         (["run.toml", "--variant", "two ranks training.epochs=1"], "expected 'NAME: RANKS"),
     ],
@@ -63,6 +65,34 @@ def test_waiting_and_evaluation_within_the_time_of_a_serving_rank_count_once(mon
     result = Result(0, {}, [served, served, alone])
     assert result.seconds_per_epoch == 9
     assert result.seconds_in_all == 9 + 9 + 14
+
+
+def test_features_are_selected_by_the_training_samples_alone(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    from studies import feature_selection as selection
+
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 120)).astype(np.float32), np.arange(60) % 2
+    seen = []
+
+    def rank(X_seen, y_seen, seed):
+        seen.append((X_seen, y_seen, seed))
+        return selection.best_first(np.where(np.arange(120) == 7, np.nan, np.arange(120)))
+
+    task = selection.SelectionTask("")
+    monkeypatch.setattr(selection, "RANKERS", {"all features": rank, "f_classif": rank})
+    outcomes = {}
+    for number, (train, test) in enumerate(selection.folds(y)):
+        selection.run_fold(task, selection.scaled(X, train), y, train, test, number, outcomes)
+        assert not set(train) & set(test)
+        np.testing.assert_allclose(seen[-1][0], (X[train] - X[train].mean(0)) / X[train].std(0), rtol=1e-3, atol=1e-4)
+        assert np.array_equal(seen[-1][1], y[train])
+    assert [seed for *_, seed in seen] == [number for number in range(5) for _ in range(2)]
+    assert {key: len(values) for key, values in outcomes["f_classif"].scores.items()} == {
+        (name, count): 5 for name in ("linear SVM", "5-NN") for count in (10, 20, 50, 100)
+    }
+    lines = selection.section("random", task, X.shape, outcomes)
+    assert [line.count("|") for line in lines[2:-1]] == [11] * 4
 
 
 def test_a_configuration_is_repeated_and_finished_runs_are_not(run, workplace):

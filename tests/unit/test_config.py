@@ -284,3 +284,54 @@ def test_overlap_is_refused_where_it_is_not_possible(setting):
     """
     with pytest.raises(ConfigError, match=r"parallel.*overlap = true needs topology = \"shared\""):
         parse_config(text, "run.toml")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["evolution.begin_epoch=5", "evolution.end_epoch=5"], ["end_epoch = 5: must be > begin_epoch = 5"]),
+        (
+            ["evolution.growth_pool=9", "evolution.growth_samples=10"],
+            ["growth_pool = 9: must be >= growth_samples = 10"],
+        ),
+        (["evolution.strategy=static", "evolution.final_density=0.1"], ["final_density needs a strategy"]),
+        (["evolution.every_steps=0"], ["evolution.every_steps = 0", "greater than or equal to 1"]),
+        (
+            ["evolution.every_steps=5", "parallel.overlap=true", "parallel.sync_every_steps=3"],
+            ["evolution.every_steps = 5: not with parallel.overlap = true", "(run.toml)"],
+        ),
+        (
+            ["evolution.final_density=0.1", "importance_pruning.mode=released"],
+            ["evolution.final_density = 0.1: not with importance_pruning.mode"],
+        ),
+        (
+            ["evolution.strategy=deep_r", "importance_pruning.mode=compact"],
+            ['evolution.strategy = "deep_r": not with importance_pruning.mode = "compact"'],
+        ),
+        (
+            ["evolution.strategy=snfs", "parallel.momentum=reset"],
+            ['evolution.strategy = "snfs": not with parallel.momentum = "reset"'],
+        ),
+        (["network.budget=uniform"], ['budget = "uniform" needs density']),
+    ],
+)
+def test_settings_of_evolution_that_do_not_go_together_are_refused(overrides, parts):
+    message = message_of(SMALLEST, *overrides)
+    assert all(part in message for part in parts), message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["evolution.every_steps=5", "parallel.overlap=true", "parallel.strategy=wasap"],
+        ["evolution.strategy=deep_r", "importance_pruning.mode=released"],
+        ["evolution.strategy=snfs", "parallel.momentum=reset", "parallel.strategy=wassp"],
+        ["network.budget=erdos_renyi"],
+        ["network.budget=uniform", "network.density=0.1"],
+        ["network.budget=erdos_renyi", "network.density=0.1", "network.topology=lognormal_fan_in"],
+    ],
+)
+def test_settings_of_evolution_that_go_together_are_let_through(overrides):
+    config = parse_config(SMALLEST, "run.toml", overrides)
+    assert parse_config(config.to_toml(), "stored") == config

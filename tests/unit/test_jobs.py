@@ -19,6 +19,14 @@ HIDDEN = {
     "sarcoma": (11000, 11000),
     "arcene": (5000, 5000),
 }
+SCALES = {
+    "scale_1m": (100_000, 1.0),
+    "scale_5m": (500_000, 1.0),
+    "scale_10m": (1_000_000, 1.0),
+    "scale_50m": (5_000_000, 1.0),
+    "scale_275m": (27_500_000, 0.5),
+}
+"""Width of each of the ten hidden layers, and epsilon."""
 VARIANTS = [
     *("network.activation=relu", "parallel.strategy=wassp", "parallel.strategy=wasap"),
     *("importance_pruning.mode=compact", "importance_pruning.mode=released", "data.augmentation=none"),
@@ -26,7 +34,7 @@ VARIANTS = [
 
 
 def test_there_is_one_configuration_for_each_experiment() -> None:
-    assert {path.stem for path in JOBS.glob("*.toml")} == set(HIDDEN)
+    assert {path.stem for path in JOBS.glob("*.toml")} == set(HIDDEN) | set(SCALES)
 
 
 @pytest.mark.parametrize("name", HIDDEN)
@@ -49,3 +57,16 @@ def test_the_variants_load(name: str) -> None:
             load_config(path, others) if override != "data.augmentation=none" else None
         )
     assert load_config(path, ["importance_pruning.mode=compact", "importance_pruning.input_percentile=10"])
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_a_huge_network_has_ten_layers_behind_the_newsgroups(name: str) -> None:
+    path = JOBS / f"{name}.toml"
+    config = load_config(path)
+    width, epsilon = SCALES[name]
+    assert (config.network.hidden, config.network.epsilon) == ((width,) * 10, epsilon)
+    assert config.data.path == "news20_bydate_65536.h5"
+    for override in re.findall(r"--set (\w+\.\w+=\w+)", path.read_text()):
+        assert load_config(path, [override]) != config
+    assert f"jobs/train.sbatch jobs/{name}.toml" in path.read_text()
+    assert f"hpc-sparse plan jobs/{name}.toml" in path.read_text()

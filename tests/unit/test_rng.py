@@ -68,4 +68,6 @@ def test_purposes_keep_their_numbers():
         "DATA_SPLIT": 7,
         "DATA_ORDER": 8,
         "AUGMENT": 9,
+        "GROWTH_POOL": 10,
+        "GROWTH_BATCH": 11,
     }

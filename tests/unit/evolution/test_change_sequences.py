@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpc_sparse.evolution import SetUpdater
 from hpc_sparse.evolution.importance import ImportancePruner
+from hpc_sparse.evolution.set import replace_weakest
 from hpc_sparse.network.compaction import NetworkChange
 from hpc_sparse.network.mlp import SparseMLP
 
@@ -28,8 +28,7 @@ def changes_of(network: SparseMLP, step, rng) -> NetworkChange | None:
     """One step as a change of all layers."""
     kind, amount = step
     if kind == "set":
-        updater = SetUpdater(amount)
-        changes = [updater.update(layer.topology, layer.weight, rng) for layer in network.layers]
+        changes = [replace_weakest(layer.topology, layer.weight, amount, rng) for layer in network.layers]
         return NetworkChange(tuple(changes), (None,) * (len(network.layers) + 1))
     if kind == "inputs":
         return ImportancePruner("compact", 0, amount).prune(network)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hpc_sparse.evolution.history import TopologyHistory
 from hpc_sparse.evolution.importance import ImportancePruner
-from hpc_sparse.evolution.set import SetUpdater
+from hpc_sparse.evolution.set import replace_weakest
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.parameters import ParameterLayout
 from hpc_sparse.network.topology import Topology, TopologyChange
@@ -48,7 +48,7 @@ def change(network, step, rng):
         n_changing = {"set": n_layers, "hidden set": n_layers - 1, "nothing": 0}[kind]
         changes = [None] * n_layers
         for number, layer in enumerate(network.layers[:n_changing]):
-            changes[number] = SetUpdater(amount).update(layer.topology, layer.weight, rng)
+            changes[number] = replace_weakest(layer.topology, layer.weight, amount, rng)
             layer.follow(changes[number])
     for layer in network.layers:
         # Other weights for the next step to judge by: what is grown is at 0 so far.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.evolution import SetUpdater, StaticUpdater, TopologyUpdater, make_updater
+from hpc_sparse.evolution.set import replace_weakest
 from hpc_sparse.network.topology import Topology
 
 
 def evolve(topology, weight, drop_fraction=0.3, seed=1):
-    return SetUpdater(drop_fraction).update(topology, weight, np.random.default_rng(seed))
+    return replace_weakest(topology, weight, drop_fraction, np.random.default_rng(seed))
 
 
 def make_layer(shape, density, seed=1):
@@ -92,12 +92,15 @@ def test_the_same_stream_gives_the_same_topology():
     assert not np.array_equal(one, other)
 
 
-def test_the_static_strategy_changes_nothing():
-    topology, weight = make_layer((4, 5), 0.5)
-    assert StaticUpdater().update(topology, weight, np.random.default_rng(1)) is None
-
-
-def test_strategies_are_made_by_name():
-    updaters: dict[str, TopologyUpdater] = {name: make_updater(name, 0.25) for name in ("set", "static")}
-    assert updaters["set"] == SetUpdater(0.25)
-    assert isinstance(updaters["static"], StaticUpdater)
+@pytest.mark.parametrize("n_target", [0, 1, 170, 338])
+def test_a_layer_shrinks_to_exactly_its_target_in_proportion_of_the_signs(n_target):
+    topology, weight = make_layer((40, 30), 0.3)
+    change = replace_weakest(topology, weight, 0.2, np.random.default_rng(2), n_target)
+    change.topology.check()
+    assert change.topology.n_connections == n_target
+    kept = weight[change.old_position[change.old_position >= 0]]
+    n_dropped = [np.count_nonzero(sign * weight > 0) - np.count_nonzero(sign * kept > 0) for sign in (1, -1)]
+    share = 0.2 + 1 - n_target / weight.size
+    for sign, dropped in zip((1, -1), n_dropped, strict=True):
+        n = np.count_nonzero(sign * weight > 0)
+        assert abs(dropped - min(1, share) * n) <= 2

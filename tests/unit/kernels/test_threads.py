@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numba
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hpc_sparse import kernels
 from hpc_sparse.errors import MachineError
 from hpc_sparse.kernels.buffers import CACHE_LINE, aligned_empty, padded_columns
 from hpc_sparse.kernels.simd import LANES, PADDING, TILE
-from hpc_sparse.kernels.threads import threading_layer, use_threads
+from hpc_sparse.kernels.threads import at_most_threads, threading_layer, use_threads
 
 
 def test_more_threads_than_cores_are_refused():
@@ -21,6 +23,18 @@ def test_more_threads_than_cores_are_refused():
 
 def test_the_threading_layer_has_a_name():
     assert threading_layer() in {"tbb", "omp", "workqueue"}
+
+
+def test_a_limit_of_threads_ends_with_its_block():
+    before = numba.get_num_threads()
+    with suppress(ZeroDivisionError), at_most_threads(1) as n_threads:
+        assert n_threads == numba.get_num_threads() == 1
+        raise ZeroDivisionError
+    assert numba.get_num_threads() == before
+    with at_most_threads(1_000_000) as n_threads:
+        assert n_threads == numba.config.NUMBA_NUM_THREADS
+    with at_most_threads(None) as n_threads:
+        assert n_threads == before
 
 
 def test_the_cache_folder_is_named_after_the_source(monkeypatch, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpc_sparse.evolution import SetUpdater
+from hpc_sparse.evolution.set import replace_weakest
 from hpc_sparse.network.topology import BLOCKS, Topology, TopologyChange, erdos_renyi_density
 
 SOUND = Topology((3, 5), np.array([0, 2, 2, 4], np.int64), np.array([1, 4, 0, 2], np.int32))
@@ -86,7 +86,7 @@ def test_changes_compose_as_a_map_by_key_does():
     for _ in range(4):
         weight = rng.standard_normal(topology.n_connections).astype(np.float32)
         dropped = set(topology.keys().tolist())
-        change = SetUpdater(0.3).update(topology, weight, rng)
+        change = replace_weakest(topology, weight, 0.3, rng)
         late, topology = change.carry(late), change.topology
         kept = set(topology.keys()[change.old_position >= 0].tolist())
         by_key = {key: by_key[key] if key in dropped & kept else 0.0 for key in topology.keys().tolist()}

@@ -5,10 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpc_sparse.errors import ConfigError
 from hpc_sparse.evolution.importance import ImportancePruner
-from hpc_sparse.parallel.local_sgd import network_digest
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.parallel.agreement import network_digest
+from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.evolving import Evolution
+from hpc_sparse.training.growth import GrowthSource
+from hpc_sparse.training.job import TrainingJob
+from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica, check_invariants
+from hpc_sparse.training.shrinking import initial_size
+
+CTX = ParallelContext.serial(threads=1)
 
 PRUNES = ("importance_pruning.mode=compact", "importance_pruning.after_epoch=2", "importance_pruning.every_epochs=2")
 
@@ -103,3 +112,64 @@ def test_replicas_with_the_same_number_evolve_alike_and_others_do_not(make_confi
         Evolution(config, number).step(replica, 2)
         digests.append(network_digest(replica.network))
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_evolution_may_come_every_so_many_steps_within_an_epoch_and_before_one(make_config, make_dataset):
+    config, dataset = make_config("evolution.every_steps=5", "network.epsilon=3"), make_dataset()
+    evolution = Evolution(config, n_steps=10)
+    assert [step for step in range(11) if evolution.is_due_within(1, step)] == [5]
+    assert evolution.step(make_replica(config, dataset), 1) is None
+    assert evolution.step_within(make_replica(config, dataset), 1, 4) is None
+    digests = []
+    for change in (
+        lambda replica: evolution.step(replica, 2),
+        lambda replica: evolution.step_within(replica, 2, 5),
+        lambda replica: evolution.step_within(replica, 1, 5),
+    ):
+        replica = make_replica(config, dataset)
+        assert change(replica).n_grown > 0
+        check_invariants(replica)
+        digests.append(network_digest(replica.network))
+    assert len(set(digests)) == 3
+
+
+@pytest.mark.parametrize("strategy", ["set", "rigl", "gse", "snfs", "deep_r", "cht"])
+def test_a_network_shrinks_to_its_final_density_layer_by_layer_alike(make_config, make_dataset, strategy):
+    config, dataset = make_config("evolution.final_density=0.05", f"evolution.strategy={strategy}"), make_dataset()
+    replica = make_replica(config, dataset)
+    growth = GrowthSource(TrainingJob(CTX, config, dataset, replica, SilentReporter()), LOSSES["cross_entropy"])
+    evolution = Evolution(config, growth=growth)
+    before = [layer.topology.n_connections for layer in replica.network.layers]
+    sizes = []
+    for epoch in range(2, 6):
+        evolution.step(replica, epoch)
+        check_invariants(replica)
+        sizes.append([layer.topology.n_connections for layer in replica.network.layers])
+    assert [one < other for one, other in zip(sizes[0][:-1], before[:-1], strict=True)] == [True, True]
+    assert sizes[-1][-1] == before[-1]
+    assert sum(sizes[-1][:-1]) == pytest.approx(0.05 * (12 * 24 + 24 * 18), abs=1)
+    if strategy != "snfs":
+        assert sizes[-1][0] / before[0] == pytest.approx(sizes[-1][1] / before[1], rel=0.2)
+    alone = make_replica(config, dataset)
+    Evolution(config, growth=growth, keeps_sizes=True, redistributes=False).step(alone, 5)
+    assert [layer.topology.n_connections for layer in alone.network.layers] == before
+
+
+def test_a_density_that_is_none_to_shrink_to_is_refused(make_config):
+    config = make_config("evolution.final_density=0.9")
+    with pytest.raises(ConfigError, match=r"final_density = 0.9: must be below .* begin with, 0\.\d+"):
+        initial_size(config, [12, 24, 18, 3])
+
+
+@pytest.mark.parametrize(("strategy", "is_drawn"), [("set", True), ("rigl", False), ("gse", False)])
+def test_grown_weights_are_drawn_or_zero_as_the_strategy_says(make_config, make_dataset, strategy, is_drawn):
+    config, dataset = make_config(f"evolution.strategy={strategy}", "network.epsilon=3"), make_dataset()
+    replica = make_replica(config, dataset)
+    growth = GrowthSource(TrainingJob(CTX, config, dataset, replica, SilentReporter()), LOSSES["cross_entropy"])
+    step = Evolution(config, growth=growth).step(replica, 2)
+    change = step.growth[0]
+    grown = replica.network.layers[0].weight[change.old_position < 0]
+    assert grown.size
+    assert (grown != 0).all() == is_drawn
+    assert grown.any() == is_drawn
+    assert not replica.velocities[0].weight[change.old_position < 0].any()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.parallel.local_sgd import network_digest
 from hpc_sparse.storage.checkpoint import Checkpoint, write_checkpoint
 from hpc_sparse.training.merged_checkpoint import read_merged
 from hpc_sparse.training.replica import Replica

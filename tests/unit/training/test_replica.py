@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import DataError
-from hpc_sparse.parallel.local_sgd import network_digest
-from hpc_sparse.training.replica import Replica, check_fits, check_invariants, densities, n_outputs
+from hpc_sparse.network.densities import densities
+from hpc_sparse.parallel.agreement import network_digest
+from hpc_sparse.training.replica import Replica, check_fits, check_invariants, n_outputs
 
 
 def test_a_network_has_the_configured_widths_and_densities(make_config, make_dataset):

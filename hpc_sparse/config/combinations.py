@@ -1,0 +1,32 @@
+"""Settings of different sections that do not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hpc_sparse.config.run_config import RunConfig
+
+
+def wrong_combinations(config: RunConfig) -> Iterator[str]:
+    """One line per contradiction: the key, its value, and what it would need."""
+    evolution, pruning = config.evolution, config.importance_pruning
+    if evolution.every_steps is not None and config.parallel.overlap and config.parallel.strategy == "local_sgd":
+        yield (
+            f"evolution.every_steps = {evolution.every_steps}: not with parallel.overlap = true, where replicas do not "
+            "agree before the end of an epoch; use every_epochs"
+        )
+    if evolution.strategy == "deep_r" and pruning.mode == "compact":
+        yield (
+            'evolution.strategy = "deep_r": not with importance_pruning.mode = "compact", which gives neurons other '
+            'numbers, on which the signs of the weights depend; use mode = "released"'
+        )
+    if evolution.strategy == "snfs" and config.parallel.strategy == "local_sgd" and config.parallel.momentum == "reset":
+        yield (
+            'evolution.strategy = "snfs": not with parallel.momentum = "reset", which leaves no momentum to share out '
+            'connections by; use momentum = "average"'
+        )
+    if evolution.final_density is not None and pruning.mode != "off":
+        yield (
+            f"evolution.final_density = {evolution.final_density}: not with importance_pruning.mode = "
+            f'"{pruning.mode}", which changes what it is a share of; use one of them'
+        )

@@ -1,0 +1,75 @@
+"""From arrays and SciPy matrices to the samples that trainers take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Float64Array
+from hpc_sparse.storage.dataset import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Features, Samples
+
+Standardisation = tuple[Float32Array, Float32Array]
+"""Mean and deviation of each feature, float32[n_features] each; a deviation of 0 is stored as 1."""
+
+
+def to_features(X: Any) -> Features:
+    """The features of a checked matrix; what need not be converted is not copied, and nothing is made dense.
+
+    Parameters
+    ----------
+    X : uint8 or float32[n_samples, n_features], or SciPy's CSR
+    """
+    if isinstance(X, np.ndarray):
+        return DenseFeatures(_owned(np.ascontiguousarray(X)))
+    X = X.astype(VALUE, copy=False)
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    indptr, indices = X.indptr.astype(OFFSET, copy=False), X.indices.astype(INDEX, copy=False)
+    return CsrFeatures(_owned(indptr), _owned(indices), _owned(X.data), X.shape[1])
+
+
+def standardisation(features: Features) -> Standardisation | None:
+    """Mean and deviation of each feature; None for sparse features, which stay as they are."""
+    if isinstance(features, CsrFeatures):
+        return None
+    mean, deviation = mean_and_deviation(features.values)
+    return mean.astype(VALUE), deviation.astype(VALUE)
+
+
+def mean_and_deviation(values: AnyArray) -> tuple[Float64Array, Float64Array]:
+    """Of each column of ``values`` [n_samples, n_columns], float64; a deviation that float32 takes for 0 is 1."""
+    mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    return mean, np.where(deviation > np.finfo(VALUE).tiny, deviation, 1.0)
+
+
+def make_dataset(train: Samples, validation: Samples, n_outputs: int, scaling: Standardisation | None) -> Dataset:
+    """The data set that a trainer is given; it tests on ``validation``."""
+    features = train.features
+    is_sparse = isinstance(features, CsrFeatures)
+    info = DatasetInfo(
+        path=Path("(in memory)"),
+        title="",
+        source="",
+        split="",
+        n_train=train.n_samples,
+        n_test=validation.n_samples,
+        n_features=features.n_features,
+        n_classes=n_outputs,
+        class_names=(),
+        class_counts_train=(),
+        class_counts_test=(),
+        is_sparse=is_sparse,
+        dtype=features.values.dtype.name,
+        file_bytes=0,
+        creator="",
+        format_version=0,
+    )
+    return Dataset(info, train, validation, *(scaling or (None, None)))
+
+
+def _owned(array: AnyArray) -> AnyArray:
+    """The array, or a copy of it where it must not be written to: kernels are compiled for the other kind."""
+    return array if array.flags.writeable else array.copy()

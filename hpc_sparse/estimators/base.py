@@ -1,0 +1,273 @@
+"""What the classifier and the regressor have in common."""
+
+from __future__ import annotations
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array, Float64Array, Int64Array
+from hpc_sparse.errors import ConfigError, ParameterError
+from hpc_sparse.estimators.arrays import standardisation, to_features
+from hpc_sparse.estimators.parameters import Parameters, check_parameters
+from hpc_sparse.estimators.prediction import network_outputs
+from hpc_sparse.estimators.training import FittedState, train
+from hpc_sparse.evolution.importance import outgoing_importance
+from hpc_sparse.kernels.threads import at_most_threads
+from hpc_sparse.network.losses import Loss
+from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.storage.samples import Features, Samples, take_rows
+from hpc_sparse.training.replica import Replica
+
+LARGEST_SEED = (1 << 31) - 1
+
+
+class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
+    """A truly sparse network with scikit-learn's interface; parameters as in :class:`SparseMLPClassifier`."""
+
+    _state: FittedState
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (256, 256),
+        *,
+        epsilon: float | None = None,
+        density: float | None = None,
+        activation: Literal["all_relu", "relu", "leaky_relu"] = "all_relu",
+        alpha: float = 0.25,
+        initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "xavier_uniform",
+        dropout: float = 0.3,
+        epochs: int = 100,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: float = 0.01,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        schedule: Literal["constant", "step", "cosine"] = "constant",
+        warmup_epochs: int = 0,
+        evolution: str = "set",
+        drop_fraction: float = 0.3,
+        evolve_every_epochs: int | Literal["auto"] = "auto",
+        standardize: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.hidden = hidden
+        self.epsilon = epsilon
+        self.density = density
+        self.activation = activation
+        self.alpha = alpha
+        self.initializer = initializer
+        self.dropout = dropout
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.warmup_epochs = warmup_epochs
+        self.evolution = evolution
+        self.drop_fraction = drop_fraction
+        self.evolve_every_epochs = evolve_every_epochs
+        self.standardize = standardize
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    @property
+    def network_(self) -> SparseMLP:
+        """The trained network."""
+        check_is_fitted(self)
+        return self._state.replica.network
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs trained since the network was made."""
+        check_is_fitted(self)
+        return self._state.n_epochs
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Mean training loss of each of these epochs, with dropout and before each update."""
+        check_is_fitted(self)
+        return list(self._state.losses)
+
+    @property
+    def validation_losses_(self) -> list[float]:
+        """Mean loss of the validation samples after each epoch that early stopping watched."""
+        check_is_fitted(self)
+        return list(self._state.validation_losses)
+
+    @property
+    def feature_importances_(self) -> Float64Array:
+        """float64[n_features], summing to 1: the strength of each input neuron, its sum of outgoing |weights|.
+
+        Source: Atashgahi et al. 2022, "Quick and robust feature selection" (Machine Learning 111). Strengths of
+        features on different scales do not compare: standardise the features.
+        """
+        strength = outgoing_importance(self.network_.layers[0])
+        total = strength.sum()
+        return strength / total if total > 0 else strength
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Sparse matrices are never made dense; other formats than CSR are converted to it.
+        y : array-like of shape (n_samples,)
+            Or (n_samples, n_outputs), for a regressor.
+
+        Raises
+        ------
+        ParameterError
+            A parameter is wrong; it is a ``ValueError``.
+        DivergedError
+            The loss or a weight is no longer a finite number.
+        """
+        goes_on = bool(self.warm_start) and hasattr(self, "_state")
+        features, y = self._checked_samples(X, y, reset=not goes_on)
+        targets = self._encode(y, is_first=not goes_on)
+        return self._train(features, targets, goes_on=goes_on, is_whole=True)
+
+    def _partial_fit(self, X: Any, y: Any, classes: AnyArray | None = None) -> Self:
+        """One epoch on these samples; ``classes`` are those that may come."""
+        goes_on = hasattr(self, "_state")
+        features, y = self._checked_samples(X, y, reset=not goes_on)
+        targets = self._encode(y, is_first=not goes_on, classes=classes)
+        return self._train(features, targets, goes_on=goes_on, is_whole=False)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_state")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    @abstractmethod
+    def _validate(self, X: Any, y: Any, **options: Any) -> tuple[Any, AnyArray]:
+        """Check X and y as scikit-learn does; ``options`` are those of ``validate_data``."""
+
+    @abstractmethod
+    def _encode(self, y: AnyArray, *, is_first: bool, classes: AnyArray | None = None) -> AnyArray:
+        """Labels or targets for the trainer; on the first call note what they are, or may be."""
+
+    @abstractmethod
+    def _output_count(self) -> int:
+        """Output neurons."""
+
+    @abstractmethod
+    def _loss(self, targets: AnyArray, *, is_whole: bool) -> Loss:
+        """What is minimised; ``is_whole`` unless more samples may come."""
+
+    @abstractmethod
+    def _strata(self, targets: AnyArray) -> AnyArray | None:
+        """By what to stratify the validation samples."""
+
+    def _checked_samples(self, X: Any, y: Any, *, reset: bool) -> tuple[Features, AnyArray]:
+        X, y = self._validate(X, y, reset=reset, **_accepted())
+        return to_features(X), y
+
+    def _train(self, features: Features, targets: AnyArray, *, goes_on: bool, is_whole: bool) -> Self:
+        """Train on all of the samples, or with early stopping on those that are not for validation."""
+        seed = self._state.seed if goes_on else self._new_seed()
+        n_before = self._state.n_epochs if goes_on else 0
+        n_samples = features.n_samples
+        parameters = self._parameters(n_samples, n_before, seed)
+        chosen, held_out = np.arange(n_samples), np.empty(0, np.int64)
+        if is_whole and parameters.fit.early_stopping:
+            chosen, held_out = self._split(targets, parameters.fit.validation_fraction, seed)
+            parameters = self._parameters(chosen.size, n_before, seed)
+        samples = Samples(features, targets) if not held_out.size else _rows(features, targets, chosen)
+        with at_most_threads(self._thread_limit()) as n_threads:
+            state = self._state if goes_on else self._new_state(samples.features, parameters)
+            train(
+                state,
+                parameters,
+                self._loss(samples.labels, is_whole=is_whole),
+                samples,
+                _rows(features, targets, held_out),
+                n_epochs=parameters.fit.epochs if is_whole else 1,
+                n_threads=n_threads,
+            )
+        self._state = state
+        return self
+
+    def _parameters(self, n_samples: int, n_epochs: int, seed: int) -> Parameters:
+        name = type(self).__name__
+        return check_parameters(name, self.get_params(deep=False), n_samples=n_samples, n_epochs=n_epochs, seed=seed)
+
+    def _new_seed(self) -> int:
+        """An integer is the seed itself, so that it names the same random streams as ``training.seed`` of a run."""
+        if isinstance(self.random_state, (int, np.integer)):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(LARGEST_SEED))
+
+    def _new_state(self, features: Features, parameters: Parameters) -> FittedState:
+        config = parameters.config
+        try:
+            replica = Replica.random(config, features.n_features, self._output_count())
+        except ConfigError as error:
+            raise ParameterError(f"{type(self).__name__}: {error}") from None
+        scaling = standardisation(features) if config.data.standardize else None
+        return FittedState(replica, config.training.seed, scaling)
+
+    def _split(self, targets: AnyArray, fraction: float, seed: int) -> tuple[Int64Array, Int64Array]:
+        """Positions of the samples to train on and of those to validate on."""
+        n_samples = targets.shape[0]
+        n_held_out = round(fraction * n_samples)
+        if not 0 < n_held_out < n_samples:
+            raise ParameterError(
+                f"{type(self).__name__}: validation_fraction = {fraction}: leaves {n_held_out} of {n_samples} samples "
+                "for validation; must leave at least one there and one to train on"
+            )
+        strata = self._strata(targets)
+        if strata is not None:
+            counts = np.bincount(strata)
+            if counts[counts > 0].min() < 2 or min(n_held_out, n_samples - n_held_out) < np.count_nonzero(counts):
+                strata = None
+        chosen, held_out = train_test_split(
+            np.arange(n_samples), test_size=n_held_out, random_state=seed % (1 << 32), stratify=strata
+        )
+        return np.sort(chosen), np.sort(held_out)
+
+    def _thread_limit(self) -> int | None:
+        """At most so many threads; None for as many as numba uses."""
+        return None if self.n_jobs is None else int(joblib.effective_n_jobs(self.n_jobs))
+
+    def _outputs(self, X: Any) -> Float32Array:
+        """Weighted sums of the output layer for new samples, float32[n_samples, n_outputs]."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, **_accepted())
+        with at_most_threads(self._thread_limit()):
+            return network_outputs(self._state.replica.network, to_features(X), self._state.scaling)
+
+
+def _accepted() -> dict[str, Any]:
+    """What ``validate_data`` is to let through or make: CSR, float32, and bytes as they are."""
+    dtypes: list[npt.DTypeLike] = [VALUE, np.uint8]
+    return {"accept_sparse": "csr", "dtype": dtypes, "order": "C"}
+
+
+def _rows(features: Features, targets: AnyArray, rows: Int64Array) -> Samples:
+    return Samples(take_rows(features, rows), targets[rows])

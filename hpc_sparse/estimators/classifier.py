@@ -1,0 +1,224 @@
+"""A truly sparse network as scikit-learn's classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+from scipy.special import log_softmax, softmax
+from sklearn.base import ClassifierMixin
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from hpc_sparse.dtypes import INDEX, AnyArray, Float64Array
+from hpc_sparse.errors import ParameterError
+from hpc_sparse.estimators.base import SparseMLPEstimator
+from hpc_sparse.network.losses import LOSSES, Loss, weighted_cross_entropy
+
+
+class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
+    """Classification by a truly sparse network with softmax outputs and cross-entropy.
+
+    The network is trained as a run trains it, on one rank: mini-batch SGD with momentum while the topology evolves
+    between epochs. Parameters have the names of the keys of a run's configuration, and an integer ``random_state`` the
+    meaning of ``training.seed``. The same parameters, data and integer give the same bits, on any number of threads.
+
+    Sparse features should be scaled before, as by a ``MaxAbsScaler`` in a pipeline. Weights of single samples are not
+    taken: where samples come in batches, a weight of 2 is not the same as a sample given twice.
+
+    Parameters
+    ----------
+    hidden : sequence of int
+        Neurons of each hidden layer; empty for a linear model.
+    epsilon : float, optional
+        SET's sparsity: density of a layer = epsilon (n_in + n_out) / (n_in n_out), at most 1. 20 unless density is set.
+    density : float, optional
+        Instead of epsilon: the same density for every layer.
+    activation : {"all_relu", "relu", "leaky_relu"}
+        Of the hidden layers.
+    alpha : float
+        Slope below zero of all_relu (alternating in sign) and leaky_relu.
+    initializer : {"he_uniform", "he_fan_in", "xavier_uniform", "normal"}
+        Of initial and grown weights.
+    dropout : float
+        Share of hidden activations dropped in training.
+    epochs : int
+        Passes over the training data in one fit.
+    batch_size : int or "auto"
+        Samples per step; auto takes a twentieth of them, at least 8 and at most 128.
+    learning_rate, momentum, nesterov, weight_decay, schedule, warmup_epochs
+        Of SGD; a schedule runs over the epochs of this fit and those before it.
+    evolution : str
+        How the topology changes: the name of a strategy, such as "set" or "static".
+    drop_fraction : float
+        Share of the connections replaced each time.
+    evolve_every_epochs : int or "auto"
+        Epochs from one change of the topology to the next; auto takes as many as make 100 steps.
+    standardize : bool
+        Dense features: subtract the training samples' mean and divide by their deviation. Sparse ones stay as they are.
+    early_stopping : bool
+        Hold out ``validation_fraction`` of the samples, stratified, and stop when their loss has not fallen by more
+        than ``tol`` for ``n_iter_no_change`` epochs; the network with the least is kept.
+    validation_fraction, n_iter_no_change, tol
+        Of early stopping.
+    warm_start : bool
+        Let ``fit`` go on with the network it finds.
+    class_weight : mapping or "balanced", optional
+        Weight of each class in the loss.
+    random_state : int, RandomState or None
+        Seed of all random numbers.
+    n_jobs : int, optional
+        Threads at most, as in joblib; None for as many as numba uses.
+
+    Attributes
+    ----------
+    network_ : SparseMLP
+    classes_ : ndarray of shape (n_classes,)
+    n_iter_ : int
+        Epochs trained.
+    loss_curve_, validation_losses_ : list of float
+        By epoch.
+    feature_importances_ : float64[n_features]
+    n_features_in_, feature_names_in_
+        As in every estimator of scikit-learn.
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (256, 256),
+        *,
+        epsilon: float | None = None,
+        density: float | None = None,
+        activation: Literal["all_relu", "relu", "leaky_relu"] = "all_relu",
+        alpha: float = 0.25,
+        initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "xavier_uniform",
+        dropout: float = 0.3,
+        epochs: int = 100,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: float = 0.01,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        schedule: Literal["constant", "step", "cosine"] = "constant",
+        warmup_epochs: int = 0,
+        evolution: str = "set",
+        drop_fraction: float = 0.3,
+        evolve_every_epochs: int | Literal["auto"] = "auto",
+        standardize: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        super().__init__(
+            hidden,
+            epsilon=epsilon,
+            density=density,
+            activation=activation,
+            alpha=alpha,
+            initializer=initializer,
+            dropout=dropout,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            schedule=schedule,
+            warmup_epochs=warmup_epochs,
+            evolution=evolution,
+            drop_fraction=drop_fraction,
+            evolve_every_epochs=evolve_every_epochs,
+            standardize=standardize,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            warm_start=warm_start,
+            random_state=random_state,
+            n_jobs=n_jobs,
+        )
+        self.class_weight = class_weight
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+        """Train one epoch on these samples, going on with the network if there is one.
+
+        Every call counts as an epoch: the topology evolves between calls as ``evolve_every_epochs`` says. The first
+        call decides on the standardisation. No samples are held out for early stopping.
+
+        Parameters
+        ----------
+        X, y
+            As in :meth:`fit`.
+        classes : array-like of shape (n_classes,)
+            All classes that may come; needed in the first call only.
+
+        Raises
+        ------
+        ParameterError
+            A parameter is wrong, classes are missing or others than before, or y has one that is not among them.
+        """
+        announced = None if classes is None else unique_labels(classes)
+        if not hasattr(self, "_state"):
+            if announced is None:
+                raise ParameterError("SparseMLPClassifier: classes: must be given in the first call of partial_fit")
+        elif announced is not None and not np.array_equal(announced, self.classes_):
+            raise ParameterError(f"SparseMLPClassifier: classes = {announced}: were {self.classes_} before")
+        return self._partial_fit(X, y, announced)
+
+    def predict(self, X: Any) -> AnyArray:
+        """The most probable class of each sample, of shape (n_samples,)."""
+        predicted: AnyArray = self._outputs(X).argmax(axis=1)
+        return self.classes_[predicted]
+
+    def predict_proba(self, X: Any) -> Float64Array:
+        """Probabilities, float64[n_samples, n_classes], in the order of ``classes_``."""
+        probabilities: Float64Array = softmax(self._outputs(X).astype(np.float64), axis=1)
+        return probabilities
+
+    def predict_log_proba(self, X: Any) -> Float64Array:
+        """Logarithms of the probabilities, float64[n_samples, n_classes]."""
+        logarithms: Float64Array = log_softmax(self._outputs(X).astype(np.float64), axis=1)
+        return logarithms
+
+    def _validate(self, X: Any, y: Any, **options: Any) -> tuple[Any, AnyArray]:
+        X, y = validate_data(self, X, y, **options)
+        check_classification_targets(y)
+        return X, column_or_1d(y, warn=True)
+
+    def _encode(self, y: AnyArray, *, is_first: bool, classes: AnyArray | None = None) -> AnyArray:
+        if is_first:
+            self.classes_ = np.unique(y) if classes is None else classes
+        labels = np.searchsorted(self.classes_, y).clip(max=self.classes_.size - 1)
+        is_known = self.classes_[labels] == y
+        if not np.all(is_known):
+            raise ParameterError(
+                f"SparseMLPClassifier: y has the class {y[np.argmin(is_known)]!r}: must be one of {self.classes_}"
+            )
+        return labels.astype(INDEX)
+
+    def _output_count(self) -> int:
+        return int(self.classes_.size)
+
+    def _loss(self, targets: AnyArray, *, is_whole: bool) -> Loss:
+        if self.class_weight is None:
+            return LOSSES["cross_entropy"]
+        if self.class_weight == "balanced" and not is_whole:
+            raise ParameterError(
+                'SparseMLPClassifier: class_weight = "balanced": partial_fit cannot count the samples that '
+                "will come; must be the weights themselves"
+            )
+        present = np.unique(targets)
+        weights = np.zeros(self.classes_.size)
+        y = self.classes_[targets]
+        weights[present] = compute_class_weight(self.class_weight, classes=self.classes_[present], y=y)
+        return weighted_cross_entropy(weights)
+
+    def _strata(self, targets: AnyArray) -> AnyArray:
+        return targets

@@ -1,0 +1,126 @@
+"""From an estimator's parameters to the configuration of a run, checked by the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from hpc_sparse.config import RunConfig, Section
+from hpc_sparse.config.section import NonNegative, PositiveCount
+from hpc_sparse.errors import ParameterError
+
+SMALLEST_BATCH, LARGEST_BATCH = 8, 128
+STEPS_PER_EPOCH = 20
+"""That ``batch_size="auto"`` aims at where the limits of a batch let it."""
+
+STEPS_PER_EVOLUTION = 100
+"""At least so many from one change of the topology to the next with ``evolve_every_epochs="auto"``: in fewer, what has
+grown has no time to prove itself, and short epochs would destroy more than they learn."""
+
+SECTIONS = {
+    "network": ("hidden", "epsilon", "density", "activation", "alpha", "initializer", "dropout"),
+    "training": ("batch_size",),
+    "optimizer": ("learning_rate", "momentum", "nesterov", "weight_decay", "schedule", "warmup_epochs"),
+    "evolution": ("drop_fraction",),
+    "data": ("standardize",),
+}
+"""Parameters that have the name of their key."""
+
+RENAMED = {("evolution", "strategy"): "evolution", ("evolution", "every_epochs"): "evolve_every_epochs"}
+"""Parameters that need another name where there are no sections."""
+
+NAMES = RENAMED | {("training", "seed"): "random_state"}
+"""What messages call keys that have another name."""
+
+
+class FitParameters(Section):
+    """What an estimator has beside the configuration of a run."""
+
+    epochs: PositiveCount
+    early_stopping: bool
+    validation_fraction: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+    n_iter_no_change: PositiveCount
+    tol: NonNegative
+    warm_start: bool
+
+
+class Parameters(NamedTuple):
+    """The checked parameters of one fit."""
+
+    config: RunConfig
+    fit: FitParameters
+
+
+def check_parameters(name: str, values: Mapping[str, Any], *, n_samples: int, n_epochs: int, seed: int) -> Parameters:
+    """Check an estimator's parameters.
+
+    Parameters
+    ----------
+    name : str
+        Of the estimator, for messages.
+    values : mapping
+        What its ``get_params`` gives.
+    n_samples : int
+        That are trained on; an automatic batch size follows from it.
+    n_epochs : int
+        That were trained before.
+    seed : int
+        Of every random stream.
+
+    Raises
+    ------
+    ParameterError
+        One line for every wrong parameter.
+    """
+    plain = {key: _plain(value) for key, value in values.items()}
+    if plain["batch_size"] == "auto":
+        plain["batch_size"] = automatic_batch(n_samples)
+    if plain["evolve_every_epochs"] == "auto":
+        plain["evolve_every_epochs"] = automatic_interval(n_samples, plain["batch_size"])
+    tree: dict[str, dict[str, Any]] = {
+        section: {key: plain[key] for key in keys if key in plain} for section, keys in SECTIONS.items()
+    }
+    for (section, key), parameter in RENAMED.items():
+        tree[section][key] = plain[parameter]
+    tree["data"]["path"] = ""
+    try:
+        fit = FitParameters(**{key: plain[key] for key in FitParameters.model_fields})
+        tree["training"] |= {"epochs": n_epochs + fit.epochs, "seed": seed}
+        return Parameters(RunConfig.model_validate(tree), fit)
+    except ValidationError as error:
+        lines = dict.fromkeys(_described(name, problem) for problem in error.errors())
+        raise ParameterError("\n".join(lines)) from None
+
+
+def automatic_batch(n_samples: int) -> int:
+    """A twentieth of the samples, between 8 and 128: few samples need small batches, or there are too few steps."""
+    return int(np.clip(n_samples // STEPS_PER_EPOCH, SMALLEST_BATCH, LARGEST_BATCH))
+
+
+def automatic_interval(n_samples: int, batch_size: Any) -> int:
+    """Epochs from one change of the topology to the next that make at least 100 steps."""
+    if not isinstance(batch_size, int) or batch_size < 1:
+        return 1  # the batch size is what is wrong
+    return -(-STEPS_PER_EVOLUTION // -(-n_samples // batch_size))
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers, as a parameter grid may hold them, as Python's; and every sequence as a list."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _described(name: str, problem: Any) -> str:
+    location = problem["loc"]
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message.replace("Input should be", "must be").replace("a valid tuple", "a list, such as [1000, 1000]")
+    if len(location) == 1 and location[0] in SECTIONS:
+        return f"{name}: {message}"
+    key = NAMES.get(location[:2], location[0] if len(location) == 1 else location[1])
+    return f"{name}: {key} = {problem['input']!r}: {message}"

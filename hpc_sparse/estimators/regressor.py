@@ -1,0 +1,78 @@
+"""A truly sparse network as scikit-learn's regressor."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import validate_data
+
+from hpc_sparse.dtypes import VALUE, AnyArray, Float64Array
+from hpc_sparse.errors import ParameterError
+from hpc_sparse.estimators.arrays import mean_and_deviation
+from hpc_sparse.estimators.base import SparseMLPEstimator
+from hpc_sparse.network.losses import SQUARED_ERROR, Loss
+
+
+class SparseMLPRegressor(RegressorMixin, SparseMLPEstimator):
+    """Regression by a truly sparse network with linear outputs and the mean squared error, of one or many targets.
+
+    Targets are standardised inside, by their mean and deviation in the first fit, so that their unit does not matter;
+    predictions are in the unit of ``y``.
+
+    Parameters
+    ----------
+    hidden, epsilon, density, activation, alpha, initializer, dropout, epochs, batch_size, learning_rate, momentum
+    nesterov, weight_decay, schedule, warmup_epochs, evolution, drop_fraction, evolve_every_epochs, standardize
+    early_stopping, validation_fraction, n_iter_no_change, tol, warm_start, random_state, n_jobs
+        As in :class:`SparseMLPClassifier`; losses are those of standardised targets.
+
+    Attributes
+    ----------
+    network_ : SparseMLP
+    n_outputs_ : int
+    n_iter_ : int
+        Epochs trained.
+    loss_curve_, validation_losses_ : list of float
+        By epoch.
+    feature_importances_ : float64[n_features]
+    n_features_in_, feature_names_in_
+        As in every estimator of scikit-learn.
+    """
+
+    def partial_fit(self, X: Any, y: Any) -> Self:
+        """Train one epoch on these samples: as :meth:`SparseMLPClassifier.partial_fit`."""
+        return self._partial_fit(X, y)
+
+    def predict(self, X: Any) -> Float64Array:
+        """Predictions, float64 of the shape of ``y``: (n_samples,) or (n_samples, n_outputs)."""
+        outputs = self._outputs(X)
+        predicted = outputs * self._target_deviation + self._target_mean
+        return predicted[:, 0] if self._is_flat else predicted
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _validate(self, X: Any, y: Any, **options: Any) -> tuple[Any, AnyArray]:
+        checked: tuple[Any, AnyArray] = validate_data(self, X, y, multi_output=True, y_numeric=True, **options)
+        return checked
+
+    def _encode(self, y: AnyArray, *, is_first: bool, classes: AnyArray | None = None) -> AnyArray:  # noqa: ARG002
+        columns = y.astype("float64").reshape(y.shape[0], -1)
+        if is_first:
+            self.n_outputs_, self._is_flat = columns.shape[1], y.ndim == 1
+            self._target_mean, self._target_deviation = mean_and_deviation(columns)
+        elif columns.shape[1] != self.n_outputs_:
+            raise ParameterError(f"SparseMLPRegressor: y has {columns.shape[1]} columns: had {self.n_outputs_} before")
+        return ((columns - self._target_mean) / self._target_deviation).astype(VALUE)
+
+    def _output_count(self) -> int:
+        return int(self.n_outputs_)
+
+    def _loss(self, targets: AnyArray, *, is_whole: bool) -> Loss:  # noqa: ARG002
+        return SQUARED_ERROR
+
+    def _strata(self, targets: AnyArray) -> None:  # noqa: ARG002
+        return None

@@ -1,0 +1,134 @@
+"""When a topology changes, how much of it, and how many connections are left: by the time in the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from hpc_sparse.dtypes import OFFSET
+from hpc_sparse.network.apportion import apportion
+
+DropSchedule = Literal["constant", "cosine", "linear", "exponential"]
+
+EXPONENT = 3
+"""Of the exponential drop schedule and of the gradual decrease of the density."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A time in the run.
+
+    Attributes
+    ----------
+    n_epochs : int
+        Epochs that are over.
+    step : int
+        Steps of the next epoch that are done.
+    n_steps : int
+        Steps of an epoch.
+    """
+
+    n_epochs: int
+    step: int = 0
+    n_steps: int = 1
+
+    @property
+    def epochs(self) -> float:
+        """Time since the start."""
+        return self.n_epochs + self.step / self.n_steps
+
+    @property
+    def total_steps(self) -> int:
+        """Steps since the start."""
+        return self.n_epochs * self.n_steps + self.step
+
+
+@dataclass(frozen=True)
+class EvolutionSchedule:
+    """The occasions on which a topology changes.
+
+    Attributes
+    ----------
+    n_epochs : int
+        Planned length of the run.
+    begin : int
+        Epochs that must be over before the first change.
+    end : int or None
+        Epochs after which there is none; None if changes never end. What falls with time then falls to ``n_epochs``.
+    drop_fraction : float
+        Share of the connections replaced at the beginning.
+    drop_schedule : "constant", "cosine", "linear" or "exponential"
+        How it falls towards 0 at the end: by half a cosine, evenly, or with the third power of the time left.
+    every_epochs : int
+    every_steps : int or None
+        Instead of ``every_epochs``.
+    """
+
+    n_epochs: int
+    begin: int
+    end: int | None
+    drop_fraction: float
+    drop_schedule: DropSchedule = "constant"
+    every_epochs: int = 1
+    every_steps: int | None = None
+
+    def is_due(self, moment: Moment) -> bool:
+        """Whether the topology changes now; never at the start of the run."""
+        is_over = self.end is not None and moment.epochs > self.end
+        if moment.total_steps == 0 or moment.epochs < self.begin or is_over:
+            return False
+        if self.every_steps is not None:
+            return moment.total_steps % self.every_steps == 0
+        return moment.step == 0 and moment.n_epochs % self.every_epochs == 0
+
+    def drop_fraction_at(self, moment: Moment) -> float:
+        """Share of the connections to replace."""
+        done = self._share_done(moment)
+        if self.drop_schedule == "cosine":
+            return self.drop_fraction * 0.5 * (1.0 + math.cos(math.pi * done))
+        if self.drop_schedule == "linear":
+            return self.drop_fraction * (1.0 - done)
+        if self.drop_schedule == "exponential":
+            return self.drop_fraction * (1.0 - done) ** EXPONENT
+        return self.drop_fraction
+
+    def remaining_at(self, moment: Moment, at_end: float) -> float:
+        """Share of the initial connections that are left when ``at_end`` of them are to be left at the end.
+
+        They become fewer fast at first and slowly in the end (Zhu, Gupta 2017, arXiv 1710.01878; for sparse networks
+        Liu et al. 2021, arXiv 2106.10404). The last change brings them to the end.
+        """
+        share_left = 0.0 if self._is_last(moment) else 1.0 - self._share_done(moment)
+        return at_end + (1.0 - at_end) * share_left**EXPONENT
+
+    def _is_last(self, moment: Moment) -> bool:
+        """Whether no change comes after the one that is due now."""
+        n_next = (moment.n_epochs + self.every_epochs) * moment.n_steps
+        if self.every_steps is not None:
+            n_next = moment.total_steps + self.every_steps
+        is_after_run = n_next >= self.n_epochs * moment.n_steps
+        return is_after_run or (self.end is not None and n_next > self.end * moment.n_steps)
+
+    def _share_done(self, moment: Moment) -> float:
+        length = (self.end or self.n_epochs) - self.begin
+        return min(1.0, max(0.0, (moment.epochs - self.begin) / max(1, length)))
+
+
+def shrunk_sizes(sizes: Sequence[int], n_wanted: int) -> list[int]:
+    """Connections that layers are to have when ``n_wanted`` are left: in proportion to now, at least one each.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Now.
+    n_wanted : int
+        Together. No layer grows.
+    """
+    now = np.array(sizes, OFFSET)
+    first = np.minimum(now, 1)
+    rest = apportion(n_wanted - int(first.sum()), now.astype(np.float64), now - first)
+    return [int(size) for size in first + rest]

@@ -1,0 +1,19 @@
+"""How dense a configuration wants each layer of connections."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hpc_sparse.config import NetworkSection
+from hpc_sparse.network.patterns import erdos_renyi_densities
+from hpc_sparse.network.topology import erdos_renyi_density
+
+
+def densities(config: NetworkSection, widths: list[int]) -> list[float]:
+    """Density of each layer of connections between layers of the given widths."""
+    if config.density is not None:
+        if config.budget == "erdos_renyi":
+            return erdos_renyi_densities(config.density, widths)
+        return [config.density] * (len(widths) - 1)
+    assert config.epsilon is not None
+    return [erdos_renyi_density(config.epsilon, n_in, n_out) for n_in, n_out in pairwise(widths)]

@@ -1,0 +1,39 @@
+"""How far a network is to shrink while it trains, from the densities that it begins and ends with."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.errors import ConfigError
+from hpc_sparse.network.densities import densities
+
+
+def initial_size(config: RunConfig, widths: list[int]) -> tuple[float, float]:
+    """What the layers that evolve have together in a new network, and what is to be left of it in the end.
+
+    Returns
+    -------
+    n_connections : float
+        Expected.
+    at_end : float
+        Share of them that is left in the end; 1 if nothing is to go.
+
+    Raises
+    ------
+    ConfigError
+        They begin with fewer connections than they are to end with.
+    """
+    n_possible = [n_in * n_out for n_in, n_out in pairwise(widths)][:-1]
+    shares = densities(config.network, widths)[:-1]
+    n_connections = sum(share * n for share, n in zip(shares, n_possible, strict=True))
+    final = config.evolution.final_density
+    if final is None or not n_possible:
+        return n_connections, 1.0
+    initial = n_connections / sum(n_possible)
+    if final >= initial:
+        raise ConfigError(
+            f"evolution.final_density = {final}: must be below the density that the layers that evolve begin with, "
+            f"{initial:.4g}"
+        )
+    return n_connections, final / initial

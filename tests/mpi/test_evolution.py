@@ -1,0 +1,198 @@
+"""Strategies of evolution on several ranks: the same decision everywhere, whole runs, and runs that stop and go on."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpc_sparse.config import load_config
+from hpc_sparse.errors import ConfigError, PlannedStop
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.parallel.agreement import network_digest
+from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.partition import Share
+from hpc_sparse.storage.checkpoint import newest_checkpoint, read_checkpoint
+from hpc_sparse.storage.dataset import load_dataset
+from hpc_sparse.storage.samples import CsrFeatures
+from hpc_sparse.training.evolving import Evolution, needs_growth_samples
+from hpc_sparse.training.growth import GrowthSource, gather_pool
+from hpc_sparse.training.job import TrainingJob
+from hpc_sparse.training.progress import SilentReporter
+from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.run import train
+from hpc_sparse.training.run_plan import RunRequest
+from hpc_sparse.training.stopping import StopRequest
+
+CONFIG = """
+[data]
+path = "data.h5"
+[network]
+hidden = [24, 17]
+epsilon = 4
+dropout = 0.1
+[training]
+epochs = 3
+batch_size = 16
+[optimizer]
+learning_rate = 0.02
+[evolution]
+growth_samples = 40
+growth_pool = 100
+[parallel]
+learning_rate_scaling = "sqrt"
+[runtime]
+threads = 1
+stop_within = 0.001
+oversubscribe = true
+"""
+LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
+# What a stop may cost: time, and bytes, as topologies are sent anew.
+NOT_COMPARED = ("train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "wait_share", "sync_bytes")
+STRATEGIES = (
+    ("rigl",),
+    ("gse", "evolution.candidates=graest", "evolution.scope=global"),
+    ("snfs",),
+    ("deep_r", "evolution.shrinkage=0.01"),
+    ("cht",),
+)
+PARALLEL = (
+    ("parallel.sync_every_steps=3",),
+    ("parallel.topology=independent", "evolution.every_steps=4", "evolution.drop_schedule=cosine"),
+    ("parallel.strategy=wassp", "parallel.phase2_share=0.3", "evolution.every_steps=7", "evolution.begin_epoch=1"),
+)
+
+
+class AskedAfter(StopRequest):
+    """Is asked to stop when it has been looked at so many times."""
+
+    def __init__(self, n_looks: float) -> None:
+        super().__init__()
+        self._n_left = n_looks
+
+    @property
+    def reason(self) -> int:
+        self._n_left -= 1
+        return signal.SIGUSR1 if self._n_left < 0 else 0
+
+
+@pytest.fixture
+def folder(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[..., Path]) -> Path:
+    """A folder with ``run.toml`` and data."""
+
+    def write() -> None:
+        (mpi_tmp_path / "run.toml").write_text(CONFIG)
+        write_small_data(mpi_tmp_path / "data.h5")
+        write_small_data(mpi_tmp_path / "sparse.h5", kind="sparse")
+
+    on_root(ctx, write)
+    return mpi_tmp_path
+
+
+@pytest.fixture
+def run(ctx: ParallelContext, folder: Path) -> Callable[..., Any]:
+    """Train to the end, with a stop when the last rank has looked so often: state and metrics of the end."""
+
+    def run_once(output: str, n_looks: float, *overrides: str) -> tuple[list[bytes], list[dict[str, Any]]]:
+        request = RunRequest(folder / "run.toml", overrides, folder / output, resume="auto", is_debug=True)
+        stops = [AskedAfter(n_looks)] if ctx.rank == ctx.size - 1 and n_looks < math.inf else []
+        is_stopped = False
+        try:
+            train(ctx, request, SilentReporter(), *stops)
+        except PlannedStop:
+            is_stopped = True
+            train(ctx, request, SilentReporter())
+        assert is_stopped == (n_looks < math.inf)
+        barrier(ctx)
+        newest = newest_checkpoint(folder / output / "checkpoints")
+        assert newest is not None
+        layers = read_checkpoint(ctx, newest).layers
+        lines = (folder / output / "metrics.jsonl").read_text().splitlines()
+        metrics = [{key: value for key, value in json.loads(line).items() if key not in NOT_COMPARED} for line in lines]
+        return [getattr(layer, name).tobytes() for layer in layers for name in LAYER_ARRAYS], metrics
+
+    return run_once
+
+
+@pytest.mark.mpi(ranks=[1, 2, 3])
+def test_every_rank_has_the_pool_that_one_rank_alone_would_have(ctx: ParallelContext, folder: Path) -> None:
+    for name in ("data.h5", "sparse.h5"):
+        whole = load_dataset(ParallelContext.serial(threads=1), folder / name, "serial").train
+        expected = gather_pool(ParallelContext.serial(threads=1), whole, 70, seed=3)
+        served = Share.none() if ctx.is_root and ctx.size > 1 else Share(max(0, ctx.rank - 1), max(1, ctx.size - 1))
+        for share in (None, served):
+            shard = load_dataset(ctx, folder / name, "serial", train=share).train
+            pool = gather_pool(ctx, shard, 70, seed=3)
+            np.testing.assert_array_equal(pool.labels, expected.labels)
+            features, same = pool.features, expected.features
+            arrays = ("indptr", "indices", "values") if isinstance(features, CsrFeatures) else ("values",)
+            for array in arrays:
+                np.testing.assert_array_equal(getattr(features, array), getattr(same, array))
+
+
+@pytest.mark.mpi(ranks=[1, 2, 3])
+def test_ranks_with_shards_decide_as_one_rank_with_all_samples(ctx: ParallelContext, folder: Path) -> None:
+    for strategy, *options in STRATEGIES:
+        config = load_config(folder / "run.toml", [f"evolution.strategy={strategy}", *options])
+        digests = []
+        for context in (ctx, ParallelContext.serial(threads=1)):
+            dataset = load_dataset(context, folder / "data.h5", "serial")
+            replica = Replica.initial(config, dataset.info)
+            job = TrainingJob(context, config, dataset, replica, SilentReporter())
+            growth = GrowthSource(job, LOSSES["cross_entropy"]) if needs_growth_samples(config) else None
+            evolution = Evolution(config, growth=growth)
+            for epoch in (2, 3):
+                step = evolution.step(replica, epoch)
+                assert step is not None
+                assert step.n_grown > 0
+            digests.append(network_digest(replica.network))
+        assert len(set(digests)) == 1
+        assert len(set(gather_objects(ctx, digests[0]))) == 1
+
+
+@pytest.mark.mpi(ranks=[2])
+@pytest.mark.parametrize("parallel", PARALLEL, ids=lambda parallel: parallel[0].partition("=")[2])
+def test_every_strategy_trains_and_resumes_bit_by_bit(run: Callable[..., Any], parallel: Any) -> None:
+    for name, *options in STRATEGIES:
+        overrides = (f"evolution.strategy={name}", *options, *parallel)
+        whole, metrics = run(f"{name}-whole", math.inf, *overrides)
+        assert metrics[-1]["test_accuracy"] > 0.5, name
+        assert metrics[-2]["connections_changed"] > 0, name
+        assert len({line["n_connections"] for line in metrics}) == 1, name
+        parts, same_metrics = run(f"{name}-parts", 15, *overrides)
+        assert same_metrics == metrics, name
+        assert parts == whole, name
+
+
+@pytest.mark.mpi(ranks=[3])
+def test_networks_shrink_alike_on_all_ranks_and_resume_bit_by_bit(run: Callable[..., Any]) -> None:
+    for number, parallel in enumerate(
+        [("parallel.topology=shared",), ("parallel.topology=independent",), ("parallel.strategy=wassp",)]
+    ):
+        shrinking = ("evolution.final_density=0.1", "evolution.every_steps=5", "evolution.end_epoch=2")
+        whole, metrics = run(f"whole-{number}", math.inf, *shrinking, *parallel)
+        sizes = [line["n_connections"] for line in metrics]
+        assert sizes[0] > sizes[1] >= sizes[2]
+        # All layers but the last, which keeps what it has.
+        assert sizes[-1] - 17 * 3 <= 0.1 * (30 * 24 + 24 * 17) + 1
+        parts, same_metrics = run(f"parts-{number}", 9, *shrinking, *parallel)
+        assert same_metrics == metrics
+        assert parts == whole
+
+
+@pytest.mark.mpi(ranks=[2])
+def test_a_density_that_cannot_be_shrunk_to_is_refused_by_all_ranks(ctx: ParallelContext, run: Any) -> None:
+    message = ""
+    try:
+        run("refused", math.inf, "evolution.final_density=0.99")
+    except ConfigError as error:
+        message = str(error)
+    assert set(gather_objects(ctx, message)) == {message}
+    assert "final_density = 0.99: must be below" in message

@@ -1,0 +1,99 @@
+"""Initial topologies: sizes of layers and neurons, and which connections."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from hpc_sparse.network.apportion import apportion
+from hpc_sparse.network.patterns import draw_topology, erdos_renyi_densities
+
+FAN_IN_PATTERNS = ["constant_fan_in", "lognormal_fan_in"]
+
+
+@pytest.mark.parametrize("pattern", FAN_IN_PATTERNS)
+@pytest.mark.parametrize(
+    ("shape", "density"),
+    [((40, 30), 0.1), ((40, 30), 0.9), ((40, 30), 1.0), ((1, 50), 0.5), ((50, 1), 0.5), ((7, 9), 0.6)],
+)
+def test_topologies_are_sound_and_of_the_density_asked_for(pattern, shape, density):
+    topology = draw_topology(pattern, shape, density, np.uint64(5))
+    topology.check()
+    if pattern == "constant_fan_in":
+        assert set(topology.fan_in().tolist()) == {max(1, round(density * shape[1]))}
+    else:
+        assert topology.n_connections == round(density * shape[0] * shape[1])
+        assert topology.fan_in().min() >= min(1, topology.n_connections // shape[0])
+
+
+def test_a_lognormal_fan_in_is_wide_and_a_random_one_is_not():
+    lognormal, random = (
+        draw_topology(pattern, (2000, 5000), 0.02, np.uint64(3)).fan_in()
+        for pattern in ("lognormal_fan_in", "erdos_renyi")
+    )
+    assert np.log(lognormal).std() == pytest.approx(0.5, rel=0.1)
+    assert random.std() == pytest.approx(10, rel=0.1)
+
+
+@pytest.mark.parametrize("pattern", FAN_IN_PATTERNS)
+@pytest.mark.parametrize("density", [0.3, 0.8])
+def test_every_column_is_equally_likely(pattern, density):
+    n_draws, times = 400, np.zeros((6, 20))
+    for seed in range(n_draws):
+        topology = draw_topology(pattern, (6, 20), density, np.uint64(seed))
+        times.reshape(-1)[topology.keys()] += 1
+    share = times.sum(axis=1, keepdims=True) / 20 / n_draws
+    chi_square = ((times - n_draws * share) ** 2 / (n_draws * share * (1 - share))).sum()
+    assert abs(chi_square - 120) < 5 * np.sqrt(240)
+
+
+@pytest.mark.parametrize("pattern", [*FAN_IN_PATTERNS, "erdos_renyi"])
+def test_the_key_alone_decides(pattern):
+    one, same, other = (draw_topology(pattern, (40, 30), 0.2, np.uint64(seed)).keys() for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("density", "widths"), [(0.05, [784, 1000, 1000, 10]), (0.4, [784, 300, 10]), (0.9, [20, 30, 3])]
+)
+def test_erdos_renyi_densities_together_make_the_density_asked_for(density, widths):
+    found = np.array(erdos_renyi_densities(density, widths))
+    sizes = np.array([n_in * n_out for n_in, n_out in pairwise(widths)])
+    assert (found * sizes).sum() == pytest.approx(density * sizes.sum())
+    assert (found <= 1).all()
+    proportion = np.array([n_in + n_out for n_in, n_out in pairwise(widths)]) / sizes
+    factor = (found / proportion)[found < 1]
+    np.testing.assert_allclose(factor, factor[:1].repeat(factor.size))
+
+
+def test_a_dense_network_stays_dense():
+    assert erdos_renyi_densities(1.0, [5, 6, 7]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("n", "share", "capacity", "expected"),
+    [
+        (10, [1, 1, 2], [9, 9, 9], [3, 2, 5]),
+        (10, [1, 1, 2], [9, 9, 3], [4, 3, 3]),
+        (10, [0, 0, 0], [9, 9, 9], [4, 3, 3]),
+        (10, [1, 0, 0], [4, 9, 9], [4, 3, 3]),
+        (99, [1, 2, 3], [4, 5, 6], [4, 5, 6]),
+        (0, [1, 2], [4, 5], [0, 0]),
+        (1, [0.2, 0.3, 0.5], [4, 5, 0], [0, 1, 0]),
+    ],
+)
+def test_a_number_is_shared_out_in_proportion_within_capacities(n, share, capacity, expected):
+    assert apportion(n, np.array(share, float), np.array(capacity)).tolist() == expected
+
+
+def test_random_numbers_are_shared_out_whole():
+    rng = np.random.default_rng(4)
+    for _ in range(200):
+        share, capacity = rng.random(7) ** 8, rng.integers(0, 50, 7)
+        n = int(rng.integers(0, 300))
+        given = apportion(n, share, capacity)
+        assert given.sum() == min(n, capacity.sum())
+        assert ((given >= 0) & (given <= capacity)).all()

@@ -1,0 +1,83 @@
+"""Where each phase of a run begins: the function at whose call a fault happens.
+
+The package itself knows nothing of faults; its functions are wrapped from outside, in the process of one rank.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from types import ModuleType
+from typing import Any
+
+PHASES = {
+    "start-up": "hpc_sparse.cli:start_mpi",
+    "import": "hpc_sparse.training.run",
+    "planning": "hpc_sparse.training.run:make_plan",
+    "loading": "hpc_sparse.training.run:load_dataset",
+    "resuming": "hpc_sparse.training.run:starting_point",
+    "warm-up": "hpc_sparse.training.run:warm_up",
+    "step": "hpc_sparse.network.mlp:SparseMLP.train_batch",
+    "sync": "hpc_sparse.parallel.averaging:all_reduce_sum",
+    "average": "hpc_sparse.parallel.local_sgd:LocalSgd.sync",
+    "evolution": "hpc_sparse.evolution.set:SetUpdater.update",
+    "evaluation": "hpc_sparse.training.evaluation:Evaluation.advance",
+    "record": "hpc_sparse.training.run_folder:RunFolder.append",
+    "checkpoint": "hpc_sparse.storage.writer:ContainerWriter.write",
+    "closing": "hpc_sparse.storage.writer:ContainerWriter.finish",
+    "publishing": "hpc_sparse.storage.container:_sync_to_disk",
+    "pruning files": "hpc_sparse.training.run:prune_checkpoints",
+    "gradient": "hpc_sparse.network.mlp:SparseMLP.gradient_batch",
+    "sending": "hpc_sparse.parallel.gradient_exchange:WorkerEnd.send",
+    "update": "hpc_sparse.training.serving:Server._apply",
+    "reply": "hpc_sparse.parallel.gradient_exchange:ServerEnd.reply",
+    "phase 2": "hpc_sparse.training.phased_trainer:PhasedTrainer._average",
+    "summary": "hpc_sparse.training.run_folder:RunFolder.write_summary",
+}
+"""``module:attribute`` to wrap, or a module at whose import the fault happens."""
+
+
+def arm(phase: str, call: int, act: Callable[[Sequence[Any]], None]) -> None:
+    """Have ``act`` called, with the arguments, just before the function of a phase is called for the ``call``-th time.
+
+    Raises
+    ------
+    AttributeError, ModuleNotFoundError
+        The function is not where :data:`PHASES` says.
+    """
+    module, _, path = PHASES[phase].partition(":")
+    if not path:
+        sys.meta_path.insert(0, _ImportTrap(module, act))
+        return
+    *owners, name = path.split(".")
+    owner = functools.reduce(getattr, owners, importlib.import_module(module))
+    setattr(owner, name, _wrapped(getattr(owner, name), call, act))
+
+
+def _wrapped(function: Callable[..., Any], call: int, act: Callable[[Sequence[Any]], None]) -> Callable[..., Any]:
+    n_calls = 0
+
+    @functools.wraps(function)
+    def watched(*arguments: Any, **named: Any) -> Any:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == call:
+            act(arguments)
+        return function(*arguments, **named)
+
+    return watched
+
+
+class _ImportTrap(MetaPathFinder):
+    """Acts when one module is about to be imported, and finds nothing."""
+
+    def __init__(self, module: str, act: Callable[[Sequence[Any]], None]) -> None:
+        self._module, self._act = module, act
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:  # noqa: ARG002
+        """Look at a module's name."""
+        if fullname == self._module:
+            self._act(())
