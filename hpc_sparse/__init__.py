@@ -24,6 +24,8 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module("hpc_sparse.estimators"), name)
     except ImportError as error:
+        if (error.name or "").partition(".")[0] not in {"sklearn", "joblib"}:
+            raise
         raise MachineError(
             f"{name}: needs scikit-learn 1.6 or newer, but there was: {error}: pip install 'hpc-sparse[sklearn]'"
         ) from error

@@ -19,6 +19,9 @@ AnyArray: TypeAlias = npt.NDArray[Any]
 VALUE = np.float32
 """Weights, biases, activations, gradients."""
 
+HIDDEN_VALUES: dict[str, type[np.float32 | np.uint16]] = {"float32": np.float32, "bfloat16": np.uint16}
+"""Of hidden activations and deltas, by the name of how they are stored: NumPy has no bfloat16 of its own."""
+
 INDEX = np.int32
 """Number of a neuron within its layer."""
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, VALUE, AnyArray, Float32Array, Int32Array, Int64Array, UInt16Array
+from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, VALUE, AnyArray, Float32Array, Int32Array, Int64Array, UInt16Array
 from hpc_sparse.kernels.activation import record_words
 from hpc_sparse.kernels.buffers import aligned_empty, padded_columns
 from hpc_sparse.network.activations import negative_slopes
@@ -251,14 +251,14 @@ class Workspace:
     widths : list of int
         Neurons per layer, from the input to the output.
     max_batch : int
-    has_short_activations : bool
-        Store hidden activations and deltas as bfloat16, in uint16 arrays.
+    activations : "float32" or "bfloat16"
+        How hidden activations and deltas are stored; bfloat16 in uint16 arrays.
     """
 
-    def __init__(self, widths: list[int], max_batch: int, *, has_short_activations: bool = False) -> None:
+    def __init__(self, widths: list[int], max_batch: int, *, activations: str = "float32") -> None:
         self._widths = widths[1:]
         stride = padded_columns(max_batch)
-        hidden: type[np.float32 | np.uint16] = np.uint16 if has_short_activations else VALUE
+        hidden = HIDDEN_VALUES[activations]
         self._activations: list[AnyArray] = [aligned_empty(n * stride, hidden) for n in self._widths[:-1]]
         self._activations.append(aligned_empty(self._widths[-1] * stride, VALUE))
         self._records = [aligned_empty(n * record_words(stride), np.uint16) for n in self._widths[:-1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from hpc_sparse.parallel.collectives import all_gather_counts, all_reduce_sum, c
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.backends import BackendName, FileWriter, open_writer
 from hpc_sparse.storage.hdf5 import Attribute, output_errors, rows_per_chunk
+from hpc_sparse.storage.reservation import BYTES_PER_ARRAY, METADATA_BYTES, Reservation
 from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
 
 _LEFT_OPEN: list[FileWriter] = []
@@ -37,14 +39,20 @@ class ContainerWriter:
         self._layout: dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]] = {}
         self._sums: dict[str, int] = {}
         self._failed_together = False
+        self._reservation = Reservation(temporary)
 
     def open(self) -> None:
         """Open the file (collective)."""
+        # Without room for this much, HDF5 could not even close the file again.
+        self._reserve(METADATA_BYTES)
         with self._transferring("opening"):
             self._file = open_writer(self.ctx, self.temporary, self.path, self.backend)
+        self._reservation = Reservation(self.temporary)
+        self._reserve(METADATA_BYTES)
 
     def create(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
         """Make room for the array ``name`` (collective)."""
+        self._reserve(math.prod(shape) * np.dtype(dtype).itemsize + BYTES_PER_ARRAY)
         with self._transferring(f"creating {name}"):
             self._opened.create(name, shape, dtype)
         self._layout[name] = (shape, np.dtype(dtype))
@@ -92,6 +100,9 @@ class ContainerWriter:
         with self._transferring("closing"):
             self._opened.close()
         self._file = None
+        with self._together("closing"):
+            if self.ctx.is_root:
+                self._reservation.give_back()
 
     def abandon(self) -> None:
         """Remove the unfinished file; needs no other rank, and closes only what all ranks close."""
@@ -114,6 +125,12 @@ class ContainerWriter:
         assert array.dtype == dtype, f"{name}: {array.dtype}, created as {dtype}"
         assert array.shape[1:] == shape[1:], f"{name}: rows of {array.shape[1:]}, created as {shape[1:]}"
         assert 0 <= start <= start + array.shape[0] <= shape[0], f"{name}: rows from {start} do not fit into {shape}"
+
+    def _reserve(self, n_bytes: int) -> None:
+        """Take room on disk for what comes next (collective)."""
+        with self._together("reserving room"):
+            if self.ctx.is_root:
+                self._reservation.grow(n_bytes)
 
     @contextmanager
     def _together(self, doing: str) -> Iterator[None]:

@@ -70,8 +70,7 @@ class TrainingJob:
     def make_workspace(self) -> Workspace:
         """Buffers for the widths that the network has now."""
         training = self.config.training
-        is_short = training.activations == "bfloat16"
-        return Workspace(self.replica.network.widths, training.batch_size, has_short_activations=is_short)
+        return Workspace(self.replica.network.widths, training.batch_size, activations=training.activations)
 
     def dropouts(self, epoch: int, step: int) -> list[Dropout]:
         """Dropout of one step on this rank, one per hidden layer."""

@@ -87,8 +87,8 @@ class StoredNetwork:
             deviation=self.checkpoint.deviation if standardize else None,
             features=network.neuron_ids[0],
         )
-        loss, is_short = LOSSES[self.config.training.loss], self.config.training.activations == "bfloat16"
-        workspace = Workspace(network.widths, batch_size, has_short_activations=is_short)
+        loss = LOSSES[self.config.training.loss]
+        workspace = Workspace(network.widths, batch_size, activations=self.config.training.activations)
         return evaluate(ctx, network, loss, dataset.test, assembler, workspace, batch_size)
 
     def _check_statistics(self, info: DatasetInfo) -> None:

@@ -286,7 +286,9 @@ def test_the_package_knows_its_estimators_and_nothing_else():
 
 
 def test_without_scikit_learn_the_package_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "hpc_sparse.estimators", None)
+    for name in [name for name in sys.modules if name.startswith("hpc_sparse.estimators")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(MachineError, match=r"SparseMLPClassifier: needs scikit-learn .*hpc-sparse\[sklearn\]"):
         _ = hpc_sparse.SparseMLPClassifier
 

@@ -47,6 +47,6 @@ def test_bytes_are_those_of_activations_records_and_output_deltas():
 
 def test_short_activations_take_two_bytes_in_hidden_layers_only():
     n_hidden = sum(WIDTHS[1:-1])
-    workspace = Workspace(WIDTHS, 37, has_short_activations=True)
+    workspace = Workspace(WIDTHS, 37, activations="bfloat16")
     assert [array.dtype for array in workspace.activations(48)] == [np.uint16] * 3 + [np.float32]
     assert Workspace(WIDTHS, 37).n_bytes - workspace.n_bytes == 48 * 2 * n_hidden

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -46,6 +48,17 @@ def test_both_signs_lose_the_same_share(n_positive, n_negative):
     assert abs((is_kept & (weight > 0)).sum() - n_positive * 0.75) <= 1
     assert abs((is_kept & (weight < 0)).sum() - n_negative * 0.75) <= 1
     assert not is_kept[weight == 0].any()
+
+
+@pytest.mark.parametrize("has_shared_topology", [True, False])
+def test_one_rank_keeps_no_topology_alive_that_the_network_has_left(has_shared_topology):
+    network = make_network()
+    averaging = LocalSgd(CTX, has_shared_topology=has_shared_topology, momentum="average")
+    averaging.start(network)
+    left = weakref.ref(network.layers[0].topology)
+    network.layers[0].topology = make_network(seed=2).layers[0].topology
+    assert left() is None
+    assert averaging.targets[1] == 48
 
 
 def test_a_digest_sees_every_change():

@@ -49,6 +49,12 @@ def test_every_loss_passes(make_config, make_dataset, loss, n_classes):
     assert 0 < check_gradients(job, 2) < 1e-4
 
 
+@pytest.mark.usefixtures("is_served")
+def test_gradients_from_short_activations_pass_with_the_tolerance_of_theirs(make_config, make_dataset):
+    job = make_job(make_config("training.activations=bfloat16"), make_dataset())
+    assert 1e-4 < check_gradients(job, 1) < 0.03
+
+
 @pytest.mark.parametrize("part", [0, 1], ids=["weights", "biases"])
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_a_wrong_gradient_is_found_in_its_layer(make_config, make_dataset, monkeypatch, layer, part):

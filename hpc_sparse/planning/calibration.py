@@ -1,0 +1,103 @@
+"""What a network costs on this machine: measured whole if it is small, else on smaller layers of the same kinds.
+
+Per connection and sample a layer costs the more, the farther the rows of its neurons are from the processor. Layers
+are therefore measured with rows that no cache holds, with as many connections per neuron as they will have, and in the
+same place of the network. Beyond that, cost grows slowly with the size, as addresses take longer to translate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.kernels.buffers import padded_columns
+from hpc_sparse.planning.network_size import LayerSize, NetworkSize
+from hpc_sparse.planning.probe import Place, Seconds, time_layer, time_network
+
+PROBE_ROW_BYTES = 128 * 10**6
+"""Of the rows of the wider side of a layer that is measured: beyond the caches, and done in a second."""
+
+PROBE_CONNECTIONS = 4_000_000
+"""Of a layer, or of a network that is measured whole."""
+
+NARROW = 100_000
+"""Sides of a layer up to this width are measured as they are."""
+
+GROWTH = Seconds(construct=0.0, step=0.08, forward=0.08, evolve=0.1)
+"""Exponents: cost per connection grows with this power of the size beyond what was measured; from one
+comparison, 1 with 4 million neurons per layer."""
+
+TINY = LayerSize(64, 64, 512)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured.
+
+    Attributes
+    ----------
+    seconds : Seconds
+        Of the whole network.
+    n_measured : int
+        Connections of what was measured; those of the network if it was measured whole.
+    """
+
+    seconds: Seconds
+    n_measured: int
+
+
+def calibrate(config: RunConfig, size: NetworkSize, n_rounds: int = 5) -> Calibration:
+    """Measure for some seconds; kernels are compiled or loaded before the clock runs.
+
+    Expects :func:`hpc_sparse.kernels.threads.use_threads` to have been called.
+    """
+    _load_kernels(config)
+    row_bytes = 4 * padded_columns(config.training.batch_size)
+    if size.n_connections <= PROBE_CONNECTIONS and size.n_neurons * row_bytes <= 2 * PROBE_ROW_BYTES:
+        return Calibration(time_network(config, size, n_rounds), size.n_connections)
+    kinds = Counter((layer, _place(number, len(size.layers))) for number, layer in enumerate(size.layers))
+    total, n_measured = Seconds(), 0
+    for (layer, place), n_times in kinds.items():
+        measured, factor = smaller_layer(layer, row_bytes)
+        seconds = time_layer(config, measured, place, n_rounds)
+        total += scaled_up(seconds, factor).times(n_times)
+        n_measured += measured.n_connections
+    return Calibration(total, n_measured)
+
+
+def smaller_layer(layer: LayerSize, row_bytes: int) -> tuple[LayerSize, float]:
+    """A layer of the same kind that can be measured quickly, and how many times larger the real one is.
+
+    Wide sides shrink alike, and the connections with them: each neuron of a wide side keeps as many as it has.
+    """
+    widest = max(layer.n_in, layer.n_out)
+    factor = max(1.0, widest * row_bytes / PROBE_ROW_BYTES, layer.n_connections / PROBE_CONNECTIONS)
+    if widest <= NARROW or factor == 1.0:
+        return layer, 1.0
+    sides = {name: max(NARROW, round(getattr(layer, name) / factor)) for name in ("n_in", "n_out")}
+    sides = {name: min(width, getattr(layer, name)) for name, width in sides.items()}
+    shrunk = [getattr(layer, name) / width for name, width in sides.items() if width < getattr(layer, name)]
+    factor = max(shrunk, default=1.0)
+    n_connections = min(math.prod(sides.values()), max(1, round(layer.n_connections / factor)))
+    return replace(layer, **sides, n_connections=n_connections), layer.n_connections / n_connections
+
+
+def scaled_up(seconds: Seconds, factor: float) -> Seconds:
+    """What a layer ``factor`` times as large as the measured one takes."""
+    growth = Seconds(*(factor ** (1.0 + exponent) for exponent in GROWTH.numbers))
+    return seconds.times(growth)
+
+
+def _place(number: int, n_layers: int) -> Place:
+    if number == 0:
+        return "first"
+    return "last" if number == n_layers - 1 else "middle"
+
+
+def _load_kernels(config: RunConfig) -> None:
+    places: tuple[Place, ...] = ("first", "middle", "last")
+    for place in places:
+        time_layer(config, TINY, place, 1)
+    time_network(config, NetworkSize((TINY, TINY)), 1)

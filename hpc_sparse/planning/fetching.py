@@ -1,0 +1,44 @@
+"""Timing how samples become a batch, for features of the kind that a data set has."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
+from hpc_sparse.kernels import batch as kernels
+from hpc_sparse.kernels.buffers import aligned_empty, padded_columns
+from hpc_sparse.planning.probe import timed
+from hpc_sparse.storage.dataset import DatasetInfo
+
+MOST_BYTES = 64 * 10**6
+"""Of the samples that are made up: more than caches hold."""
+
+STORED_BYTES = 8
+"""Of a stored feature of sparse samples: its number and its value."""
+
+
+def time_fetching(config: RunConfig, info: DatasetInfo, n_rounds: int) -> float:
+    """Median seconds of making a batch."""
+    rng, n_batch = np.random.default_rng(0), config.training.batch_size
+    batch = aligned_empty((info.n_features, padded_columns(n_batch)), VALUE)
+    batch.fill(0)
+    if not info.is_sparse:
+        n = max(n_batch, min(info.n_train, MOST_BYTES // (info.n_features * np.dtype(info.dtype).itemsize)))
+        values = np.ones((n, info.n_features), info.dtype)
+        shift, scale = np.zeros(info.n_features, VALUE), np.ones(info.n_features, VALUE)
+        return timed(
+            lambda: kernels.gather_dense(values, rng.integers(0, n, n_batch, OFFSET), shift, scale, batch), n_rounds
+        )
+    length = max(1, info.file_bytes // STORED_BYTES // (info.n_train + info.n_test))
+    n = max(n_batch, min(info.n_train, MOST_BYTES // (length * STORED_BYTES)))
+    indptr = np.arange(n + 1, dtype=OFFSET) * length
+    indices = rng.integers(0, info.n_features, n * length).astype(INDEX)
+    stored = np.ones(n * length, VALUE)
+
+    def fetch() -> None:
+        chosen = rng.integers(0, n, n_batch, OFFSET)
+        kernels.scatter_csr(indptr, indices, stored, chosen, batch)
+        kernels.clear_csr(indptr, indices, chosen, batch)
+
+    return timed(fetch, n_rounds)

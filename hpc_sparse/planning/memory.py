@@ -1,0 +1,177 @@
+"""What one rank holds while it trains, item by item, as the arrays of the program are.
+
+Counted are the arrays that grow with the network, the batch or the data. Tests compare the counts with the arrays
+themselves; whoever changes an array changes its line here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE
+from hpc_sparse.evolution import make_updater
+from hpc_sparse.kernels.activation import record_words
+from hpc_sparse.kernels.buffers import padded_columns
+from hpc_sparse.planning import phases
+from hpc_sparse.planning.network_size import LayerSize, NetworkSize
+from hpc_sparse.storage.dataset import DatasetInfo
+
+PROGRAM_BYTES = 210 * 10**6
+"""Python, its libraries and the compiled kernels. Measured."""
+
+MPI_BYTES = 15 * 10**6
+"""More where MPI has been started: its library and the memory that the ranks of a node share. Measured."""
+
+RECORD_BYTES = 2
+"""A word of the records of activations is uint16."""
+
+
+@dataclass(frozen=True)
+class MemoryItem:
+    """Something that takes memory: which part of the program has it, what it is, how much."""
+
+    group: str
+    name: str
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What one rank needs.
+
+    Attributes
+    ----------
+    items : tuple of MemoryItem
+        What is there all the time while it trains.
+    peaks : dict of str to int
+        The most bytes that it takes in each phase of a run, everything included.
+    """
+
+    items: tuple[MemoryItem, ...]
+    peaks: dict[str, int]
+
+    @property
+    def resident(self) -> int:
+        """Bytes that are there all the time."""
+        return sum(item.n_bytes for item in self.items)
+
+    @property
+    def peak(self) -> int:
+        """The most bytes at any time."""
+        return max(self.peaks.values())
+
+    @property
+    def allocated(self) -> int:
+        """Bytes that a process which has just started will ask for."""
+        return self.peak - sum(item.n_bytes for item in self.items if item.group == "program")
+
+    def by_group(self) -> dict[str, int]:
+        """Bytes of each group of items."""
+        groups: dict[str, int] = {}
+        for item in self.items:
+            groups[item.group] = groups.get(item.group, 0) + item.n_bytes
+        return groups
+
+
+def plan_memory(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks: int) -> MemoryPlan:
+    """What a rank of a run needs: of several, the one with the most.
+
+    Parameters
+    ----------
+    config : RunConfig
+    size : NetworkSize
+        Of the network that the run begins with.
+    info : DatasetInfo
+    n_ranks : int
+    """
+    stride = padded_columns(config.training.batch_size)
+    items = (
+        *_network_items(size),
+        *_working_items(size, stride, info.n_features, HIDDEN_VALUES[config.training.activations]),
+        *_parallel_items(config, size, n_ranks),
+        *_data_items(config, info, n_ranks),
+        MemoryItem("program", "program and libraries", PROGRAM_BYTES + (MPI_BYTES if n_ranks > 1 else 0)),
+    )
+    resident = sum(item.n_bytes for item in items)
+    before = sum(item.n_bytes for item in items if item.group in {"data", "program"})
+    peaks = {
+        "construction": before + phases.construction_bytes(config.network, size),
+        "training": resident,
+        "evolution": resident + phases.evolution_bytes(config, size, info.n_features),
+        "sync": resident + (phases.sync_bytes(config, size, n_ranks) if n_ranks > 1 else 0),
+        "checkpoint": resident + phases.checkpoint_bytes(config, size, n_ranks),
+    }
+    return MemoryPlan(items, peaks)
+
+
+def shard_bytes(info: DatasetInfo, n_ranks: int) -> int:
+    """Samples and labels of both parts that the rank with most of them holds."""
+    if info.is_sparse:
+        # The file holds hardly anything else, as the program has it.
+        return -(-info.file_bytes // n_ranks)
+    n_samples = -(-info.n_train // n_ranks) - (-info.n_test // n_ranks)
+    return n_samples * (info.n_features * np.dtype(info.dtype).itemsize + _bytes(INDEX))
+
+
+def _network_items(size: NetworkSize) -> list[MemoryItem]:
+    n, n_rows = size.n_connections, sum(layer.n_out for layer in size.layers)
+    return [
+        MemoryItem("network", "connections", n * _bytes(INDEX)),
+        MemoryItem("network", "row pointers", (n_rows + len(size.layers)) * _bytes(OFFSET)),
+        MemoryItem("network", "weights", n * _bytes(VALUE)),
+        MemoryItem("network", "biases", n_rows * _bytes(VALUE)),
+        MemoryItem("network", "velocities", (n + n_rows) * _bytes(VALUE)),
+        # The backward pass needs it, which does not go below the first layer.
+        MemoryItem("network", "connections by input neuron", sum(_transposed_bytes(each) for each in size.layers[1:])),
+    ]
+
+
+def _transposed_bytes(layer: LayerSize) -> int:
+    position = _bytes(INDEX if layer.n_connections <= np.iinfo(INDEX).max else OFFSET)
+    return layer.n_connections * (_bytes(INDEX) + position) + (layer.n_in + 1) * _bytes(OFFSET)
+
+
+def _working_items(size: NetworkSize, stride: int, n_features: int, hidden: type[np.generic]) -> list[MemoryItem]:
+    widths = size.widths
+    n_hidden, n_outputs = sum(widths[1:-1]) * stride, 2 * widths[-1] * stride  # sums and deltas of the output layer
+    largest = max((layer.n_connections for layer in size.layers[1:]), default=0)
+    return [
+        MemoryItem("working", "activations and deltas", n_hidden * _bytes(hidden) + n_outputs * _bytes(VALUE)),
+        MemoryItem("working", "records of activations", sum(widths[1:-1]) * record_words(stride) * RECORD_BYTES),
+        MemoryItem("working", "gradients of one layer", largest * _bytes(VALUE)),
+        MemoryItem("working", "batch of samples", n_features * (stride + 2) * _bytes(VALUE)),
+    ]
+
+
+def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[MemoryItem]:
+    if n_ranks == 1:
+        return []
+    parallel, vector = config.parallel, size.n_parameters * _bytes(VALUE)
+    if parallel.strategy != "local_sgd":
+        # A worker's gradients; the serving rank has one, and a copy of the parameters that it evaluates.
+        return [MemoryItem("exchange", "gradients of all layers", 2 * vector)]
+    if parallel.overlap:
+        # Weights and velocities as they were, as they travel, and the MPI library's own room for them.
+        return [MemoryItem("exchange", "average under way", 3 * 2 * vector)]
+    if parallel.topology == "independent" and config.evolution.strategy != "static":
+        n_rows = sum(layer.n_out for layer in size.layers)
+        n_bytes = size.n_connections * _bytes(INDEX) + n_rows * _bytes(OFFSET)
+        return [MemoryItem("exchange", "connections of the last sync", n_bytes)]
+    return []
+
+
+def _data_items(config: RunConfig, info: DatasetInfo, n_ranks: int) -> list[MemoryItem]:
+    order = -(-info.n_train // n_ranks) * _bytes(OFFSET)
+    statistics = 0 if info.is_sparse else 2 * info.n_features * _bytes(VALUE)
+    items = [MemoryItem("data", "samples", shard_bytes(info, n_ranks) + order + statistics)]
+    if make_updater(config.evolution).needs_signals:
+        share = min(1.0, config.evolution.growth_pool / (info.n_train + info.n_test))
+        items.append(MemoryItem("data", "samples that guide growth", round(share * shard_bytes(info, 1))))
+    return items
+
+
+def _bytes(dtype: type[np.generic]) -> int:
+    return np.dtype(dtype).itemsize

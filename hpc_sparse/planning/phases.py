@@ -1,0 +1,102 @@
+"""What the phases of a run take for a while, beyond what is there all the time.
+
+Each figure follows the arrays that live at the same time at the worst moment of a phase, as the code named in the
+comment makes them; tests compare them with what is really allocated.
+"""
+
+from __future__ import annotations
+
+from hpc_sparse.config import NetworkSection, RunConfig
+from hpc_sparse.evolution import make_updater
+from hpc_sparse.kernels.buffers import padded_columns
+from hpc_sparse.parallel.averaging import BUCKET_ITEMS
+from hpc_sparse.planning.network_size import LayerSize, NetworkSize
+from hpc_sparse.storage.hdf5 import CHUNK_BYTES
+
+KEY, POSITION, INDEX, POINTER, VALUE, MARK = 8, 8, 4, 8, 4, 1
+"""Bytes of a connection's key, position before a change, and index, of a row pointer, of a value, and of a mark."""
+
+DRAWN_KEYS = 28
+"""Bytes per connection of a layer whose keys are drawn, sorted until all differ, and taken apart."""
+
+GROWN = 25
+"""Bytes per connection to be grown while free positions are drawn: drawn, sorted, marked, and distinct."""
+
+
+def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
+    """The new network without velocities, and what its layers take while they are built, one after the other.
+
+    From network/topology.py and network/patterns.py come the connections, from network/initializers.py the weights.
+    """
+    built, worst = 0, 0
+    for layer in size.layers:
+        rows, connections = layer.n_out, layer.n_connections
+        own = connections * (INDEX + VALUE) + rows * POINTER
+        worst = max(worst, built + own + connections * POSITION + rows * 2 * KEY)
+        if config.topology != "erdos_renyi":
+            worst = max(worst, built + connections * DRAWN_KEYS + rows * 5 * KEY)
+        built += own + rows * VALUE
+    return worst
+
+
+def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
+    """While the topology changes (training/evolving.py): all layers' changes are decided before the first is made.
+
+    From then on old layers go as new ones come.
+    """
+    changing = size.layers[:-1]
+    if config.evolution.strategy == "static" or not changing:
+        return 0
+    worst, decided = 0, 0
+    for layer in changing:
+        worst = max(worst, decided + _deciding_bytes(layer, config.evolution.drop_fraction))
+        decided += _change_bytes(layer)
+    following = decided + VALUE * changing[0].n_connections
+    signals = _signal_bytes(config, size, n_features) if make_updater(config.evolution).needs_signals else 0
+    return max(worst + signals, following)
+
+
+def sync_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
+    """While replicas are averaged (parallel/local_sgd.py); the MPI library makes room for a bucket, too."""
+    parallel = config.parallel
+    if parallel.strategy != "local_sgd":
+        return 0
+    bucket = 2 * VALUE * min(2 * size.n_parameters, BUCKET_ITEMS)
+    if parallel.topology == "shared" or config.evolution.strategy == "static":
+        return bucket
+    grown = config.evolution.drop_fraction
+    united = 1 + grown * n_ranks
+    sparse = [layer.n_connections for layer in size.layers if not layer.is_dense]
+    # Keys of the union, the own places in it, weights and velocities on it, and the last layer's keys being joined.
+    placed = sum(sparse) * ((KEY + 2 * VALUE) * united + KEY)
+    joining = max(sparse, default=0) * KEY * (2 + 3 * united)
+    return bucket + round(placed + joining)
+
+
+def checkpoint_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
+    """While a checkpoint is written: arrays go to the file as they are, or to the root that writes for all."""
+    if n_ranks == 1 or config.runtime.hdf5 == "mpio":
+        return 0
+    largest = max(max(layer.n_connections * INDEX, layer.n_out * POINTER) for layer in size.layers)
+    return min(CHUNK_BYTES, -(-largest // n_ranks))
+
+
+def _change_bytes(layer: LayerSize) -> int:
+    """A new topology and where its connections were (network/topology.py, TopologyChange)."""
+    return layer.n_connections * (INDEX + POSITION) + layer.n_out * POINTER
+
+
+def _deciding_bytes(layer: LayerSize, fraction: float) -> int:
+    """The most that one layer takes while it is decided what becomes of it, the decision included."""
+    n_grown = fraction * layer.n_connections
+    drawing = GROWN * n_grown
+    merging = KEY * n_grown + _change_bytes(layer)
+    return round(MARK * layer.n_connections + max(drawing, merging))
+
+
+def _signal_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
+    """Activations, records and deltas of the samples that guide growth (network/signals.py); rigl turns a layer's."""
+    stride, widths = padded_columns(config.evolution.growth_samples), size.widths
+    signals = sum(widths[1:]) * stride * (2 * VALUE + VALUE // 4) + n_features * stride * VALUE
+    turned = max(layer.n_in + layer.n_out for layer in size.layers) if config.evolution.strategy == "rigl" else 0
+    return signals + turned * stride * VALUE

@@ -1,0 +1,89 @@
+"""How long the parts of a run will take on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.parallel.collectives import broadcast_object, gather_objects
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.planning.calibration import calibrate
+from hpc_sparse.planning.fetching import time_fetching
+from hpc_sparse.planning.network_size import NetworkSize
+from hpc_sparse.planning.probe import Seconds
+from hpc_sparse.planning.traffic import (
+    checkpoint_file_bytes,
+    message_bytes,
+    n_syncs,
+    reduction_rate,
+    writing_rate,
+)
+from hpc_sparse.storage.dataset import DatasetInfo
+
+N_ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Seconds on every rank, or of the slowest.
+
+    Attributes
+    ----------
+    n_steps, n_syncs : int
+        Of an epoch.
+    construction, step, evolution, sync, evaluation, epoch, checkpoint : float
+        An epoch has steps, syncs, an evaluation, and a change of the topology if there is one after every epoch.
+    n_measured : int
+        Connections of what was measured.
+    """
+
+    n_steps: int
+    n_syncs: int
+    construction: float
+    step: float
+    evolution: float
+    sync: float
+    evaluation: float
+    epoch: float
+    checkpoint: float
+    n_measured: int
+
+
+def predict(ctx: ParallelContext, config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks: int) -> Prediction:
+    """Measure this machine for some seconds, on all ranks at once if there are several, and calculate (collective).
+
+    Expects :func:`hpc_sparse.kernels.threads.use_threads` to have been called.
+    """
+    calibration, fetch = calibrate(config, size, N_ROUNDS), time_fetching(config, info, N_ROUNDS)
+    seconds = _slowest(ctx, calibration.seconds)
+    n_trainers = n_ranks if config.parallel.strategy == "local_sgd" else max(1, n_ranks - 1)
+    n_steps, n_batches = (_batches(config, n, n_trainers) for n in (info.n_train, info.n_test))
+    count = n_syncs(config, n_steps) if n_ranks > 1 else 0
+    sync = message_bytes(config, size) / reduction_rate(ctx, n_ranks) if n_ranks > 1 else 0.0
+    step, evaluation = seconds.step + fetch, n_batches * (seconds.forward + fetch)
+    evolution_share = 1.0 / config.evolution.every_epochs
+    if config.evolution.every_steps is not None:
+        evolution_share = n_steps / config.evolution.every_steps
+    rate = broadcast_object(ctx, writing_rate() if ctx.is_root else None)
+    return Prediction(
+        n_steps=n_steps,
+        n_syncs=count,
+        construction=seconds.construct,
+        step=step,
+        evolution=seconds.evolve,
+        sync=sync,
+        evaluation=evaluation,
+        epoch=n_steps * step + count * sync + evaluation + evolution_share * seconds.evolve,
+        checkpoint=checkpoint_file_bytes(size) / rate,
+        n_measured=calibration.n_measured,
+    )
+
+
+def _batches(config: RunConfig, n_samples: int, n_trainers: int) -> int:
+    """Of the largest shard."""
+    largest = -(-n_samples // n_trainers)
+    return -(-largest // config.training.batch_size)
+
+
+def _slowest(ctx: ParallelContext, seconds: Seconds) -> Seconds:
+    return Seconds(*(max(numbers) for numbers in zip(*gather_objects(ctx, seconds.numbers), strict=True)))

@@ -1,0 +1,207 @@
+"""Timing a network, or one layer as large ones have it, on this machine with the real kernels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+import numpy as np
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, VALUE, AnyArray, Float32Array
+from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution.protocol import LayerView, NetworkView
+from hpc_sparse.kernels.activation import record_words
+from hpc_sparse.kernels.buffers import aligned_empty, padded_columns
+from hpc_sparse.network.initializers import draw_grown_weights, draw_weights
+from hpc_sparse.network.layer import Dropout, SparseLayer
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.mlp import SparseMLP, Workspace
+from hpc_sparse.network.optimizer import Sgd, Velocity
+from hpc_sparse.network.patterns import draw_topology
+from hpc_sparse.network.signals import Signals
+from hpc_sparse.network.topology import Topology
+from hpc_sparse.planning.network_size import LayerSize, NetworkSize
+
+Place = Literal["first", "middle", "last"]
+"""Of a layer in its network: deltas do not go below the first one; the last one has no activation and stays."""
+
+TINY_RATE = 1e-9
+KEY = np.uint64(1)
+PATTERN_ROWS = 1024
+"""Rows of numbers that are repeated to fill an array: random numbers for all of it would take longer than the probe."""
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What something takes.
+
+    Attributes
+    ----------
+    construct : float
+        Drawing connections and weights.
+    step : float
+        One training step, without fetching the samples.
+    forward : float
+        A batch of an evaluation.
+    evolve : float
+        One change of the topology, with the index by input neurons that the next step needs.
+    """
+
+    construct: float = 0.0
+    step: float = 0.0
+    forward: float = 0.0
+    evolve: float = 0.0
+
+    def __add__(self, other: Seconds) -> Seconds:
+        """Both, one after the other."""
+        return Seconds(*(own + its for own, its in zip(self.numbers, other.numbers, strict=True)))
+
+    def times(self, factors: Seconds | float) -> Seconds:
+        """As many times as much, or each by its own factor."""
+        if isinstance(factors, Seconds):
+            return Seconds(*(own * factor for own, factor in zip(self.numbers, factors.numbers, strict=True)))
+        return Seconds(*(own * factors for own in self.numbers))
+
+    @property
+    def numbers(self) -> tuple[float, float, float, float]:
+        """All four."""
+        return self.construct, self.step, self.forward, self.evolve
+
+
+def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds:
+    """Time a whole network, which must be small enough to do so.
+
+    Parameters
+    ----------
+    config : RunConfig
+    size : NetworkSize
+    n_rounds : int
+        Measurements, of which the medians count.
+    """
+    n_batch, widths, settings = config.training.batch_size, size.widths, config.network
+    densities = [layer.n_connections / (layer.n_in * layer.n_out) for layer in size.layers]
+    started = time.perf_counter()
+    network = SparseMLP.random(
+        widths,
+        densities,
+        activation=settings.activation,
+        alpha=settings.alpha,
+        initializer=settings.initializer,
+        pattern=settings.topology,
+        seed=0,
+    )
+    construct = time.perf_counter() - started
+    workspace, velocities = (
+        Workspace(widths, n_batch, activations=config.training.activations),
+        network.resting_velocities(),
+    )
+    batch = _numbers(widths[0], padded_columns(n_batch))
+    labels = np.zeros(n_batch, INDEX)
+    dropouts = [Dropout(settings.dropout, KEY)] * (len(widths) - 2)
+    sgd, loss = Sgd(config.optimizer.momentum), LOSSES[config.training.loss]
+
+    def step() -> None:
+        network.train_batch(batch, labels, loss, dropouts, sgd, TINY_RATE, velocities, workspace)
+
+    seconds = Seconds(construct, timed(step, n_rounds), timed(lambda: network.forward(batch, workspace), n_rounds))
+    for layer, velocity in zip(network.layers[:-1], velocities[:-1], strict=True):
+        seconds += Seconds(evolve=_time_evolution(config, layer, velocity, padded_columns(n_batch)))
+    return seconds
+
+
+def time_layer(config: RunConfig, size: LayerSize, place: Place, n_rounds: int) -> Seconds:
+    """Time one layer at some place in its network, as :func:`time_network` does."""
+    stride, slope = padded_columns(config.training.batch_size), config.network.alpha
+    started = time.perf_counter()
+    density = size.n_connections / (size.n_in * size.n_out)
+    topology = draw_topology(config.network.topology, (size.n_out, size.n_in), density, KEY)
+    weight = draw_weights(config.network.initializer, topology, KEY)
+    layer = SparseLayer(topology, weight, np.zeros(size.n_out, VALUE), slope)
+    construct = time.perf_counter() - started
+    velocity, sgd = Velocity.zeros(weight.size, size.n_out), Sgd(config.optimizer.momentum)
+    hidden = HIDDEN_VALUES[config.training.activations]
+    source = _numbers(size.n_in, stride, VALUE if place == "first" else hidden)
+    out = _numbers(size.n_out, stride, VALUE if place == "last" else hidden)
+    below, dropout = layer, Dropout(config.network.dropout, KEY)
+    records = [aligned_empty((n, record_words(stride)), np.uint16) for n in (size.n_in, size.n_out)]
+    records[0].fill(0x5555)
+    scratch = aligned_empty(0 if place == "first" else weight.size, VALUE)
+
+    def forward() -> None:
+        if place == "last":
+            layer.forward(source, out)
+        else:
+            layer.forward_train(source, dropout, out, records[1])
+
+    def backward() -> None:
+        if place == "first":
+            layer.gradient_update(out, source, sgd, TINY_RATE, velocity)
+        else:
+            layer.backward_update(out, source, below, dropout, records[0], sgd, TINY_RATE, velocity, scratch)
+
+    seconds = Seconds(construct, forward=timed(forward, n_rounds))
+    # In a network the other layers come between the two passes, and neither finds the other's rows in the caches.
+    seconds += Seconds(step=seconds.forward + timed(backward, n_rounds, before=lambda: _refill(source)))
+    if place != "last":
+        seconds += Seconds(evolve=_time_evolution(config, layer, velocity, stride))
+    return seconds
+
+
+def timed(action: Callable[[], object], n_rounds: int, before: Callable[[], object] | None = None) -> float:
+    """Median seconds of an action, after a round that does not count; ``before`` comes before each, untimed."""
+    seconds = []
+    for _ in range(n_rounds + 1):
+        if before is not None:
+            before()
+        started = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - started)
+    return median(seconds[1:])
+
+
+def _time_evolution(config: RunConfig, layer: SparseLayer, velocity: Velocity, stride: int) -> float:
+    """Seconds of one change of a layer as the configured strategy makes it."""
+    updater, settings = make_updater(config.evolution), config.evolution
+    if settings.strategy == "static":
+        return 0.0
+    signals = None
+    if updater.needs_signals:
+        stride = padded_columns(settings.growth_samples)
+        n_out, n_in = layer.topology.shape
+        signals = Signals(_numbers(n_in, stride), _numbers(n_out, stride), settings.growth_samples)
+    rng = np.random.default_rng(0)
+
+    def initial_weight(topology: Topology) -> Float32Array:
+        return draw_weights(config.network.initializer, topology, KEY)
+
+    n = layer.topology.n_connections
+    started = time.perf_counter()
+    view = LayerView(layer.topology, layer.weight, velocity.weight, n, rng, signals, initial_weight)
+    for update in updater.update(NetworkView((view,), layer.topology, settings.drop_fraction, keeps_sizes=True)):
+        if update is not None:
+            layer.follow(update.change)
+            velocity.carry(update.change)
+            old_position = update.change.old_position
+            draw_grown_weights(config.network.initializer, layer.topology, old_position, KEY, layer.weight)
+    _ = layer.topology.transposed
+    return time.perf_counter() - started
+
+
+def _numbers(n_rows: int, stride: int, dtype: type[np.float32 | np.uint16] = VALUE) -> AnyArray:
+    """[n_rows, stride] of normal numbers, float32 or bfloat16 as uint16, on a cache line."""
+    numbers: AnyArray = aligned_empty((n_rows, stride), dtype)
+    _refill(numbers)
+    return numbers
+
+
+def _refill(numbers: AnyArray) -> None:
+    pattern: AnyArray = np.random.default_rng(0).standard_normal((PATTERN_ROWS, numbers.shape[1]), VALUE)
+    if numbers.dtype != VALUE:
+        pattern = pattern.view(np.uint16)[:, 1::2]  # the upper halves
+    for start in range(0, numbers.shape[0], PATTERN_ROWS):
+        rows = numbers[start : start + PATTERN_ROWS]
+        rows[:] = pattern[: rows.shape[0]]

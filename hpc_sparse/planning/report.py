@@ -1,0 +1,114 @@
+"""The plan of a run: everything that can be told of it beforehand, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hpc_sparse.config import RunConfig, find_data, load_config
+from hpc_sparse.errors import ConfigError
+from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.parallel.collectives import collective_errors, on_root
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.planning.largest import largest_fitting
+from hpc_sparse.planning.machine import AvailableMemory, available_memory
+from hpc_sparse.planning.memory import plan_memory
+from hpc_sparse.planning.network_size import NetworkSize
+from hpc_sparse.planning.prediction import predict
+from hpc_sparse.planning.refusal import GIGABYTE
+from hpc_sparse.planning.traffic import checkpoint_file_bytes, message_bytes
+from hpc_sparse.storage.dataset import DatasetInfo, read_info
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What is to be planned.
+
+    Attributes
+    ----------
+    config_path : Path
+    overrides : tuple of str
+        ``section.key=value`` each.
+    n_ranks : int or None
+        By default as many as take part.
+    ranks_per_node : int or None
+        By default all are on one node.
+    memory : float or None
+        GB that the ranks of a node have together; by default what this node has left.
+    """
+
+    config_path: Path
+    overrides: tuple[str, ...] = ()
+    n_ranks: int | None = None
+    ranks_per_node: int | None = None
+    memory: float | None = None
+
+
+def plan_run(ctx: ParallelContext, request: PlanRequest) -> dict[str, Any]:
+    """Plan a run, after some seconds of measuring (collective).
+
+    Raises
+    ------
+    InputError
+        On every rank: the configuration or the data set is not what it should be.
+    """
+    config, info = on_root(ctx, lambda: _read(request))
+    n_ranks = request.n_ranks or ctx.size
+    n_node_ranks = min(n_ranks, request.ranks_per_node or n_ranks)
+    threads = config.runtime.threads or (ctx.threads if ctx.size > 1 else max(1, ctx.threads // n_node_ranks))
+    with collective_errors(ctx, "starting threads"):
+        use_threads(threads)
+    n_outputs = LOSSES[config.training.loss].n_outputs(info.n_classes)
+    size = NetworkSize.expected(config.network, info.n_features, n_outputs)
+    report = {
+        "config": str(request.config_path),
+        "ranks": n_ranks,
+        "ranks_per_node": n_node_ranks,
+        "threads_per_rank": threads,
+        "neurons": size.n_neurons,
+        "connections": size.n_connections,
+        "layers": [asdict(layer) for layer in size.layers],
+        "memory": _memory(request, config, size, info, n_ranks, n_node_ranks),
+        "checkpoint_bytes": checkpoint_file_bytes(size),
+        "sync_bytes": message_bytes(config, size) if n_ranks > 1 else 0,
+    }
+    prediction = predict(ctx, config, size, info, n_ranks)
+    return report | {"predicted": asdict(prediction)}
+
+
+def _read(request: PlanRequest) -> tuple[RunConfig, DatasetInfo]:
+    for name, number in (("--ranks", request.n_ranks), ("--ranks-per-node", request.ranks_per_node)):
+        if number is not None and number < 1:
+            raise ConfigError(f"{name} {number}: must be >= 1")
+    if request.memory is not None and not request.memory > 0:
+        raise ConfigError(f"--memory {request.memory}: must be > 0 (GB)")
+    config = load_config(request.config_path, request.overrides)
+    return config, read_info(find_data(config.data.path, request.config_path))
+
+
+def _memory(
+    request: PlanRequest, config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks: int, n_node_ranks: int
+) -> dict[str, Any]:
+    plan = plan_memory(config, size, info, n_ranks)
+    available = available_memory()
+    if request.memory is not None:
+        program = (plan.peak - plan.allocated) * n_node_ranks
+        available = AvailableMemory(max(0, round(request.memory * GIGABYTE) - program), "as given")
+    report: dict[str, Any] = {
+        "items": [asdict(item) for item in plan.items],
+        "all_the_time": plan.resident,
+        "peaks": plan.peaks,
+        "peak": plan.peak,
+        "peak_per_node": plan.peak * n_node_ranks,
+    }
+    if available is None:
+        return report
+    n_outputs = size.widths[-1]
+    return report | {
+        "available_to_node": available.n_bytes,
+        "available_says": available.source,
+        "fits": plan.allocated * n_node_ranks <= available.n_bytes,
+        "largest": asdict(largest_fitting(config, info, n_outputs, n_ranks, n_node_ranks, available.n_bytes)),
+    }

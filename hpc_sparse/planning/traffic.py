@@ -1,0 +1,87 @@
+"""What goes to disk and between ranks: how many bytes, and how fast this machine moves them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import VALUE
+from hpc_sparse.parallel.averaging import average_arrays
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.planning.network_size import NetworkSize
+from hpc_sparse.planning.probe import timed
+from hpc_sparse.storage.container import CHECKPOINT_KIND, create_container
+
+FILE_OVERHEAD = 16_384
+"""Bytes of a checkpoint besides its large arrays, roughly."""
+
+SAMPLE_ITEMS = 8 * 1024 * 1024
+"""float32 values moved to measure (32 MiB)."""
+
+N_ROUNDS = 3
+
+
+def checkpoint_file_bytes(size: NetworkSize) -> int:
+    """Of a checkpoint in which all ranks have the same network."""
+    per_connection, per_row = 4 + 4 + 4, 8 + 4 + 4
+    n_rows = sum(layer.n_out for layer in size.layers)
+    return size.n_connections * per_connection + n_rows * per_row + FILE_OVERHEAD
+
+
+def message_bytes(config: RunConfig, size: NetworkSize) -> int:
+    """What a rank puts into one sync, or with a serving rank into one update, there and back."""
+    values = 4 * size.n_parameters
+    if config.parallel.strategy != "local_sgd":
+        return 2 * values
+    if config.parallel.topology == "independent" and config.evolution.strategy != "static":
+        # Keys of what has grown travel, and values of the union.
+        grown = config.evolution.drop_fraction * size.n_connections
+        return round(8 * grown + 2 * (values + 4 * 2 * grown))
+    return 2 * values if config.parallel.momentum == "average" else values
+
+
+def n_syncs(config: RunConfig, n_steps: int) -> int:
+    """Of an epoch of so many steps, the one at its end included; with a serving rank, one with every step."""
+    if config.parallel.strategy != "local_sgd":
+        return n_steps
+    every = config.parallel.sync_every_steps
+    return 1 if every == "epoch" else -(-n_steps // every)
+
+
+def reduction_rate(ctx: ParallelContext, n_ranks: int) -> float:
+    """Bytes per second of an average over ``n_ranks`` ranks (collective).
+
+    Measured between the ranks there are. One rank alone measures packing and copying, and takes the others for
+    neighbours in one node, which exchange through its memory.
+    """
+    values, other = np.ones(SAMPLE_ITEMS, VALUE), np.ones(SAMPLE_ITEMS, VALUE)
+    own = timed(lambda: average_arrays(ctx, [values], ctx.size, is_contributor=True), N_ROUNDS)
+    if ctx.size == 1 and n_ranks > 1:
+        copy = timed(lambda: np.copyto(other, values), N_ROUNDS)
+        # Each of the parts passes every rank twice: to be added up, and as a sum.
+        own += 2 * (n_ranks - 1) / n_ranks * 2 * copy
+    return values.nbytes / own
+
+
+def writing_rate() -> float:
+    """Bytes per second of a checkpoint of one rank, with checksums and until it is on disk."""
+    values = np.ones(2 * SAMPLE_ITEMS, VALUE)
+    folder = "." if os.access(".", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix=".hpc-sparse-", dir=folder) as name:
+        seconds = []
+        for number in range(2):
+            started = time.perf_counter()
+            _write(Path(name) / f"{number}.h5", values)
+            seconds.append(time.perf_counter() - started)
+    return values.nbytes / seconds[-1]
+
+
+def _write(path: Path, values: np.ndarray[tuple[int], np.dtype[np.float32]]) -> None:
+    with create_container(ParallelContext.serial(threads=1), path, CHECKPOINT_KIND, "serial") as writer:
+        writer.create("values", values.shape, values.dtype)
+        writer.write("values", 0, values)

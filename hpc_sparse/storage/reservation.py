@@ -1,0 +1,57 @@
+"""Room on disk for a file that is being written, taken before HDF5 needs it.
+
+HDF5 does not survive a disk that fills up while it writes: a close that fails ends the process later on, and in
+parallel HDF5 one rank gets an error in the midst of a collective call in which the others wait. So the disk is asked
+for room first, where a refusal is an error like any other.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+METADATA_BYTES = 1024 * 1024
+"""Room for all that is no array."""
+BYTES_PER_ARRAY = 16 * 1024
+"""Room for what HDF5 keeps about an array, and for its alignment."""
+
+_CANNOT_RESERVE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+"""Errors of file systems without reservations: there, nothing can be known before."""
+
+_END_OF_FILE = slice(28, 36)
+"""Where the superblock of HDF5, version 2 or 3, says how long the file is."""
+
+
+class Reservation:
+    """Room for one empty file, which grows with what is going to be written; for one rank to take."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._n_bytes = 0
+
+    def grow(self, n_bytes: int) -> None:
+        """Reserve so many bytes more.
+
+        Raises
+        ------
+        OSError
+            The disk or the quota has no room for them.
+        """
+        descriptor = os.open(self._path, os.O_WRONLY)
+        try:
+            # Only what is new: others may be writing before it.
+            os.posix_fallocate(descriptor, self._n_bytes, n_bytes)
+        except OSError as error:
+            if error.errno not in _CANNOT_RESERVE:
+                raise
+        finally:
+            os.close(descriptor)
+        self._n_bytes += n_bytes
+
+    def give_back(self) -> None:
+        """Cut the complete, closed file to the length that it says it has."""
+        with self._path.open("rb") as file:
+            length = int.from_bytes(file.read(_END_OF_FILE.stop)[_END_OF_FILE], "little")
+        if length < self._path.stat().st_size:
+            os.truncate(self._path, length)

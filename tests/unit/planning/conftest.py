@@ -1,0 +1,36 @@
+"""Configurations and data sets that are planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from hpc_sparse.config import RunConfig, parse_config
+from hpc_sparse.storage.dataset import DatasetInfo
+
+
+@pytest.fixture
+def wide_config() -> Callable[..., RunConfig]:
+    """Make the configuration of a network whose arrays are much larger than what else a test allocates."""
+
+    def make(*overrides: str) -> RunConfig:
+        text = """
+            [data]
+            path = "wide.h5"
+            [network]
+            hidden = [9000, 7001, 11000]
+            epsilon = 3
+            [training]
+            epochs = 3
+            batch_size = 20
+        """
+        return parse_config(text, "wide.toml", overrides)
+
+    return make
+
+
+@pytest.fixture
+def info(make_dataset) -> DatasetInfo:
+    """What a small dense data set says of itself."""
+    return make_dataset().info

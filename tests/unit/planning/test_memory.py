@@ -1,0 +1,95 @@
+"""The bytes of a plan, against the arrays of a replica and its buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from hpc_sparse.network.mlp import Workspace
+from hpc_sparse.planning.memory import plan_memory, shard_bytes
+from hpc_sparse.planning.network_size import NetworkSize
+from hpc_sparse.training.batches import BatchAssembler
+from hpc_sparse.training.replica import Replica
+
+N_OUTPUTS = 7
+
+
+def items(plan, group: str) -> dict[str, int]:
+    """Bytes by name of the items of one group."""
+    return {item.name: item.n_bytes for item in plan.items if item.group == group}
+
+
+def size_of(network) -> NetworkSize:
+    return NetworkSize.of_layers((layer.topology.shape, layer.topology.n_connections) for layer in network.layers)
+
+
+def transposed_arrays(network) -> Iterator[np.ndarray]:
+    for layer in network.layers[1:]:
+        index = layer.topology.transposed
+        yield from (index.indptr, index.outs, index.position)
+
+
+@pytest.mark.parametrize("hidden", ["[9000, 7001, 11000]", "[333]", "[]"])
+def test_the_network_is_counted_byte_by_byte(wide_config, info, hidden):
+    config = wide_config(f"network.hidden={hidden}")
+    replica = Replica.random(config, info.n_features, N_OUTPUTS)
+    network, velocities = replica.network, replica.velocities
+    plan = plan_memory(config, size_of(network), info, n_ranks=1)
+    assert items(plan, "network") == {
+        "connections": sum(layer.topology.indices.nbytes for layer in network.layers),
+        "row pointers": sum(layer.topology.indptr.nbytes for layer in network.layers),
+        "weights": sum(layer.weight.nbytes for layer in network.layers),
+        "biases": sum(layer.bias.nbytes for layer in network.layers),
+        "velocities": sum(velocity.weight.nbytes + velocity.bias.nbytes for velocity in velocities),
+        "connections by input neuron": sum(array.nbytes for array in transposed_arrays(network)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "activations"), [(1, "float32"), (16, "bfloat16"), (20, "float32"), (100, "float32")]
+)
+def test_the_working_memory_is_counted_byte_by_byte(wide_config, info, batch_size, activations):
+    config = wide_config(f"training.batch_size={batch_size}", f"training.activations={activations}")
+    network = Replica.random(config, info.n_features, N_OUTPUTS).network
+    plan = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")
+    workspace = Workspace(network.widths, batch_size, activations=activations)
+    workspace.scratch(max(layer.weight.size for layer in network.layers[1:]))
+    batch = plan.pop("batch of samples")
+    assert sum(plan.values()) == workspace.n_bytes
+    values = np.zeros(info.n_features, np.float32)
+    assembler = BatchAssembler(info.n_features, batch_size, mean=values, deviation=values + 1)
+    arrays = (assembler._buffer, assembler._shift, assembler._scale)
+    assert batch == sum(array.nbytes for array in arrays)
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+def test_dense_samples_are_counted_byte_by_byte(make_dataset, kind):
+    data = make_dataset(kind=kind)
+    parts = (data.train, data.test)
+    assert shard_bytes(data.info, 1) == sum(part.features.values.nbytes + part.labels.nbytes for part in parts)
+    assert shard_bytes(data.info, 3) == pytest.approx(shard_bytes(data.info, 1) / 3, rel=0.02)
+
+
+def test_more_ranks_need_room_for_what_they_exchange(wide_config, info):
+    def resident(n_ranks: int, *overrides: str) -> int:
+        config = wide_config(*overrides)
+        return plan_memory(config, NetworkSize.expected(config.network, 12, N_OUTPUTS), info, n_ranks).resident
+
+    overlapped = ("parallel.overlap=true", "parallel.sync_every_steps=2")
+    shared = resident(2)
+    for overrides in (("parallel.topology=independent",), ("parallel.strategy=wassp",), overlapped):
+        assert resident(2, *overrides) > shared
+        assert resident(1, *overrides) == resident(1)
+
+
+def test_the_peak_is_that_of_the_worst_phase(wide_config, info):
+    config = wide_config()
+    plan = plan_memory(config, NetworkSize.expected(config.network, 12, N_OUTPUTS), info, n_ranks=1)
+    assert plan.peak == plan.peaks["evolution"] > plan.peaks["training"] == plan.resident
+    assert plan.peak - plan.allocated == items(plan, "program")["program and libraries"]
+    assert sum(plan.by_group().values()) == plan.resident
+    static = wide_config("evolution.strategy=static")
+    still = plan_memory(static, NetworkSize.expected(static.network, 12, N_OUTPUTS), info, n_ranks=1)
+    assert still.peak == still.resident

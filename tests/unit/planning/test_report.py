@@ -1,0 +1,73 @@
+"""Plans as plain values and as tables."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hpc_sparse.errors import ConfigError
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.planning.report import PlanRequest, plan_run
+from hpc_sparse.planning.tables import print_plan
+
+CTX = ParallelContext.serial(threads=1)
+CONFIG = """
+[data]
+path = "small.h5"
+[network]
+hidden = [40, 30]
+epsilon = 4
+[training]
+epochs = 2
+batch_size = 16
+[runtime]
+threads = 1
+"""
+
+
+@pytest.fixture
+def config_path(tmp_path, write_small_data):
+    write_small_data(tmp_path / "small.h5", "sparse")
+    (tmp_path / "run.toml").write_text(CONFIG)
+    return tmp_path / "run.toml"
+
+
+def test_a_plan_has_everything_and_is_json(config_path, capsys):
+    plan = plan_run(CTX, PlanRequest(config_path, ("network.epsilon=2",), n_ranks=4, ranks_per_node=2, memory=24))
+    assert (plan["ranks"], plan["ranks_per_node"], plan["threads_per_rank"]) == (4, 2, 1)
+    assert plan["neurons"] == 30 + 40 + 30 + 3
+    assert plan["connections"] == sum(layer["n_connections"] for layer in plan["layers"])
+    memory = plan["memory"]
+    assert memory["fits"]
+    assert memory["peak_per_node"] == 2 * memory["peak"] == 2 * max(memory["peaks"].values())
+    assert memory["all_the_time"] == sum(item["n_bytes"] for item in memory["items"])
+    assert 0 < memory["available_to_node"] < 24 * 10**9
+    assert json.loads(json.dumps(plan))["predicted"]["epoch"] > 0
+    print_plan(plan)
+    shown = capsys.readouterr().out
+    for part in (
+        "103 neurons",
+        "4 ranks, 2 on a node",
+        "activations and deltas",
+        "sync",
+        "checkpoint",
+        "fits into the",
+    ):
+        assert part in shown
+
+
+def test_what_does_not_fit_is_said(config_path, capsys):
+    plan = plan_run(CTX, PlanRequest(config_path, memory=0.01))
+    assert not plan["memory"]["fits"]
+    print_plan(plan)
+    assert "does not fit into the 0 GB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"n_ranks": 0}, "--ranks 0"), ({"ranks_per_node": -1}, "--ranks-per-node -1"), ({"memory": 0.0}, "--memory 0.0")],
+)
+def test_wrong_numbers_are_refused(config_path, wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        plan_run(CTX, PlanRequest(config_path, **wrong))

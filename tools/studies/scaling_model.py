@@ -1,0 +1,106 @@
+"""A model of data-parallel training: what an epoch takes, and what a rank holds, on P ranks.
+
+    epoch(P) = steps(P) step + syncs sync(P) + evaluation / P + evolution
+    sync(P)  = bytes / packing + 2 (P - 1) / P bytes / bandwidth + 2 log2(P) messages latency
+
+Every rank has its own cores and its own way to the network, and trains a whole replica on 1/P of the samples. An
+all-reduce passes each byte on twice, in messages of one bucket at most. Step, evaluation, evolution and packing are
+measured on one rank; latency and bandwidth are given, or measured between two ranks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.parallel.averaging import BUCKET_ITEMS
+from hpc_sparse.planning.memory import plan_memory
+from hpc_sparse.planning.network_size import NetworkSize
+from hpc_sparse.planning.prediction import Prediction
+from hpc_sparse.planning.traffic import message_bytes, n_syncs
+from hpc_sparse.storage.dataset import DatasetInfo
+from studies.link_speed import Link
+
+BUCKET_BYTES = 4 * BUCKET_ITEMS
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What has been measured.
+
+    Attributes
+    ----------
+    alone : Prediction
+        Of one rank.
+    packing : float
+        Bytes per second put into messages and taken out again.
+    link : Link
+    """
+
+    alone: Prediction
+    packing: float
+    link: Link
+
+
+@dataclass(frozen=True)
+class Point:
+    """What the model says of ``n_ranks`` ranks: seconds of an epoch by its parts, and bytes of each rank."""
+
+    n_ranks: int
+    n_steps: int
+    compute: float
+    sync: float
+    other: float
+    rank_bytes: int
+
+    @property
+    def epoch(self) -> float:
+        """Seconds of an epoch."""
+        return self.compute + self.sync + self.other
+
+
+def model(
+    config: RunConfig,
+    size: NetworkSize,
+    info: DatasetInfo,
+    constants: Constants,
+    n_ranks: int,
+    n_cores: int | None = None,
+) -> Point:
+    """An epoch on ``n_ranks`` ranks; ranks that share ``n_cores`` cores, where these are fewer, share their speed."""
+    shard = -(-info.n_train // n_ranks)
+    n_steps = -(-shard // config.training.batch_size)
+    slowdown = 1.0 if n_cores is None else max(1.0, n_ranks / n_cores)
+    alone = constants.alone
+    return Point(
+        n_ranks=n_ranks,
+        n_steps=n_steps,
+        compute=slowdown * n_steps * alone.step,
+        sync=slowdown * n_syncs(config, n_steps) * sync_seconds(config, size, constants, n_ranks),
+        other=slowdown * (alone.evaluation / n_ranks + alone.evolution / config.evolution.every_epochs),
+        rank_bytes=plan_memory(config, size, info, n_ranks).peak,
+    )
+
+
+def sync_seconds(config: RunConfig, size: NetworkSize, constants: Constants, n_ranks: int) -> float:
+    """One sync; none on one rank."""
+    if n_ranks == 1:
+        return 0.0
+    n_bytes, link = message_bytes(config, size), constants.link
+    n_messages = math.ceil(n_bytes / BUCKET_BYTES)
+    moved = 2 * (n_ranks - 1) / n_ranks * n_bytes / link.bandwidth
+    return n_bytes / constants.packing + moved + 2 * math.log2(n_ranks) * n_messages * link.latency
+
+
+def ranks_that_fit(points: list[Point], ranks_per_node: int, node_bytes: int) -> int | None:
+    """The first number of ranks at which the nodes' ranks no longer fit into them; None if all do."""
+    for point in points:
+        if min(point.n_ranks, ranks_per_node) * point.rank_bytes > node_bytes:
+            return point.n_ranks
+    return None
+
+
+def most_useful_ranks(points: list[Point]) -> int:
+    """The number of ranks of the shortest epoch."""
+    return min(points, key=lambda point: point.epoch).n_ranks
