@@ -95,16 +95,35 @@ def _differentiate(typing_context, deltas, offset, slope, scale, record, place):
     def codegen(context, builder, signature, args):
         pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
         deltas, offset, slope, scale, record, place = pointer
-        where, zero = builder.gep(deltas, [offset]), ir.Constant(float_vector(BLOCK), [0.0] * BLOCK)
-        words = [builder.load(builder.gep(record, [builder.add(place, INT64(word))])) for word in range(WORDS)]
-        is_kept, is_negative = (builder.bitcast(word, _BITS) for word in words)
-        steep, flat = (splat(builder, factor, BLOCK) for factor in (scale, builder.fmul(slope, scale)))
-        factor = builder.select(is_negative, flat, steep)
-        values = builder.fmul(load_vector(builder, where, BLOCK), factor)
-        store_vector(builder, builder.select(is_kept, values, zero), where)
+        where = builder.gep(deltas, [offset])
+        (deltas,) = differentiated(builder, [load_vector(builder, where, BLOCK)], slope, scale, record, place)
+        store_vector(builder, deltas, where)
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+def differentiated(
+    builder: ir.IRBuilder,
+    deltas: list[ir.Value],
+    slope: ir.Value,
+    scale: ir.Value,
+    record: ir.Value,
+    place: ir.Value,
+) -> list[ir.Value]:
+    """Vectors of deltas, one or several to a block, times the derivative that ``record`` tells from ``place`` on."""
+    lanes = deltas[0].type.count
+    steep, flat = (splat(builder, factor, lanes) for factor in (scale, builder.fmul(slope, scale)))
+    results = []
+    for first in range(0, len(deltas) * lanes, BLOCK):
+        words = [builder.gep(record, [builder.add(place, INT64(first // BLOCK * WORDS + w))]) for w in range(WORDS)]
+        block = [builder.bitcast(builder.load(word), _BITS) for word in words]
+        for column in range(0, BLOCK, lanes):
+            own = ir.Constant(ir.VectorType(INT32, lanes), list(range(column, column + lanes)))
+            is_kept, is_negative = (builder.shuffle_vector(bits, bits, own) for bits in block)
+            values = builder.fmul(deltas[(first + column) // lanes], builder.select(is_negative, flat, steep))
+            results.append(builder.select(is_kept, values, ir.Constant(float_vector(lanes), [0.0] * lanes)))
+    return results
 
 
 def _numbers(builder: ir.IRBuilder, row_key: ir.Value, column: ir.Value) -> ir.Value:

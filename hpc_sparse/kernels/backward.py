@@ -122,12 +122,12 @@ def backward_and_gradient(
                 for k in range(start + ahead, min(stop + ahead, position.size)):
                     prefetch(weight, position[k])
             connections = delta, outs, position, weight, start, stop
+            derivative = record, row * record.shape[1], slope, scale
             if stride == TILE:
-                row_sum_and_dots_tile(*connections, source, own, out, own, weight_gradient)
+                row_sum_and_dots_tile(*connections, source, own, *derivative, out, weight_gradient)
             elif stride == HALF_TILE:
-                row_sum_and_dots_half(*connections, source, own, out, own, weight_gradient)
+                row_sum_and_dots_half(*connections, source, own, *derivative, out, weight_gradient)
             elif stride == QUARTER_TILE:
-                row_sum_and_dots_quarter(*connections, source, own, out, own, weight_gradient)
+                row_sum_and_dots_quarter(*connections, source, own, *derivative, out, weight_gradient)
             else:
-                row_sum_and_dots_padding(*connections, source, own, out, own, weight_gradient)
-            apply_derivative(record, slope, scale, row, out)
+                row_sum_and_dots_padding(*connections, source, own, *derivative, out, weight_gradient)

@@ -19,6 +19,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from hpc_sparse.kernels.activation import differentiated
 from hpc_sparse.kernels.vector_code import (
     INT32,
     INT64,
@@ -160,25 +161,43 @@ def _make_group_dots(group: int) -> Callable[..., Any]:
 def _make_row_sum_and_dots(width: int) -> Callable[..., Any]:
     """Build ``row_sum_and_dots``: an indirect ``row_sum`` over ``width`` columns and the dots of the same rows.
 
-    For ``start <= k < stop``, in order: ``out[out_offset:][:width] += weight[position[k]] * delta[outs[k], :]``, from
-    0, and ``dots[position[k]] = sum_c delta[outs[k], c] * source[source_offset + c]``. All rows have ``width`` columns;
+    For ``start <= k < stop``, in order: ``out[offset:][:width] += weight[position[k]] * delta[outs[k], :]``, from 0,
+    and ``dots[position[k]] = sum_c delta[outs[k], c] * source[offset + c]``. All rows have ``width`` columns;
     ``out`` may be where ``source`` is. Each row of deltas is read once for both, which is what the two passes spend
-    their time on.
+    their time on. Before the sums leave the registers they are multiplied by the derivative that ``record[place:]``,
+    ``slope`` and ``scale`` tell.
     """
     lanes = min(LANES, width)
 
     @intrinsic
     def row_sum_and_dots(
-        typing_context, delta, outs, position, weight, start, stop, source, source_offset, out, out_offset, dots
+        typing_context,
+        delta,
+        outs,
+        position,
+        weight,
+        start,
+        stop,
+        source,
+        offset,
+        record,
+        place,
+        slope,
+        scale,
+        out,
+        dots,
     ):
-        signature = types.void(delta, outs, position, weight, start, stop, source, source_offset, out, out_offset, dots)
+        given = (delta, outs, position, weight, start, stop, source, offset, record, place, slope, scale, out, dots)
+        signature = types.void(*given)
 
         def codegen(context, builder, signature, args):
             pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
-            delta, outs, position, weight, start, stop, source, source_offset, out, out_offset, dots = pointer
-            own = builder.gep(source, [source_offset])
-            n_vectors = width // lanes
+            delta, outs, position, weight, start, stop, source, offset, record, place, slope, scale, out, dots = pointer
+            own, target = builder.gep(source, [offset]), builder.gep(out, [offset])
+            columns = [INT64(column) for column in range(0, width, lanes)]
             zero = ir.Constant(float_vector(lanes), [0.0] * lanes)
+            # Read once: for all that the compiler knows, the dots may be written to the same place.
+            factors = [load_vector(builder, builder.gep(own, [column]), lanes) for column in columns]
 
             def add_group(k: ir.Value, sums: list[ir.Value], group: int) -> list[ir.Value]:
                 slots = [builder.add(k, INT64(g)) for g in range(group)]
@@ -188,11 +207,9 @@ def _make_row_sum_and_dots(width: int) -> Callable[..., Any]:
                 scales = [splat(builder, builder.load(builder.gep(weight, [place])), lanes) for place in where]
                 products = [zero] * group
                 sums = list(sums)
-                for part in range(n_vectors):
-                    offset = [INT64(part * lanes)]
-                    factor = load_vector(builder, builder.gep(own, offset), lanes)
+                for part, (column, factor) in enumerate(zip(columns, factors, strict=True)):
                     for g in range(group):
-                        values = load_vector(builder, builder.gep(rows[g], offset), lanes)
+                        values = load_vector(builder, builder.gep(rows[g], [column]), lanes)
                         sums[part] = multiply_add(builder, scales[g], values, sums[part])
                         products[g] = multiply_add(builder, factor, values, products[g])
                 totals = horizontal_sums(builder, products)
@@ -201,15 +218,14 @@ def _make_row_sum_and_dots(width: int) -> Callable[..., Any]:
                 return sums
 
             n_grouped = builder.sub(stop, builder.srem(builder.sub(stop, start), INT64(FUSED_GROUP)))
-            sums = loop(
-                builder, start, n_grouped, FUSED_GROUP, [zero] * n_vectors, partial(add_group, group=FUSED_GROUP)
-            )
+            sums = [zero] * len(columns)
+            sums = loop(builder, start, n_grouped, FUSED_GROUP, sums, partial(add_group, group=FUSED_GROUP))
             n_paired = builder.sub(stop, builder.srem(builder.sub(stop, n_grouped), INT64(2)))
             sums = loop(builder, n_grouped, n_paired, 2, sums, partial(add_group, group=2))
             sums = loop(builder, n_paired, stop, 1, sums, partial(add_group, group=1))
-            for part, total in enumerate(sums):
-                target = builder.add(out_offset, INT64(part * lanes))
-                store_vector(builder, total, builder.gep(out, [target]))
+            deltas = differentiated(builder, sums, slope, scale, record, place)
+            for column, values in zip(columns, deltas, strict=True):
+                store_vector(builder, values, builder.gep(target, [column]))
             return context.get_dummy_value()
 
         return signature, codegen

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from studies import feature_selection as selection
 from studies import table
 from studies.catalogue import EXPERIMENTS, PUBLISHED_EPOCHS, USUAL_VARIANTS, VARIANTS
 from studies.paper import plan_runs, run_experiment
@@ -27,7 +28,7 @@ Output = Annotated[Path | None, typer.Option(help="Markdown file to write.")]
 
 def main() -> None:
     """Entry point; a configuration in the place of a sub-command means ``repeat``."""
-    if len(sys.argv) > 1 and sys.argv[1] not in {"repeat", "paper", "--help"}:
+    if len(sys.argv) > 1 and sys.argv[1] not in {"repeat", "paper", "feature-selection", "--help"}:
         sys.argv.insert(1, "repeat")
     app()
 
@@ -102,6 +103,24 @@ def paper(
         if output is not None:
             output.write_text("\n".join(lines) + "\n")
     _finish(lines, output, all_done=all_done)
+
+
+@app.command()
+def feature_selection(
+    data_sets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DATA SET]...", help=f"Of {', '.join(selection.TASKS)}; all by default."),
+    ] = None,
+    output: Output = None,
+) -> None:
+    """A fixed classifier on the features that a sparse network, two tests and a forest select; same folds."""
+    _check_output(output)
+    names = _known(data_sets or list(selection.TASKS), selection.TASKS, "data set")
+    lines = selection.head()
+    for part in selection.study(names):
+        lines += part
+        print("\n".join(part), flush=True)
+        _finish(lines, output, all_done=True)
 
 
 def _parse_variant(text: str) -> tuple[str, int, list[str]]:

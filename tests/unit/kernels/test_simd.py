@@ -7,6 +7,7 @@ import pytest
 from numba import njit
 
 from hpc_sparse.kernels import simd
+from hpc_sparse.kernels.activation import BLOCK, WORDS, record_words
 
 N_COLUMNS = 48
 
@@ -78,17 +79,25 @@ def test_the_fused_pass_handles_every_remainder_at_every_width(monkeypatch, make
     fused, stop = simd._make_row_sum_and_dots(8 * lanes), 3 + n_connections
 
     @njit
-    def run(delta, outs, position, weight, source, out, dots):
-        fused(delta, outs, position, weight, 3, stop, source, 8 * lanes, out, 8 * lanes, dots)
+    def run(delta, outs, position, weight, source, record, out, dots):
+        slope, scale = np.float32(-0.5), np.float32(2)
+        fused(
+            delta, outs, position, weight, 3, stop, source, 8 * lanes, record, record.size // 2, slope, scale, out, dots
+        )
 
     rng = np.random.default_rng(1)
     delta, source = make_columns(21, 8 * lanes), make_columns(2, 8 * lanes, seed=3)
     outs, position = rng.permutation(21).astype(np.int32), rng.permutation(21).astype(np.int32)
     weight = rng.standard_normal(21).astype(np.float32)
     out, dots = np.full((2, 8 * lanes), np.nan, np.float32), np.full(21, np.nan, np.float32)
-    run(delta, outs, position, weight, source, out, dots)
+    words = rng.integers(0, 1 << 16, (2, record_words(8 * lanes) // WORDS, WORDS)).astype(np.uint16)
+    run(delta, outs, position, weight, source, words.ravel(), out, dots)
     rows = delta.astype(np.float64)[outs[3:stop]]
-    np.testing.assert_allclose(out[1], weight[position[3:stop]].astype(np.float64) @ rows, rtol=1e-5, atol=1e-5)
+    is_kept, is_negative = ((words[1, :, word, None] >> np.arange(BLOCK) & 1).ravel() for word in range(WORDS))
+    derivative = np.where(is_kept, np.where(is_negative, -1.0, 2.0), 0.0)
+    sums = weight[position[3:stop]].astype(np.float64) @ rows
+    np.testing.assert_allclose(out[1], sums * derivative, rtol=1e-5, atol=1e-5)
+    assert np.isnan(out[0]).all()
     found = dots[position[3:stop]]
     np.testing.assert_allclose(found, rows @ source[1].astype(np.float64), rtol=1e-5, atol=1e-5)
     assert np.isnan(dots).sum() == 21 - n_connections
