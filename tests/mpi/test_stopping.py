@@ -116,7 +116,7 @@ SERVED = ("parallel.strategy=wassp", "parallel.phase2_share=0.5", "parallel.lear
 def test_a_run_that_stops_again_and_again_is_bit_by_bit_the_uninterrupted_one(run, overrides):
     whole, metrics, n_stops = run("whole", 1e9, *overrides)
     assert n_stops == 0
-    parts, same_metrics, n_stops = run("parts", 11, "runtime.stop_within=0.001", *overrides)
+    parts, same_metrics, n_stops = run("parts", 11, "runtime.stop_within=0.000001", *overrides)
     assert n_stops > 1
     assert parts == whole
     assert same_metrics == metrics
