@@ -28,11 +28,11 @@ def workplace_of_faults(tmp_path_factory):
 @pytest.mark.parametrize(
     "name",
     [
-        "raise-sync-local_sgd-auto-2r1-c1",
+        "raise-sync-local_sgd-auto-2r0-c1",
         "kill-publishing-local_sgd-auto-2r0-c2",
         "stop-step-local_sgd-auto-2r0-c1",
         "stop-checkpoint-local_sgd-auto-2r1-c1",
-        "SIGTERM_to_a_rank-evaluation-local_sgd-auto-2r0-c1",
+        "SIGTERM_to_a_rank-evaluation-local_sgd-auto-2r1-c1",
         "disk_full-checkpoint-local_sgd-mpio-2r0-c1",
         "folder_renamed-step-local_sgd-auto-2r0-c1",
         "infinity-step-local_sgd-auto-2r1-c4",
