@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from hpc_sparse.errors import RankError
-from hpc_sparse.parallel.collectives import broadcast_object, collective_errors
+from hpc_sparse.parallel.collectives import broadcast_object, collective_errors, patient_barrier
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.heartbeat import N_FAREWELLS, RankEnd, RootEnd, Sign
 from hpc_sparse.training.pulse import Beat, Pulse
@@ -122,7 +122,12 @@ class StallWatch:
         self._thread = threading.Thread(target=self._run, name="stall watch", daemon=True)
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Watch from now on, having heard of every rank that can be heard (collective)."""
+        # Root can answer only whom it has heard, and who was never heard is not watched: not even if it stops at once.
+        for is_roots_turn in (False, True, False):
+            if self._ctx.is_root == is_roots_turn:
+                self.look(0.0)
+            patient_barrier(self._ctx)
         self._thread.start()
 
     def stop(self) -> None:

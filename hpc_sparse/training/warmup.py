@@ -7,7 +7,7 @@ import numpy as np
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
 from hpc_sparse.kernels.descent import add_scaled, descend_all
-from hpc_sparse.kernels.simd import TILE
+from hpc_sparse.kernels.simd import PADDING, TILE
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
 from hpc_sparse.parallel.agreement import network_digest
@@ -22,7 +22,9 @@ from hpc_sparse.training.trainer import is_served
 
 N_FEATURES = 6
 BATCH = TILE
-N_SAMPLES = TILE + 4
+N_SAMPLES = TILE + 2 * PADDING + 8
+"""A batch for the fused backward pass, and one of a width for which there is none: so both ways are compiled."""
+
 WIDTHS = (8, 8)
 TINY_RATE = 1e-6
 

@@ -12,6 +12,7 @@ import typer
 from faulting import soak_report, table
 from faulting.catalogue import Trial, all_trials
 from faulting.soak import soak as run_soak
+from faulting.stored_outcomes import StoredOutcomes
 from faulting.trial import Outcome, try_fault
 from faulting.workplace import Workplace
 
@@ -30,15 +31,20 @@ def matrix(
     output: Output = None,
     listing: Annotated[bool, typer.Option("--list", help="Print the names of the trials only.")] = False,
 ) -> None:
-    """Try every fault in every phase; exit code 1 if anything ended other than it should."""
+    """Try every fault in every phase; exit code 1 if anything ended other than it should.
+
+    With the same --work, trials that went well are not repeated.
+    """
     trials = [trial for trial in all_trials() if re.search(only, trial.name)][::every]
     if listing:
         print("\n".join(trial.name for trial in trials))
         return
     workplace = Workplace(work or Path(tempfile.mkdtemp(prefix="faults-")))
+    stored = StoredOutcomes(workplace.folder / "outcomes.json")
     outcomes = []
     for number, trial in enumerate(trials, 1):
-        outcomes.append(try_fault(workplace, trial))
+        outcomes.append(stored.find(trial) or try_fault(workplace, trial))
+        stored.add(outcomes[-1])
         print(f"{number}/{len(trials)} {_line(trial, outcomes[-1])}", flush=True)
         if output is not None:
             output.write_text(table.report(outcomes))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from faulting.plan import TRIAL_VARIABLE
 
+SECONDS_BETWEEN_LOOKS, MOST_SECONDS_AWAKE = 0.02, 1.0
 CHECKPOINT_NAME = re.compile(r"checkpoint-(\d+)(?:\+(\d+))?\.h5")
 
 
@@ -65,9 +66,9 @@ def processes_of(trial: str) -> list[int]:
 
 def wait_for_end(trial: str, seconds: float) -> list[int]:
     """The processes of a trial that are still there after so long."""
-    deadline = time.monotonic() + seconds
-    while (left := processes_of(trial)) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    awake = AwakeClock()
+    while (left := processes_of(trial)) and awake.seconds < seconds:
+        awake.sleep()
     return left
 
 
@@ -112,3 +113,18 @@ def _status(process: int) -> dict[str, str]:
     except OSError:
         return {}
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+class AwakeClock:
+    """Seconds for which this process has been awake: a machine that was suspended has not made a run hang."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._before = time.monotonic()
+
+    def sleep(self) -> None:
+        """Wait a moment."""
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        now = time.monotonic()
+        self.seconds += min(now - self._before, MOST_SECONDS_AWAKE)
+        self._before = now

@@ -129,12 +129,11 @@ def _break(workplace: Workplace, trial: Trial, start: Start, folder: Path, run_f
 
 def wait_for(process: subprocess.Popen[bytes], notes: Path, allowed: float) -> None:
     """Wait for the end of a run, or until it should have ended."""
-    give_up = time.monotonic() + START_SECONDS
-    has_happened = False
-    while process.poll() is None and time.monotonic() < give_up:
+    has_happened, awake = False, traces.AwakeClock()
+    while process.poll() is None and awake.seconds < (allowed if has_happened else START_SECONDS):
         if not has_happened and notes.exists():
-            has_happened, give_up = True, time.monotonic() + allowed
-        time.sleep(0.02)
+            has_happened, awake = True, traces.AwakeClock()
+        awake.sleep()
 
 
 def end_processes(process: subprocess.Popen[bytes], trial: str, log: Path) -> None:
@@ -222,9 +221,10 @@ def _resume(workplace: Workplace, trial: Trial, start: Start, folder: Path, run_
     if outcome.exit_code == 0:
         return
     process = workplace.launch(start.line(HPC_SPARSE, run_folder), log, trial.name)
-    try:
-        code = process.wait(timeout=RESUME_SECONDS)
-    except subprocess.TimeoutExpired:
+    awake = traces.AwakeClock()
+    while (code := process.poll()) is None and awake.seconds < RESUME_SECONDS:
+        awake.sleep()
+    if code is None:
         outcome.is_hang = True
         outcome.problems.append("the resumed run does not end")
         end_processes(process, trial.name, log)
