@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from benchmarks import report
 from benchmarks.timing import Timing, interleave
+from hpc_sparse.kernels.activation import record_words
 from hpc_sparse.kernels.buffers import aligned_empty
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.initializers import draw_weights
@@ -38,10 +39,10 @@ class LayerBench:
         self.below = SparseLayer(topology, weight, np.zeros(n, np.float32), -0.6)
         self.velocity = Velocity.zeros(weight.size, n)
         self.source, self.out, self.delta = (aligned_empty((n, batch), np.float32) for _ in range(3))
-        self.record = aligned_empty((n, batch), np.uint8)
+        self.record = aligned_empty((n, record_words(batch)), np.uint16)
         self.source[:] = rng.standard_normal((n, batch))
         self.delta[:] = rng.standard_normal((n, batch))
-        self.record.fill(1)
+        self.record.fill(0x5555)
         self.dropout, self.sgd = Dropout(0.3, np.uint64(3)), Sgd(0.9)
         self.scipy = sp.csr_matrix((weight, topology.indices, topology.indptr), topology.shape)
 
