@@ -21,7 +21,6 @@ from hpc_sparse.storage.backends import choose_backend
 from hpc_sparse.storage.checkpoint import NO_REPLICA, Checkpoint, write_checkpoint
 from hpc_sparse.storage.checkpoint_folder import checkpoint_epochs, checkpoint_path, prune_checkpoints, set_aside
 from hpc_sparse.storage.dataset import load_dataset
-from hpc_sparse.training.gradient_check import check_gradients
 from hpc_sparse.training.job import Pause, TrainingJob
 from hpc_sparse.training.log import start_logging
 from hpc_sparse.training.memory_check import check_memory
@@ -89,6 +88,8 @@ def _train_as_planned(
     start_logging(ctx, config.runtime.log, shows_all_ranks=request.is_debug)
     _log_notes(ctx, plan, start)
     if request.is_debug:
+        from hpc_sparse.training.gradient_check import check_gradients  # noqa: PLC0415 - it needs SciPy
+
         worst = check_gradients(job, start.n_epochs + 1)
         LOG.info("gradients agree with central differences to %.0e", worst)
     reporter.start(_headline(job, plan, start), start.n_epochs + 1, config.training.epochs, trainer.n_steps)

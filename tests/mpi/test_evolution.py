@@ -50,7 +50,7 @@ growth_pool = 100
 learning_rate_scaling = "sqrt"
 [runtime]
 threads = 1
-stop_within = 0.001
+stop_within = 0.000001
 oversubscribe = true
 """
 LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")

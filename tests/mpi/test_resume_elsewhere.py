@@ -35,7 +35,7 @@ topology = "independent"
 [runtime]
 threads = 1
 oversubscribe = true
-stop_within = 0.001
+stop_within = 0.000001
 """
 N_LOOKS = 50
 """One in each step: in the first epoch, all of them before it is half over."""

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
 from benchmarks import peers, report, workload
-from benchmarks.timing import interleave
+from benchmarks.timing import interleave, measure
 
 WORKLOADS: dict[str, Callable[[], workload.Workload]] = {
     "fashion-mnist": workload.fashion_mnist,
     "cifar10": workload.cifar10,
 }
 
+LEAST_SECONDS = 1.0
+"""Of a measurement: threads that the system has put on one core are apart again long before."""
+
 
 def compare_peers(
     network: str, n_threads: int, n_rounds: int, n_steps: int, names: tuple[str, ...], *, as_json: bool
 ) -> None:
-    """Print seconds per epoch of each peer and how many times longer than ours they are."""
+    """Print seconds per epoch of each peer and how many times longer than ours they are.
+
+    A measurement takes so many steps, or more when those would take less than :data:`LEAST_SECONDS`.
+    """
     task = WORKLOADS[network]() if network in WORKLOADS else workload.small_cifar10(float(network))
     trainers, notes = _start(task, n_threads, names)
-    cases = {name: partial(trainers[name].train, n_steps) for name in names if name in trainers}
-    timings = interleave(cases, n_rounds)
+    steps = {name: _enough_steps(trainers[name], n_steps) for name in names if name in trainers}
+    cases = {name: partial(trainers[name].train, n) for name, n in steps.items()}
+    timings = {name: timing.scaled(1 / steps[name]) for name, timing in interleave(cases, n_rounds).items()}
     ours = timings.get("ours")
     rows = []
     for name, timing in timings.items():
-        epoch = timing.scaled(task.steps_per_epoch / n_steps)
+        epoch = timing.scaled(task.steps_per_epoch)
         rows.append(
             {
                 "peer": name,
@@ -36,8 +44,17 @@ def compare_peers(
             }
         )
     title = f"{task.name}, {task.network.n_connections:,} connections, batch {workload.BATCH}, {n_threads} threads"
-    notes.append(f"{n_rounds} rounds of {n_steps} steps each, interleaved; scaled to {task.n_epoch_samples:,} samples")
+    notes.append(
+        f"{n_rounds} rounds of at least {n_steps} steps and about {LEAST_SECONDS:g} s each, interleaved; "
+        f"scaled to {task.n_epoch_samples:,} samples"
+    )
     report.show(title, rows, notes, as_json=as_json)
+
+
+def _enough_steps(trainer: peers.Peer, n_steps: int) -> int:
+    run = partial(trainer.train, n_steps)
+    run()  # to compile and to touch memory
+    return math.ceil(n_steps * max(1.0, LEAST_SECONDS / measure(run)))
 
 
 def _start(task: workload.Workload, n_threads: int, names: tuple[str, ...]) -> tuple[dict[str, peers.Peer], list[str]]:

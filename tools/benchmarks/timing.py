@@ -55,11 +55,12 @@ def interleave(cases: dict[str, Callable[[], object]], n_rounds: int, n_repeats:
         run()
     for _ in range(n_rounds):
         for name, run in cases.items():
-            seconds[name].append(_measure(run, n_repeats))
+            seconds[name].append(measure(run, n_repeats))
     return {name: Timing.of(times) for name, times in seconds.items()}
 
 
-def _measure(run: Callable[[], object], n_repeats: int) -> float:
+def measure(run: Callable[[], object], n_repeats: int = 1) -> float:
+    """Seconds per call."""
     own = 0.0
     started = time.perf_counter()
     for _ in range(n_repeats):
