@@ -13,6 +13,7 @@ Int32Array: TypeAlias = npt.NDArray[np.int32]
 Int64Array: TypeAlias = npt.NDArray[np.int64]
 UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 UInt16Array = npt.NDArray[np.uint16]
+PointerArray: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 AnyArray: TypeAlias = npt.NDArray[Any]
 
@@ -27,6 +28,12 @@ INDEX = np.int32
 
 OFFSET = np.int64
 """Counts, offsets into arrays of connections, connection keys."""
+
+
+def pointer_dtype(n_items: int) -> type[np.int32 | np.int64]:
+    """Of the row pointers and the positions of so many connections: the four bytes of int32 as long as they do."""
+    return INDEX if n_items <= np.iinfo(INDEX).max else OFFSET
+
 
 MAX_NEURONS = int(np.iinfo(INDEX).max)
 """The largest width of a layer that an index can address."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, Int64Array
+from hpc_sparse.dtypes import OFFSET, Int64Array, PointerArray
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ def own_range(n_items: int, n_parts: int, part: int) -> tuple[int, int]:
     return start, start + size + (part < longer)
 
 
-def balanced_bounds(indptr: Int64Array, n_parts: int) -> Int64Array:
+def balanced_bounds(indptr: PointerArray, n_parts: int) -> Int64Array:
     """Bounds of contiguous row blocks that hold about equally many connections.
 
     Parameters
     ----------
-    indptr : int64[n_rows + 1]
+    indptr : int32 or int64[n_rows + 1]
         Where each row's connections start.
     n_parts : int
         Number of blocks wanted.

@@ -36,6 +36,7 @@ class ChtUpdater:
     """
 
     needs_signals: bool = False
+    sees_layers_alone: bool = False
     grows_zero: bool = False
 
     def update(self, network: NetworkView) -> list[LayerUpdate | None]:

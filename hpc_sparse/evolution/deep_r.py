@@ -37,6 +37,7 @@ class DeepRUpdater:
     shrinkage: float
     noise: float
     needs_signals: bool = False
+    sees_layers_alone: bool = True
     grows_zero: bool = True
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:

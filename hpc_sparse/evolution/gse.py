@@ -40,6 +40,7 @@ class GseUpdater:
     candidate_ratio: float = 1.0
     scope: Literal["layer", "global"] = "layer"
     needs_signals: bool = True
+    sees_layers_alone: bool = False
     grows_zero: bool = True
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:

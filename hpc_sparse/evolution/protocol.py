@@ -97,6 +97,11 @@ class TopologyUpdater(Protocol):
         ...
 
     @property
+    def sees_layers_alone(self) -> bool:
+        """Whether every layer can be decided by itself: it is then changed before the next one is looked at."""
+        ...
+
+    @property
     def grows_zero(self) -> bool:
         """Whether grown connections begin with weight 0, else with an initial one."""
         ...

@@ -38,6 +38,7 @@ class RiglUpdater:
     """
 
     needs_signals: bool = True
+    sees_layers_alone: bool = False
     grows_zero: bool = True
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:

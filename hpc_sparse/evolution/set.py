@@ -20,6 +20,7 @@ class SetUpdater:
     """
 
     needs_signals: bool = False
+    sees_layers_alone: bool = True
     grows_zero: bool = False
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:

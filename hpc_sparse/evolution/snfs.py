@@ -41,6 +41,7 @@ class SnfsUpdater:
 
     candidate_ratio: float = 1.0
     needs_signals: bool = True
+    sees_layers_alone: bool = False
     grows_zero: bool = True
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:

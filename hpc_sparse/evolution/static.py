@@ -12,6 +12,7 @@ class StaticUpdater:
     """Leaves every topology as it is. Costs nothing."""
 
     needs_signals: bool = False
+    sees_layers_alone: bool = False
     grows_zero: bool = False
 
     def update(self, network: NetworkView) -> list[None]:

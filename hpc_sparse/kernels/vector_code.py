@@ -141,8 +141,10 @@ def load_index(builder: ir.IRBuilder, array: ir.Value, k: ir.Value) -> ir.Value:
 
 
 def pointer_or_value(context: Any, builder: ir.IRBuilder, kind: types.Type, value: ir.Value) -> ir.Value:
-    """What an intrinsic computes with: the pointer to an array's data, or a scalar itself."""
-    return context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+    """What an intrinsic computes with: the pointer to an array's data, or a scalar; a row pointer as 64 bits."""
+    if isinstance(kind, types.Array):
+        return context.make_array(kind)(context, builder, value).data
+    return builder.sext(value, INT64) if kind == types.int32 else value
 
 
 def float_vector(width: int) -> ir.VectorType:

@@ -8,7 +8,16 @@ from functools import cached_property
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int32Array, Int64Array
+from hpc_sparse.dtypes import (
+    INDEX,
+    OFFSET,
+    VALUE,
+    Float32Array,
+    Int32Array,
+    Int64Array,
+    PointerArray,
+    pointer_dtype,
+)
 from hpc_sparse.kernels import connectivity
 from hpc_sparse.partition import balanced_bounds, even_bounds
 
@@ -22,18 +31,20 @@ class TransposedIndex:
 
     Attributes
     ----------
-    indptr : int64[n_in + 1]
+    indptr : int32[n_in + 1]
     outs : int32[nnz]
         Output neuron of each connection.
-    position : int32[nnz], or int64[nnz] beyond 2^31 connections
+    position : int32[nnz]
         Where the connection is in the topology's own order.
     bounds : int64[BLOCKS + 1]
         Blocks of input neurons with about equally many connections.
+
+    Beyond 2^31 connections, ``indptr`` and ``position`` are int64.
     """
 
-    indptr: Int64Array
+    indptr: PointerArray
     outs: Int32Array
-    position: AnyArray
+    position: PointerArray
     bounds: Int64Array
 
 
@@ -44,15 +55,19 @@ class Topology:
     Attributes
     ----------
     shape : (n_out, n_in)
-    indptr : int64[n_out + 1]
-        Where each output neuron's incoming connections start.
+    indptr : int32[n_out + 1], or int64 beyond 2^31 connections
+        Where each output neuron's incoming connections start; may be given in either type.
     indices : int32[nnz]
         Their input neurons, increasing within a row.
     """
 
     shape: tuple[int, int]
-    indptr: Int64Array
+    indptr: PointerArray
     indices: Int32Array
+
+    def __post_init__(self) -> None:
+        narrow = self.indptr.astype(pointer_dtype(self.indices.size), copy=False)
+        object.__setattr__(self, "indptr", narrow)
 
     @property
     def n_connections(self) -> int:
@@ -72,9 +87,10 @@ class Topology:
     @cached_property
     def transposed(self) -> TransposedIndex:
         """The same connections grouped by input neuron, made when first needed."""
-        indptr = np.empty(self.shape[1] + 1, OFFSET)
+        pointer = pointer_dtype(self.n_connections)
+        indptr = np.empty(self.shape[1] + 1, pointer)
         outs = np.empty(self.n_connections, INDEX)
-        position = np.empty(self.n_connections, INDEX if self.n_connections <= np.iinfo(INDEX).max else OFFSET)
+        position = np.empty(self.n_connections, pointer)
         connectivity.transpose(self.indptr, self.indices, indptr, outs, position)
         return TransposedIndex(indptr, outs, position, balanced_bounds(indptr, BLOCKS))
 
@@ -82,8 +98,8 @@ class Topology:
         """What is pickled: the connections, without what can be made from them."""
         return {"shape": self.shape, "indptr": self.indptr, "indices": self.indices}
 
-    def fan_in(self) -> Int64Array:
-        """int64[n_out]: number of incoming connections of each neuron."""
+    def fan_in(self) -> PointerArray:
+        """int32[n_out]: number of incoming connections of each neuron."""
         return np.diff(self.indptr)
 
     def keys(self) -> Int64Array:
@@ -127,7 +143,7 @@ class Topology:
     def check(self) -> None:
         """Assert the invariants: sizes, increasing row starts, sorted and distinct columns in range."""
         n_out, n_in = self.shape
-        assert self.indptr.dtype == OFFSET, self.indptr.dtype
+        assert self.indptr.dtype == pointer_dtype(self.n_connections), self.indptr.dtype
         assert self.indices.dtype == INDEX, self.indices.dtype
         assert self.indptr.shape == (n_out + 1,), (self.indptr.shape, n_out)
         assert self.indptr[0] == 0, self.indptr[0]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, pointer_dtype
 from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity
@@ -30,7 +32,7 @@ def broadcast_network(ctx: ParallelContext, network: SparseMLP, velocities: list
             [layer.topology.indptr, layer.topology.indices, layer.weight, layer.bias, velocity.weight, velocity.bias]
             if ctx.is_root
             else [
-                np.empty(n_out + 1, OFFSET),
+                np.empty(n_out + 1, pointer_dtype(n_connections)),
                 np.empty(n_connections, INDEX),
                 np.empty(n_connections, VALUE),
                 np.empty(n_out, VALUE),
@@ -83,7 +85,9 @@ def receive_network(ctx: ParallelContext, like: SparseMLP, source: int) -> Spars
     network = SparseMLP(list(like.layers))
     sizes = np.empty(2 + 2 * len(network.layers), OFFSET)
     receive_array(ctx, sizes, source)
-    dtypes = [OFFSET, INDEX, *[OFFSET, INDEX] * len(network.layers)]
+    dtypes: list[type[np.integer[Any]]] = [OFFSET, INDEX]
+    for n_connections in sizes[3::2]:
+        dtypes += [pointer_dtype(n_connections), INDEX]
     arrays: list[AnyArray] = [np.empty(size, dtype) for size, dtype in zip(sizes, dtypes, strict=True)]
     for array in arrays:
         receive_array(ctx, array, source)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_sparse.config import RunConfig
-from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE
+from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE, pointer_dtype
 from hpc_sparse.evolution import make_updater
 from hpc_sparse.kernels.activation import record_words
 from hpc_sparse.kernels.buffers import padded_columns
@@ -118,9 +118,10 @@ def shard_bytes(info: DatasetInfo, n_ranks: int) -> int:
 
 def _network_items(size: NetworkSize) -> list[MemoryItem]:
     n, n_rows = size.n_connections, sum(layer.n_out for layer in size.layers)
+    pointer = _bytes(pointer_dtype(max((layer.n_connections for layer in size.layers), default=0)))
     return [
         MemoryItem("network", "connections", n * _bytes(INDEX)),
-        MemoryItem("network", "row pointers", (n_rows + len(size.layers)) * _bytes(OFFSET)),
+        MemoryItem("network", "row pointers", (n_rows + len(size.layers)) * pointer),
         MemoryItem("network", "weights", n * _bytes(VALUE)),
         MemoryItem("network", "biases", n_rows * _bytes(VALUE)),
         MemoryItem("network", "velocities", (n + n_rows) * _bytes(VALUE)),
@@ -130,8 +131,8 @@ def _network_items(size: NetworkSize) -> list[MemoryItem]:
 
 
 def _transposed_bytes(layer: LayerSize) -> int:
-    position = _bytes(INDEX if layer.n_connections <= np.iinfo(INDEX).max else OFFSET)
-    return layer.n_connections * (_bytes(INDEX) + position) + (layer.n_in + 1) * _bytes(OFFSET)
+    position = _bytes(pointer_dtype(layer.n_connections))
+    return layer.n_connections * (_bytes(INDEX) + position) + (layer.n_in + 1) * position
 
 
 def _working_items(size: NetworkSize, stride: int, n_features: int, hidden: type[np.generic]) -> list[MemoryItem]:
@@ -158,7 +159,7 @@ def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[
         return [MemoryItem("exchange", "average under way", 3 * 2 * vector)]
     if parallel.topology == "independent" and config.evolution.strategy != "static":
         n_rows = sum(layer.n_out for layer in size.layers)
-        n_bytes = size.n_connections * _bytes(INDEX) + n_rows * _bytes(OFFSET)
+        n_bytes = size.n_connections * _bytes(INDEX) + n_rows * _bytes(INDEX)
         return [MemoryItem("exchange", "connections of the last sync", n_bytes)]
     return []
 

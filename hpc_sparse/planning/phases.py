@@ -13,7 +13,7 @@ from hpc_sparse.parallel.averaging import BUCKET_ITEMS
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 from hpc_sparse.storage.hdf5 import CHUNK_BYTES
 
-KEY, POSITION, INDEX, POINTER, VALUE, MARK = 8, 8, 4, 8, 4, 1
+KEY, POSITION, INDEX, POINTER, VALUE, MARK = 8, 8, 4, 4, 4, 1
 """Bytes of a connection's key, position before a change, and index, of a row pointer, of a value, and of a mark."""
 
 DRAWN_KEYS = 28
@@ -40,19 +40,25 @@ def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
 
 
 def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
-    """While the topology changes (training/evolving.py): all layers' changes are decided before the first is made.
+    """While the topology changes (training/evolving.py).
 
-    From then on old layers go as new ones come.
+    One layer after the other where the strategy can, else all layers' changes are decided before the first is made;
+    from then on old layers go as new ones come.
     """
     changing = size.layers[:-1]
     if config.evolution.strategy == "static" or not changing:
         return 0
-    worst, decided = 0, 0
+    updater = make_updater(config.evolution)
+    worst, decided, following = 0, 0, 0
     for layer in changing:
         worst = max(worst, decided + _deciding_bytes(layer, config.evolution.drop_fraction))
-        decided += _change_bytes(layer)
-    following = decided + VALUE * changing[0].n_connections
-    signals = _signal_bytes(config, size, n_features) if make_updater(config.evolution).needs_signals else 0
+        if updater.sees_layers_alone:
+            following = max(following, _change_bytes(layer) + VALUE * layer.n_connections)
+        else:
+            decided += _change_bytes(layer)
+    if decided:
+        following = decided + VALUE * changing[0].n_connections
+    signals = _signal_bytes(config, size, n_features) if updater.needs_signals else 0
     return max(worst + signals, following)
 
 

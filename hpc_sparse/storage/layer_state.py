@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy.typing as npt
 
-from hpc_sparse.dtypes import INDEX, MAX_NEURONS, OFFSET, VALUE, AnyArray, Float32Array, Int32Array, Int64Array
+from hpc_sparse.dtypes import INDEX, MAX_NEURONS, OFFSET, VALUE, AnyArray, Float32Array, Int32Array, PointerArray
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.partition import own_range
 from hpc_sparse.storage.checks import check_csr, check_finite
@@ -35,7 +35,7 @@ class LayerState:
     ----------
     shape : (n_out, n_in)
     activation : str
-    indptr : int64[n_out + 1]
+    indptr : int64[n_out + 1], or int32 of a network in memory
         Where each neuron's incoming connections start.
     indices : int32[n_connections]
         Where they come from, increasing within a neuron.
@@ -45,7 +45,7 @@ class LayerState:
 
     shape: tuple[int, int]
     activation: str
-    indptr: Int64Array
+    indptr: PointerArray
     indices: Int32Array
     weight: Float32Array
     bias: Float32Array
@@ -60,7 +60,8 @@ def write_layers(writer: ContainerWriter, layers: tuple[LayerState, ...]) -> Non
         write_shape(writer, group, layer.shape, layer.activation)
         writer.set_attribute(group, "n_connections", int(layer.indices.size))
         for name in (*NEURON_ARRAYS, *CONNECTION_ARRAYS):
-            write_even_parts(writer, f"{group}/{name}", getattr(layer, name))
+            dtype = OFFSET if name == "indptr" else None  # a network in memory may have it narrower
+            write_even_parts(writer, f"{group}/{name}", getattr(layer, name), dtype)
 
 
 def read_layer(reader: ContainerReader, number: int) -> LayerState:
@@ -91,10 +92,13 @@ def read_shape(reader: ContainerReader, group: str) -> tuple[int, int, str]:
     return n_out, n_in, str(reader.attribute(group, "activation"))
 
 
-def write_even_parts(writer: ContainerWriter, name: str, array: AnyArray) -> None:
-    """Create the array ``name``, which every rank holds, and write an even part of its rows from each (collective)."""
+def write_even_parts(writer: ContainerWriter, name: str, array: AnyArray, dtype: npt.DTypeLike | None = None) -> None:
+    """Create the array ``name``, which every rank holds, and write an even part of its rows from each (collective).
+
+    What is stored has the type ``dtype``, the array's own by default.
+    """
     start, stop = own_range(array.shape[0], writer.ctx.size, writer.ctx.rank)
-    writer.create(name, array.shape, array.dtype)
+    writer.create(name, array.shape, array.dtype if dtype is None else dtype)
     writer.write(name, start, array[start:stop])
 
 

@@ -78,9 +78,9 @@ def _write_neurons(
     writer: ContainerWriter, group: str, layer: LayerState | None, replica: int, shape: tuple[int, int]
 ) -> None:
     for name, (dtype, extra) in NEURON_ARRAYS.items():
-        row = np.empty((0, shape[1] + extra), dtype) if layer is None else getattr(layer, name)[np.newaxis]
+        own = np.empty((0, shape[1] + extra), dtype) if layer is None else getattr(layer, name)[np.newaxis]
         writer.create(f"{group}/{name}", (shape[0], shape[1] + extra), dtype)
-        writer.write(f"{group}/{name}", max(0, replica), row)
+        writer.write(f"{group}/{name}", max(0, replica), own)
 
 
 def _write_connections(

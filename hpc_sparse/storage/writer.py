@@ -68,18 +68,19 @@ class ContainerWriter:
         start : int
             Row of the first one; the ranks' blocks must not overlap.
         array : (n_rows, ...)
-            As created but for the number of rows, which may be 0.
+            As created but for the number of rows, which may be 0, and for a narrower integer type.
         """
         with self._together(f"writing {name}"):
             self._check_rows(name, start, array)
             rows = np.ascontiguousarray(array)
         most_rows = int(all_gather_counts(self.ctx, rows.shape[0]).max())
-        chunk = rows_per_chunk(rows)
+        dtype = self._layout[name][1]
+        chunk = rows_per_chunk(np.empty((0, *rows.shape[1:]), dtype))  # the same on every rank
         for offset in range(0, most_rows, chunk):
-            part = rows[offset : offset + chunk]
+            part = rows[offset : offset + chunk].astype(dtype, copy=False)
             with self._transferring(f"writing {name}"):
                 self._opened.write(name, start + offset, part)
-        self._sums[name] += int(word_sum(rows, start))
+            self._sums[name] += int(word_sum(part, start + offset))
 
     def write_replicated(self, name: str, array: AnyArray) -> None:
         """Create the array ``name``, which every rank holds whole, and write it from root (collective)."""
@@ -122,7 +123,8 @@ class ContainerWriter:
 
     def _check_rows(self, name: str, start: int, array: AnyArray) -> None:
         shape, dtype = self._layout[name]
-        assert array.dtype == dtype, f"{name}: {array.dtype}, created as {dtype}"
+        assert np.can_cast(array.dtype, dtype), f"{name}: {array.dtype}, created as {dtype}"
+        assert array.dtype.kind == dtype.kind, f"{name}: {array.dtype}, created as {dtype}"
         assert array.shape[1:] == shape[1:], f"{name}: rows of {array.shape[1:]}, created as {shape[1:]}"
         assert 0 <= start <= start + array.shape[0] <= shape[0], f"{name}: rows from {start} do not fit into {shape}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,17 +31,15 @@ class EvolutionStep:
     ----------
     pruning : NetworkChange or None
         Importance pruning, which came first.
+    n_grown : int
+        Connections that evolution has grown in all layers.
     growth : tuple of (TopologyChange or None)
-        Evolution, one per layer; None where the layer stayed.
+        Evolution, one per layer; None where the layer stayed, and everywhere unless changes are kept.
     """
 
     pruning: NetworkChange | None
+    n_grown: int
     growth: tuple[TopologyChange | None, ...]
-
-    @property
-    def n_grown(self) -> int:
-        """Connections that evolution has grown in all layers."""
-        return sum(change.n_grown for change in self.growth if change is not None)
 
     def composed(self) -> list[TopologyChange | None]:
         """One change per layer; None where nothing changed."""
@@ -69,6 +67,8 @@ class Evolution:
         Every layer is to keep its number of connections, whatever the strategy and the schedules say.
     redistributes : bool
         Layers may exchange connections.
+    keeps_changes : bool
+        Steps come with what has become of every connection, for which there must be memory.
     """
 
     def __init__(
@@ -80,9 +80,10 @@ class Evolution:
         growth: GrowthSource | None = None,
         keeps_sizes: bool = False,
         redistributes: bool = True,
+        keeps_changes: bool = True,
     ) -> None:
         self._config, self._stream_replica, self._n_steps, self._growth = config, stream_replica, n_steps, growth
-        self._keeps_sizes, self._redistributes = keeps_sizes, redistributes
+        self._keeps_sizes, self._redistributes, self._keeps_changes = keeps_sizes, redistributes, keeps_changes
         self._updater = make_updater(config.evolution)
         self._schedule = make_schedule(config)
 
@@ -102,8 +103,9 @@ class Evolution:
         if not prunes and not evolves:
             return None
         pruning = self._prune(replica) if prunes else None
-        growth = self._evolve(replica, moment) if evolves else [None] * len(replica.network.layers)
-        return EvolutionStep(pruning, tuple(growth))
+        if not evolves:
+            return EvolutionStep(pruning, 0, (None,) * len(replica.network.layers))
+        return EvolutionStep(pruning, *self._evolve(replica, moment))
 
     def is_due_within(self, epoch: int, step: int) -> bool:
         """Whether the topology is to change when so many steps of ``epoch``, some but not all, are done."""
@@ -113,7 +115,7 @@ class Evolution:
         """Change a replica in place as is due when so many steps of ``epoch`` are done."""
         if not self.is_due_within(epoch, step):
             return None
-        return EvolutionStep(None, tuple(self._evolve(replica, Moment(epoch - 1, step, self._n_steps))))
+        return EvolutionStep(None, *self._evolve(replica, Moment(epoch - 1, step, self._n_steps)))
 
     def _prunes_after(self, n_done: int) -> bool:
         settings = self._config.importance_pruning
@@ -128,41 +130,54 @@ class Evolution:
             replica.network.apply(change, replica.velocities)
         return change
 
-    def _evolve(self, replica: Replica, moment: Moment) -> list[TopologyChange | None]:
-        """Let the topology of every layer but the output's evolve."""
-        seed = self._config.training.seed
-        name = {"epoch": moment.n_epochs + 1, "replica": self._stream_replica, "step": moment.step}
-        updates = self._updater.update(self._view(replica, moment, name))
-        changes: list[TopologyChange | None] = []
-        for number, update in enumerate(updates):
-            changes.append(None if update is None else update.change)
-            if update is not None:
-                self._apply(replica, number, update, stream_key(seed, Purpose.GROWN_WEIGHTS, layer=number, **name))
-        return [*changes, None]
+    def _evolve(self, replica: Replica, moment: Moment) -> tuple[int, tuple[TopologyChange | None, ...]]:
+        """Let the topology of every layer but the output's evolve: connections grown, and the changes if kept."""
+        numbers = range(len(replica.network.layers) - 1)
+        sizes = self._target_sizes(replica, moment)
+        n_grown, changes = 0, list[TopologyChange | None]()
+        # Alone, a layer's old connections are gone before the next layer's are decided.
+        for together in [[number] for number in numbers] if self._updater.sees_layers_alone else [list(numbers)]:
+            n_own, own = self._change_layers(replica, together, sizes, moment)
+            n_grown += n_own
+            changes += own
+        return n_grown, (*changes, None)
 
-    def _view(self, replica: Replica, moment: Moment, name: dict[str, int]) -> NetworkView:
-        """What the strategy gets to see."""
+    def _change_layers(
+        self, replica: Replica, numbers: list[int], sizes: list[int], moment: Moment
+    ) -> tuple[int, list[TopologyChange | None]]:
+        name = {"epoch": moment.n_epochs + 1, "replica": self._stream_replica, "step": moment.step}
+        updates = self._updater.update(self._view(replica, numbers, sizes, moment, name))
+        for number, update in zip(numbers, updates, strict=True):
+            if update is not None:
+                key = stream_key(self._config.training.seed, Purpose.GROWN_WEIGHTS, layer=number, **name)
+                self._apply(replica, number, update, key)
+        changes = [None if update is None else update.change for update in updates]
+        n_grown = sum(change.n_grown for change in changes if change is not None)
+        return n_grown, changes if self._keeps_changes else [None] * len(changes)
+
+    def _view(
+        self, replica: Replica, numbers: list[int], sizes: list[int], moment: Moment, name: dict[str, int]
+    ) -> NetworkView:
+        """What the strategy gets to see of these layers."""
         seed, network = self._config.training.seed, replica.network
-        signals: Iterable[Signals | None] = [None] * len(network.layers)
+        signals: Sequence[Signals | None] = [None] * len(network.layers)
         if self._updater.needs_signals:
             assert self._growth is not None
-            signals = self._growth.signals(network, stream(seed, Purpose.GROWTH_BATCH, **name))
+            signals = list(self._growth.signals(network, stream(seed, Purpose.GROWTH_BATCH, **name)))
         views = [
             LayerView(
-                layer.topology,
-                layer.weight,
-                velocity.weight,
-                n_target,
+                network.layers[number].topology,
+                network.layers[number].weight,
+                replica.velocities[number].weight,
+                sizes[number],
                 stream(seed, Purpose.DROP_AND_GROW, layer=number, **name),
-                own_signals,
+                signals[number],
                 self._initial_weight(number),
             )
-            for number, (layer, velocity, n_target, own_signals) in enumerate(
-                zip(network.layers, replica.velocities, self._target_sizes(replica, moment), signals, strict=True)
-            )
+            for number in numbers
         ]
         fraction = self._schedule.drop_fraction_at(moment)
-        return NetworkView(tuple(views[:-1]), network.layers[-1].topology, fraction, not self._redistributes)
+        return NetworkView(tuple(views), network.layers[-1].topology, fraction, not self._redistributes)
 
     def _initial_weight(self, layer: int) -> Callable[[Topology], Float32Array]:
         """What connections of a layer weigh in a new network."""

@@ -86,6 +86,7 @@ class LocalTrainer:
             growth=GrowthSource(job, self._loss) if needs_growth_samples(config) else None,
             keeps_sizes=is_alone,
             redistributes=not self._has_own_topology,
+            keeps_changes=False,
         )
         self._stop_agreement = job.make_stop_agreement()
         self.stop_reason: int = 0

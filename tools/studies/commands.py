@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from studies import feature_selection as selection
+from studies import scale as scaling
 from studies import table
 from studies.catalogue import EXPERIMENTS, PUBLISHED_EPOCHS, USUAL_VARIANTS, VARIANTS
 from studies.paper import plan_runs, run_experiment
@@ -28,7 +29,7 @@ Output = Annotated[Path | None, typer.Option(help="Markdown file to write.")]
 
 def main() -> None:
     """Entry point; a configuration in the place of a sub-command means ``repeat``."""
-    if len(sys.argv) > 1 and sys.argv[1] not in {"repeat", "paper", "feature-selection", "--help"}:
+    if len(sys.argv) > 1 and sys.argv[1] not in {"repeat", "paper", "feature-selection", "scale", "--help"}:
         sys.argv.insert(1, "repeat")
     app()
 
@@ -120,6 +121,25 @@ def feature_selection(
     for part in selection.study(names):
         lines += part
         print("\n".join(part), flush=True)
+        _finish(lines, output, all_done=True)
+
+
+@app.command()
+def scale(
+    configurations: Annotated[
+        list[str], typer.Argument(metavar="CONFIG...", help="Such as 'jobs/scale_1m.toml training.batch_size=64'.")
+    ],
+    steps: Annotated[int, typer.Option(min=1, help="Training steps measured before the topology changes.")] = 3,
+    threads: Annotated[int, typer.Option(min=1, help="Threads; all cores by default.")] = os.cpu_count() or 1,
+    output: Output = None,
+) -> None:
+    """What networks cost: construction, steps, evolution, inference, memory, and a checkpoint there and back."""
+    _check_output(output)
+    lines = scaling.head(steps, threads)
+    for request in [scaling.Request.parse(text) for text in configurations]:
+        found = request.measured(steps, threads)
+        lines.append(scaling.table_row(found))
+        print(lines[-1], "losses:", " ".join(f"{loss:.4f}" for loss in found["losses"]), flush=True)
         _finish(lines, output, all_done=True)
 
 

@@ -1,0 +1,233 @@
+"""What a network of a given configuration costs on this machine, each part measured on the real thing.
+
+Every configuration is measured by a process of its own, so that its peak of memory is that of this network alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from hpc_sparse.config import RunConfig, find_data, load_config
+from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.network.layer import Dropout
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.mlp import Workspace
+from hpc_sparse.network.optimizer import Sgd
+from hpc_sparse.parallel.agreement import network_digest
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.rng import Purpose, step_key, stream_key
+from hpc_sparse.storage.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from hpc_sparse.storage.dataset import Dataset, load_dataset
+from hpc_sparse.training.batches import BatchAssembler
+from hpc_sparse.training.evolving import Evolution
+from hpc_sparse.training.metrics import peak_rss_bytes
+from hpc_sparse.training.replica import Replica
+
+COLUMNS = {
+    "neurons": "{n_neurons:,}",
+    "connections": "{n_connections:,}",
+    "values": "{activations}",
+    "batch": "{batch_size}",
+    "construction, s": "{construction:.1f}",
+    "step, s": "{step:.3g}",
+    "ns per connection and sample": "{cost:.3f}",
+    "epoch, s (from steps)": "{epoch:.0f}",
+    "evolution, s": "{evolution:.2f}",
+    "inference, s": "{inference:.3g}",
+    "peak, GB": "{peak:.2f}",
+    "checkpoint, GB": "{checkpoint_gb:.2f}",
+    "write, s": "{write:.1f}",
+    "of a plain write": "{of_plain:.0%}",
+    "read, s": "{read:.1f}",
+    "peak after it, GB": "{last_peak:.2f}",
+}
+GIGABYTE = 1e9
+CHUNK = 1 << 24
+
+
+class Trial:
+    """A network that is built, trained for some steps, changed, stored and read again."""
+
+    def __init__(self, config: RunConfig, dataset: Dataset, n_threads: int) -> None:
+        self.config, self.dataset, self._ctx = config, dataset, ParallelContext.serial(threads=n_threads)
+        started = time.perf_counter()
+        self.replica = Replica.initial(config, dataset.info)
+        self.construction = time.perf_counter() - started
+        widths = self.replica.network.widths
+        self._workspace = Workspace(widths, config.training.batch_size, activations=config.training.activations)
+        self._assembler = BatchAssembler(
+            widths[0], config.training.batch_size, mean=dataset.mean, deviation=dataset.deviation
+        )
+        self._order = np.random.default_rng(config.training.seed).permutation(dataset.train.n_samples)
+        self._n_steps = 0
+
+    def step(self) -> float:
+        """Train on the next batch: its mean loss."""
+        size, optimizer = self.config.training.batch_size, self.config.optimizer
+        start = self._n_steps * size % (self._order.size - size)
+        batch, labels = self._assembler.assemble(self.dataset.train, self._order[start : start + size])
+        n_hidden = len(self.replica.network.layers) - 1
+        keys = [stream_key(self.config.training.seed, Purpose.DROPOUT, layer=layer) for layer in range(n_hidden)]
+        loss, _ = self.replica.network.train_batch(
+            batch,
+            labels,
+            LOSSES[self.config.training.loss],
+            [Dropout(self.config.network.dropout, step_key(key, self._n_steps)) for key in keys],
+            Sgd(optimizer.momentum, optimizer.weight_decay),
+            optimizer.learning_rate,
+            self.replica.velocities,
+            self._workspace,
+        )
+        self._n_steps += 1
+        return loss / size
+
+    def evolve(self) -> int:
+        """Change the topology as the configuration says: connections grown."""
+        change = Evolution(self.config, keeps_changes=False).step(self.replica, 2, may_prune=False)
+        for layer in self.replica.network.layers[1:]:
+            _ = layer.topology.transposed  # which the next step would have to make
+        return 0 if change is None else change.n_grown
+
+    def infer(self) -> None:
+        """One batch of the test samples."""
+        n = min(self.config.training.batch_size, self.dataset.test.n_samples)
+        batch, _ = self._assembler.assemble(self.dataset.test, np.arange(n))
+        self.replica.network.forward(batch, self._workspace)
+
+    def store(self, path: Path) -> None:
+        """Write a checkpoint."""
+        states = self.replica.to_states(self.config.network.activation)
+        text, data = self.config.to_toml(), self.dataset
+        write_checkpoint(
+            self._ctx, path, Checkpoint(text, 1, self._n_steps, 1, states, {}, None, data.mean, data.deviation)
+        )
+
+    def take_up(self, path: Path) -> None:
+        """Read it again, in the place of the network that there is."""
+        del self.replica
+        checkpoint = read_checkpoint(self._ctx, path)
+        self.replica = Replica.from_states(self.config.network, checkpoint.layers, checkpoint.neuron_ids)
+
+
+def measure(config_path: Path, settings: tuple[str, ...], n_steps: int, n_threads: int) -> dict[str, Any]:
+    """Everything about one configuration, in this process."""
+    config = load_config(config_path, settings)
+    use_threads(n_threads)
+    dataset = load_dataset(ParallelContext.serial(threads=n_threads), find_data(config.data.path, config_path))
+    trial = Trial(config, dataset, n_threads)
+    network = trial.replica.network
+    trial.step()  # makes the index by input neurons, and touches memory
+    losses: list[float] = []
+    steps = [_timed(lambda: losses.append(trial.step())) for _ in range(n_steps)]
+    inference = min(_timed(trial.infer) for _ in range(2))
+    evolution = _timed(trial.evolve)
+    after = [_timed(lambda: losses.append(trial.step())) for _ in range(2)]
+    peak = peak_rss_bytes()
+    n_samples, step = config.training.batch_size, median(steps + after)
+    with tempfile.TemporaryDirectory(dir=config_path.resolve().parents[1]) as folder:
+        stored = _stored(trial, Path(folder))
+    return {
+        "name": config_path.stem,
+        "settings": list(settings),
+        "n_neurons": network.n_neurons,
+        "n_connections": network.n_connections,
+        "activations": config.training.activations,
+        "batch_size": n_samples,
+        "construction": trial.construction,
+        "step": step,
+        "cost": step / network.n_connections / n_samples * 1e9,
+        "epoch": step * -(-dataset.train.n_samples // n_samples),
+        "evolution": evolution,
+        "inference": inference,
+        "losses": losses,
+        "peak": peak / GIGABYTE,
+        **stored,
+        "last_peak": peak_rss_bytes() / GIGABYTE,
+    }
+
+
+def _stored(trial: Trial, folder: Path) -> dict[str, Any]:
+    """Write, compare with a plain file, read, and see that the same network comes back."""
+    path, before = folder / "trial.h5", network_digest(trial.replica.network)
+    write = _timed(lambda: trial.store(path))
+    n_bytes = path.stat().st_size
+    plain = _timed(lambda: _write_plain(folder / "plain", n_bytes))
+    (folder / "plain").unlink()
+    read = _timed(lambda: trial.take_up(path))
+    assert network_digest(trial.replica.network) == before, "the checkpoint gave another network back"
+    trial.step()
+    return {"checkpoint_gb": n_bytes / GIGABYTE, "write": write, "of_plain": plain / write, "read": read}
+
+
+def _write_plain(path: Path, n_bytes: int) -> None:
+    chunk = np.random.default_rng(0).bytes(CHUNK)
+    with path.open("wb") as file:
+        for start in range(0, n_bytes, CHUNK):
+            file.write(chunk[: n_bytes - start])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _timed(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Request:
+    """A configuration that is to be measured, with its changes: ``jobs/scale_1m.toml training.batch_size=64``."""
+
+    config: Path
+    settings: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Request:
+        """From the words of one argument."""
+        path, *settings = text.split()
+        return cls(Path(path).resolve(), tuple(settings))
+
+    def measured(self, n_steps: int, n_threads: int) -> dict[str, Any]:
+        """What :func:`measure` says in a process of its own."""
+        arguments = [str(self.config), str(n_steps), str(n_threads), *self.settings]
+        command = [sys.executable, "-m", "studies.scale", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def head(n_steps: int, n_threads: int) -> list[str]:
+    """What stands above the rows."""
+    return [
+        "# What large networks cost",
+        "",
+        f"One process with {n_threads} threads each; medians of {n_steps} training steps and two after a change of the",
+        "topology, on real samples. The peak of memory is that of the process, data included; the last column has it",
+        "after the checkpoint was written and read again, bit for bit the same. Beside writing it: a plain file of as",
+        "many bytes, in the same run.",
+        "",
+        f"| configuration | {' | '.join(COLUMNS)} |",
+        "|---" * (1 + len(COLUMNS)) + "|",
+    ]
+
+
+def table_row(found: dict[str, Any]) -> str:
+    """A line of Markdown: the configuration's name and the cells of :data:`COLUMNS`."""
+    name = " ".join([found["name"], *found["settings"]])
+    return f"| {' | '.join([name, *(text.format(**found) for text in COLUMNS.values())])} |"
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]), tuple(sys.argv[4:]), int(sys.argv[2]), int(sys.argv[3]))))
