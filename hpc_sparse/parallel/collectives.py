@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
@@ -144,6 +144,9 @@ class PendingSum:
 class PendingMax:
     """The largest over the ranks of a few numbers, on its way (collective to make and to wait for)."""
 
+    _under_way: ClassVar[set[PendingMax]] = set()
+    """MPI writes to their numbers, also when nobody waits for them any more: until then they must stay in memory."""
+
     def __init__(self, ctx: ParallelContext, numbers: Sequence[float]) -> None:
         self._numbers = np.array(numbers, np.float64)
         self._request = None
@@ -151,11 +154,13 @@ class PendingMax:
             from mpi4py import MPI  # noqa: PLC0415
 
             self._request = ctx.comm.Iallreduce(MPI.IN_PLACE, self._numbers, op=MPI.MAX)
+            self._under_way.add(self)
 
     def progress(self) -> None:
         """Give the MPI library a moment, unless the numbers are there."""
         if self._request is not None and self._request.Test():
             self._request = None
+            self._under_way.discard(self)
 
     def wait(self) -> tuple[float, ...]:
         """The numbers, the same on every rank; waits asleep if it takes long (collective)."""
@@ -163,6 +168,7 @@ class PendingMax:
         while self._request is not None and not self._request.Test():
             if time.perf_counter() > deadline:
                 time.sleep(NAP_SECONDS)
+        self._under_way.discard(self)
         return tuple(self._numbers.tolist())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from hpc_sparse.errors import ConfigError, RankError
 from hpc_sparse.parallel import collectives
 from hpc_sparse.parallel.collectives import (
+    PendingMax,
     all_gather_counts,
     all_gather_parts,
     all_reduce_sum,
@@ -92,3 +95,16 @@ def test_an_error_of_any_rank_is_raised_on_all_and_names_the_rank(ctx: ParallelC
         with pytest.raises(ConfigError, match=rf"^wrong on {min(failing)}$"):
             fail_on(ctx, failing, ConfigError(f"wrong on {ctx.rank}"))
     fail_on(ctx, set(), KeyError("a"))
+
+
+@pytest.mark.mpi(ranks=[2])
+def test_numbers_on_their_way_stay_in_memory_until_they_are_there(ctx: ParallelContext) -> None:
+    # MPI writes to them whether anybody waits or not.
+    pending = weakref.ref(PendingMax(ctx, [ctx.rank, -ctx.rank]))
+    gc.collect()
+    held = pending()
+    assert held is not None
+    assert held.wait() == (1.0, 0.0)
+    del held
+    gc.collect()
+    assert pending() is None
