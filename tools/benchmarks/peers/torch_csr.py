@@ -53,8 +53,8 @@ class CsrLinear(torch.nn.Module):
         topology = layer.topology  # type: ignore[attr-defined]
         transposed = topology.transposed
         self.shape = topology.shape
-        self.indptr, self.indices = torch.from_numpy(topology.indptr), _long(topology.indices)
-        self.t_indptr, self.t_indices = torch.from_numpy(transposed.indptr), _long(transposed.outs)
+        self.indptr, self.indices = _long(topology.indptr), _long(topology.indices)
+        self.t_indptr, self.t_indices = _long(transposed.indptr), _long(transposed.outs)
         self.t_position = _long(transposed.position)
         self.values = torch.nn.Parameter(torch.from_numpy(layer.weight.copy()))  # type: ignore[attr-defined]
         self.bias = torch.nn.Parameter(torch.zeros(topology.shape[0]))

@@ -24,7 +24,7 @@ class CsrLinear(torch.nn.Module):
         super().__init__()
         topology = layer.topology  # type: ignore[attr-defined]
         values = torch.from_numpy(layer.weight.copy())  # type: ignore[attr-defined]
-        indptr, indices = torch.from_numpy(topology.indptr), torch.from_numpy(topology.indices).long()
+        indptr, indices = torch.from_numpy(topology.indptr).long(), torch.from_numpy(topology.indices).long()
         matrix = torch.sparse_csr_tensor(indptr, indices, values, topology.shape, check_invariants=True)
         self.weight = torch.nn.Parameter(matrix)
         self.bias = torch.nn.Parameter(torch.zeros(topology.shape[0]))
