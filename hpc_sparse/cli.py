@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+import signal
 import sys
 import time
 import traceback
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
@@ -20,6 +23,9 @@ from hpc_sparse.parallel.context import ParallelContext, launched_rank, launched
 
 GRACE_SECONDS = 5.0
 """How long a rank that fails waits for the others to fail alike before it ends the whole job."""
+
+END_SECONDS = 9
+"""How long MPI and other libraries may take to end once all ranks leave; a second or two on a crowded machine."""
 
 EXIT_CRASHED = 1
 EXIT_USAGE = 2
@@ -121,7 +127,7 @@ def train(
             )
 
     # From the very start: a signal that comes while kernels are compiled must not end the process.
-    with stop_request.listening():
+    with stop_request.listening(until_the_end=True):
         guarded(work)
 
 
@@ -313,6 +319,10 @@ def guarded(work: Callable[[ParallelContext], None]) -> None:
     except Exception:  # noqa: BLE001  (third tier: say what happened, then end the job)
         print(f"{_name(ctx)}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
         _abort(ctx, EXIT_CRASHED)
+    else:
+        # Others may have work left, so this can take long.
+        _do_all_leave(ctx, 0, math.inf)
+        _end_in_time(ctx)
 
 
 def _name(ctx: ParallelContext) -> str:
@@ -323,19 +333,42 @@ def _name(ctx: ParallelContext) -> str:
 
 
 def _leave_together(ctx: ParallelContext, message: str, exit_code: int) -> None:
-    """Leave after root has printed the message; if the other ranks do not come along, end the job instead."""
+    """Leave after root has printed the message; if the other ranks do not leave alike, end the job instead."""
     message = printable(message)
     if ctx.is_root:
         print(message, file=sys.stderr, flush=True)
-    if ctx.comm is not None and ctx.size > 1:
-        request = ctx.comm.Ibarrier()
-        deadline = time.monotonic() + GRACE_SECONDS
-        while not request.Test():
-            if time.monotonic() > deadline:
-                print(f"{message} ({_name(ctx)} alone)", file=sys.stderr, flush=True)
-                _abort(ctx, exit_code)
-            time.sleep(0.01)
+    if not _do_all_leave(ctx, exit_code, GRACE_SECONDS):
+        print(f"{message} ({_name(ctx)} alone)", file=sys.stderr, flush=True)
+        _abort(ctx, exit_code)
+    _end_in_time(ctx)
     raise typer.Exit(exit_code)
+
+
+def _do_all_leave(ctx: ParallelContext, exit_code: int, seconds: float) -> bool:
+    """Whether every rank comes here within so many seconds, and with the same exit code."""
+    if ctx.comm is None or ctx.size == 1:
+        return True
+    from mpi4py import MPI
+
+    # On a communicator of its own: a rank that does not leave may be in a barrier of the context's.
+    own, extremes = array("q", (exit_code, -exit_code)), array("q", (0, 0))
+    request = MPI.COMM_WORLD.Iallreduce(own, extremes, op=MPI.MAX)
+    deadline = time.monotonic() + seconds
+    while not request.Test():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return extremes[0] == -extremes[1]
+
+
+def _end_in_time(ctx: ParallelContext) -> None:
+    """Have the system end this process if MPI or another library keeps it, and the launcher then the others.
+
+    An alarm, because MPI ends without letting go of Python's lock: no thread of ours could look at a clock.
+    """
+    if ctx.comm is not None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(END_SECONDS)
 
 
 def _abort(ctx: ParallelContext, exit_code: int) -> None:

@@ -42,8 +42,14 @@ class StopRequest:
         self._signal = number
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Receive this process's signals in the body; does nothing in a thread other than the main one."""
+    def listening(self, *, until_the_end: bool = False) -> Iterator[None]:
+        """Receive this process's signals in the body; does nothing in a thread other than the main one.
+
+        Parameters
+        ----------
+        until_the_end : bool
+            Afterwards the process only ends: a signal that comes too late must not change how. Else all is as before.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -52,7 +58,7 @@ class StopRequest:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_IGN if until_the_end else handler)
 
 
 def describe_reason(reason: int) -> str:

@@ -11,6 +11,32 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
+ENDS = """
+import atexit, sys, time, typer
+from hpc_sparse import cli
+from hpc_sparse.errors import InputError
+from hpc_sparse.parallel.collectives import on_root
+
+cli.END_SECONDS, cli.GRACE_SECONDS = 1, 0.5
+is_last, way = cli.launched_rank() == 1, sys.argv[1]
+
+def work(ctx):
+    if is_last and way == "stuck at exit":
+        atexit.register(time.sleep, 100)
+    if way == "alone":
+        if is_last:
+            raise InputError("wrong here")
+        on_root(ctx, lambda: None)
+    if sys.argv[2] == "failed":
+        raise InputError("wrong everywhere")
+
+try:
+    cli.guarded(work)
+except typer.Exit as end:
+    sys.exit(end.exit_code)
+"""
+"""Ways to leave a command of two ranks."""
+
 
 @pytest.fixture(scope="session")
 def faulting():
@@ -86,3 +112,16 @@ def test_every_phase_is_where_the_package_has_it(faulting, monkeypatch):
         importlib.import_module(place.partition(":")[0])
         if ":" in place:
             phases.arm(phase, 1, lambda arguments: None)
+
+
+@pytest.mark.parametrize("result", ["failed", "succeeded"])
+def test_a_job_of_which_a_rank_does_not_end_is_ended(run, tmp_path, result):
+    # As a library may do that cleans up; an alarm also ends a process that is stuck outside Python.
+    line = ("-c", ENDS, "stuck at exit", result)
+    ended = run(*line, command=(sys.executable,), ranks=2, cwd=tmp_path, code=142, timeout=15)
+    assert ("hpc-sparse: wrong everywhere" in ended.stderr) == (result == "failed")
+
+
+def test_a_rank_that_fails_while_another_waits_in_a_barrier_ends_the_job(run, tmp_path):
+    ended = run("-c", ENDS, "alone", "", command=(sys.executable,), ranks=2, cwd=tmp_path, code=2, timeout=15)
+    assert "hpc-sparse: wrong here (rank 1 of 2 alone)" in ended.stderr

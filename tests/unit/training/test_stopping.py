@@ -66,6 +66,18 @@ def test_handlers_are_put_back():
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_comes_too_late_changes_nothing(number):
+    before = {each: signal.getsignal(each) for each in SIGNALS}
+    with StopRequest().listening(until_the_end=True):
+        pass
+    try:
+        os.kill(os.getpid(), number)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
 def test_a_second_interrupt_is_one():
     request = StopRequest()
     with request.listening():
