@@ -25,7 +25,10 @@ GRACE_SECONDS = 5.0
 """How long a rank that fails waits for the others to fail alike before it ends the whole job."""
 
 END_SECONDS = 9
-"""How long MPI and other libraries may take to end once all ranks leave; a second or two on a crowded machine."""
+"""How long MPI and other libraries may take to end once all ranks leave after an error or a request to stop."""
+
+END_WELL_SECONDS = 60
+"""The same once the work is done, which a machine with too much to do must not make a failure of."""
 
 EXIT_CRASHED = 1
 EXIT_USAGE = 2
@@ -322,7 +325,7 @@ def guarded(work: Callable[[ParallelContext], None]) -> None:
     else:
         # Others may have work left, so this can take long.
         _do_all_leave(ctx, 0, math.inf)
-        _end_in_time(ctx)
+        _end_in_time(ctx, END_WELL_SECONDS)
 
 
 def _name(ctx: ParallelContext) -> str:
@@ -340,7 +343,7 @@ def _leave_together(ctx: ParallelContext, message: str, exit_code: int) -> None:
     if not _do_all_leave(ctx, exit_code, GRACE_SECONDS):
         print(f"{message} ({_name(ctx)} alone)", file=sys.stderr, flush=True)
         _abort(ctx, exit_code)
-    _end_in_time(ctx)
+    _end_in_time(ctx, END_SECONDS)
     raise typer.Exit(exit_code)
 
 
@@ -361,14 +364,14 @@ def _do_all_leave(ctx: ParallelContext, exit_code: int, seconds: float) -> bool:
     return extremes[0] == -extremes[1]
 
 
-def _end_in_time(ctx: ParallelContext) -> None:
+def _end_in_time(ctx: ParallelContext, seconds: int) -> None:
     """Have the system end this process if MPI or another library keeps it, and the launcher then the others.
 
     An alarm, because MPI ends without letting go of Python's lock: no thread of ours could look at a clock.
     """
     if ctx.comm is not None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(END_SECONDS)
+        signal.alarm(seconds)
 
 
 def _abort(ctx: ParallelContext, exit_code: int) -> None:

@@ -23,9 +23,7 @@ Log2 = Annotated[
 ]
 TfIdf = Annotated[
     bool,
-    typer.Option(
-        "--tf-idf", help="Weigh sparse term counts by the training part's frequencies; rows of mean square 1."
-    ),
+    typer.Option("--tf-idf", help="Weigh sparse term counts by the training part's frequencies; rows of one length."),
 ]
 TestFraction = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Share of the samples for testing, where the source does not say which.")

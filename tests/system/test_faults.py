@@ -17,7 +17,7 @@ from hpc_sparse import cli
 from hpc_sparse.errors import InputError
 from hpc_sparse.parallel.collectives import on_root
 
-cli.END_SECONDS, cli.GRACE_SECONDS = 1, 0.5
+cli.END_SECONDS, cli.END_WELL_SECONDS, cli.GRACE_SECONDS = 1, 2, 0.5
 is_last, way = cli.launched_rank() == 1, sys.argv[1]
 
 def work(ctx):

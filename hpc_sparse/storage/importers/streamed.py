@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, MAX_NEURONS, OFFSET, VALUE, BoolArray, Float32Array, Int32Array, Int64Array
+from hpc_sparse.dtypes import INDEX, MAX_NEURONS, OFFSET, VALUE, BoolArray, Int32Array, Int64Array
 from hpc_sparse.errors import DataError
 from hpc_sparse.storage.container import PARTIAL_SUFFIX
 from hpc_sparse.storage.dataset import DatasetInfo, read_info
@@ -34,6 +34,7 @@ from hpc_sparse.storage.importers.options import ImportOptions, Report
 from hpc_sparse.storage.importers.source import FeatureSpace, SampleSource
 from hpc_sparse.storage.importers.split import random_split, stratified_split
 from hpc_sparse.storage.importers.spool import RowSpool, rows_in_order, rows_kept
+from hpc_sparse.storage.importers.tf_idf import TermWeights
 from hpc_sparse.storage.samples import CsrFeatures, Features, Samples
 
 
@@ -115,11 +116,12 @@ def _write(
     _check_widths(source, spools, space)
     plan = _divided(spools, labels, options)
     with output_errors(target):
-        idf = _idf(source, plan, space) if options.tf_idf else None
+        weights = _term_weights(source, plan, space) if options.tf_idf else None
+        idf = None if weights is None else weights.idf
         write_blocks(
             target,
-            _train_part(plan, labels[0], space, idf, folder, options.report),
-            _test_part(plan, labels[-1], space, idf),
+            _train_part(plan, labels[0], space, weights, folder, options.report),
+            _test_part(plan, labels[-1], space, weights),
             layout=FeatureLayout(space.n_features, space.is_sparse, _dtype(spools), space.names, idf),
             text=DatasetText(
                 title if options.title is None else options.title,
@@ -159,7 +161,7 @@ def _divided(spools: Sequence[RowSpool], labels: Sequence[Int32Array], options: 
     return _Plan(spools[0], train_rows[training_order(train_rows.size, options.order_seed)], spools[0], is_test, split)
 
 
-def _idf(source: SampleSource, plan: _Plan, space: FeatureSpace) -> Float32Array:
+def _term_weights(source: SampleSource, plan: _Plan, space: FeatureSpace) -> TermWeights:
     if not space.is_sparse:
         raise DataError(f"{source.where}: tf-idf of features that are stored dense: expected sparse ones")
     is_train = np.zeros(plan.train.n_rows, np.bool_)
@@ -167,27 +169,27 @@ def _idf(source: SampleSource, plan: _Plan, space: FeatureSpace) -> Float32Array
     frequency = np.zeros(space.n_features, OFFSET)
     for rows in rows_kept(plan.train, is_train, _rows_per_block(plan.train, space)):
         frequency += tf_idf.document_frequency(_as_sparse(space.arranged(rows)))
-    return tf_idf.inverse_frequency(frequency, plan.train_order.size)
+    return TermWeights.of(frequency, plan.train_order.size)
 
 
 def _train_part(
-    plan: _Plan, labels: Int32Array, space: FeatureSpace, idf: Float32Array | None, folder: Path, report: Report
+    plan: _Plan, labels: Int32Array, space: FeatureSpace, weights: TermWeights | None, folder: Path, report: Report
 ) -> PartBlocks:
     order, rows_per_block = plan.train_order, _rows_per_block(plan.train, space)
 
     def blocks() -> Iterator[Features]:
         done = 0
         for rows in rows_in_order(plan.train, order, folder, rows_per_block):
-            yield _prepared(rows, space, idf)
+            yield _prepared(rows, space, weights)
             done += rows.n_samples
             report("writing", done, order.size)
 
     return PartBlocks(labels[order], blocks(), int(plan.train.counts[order].sum(dtype=OFFSET)))
 
 
-def _test_part(plan: _Plan, labels: Int32Array, space: FeatureSpace, idf: Float32Array | None) -> PartBlocks:
+def _test_part(plan: _Plan, labels: Int32Array, space: FeatureSpace, weights: TermWeights | None) -> PartBlocks:
     kept = rows_kept(plan.test, plan.is_test, _rows_per_block(plan.test, space))
-    blocks = (_prepared(rows, space, idf) for rows in kept)
+    blocks = (_prepared(rows, space, weights) for rows in kept)
     return PartBlocks(labels[plan.is_test], blocks, int(plan.test.counts[plan.is_test].sum(dtype=OFFSET)))
 
 
@@ -196,9 +198,9 @@ def _rows_per_block(spool: RowSpool, space: FeatureSpace) -> int:
     return max(1, BLOCK_BYTES // max(spool.row_bytes(), dense_bytes))
 
 
-def _prepared(rows: Features, space: FeatureSpace, idf: Float32Array | None) -> Features:
+def _prepared(rows: Features, space: FeatureSpace, weights: TermWeights | None) -> Features:
     arranged = space.arranged(rows)
-    return arranged if idf is None else tf_idf.weighted(_as_sparse(arranged), idf)
+    return arranged if weights is None else weights.weigh(_as_sparse(arranged))
 
 
 def _as_sparse(features: Features) -> CsrFeatures:

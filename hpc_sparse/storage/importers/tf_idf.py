@@ -2,12 +2,16 @@
 
 A count c becomes (1 + ln c) (1 + ln((1 + n) / (1 + df))) for n training samples of which df have the term; then each
 row is scaled to the same Euclidean length. That is scikit-learn's ``TfidfTransformer`` with ``sublinear_tf``, but for
-the length: sqrt(n_features) instead of 1, so that the mean square of the features is 1, as that of standardised dense
-ones is and as initial weights expect. With length 1, the signal of 65,536 features would be drowned by the biases.
+the length: not 1, but the square root of how many terms a training sample has in the mean, so that the mean square of
+what is not 0 is about 1, as that of standardised features is. Of rows of length 1, the signals would be drowned by the
+biases of a wide layer.
 Rows without terms stay empty.
 """
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,18 +36,34 @@ def document_frequency(counts: CsrFeatures) -> Int64Array:
     return np.bincount(counts.indices, minlength=counts.n_features)
 
 
-def inverse_frequency(frequency: Int64Array, n_samples: int) -> Float32Array:
-    """The weight of each feature, float32[n_features]."""
-    return (np.log((1 + n_samples) / (1 + frequency)) + 1).astype(VALUE)
+@dataclass(frozen=True)
+class TermWeights:
+    """What the training part says about its terms.
 
+    Attributes
+    ----------
+    idf : float32[n_features]
+        The weight of each term.
+    row_length : float
+        To which every row is scaled.
+    """
 
-def weighted(counts: CsrFeatures, idf: Float32Array) -> CsrFeatures:
-    """The logarithms of the counts times the features' weights, each row scaled to mean square 1."""
-    values = (1 + np.log(counts.values, dtype=np.float64)) * idf[counts.indices]
-    row = np.repeat(np.arange(counts.n_samples), np.diff(counts.indptr))
-    length = np.sqrt(np.bincount(row, weights=np.square(values), minlength=counts.n_samples))
-    values *= np.sqrt(counts.n_features) / length[row]
-    return CsrFeatures(counts.indptr, counts.indices, values.astype(VALUE), counts.n_features)
+    idf: Float32Array
+    row_length: float
+
+    @classmethod
+    def of(cls, frequency: Int64Array, n_samples: int) -> TermWeights:
+        """From how many of the training samples have each term, int64[n_features]."""
+        idf = np.log((1 + n_samples) / (1 + frequency)) + 1
+        return cls(idf.astype(VALUE), math.sqrt(frequency.sum() / n_samples))
+
+    def weigh(self, counts: CsrFeatures) -> CsrFeatures:
+        """The logarithms of the counts times the weights of the terms, each row scaled."""
+        values = (1 + np.log(counts.values, dtype=np.float64)) * self.idf[counts.indices]
+        row = np.repeat(np.arange(counts.n_samples), np.diff(counts.indptr))
+        length = np.sqrt(np.bincount(row, weights=np.square(values), minlength=counts.n_samples))
+        values *= self.row_length / length[row]
+        return CsrFeatures(counts.indptr, counts.indices, values.astype(VALUE), counts.n_features)
 
 
 def tf_idf_of(where: str, train: Samples, test: Samples) -> tuple[Samples, Samples, Float32Array]:
@@ -55,6 +75,6 @@ def tf_idf_of(where: str, train: Samples, test: Samples) -> tuple[Samples, Sampl
         The features are dense, or are no counts.
     """
     parts = [check_counts(where, part.features) for part in (train, test)]
-    idf = inverse_frequency(document_frequency(parts[0]), train.n_samples)
-    new_train, new_test = (weighted(part, idf) for part in parts)
-    return Samples(new_train, train.labels), Samples(new_test, test.labels), idf
+    weights = TermWeights.of(document_frequency(parts[0]), train.n_samples)
+    new_train, new_test = (weights.weigh(part) for part in parts)
+    return Samples(new_train, train.labels), Samples(new_test, test.labels), weights.idf
