@@ -20,8 +20,9 @@ ALLOWED = {
 }
 ALLOWED["planning"] = {*ALLOWED["storage"], "planning"}
 ALLOWED["training"] = {*ALLOWED["analysis"], "planning", "training"}
-ALLOWED["estimators"] = {*ALLOWED["training"], "estimators"}
-ALLOWED["front"] = {"base", "estimators"}  # the package itself, which imports them when they are asked for
+ALLOWED["inference"] = {*ALLOWED["training"], "inference"}
+ALLOWED["estimators"] = {*ALLOWED["inference"], "estimators"}
+ALLOWED["front"] = {"base", "estimators", "inference"}  # the package itself, which imports them when they are asked for
 ALLOWED["cli"] = {*ALLOWED["training"], "cli"}
 HOMES = {
     "mpi4py": {"parallel", "cli"},
@@ -114,6 +115,8 @@ def test_files_are_short(module):
         ("analysis/distance", "import hpc_sparse.cli_analyze"),
         ("training/run", "from hpc_sparse.estimators import SparseMLPClassifier"),
         ("training/run", "from sklearn.base import clone"),
+        ("training/run", "from hpc_sparse.inference import load_model"),
+        ("inference/model", "from hpc_sparse.estimators import SparseMLPClassifier"),
         ("estimators/base", "import h5py"),
         ("config", "from hpc_sparse.kernels import loss"),
         ("rng", "import numba.core.config"),
