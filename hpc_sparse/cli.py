@@ -173,6 +173,14 @@ def plan(
 
 
 @app.command()
+def config() -> None:
+    """Every key of a configuration: default, values, meaning; as Markdown."""
+    from hpc_sparse.config.reference import configuration_reference
+
+    _print(configuration_reference().rstrip())
+
+
+@app.command()
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of a run.", show_default=False)],
     dataset: Annotated[Path, typer.Argument(help="The data set whose test part is used.", show_default=False)],
