@@ -42,7 +42,7 @@ def measure_inference(network: str, n_threads: int, n_rounds: int, *, as_json: b
             "times ours": latency[name].median / latency["ours"].median,
             "samples per ms": workload.N_SAMPLES / seconds[name].median / 1e3,
             "at a time": "all" if batches[name] == workload.N_SAMPLES else str(batches[name]),
-            "ours times that": seconds[name].median / seconds["ours"].median,
+            "ours, times as fast": seconds[name].median / seconds["ours"].median,
         }
         for name in predictors
     ]
