@@ -23,7 +23,9 @@ Log2 = Annotated[
 ]
 TfIdf = Annotated[
     bool,
-    typer.Option("--tf-idf", help="Weigh term counts by the training part's frequencies; rows of length 1; sparse."),
+    typer.Option(
+        "--tf-idf", help="Weigh sparse term counts by the training part's frequencies; rows of mean square 1."
+    ),
 ]
 TestFraction = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Share of the samples for testing, where the source does not say which.")

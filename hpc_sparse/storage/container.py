@@ -8,8 +8,10 @@ covered by HDF5's own checksums.
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
@@ -135,9 +137,12 @@ def check_container(path: Path, kind: str) -> None:
 
 
 def remove_partial_files(folder: Path, stem: str) -> None:
-    """Remove what interrupted writers of files named ``stem...`` left behind in ``folder``."""
-    for leftover in folder.glob(f".{stem}*{PARTIAL_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
+    """Remove the files, and folders of them, that interrupted writers of files named ``stem...`` left in ``folder``."""
+    for leftover in folder.glob(f".{glob.escape(stem)}*{PARTIAL_SUFFIX}"):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 @contextmanager

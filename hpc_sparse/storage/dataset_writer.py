@@ -19,8 +19,9 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import chunk_ranges
 from hpc_sparse.rng import Purpose, stream
 from hpc_sparse.storage.checks import check_csr, check_finite, check_labels
-from hpc_sparse.storage.container import DATASET_KIND, create_container
+from hpc_sparse.storage.container import DATASET_KIND, create_container, remove_partial_files
 from hpc_sparse.storage.feature_statistics import FeatureStatistics
+from hpc_sparse.storage.hdf5 import output_errors
 from hpc_sparse.storage.samples import CsrFeatures, Features, Samples, take_rows
 from hpc_sparse.storage.writer import ContainerWriter
 
@@ -125,7 +126,7 @@ def write_dataset(
         The file exists, or cannot be written.
     """
     target = Path(path)
-    check_target(target, overwrite=overwrite)
+    make_way(target, overwrite=overwrite)
     _check_parts(target, train, test, len(class_names))
     dtype = train.features.values.dtype
     layout = FeatureLayout(
@@ -141,12 +142,14 @@ def write_dataset(
     )
 
 
-def check_target(target: Path, *, overwrite: bool) -> None:
-    """Refuse (OutputError) to replace a file that exists, unless told."""
+def make_way(target: Path, *, overwrite: bool) -> None:
+    """Refuse (OutputError) to replace a file that exists, unless told; remove what a killed import of it left."""
     if target.exists() and not overwrite:
         raise OutputError(
             f"{target}: exists already and is not overwritten without --overwrite (in Python: overwrite=True)"
         )
+    with output_errors(target):
+        remove_partial_files(target.parent, f"{target.name}.")
 
 
 def training_order(n_samples: int, order_seed: int) -> Int64Array:

@@ -13,6 +13,7 @@ from benchmarks import (
     epoch_speed,
     evolution_speed,
     file_speed,
+    guard_speed,
     inference_speed,
     kernel_speed,
     rank_speed,
@@ -137,3 +138,12 @@ def io(
 ) -> None:
     """Checkpoints by each back end against a plain file."""
     file_speed.measure_files(ranks, rounds, as_json=as_json)
+
+
+@app.command()
+def guards(
+    rounds: Annotated[int, typer.Option(help="Measurements.")] = 15,
+    as_json: Json = False,
+) -> None:
+    """What digests of replicas and checksums of checkpoints cost."""
+    guard_speed.measure_guards(rounds, as_json=as_json)

@@ -35,8 +35,7 @@ def measure_files(n_ranks: int, n_rounds: int, *, as_json: bool) -> None:
     ctx = start_mpi(threads=1)
     densities = [FAN_IN / n_in for n_in in WIDTHS[:-1]]
     network = SparseMLP.random(WIDTHS, densities, activation="relu", alpha=0.0, initializer="he_uniform", seed=0)
-    states = Replica(network, network.resting_velocities()).to_states("relu")
-    checkpoint = Checkpoint("", 1, 0, ctx.size, states, {}, None)
+    checkpoint = checkpoint_of(network, ctx.size)
     backends = ["serial", *(["mpio"] if has_parallel_hdf5() and ctx.comm is not None else [])]
     folder = Path(tempfile.gettempdir()) / "hpc_sparse-bench"
     if ctx.is_root:
@@ -48,7 +47,8 @@ def measure_files(n_ranks: int, n_rounds: int, *, as_json: bool) -> None:
         cases[f"write, {backend}"] = lambda path=path, backend=backend: write_checkpoint(ctx, path, checkpoint, backend)
         cases[f"read and check, {backend}"] = lambda path=path, backend=backend: read_checkpoint(ctx, path, backend)
     data = np.ones(
-        sum(array.nbytes for state in states for array in vars(state).values() if hasattr(array, "nbytes")), np.uint8
+        sum(array.nbytes for state in checkpoint.layers for array in vars(state).values() if hasattr(array, "nbytes")),
+        np.uint8,
     )
     cases["plain file with fsync, root alone"] = lambda: _write_plain(folder / "plain", data) if ctx.is_root else None
     timings = interleave(cases, n_rounds)
@@ -62,6 +62,12 @@ def measure_files(n_ranks: int, n_rounds: int, *, as_json: bool) -> None:
         for path in folder.iterdir():
             path.unlink()
     barrier(ctx)
+
+
+def checkpoint_of(network: SparseMLP, n_ranks: int) -> Checkpoint:
+    """What would be stored of a new network."""
+    states = Replica(network, network.resting_velocities()).to_states("relu")
+    return Checkpoint("", 1, 0, n_ranks, states, {}, None)
 
 
 def _write_plain(path: Path, data: np.ndarray) -> None:

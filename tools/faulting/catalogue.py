@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 RANKS = (1, 2, 4)
-CRASHED, BAD_INPUT, DIVERGED, STOPPED, KILLED = 1, 2, 3, 75, 137
+CRASHED, BAD_INPUT, DIVERGED, STOPPED, KILLED, KILLED_BY_USR1 = 1, 2, 3, 75, 137, 138
 
 START = ("start-up", "import", "planning", "loading", "resuming", "warm-up")
 EPOCH = ("step", "sync", "evolution", "evaluation", "record")
@@ -74,10 +74,17 @@ class Trial:
         return self.ranks > 1 or "mpirun" in self.fault
 
     @property
+    def is_before_python(self) -> bool:
+        """Whether a signal reaches all ranks while one of them may not have begun to listen, which then ends it."""
+        return self.fault == "SIGUSR1 to mpirun" and self.phase == "start-up" and self.ranks > 1
+
+    @property
     def exit_codes(self) -> tuple[int, ...]:
         """Those that are right."""
         if self.fault in NOT_PASSED_ON:
             return (CRASHED, STOPPED, 130, KILLED, 143)
+        if self.is_before_python:
+            return (STOPPED, KILLED_BY_USR1)
         if self.fault.startswith("SIG"):
             return (STOPPED,)
         return {"raise": (CRASHED,), "kill": (KILLED,), "stop": (CRASHED,)}.get(
@@ -89,6 +96,8 @@ class Trial:
         """What standard error has to match; empty where only the user, or the killed process, could say something."""
         if self.fault in NOT_PASSED_ON or (self.fault == "kill" and not self.is_under_mpirun):
             return ""
+        if self.is_before_python:
+            return f"{MESSAGES['SIGUSR1']}|signal 10 "
         key = self.fault if self.fault in MESSAGES else self.fault.split()[0]
         return MESSAGES[key].format(rank=self.rank, ranks=self.ranks)
 

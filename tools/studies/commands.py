@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from studies import table
 from studies.catalogue import EXPERIMENTS, PUBLISHED_EPOCHS, USUAL_VARIANTS, VARIANTS
 from studies.paper import plan_runs, run_experiment
 from studies.runs import ROOT, PlannedRun, result_of
+from studies.scale_tables import scale_report
 
 app = typer.Typer(
     help="Repeat runs over seeds and settings and write tables. Without a sub-command: repeat.", no_args_is_help=True
@@ -135,11 +136,11 @@ def scale(
 ) -> None:
     """What networks cost: construction, steps, evolution, inference, memory, and a checkpoint there and back."""
     _check_output(output)
-    lines = scaling.head(steps, threads)
+    found: list[dict[str, Any]] = []
     for request in [scaling.Request.parse(text) for text in configurations]:
-        found = request.measured(steps, threads)
-        lines.append(scaling.table_row(found))
-        print(lines[-1], "losses:", " ".join(f"{loss:.4f}" for loss in found["losses"]), flush=True)
+        found.append({"planned": request.planned()} | request.measured(steps, threads))
+        lines = scale_report(found, steps, threads)
+        print("\n".join(lines), flush=True)
         _finish(lines, output, all_done=True)
 
 

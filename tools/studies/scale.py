@@ -1,6 +1,7 @@
 """What a network of a given configuration costs on this machine, each part measured on the real thing.
 
-Every configuration is measured by a process of its own, so that its peak of memory is that of this network alone.
+Every configuration is measured by a process of its own, so that its peak of memory is that of this network alone; the
+plan is asked beforehand. :mod:`studies.scale_tables` shows what was found.
 """
 
 from __future__ import annotations
@@ -34,27 +35,14 @@ from hpc_sparse.training.batches import BatchAssembler
 from hpc_sparse.training.evolving import Evolution
 from hpc_sparse.training.metrics import peak_rss_bytes
 from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.warmup import warm_up
 
-COLUMNS = {
-    "neurons": "{n_neurons:,}",
-    "connections": "{n_connections:,}",
-    "values": "{activations}",
-    "batch": "{batch_size}",
-    "construction, s": "{construction:.1f}",
-    "step, s": "{step:.3g}",
-    "ns per connection and sample": "{cost:.3f}",
-    "epoch, s (from steps)": "{epoch:.0f}",
-    "evolution, s": "{evolution:.2f}",
-    "inference, s": "{inference:.3g}",
-    "peak, GB": "{peak:.2f}",
-    "checkpoint, GB": "{checkpoint_gb:.2f}",
-    "write, s": "{write:.1f}",
-    "of a plain write": "{of_plain:.0%}",
-    "read, s": "{read:.1f}",
-    "peak after it, GB": "{last_peak:.2f}",
-}
 GIGABYTE = 1e9
+TOOLS = Path(__file__).parents[1]
+HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
 CHUNK = 1 << 24
+LEAST_SECONDS = 1.0
+"""Of all steps that are measured together: those of small networks take a millisecond."""
 
 
 class Trial:
@@ -126,11 +114,14 @@ def measure(config_path: Path, settings: tuple[str, ...], n_steps: int, n_thread
     config = load_config(config_path, settings)
     use_threads(n_threads)
     dataset = load_dataset(ParallelContext.serial(threads=n_threads), find_data(config.data.path, config_path))
+    warm_up(ParallelContext.serial(threads=n_threads), config, dataset.info)  # so that kernels are there
     trial = Trial(config, dataset, n_threads)
     network = trial.replica.network
     trial.step()  # makes the index by input neurons, and touches memory
     losses: list[float] = []
-    steps = [_timed(lambda: losses.append(trial.step())) for _ in range(n_steps)]
+    steps: list[float] = []
+    while len(steps) < n_steps or sum(steps) < LEAST_SECONDS:
+        steps.append(_timed(lambda: losses.append(trial.step())))
     inference = min(_timed(trial.infer) for _ in range(2))
     evolution = _timed(trial.evolve)
     after = [_timed(lambda: losses.append(trial.step())) for _ in range(2)]
@@ -168,7 +159,13 @@ def _stored(trial: Trial, folder: Path) -> dict[str, Any]:
     read = _timed(lambda: trial.take_up(path))
     assert network_digest(trial.replica.network) == before, "the checkpoint gave another network back"
     trial.step()
-    return {"checkpoint_gb": n_bytes / GIGABYTE, "write": write, "of_plain": plain / write, "read": read}
+    return {
+        "checkpoint_gb": n_bytes / GIGABYTE,
+        "write": write,
+        "plain": plain,
+        "of_plain": plain / write,
+        "read": read,
+    }
 
 
 def _write_plain(path: Path, n_bytes: int) -> None:
@@ -199,34 +196,20 @@ class Request:
         path, *settings = text.split()
         return cls(Path(path).resolve(), tuple(settings))
 
+    def planned(self) -> dict[str, Any]:
+        """What ``hpc-sparse plan`` says beforehand."""
+        settings = [word for setting in self.settings for word in ("--set", setting)]
+        return dict(json.loads(_output([HPC_SPARSE, "plan", str(self.config), "--json", *settings])))
+
     def measured(self, n_steps: int, n_threads: int) -> dict[str, Any]:
         """What :func:`measure` says in a process of its own."""
         arguments = [str(self.config), str(n_steps), str(n_threads), *self.settings]
-        command = [sys.executable, "-m", "studies.scale", *arguments]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-        return dict(json.loads(done.stdout.splitlines()[-1]))
+        return dict(json.loads(_output([sys.executable, "-m", "studies.scale", *arguments]).splitlines()[-1]))
 
 
-def head(n_steps: int, n_threads: int) -> list[str]:
-    """What stands above the rows."""
-    return [
-        "# What large networks cost",
-        "",
-        f"One process with {n_threads} threads each; medians of {n_steps} training steps and two after a change of the",
-        "topology, on real samples. The peak of memory is that of the process, data included; the last column has it",
-        "after the checkpoint was written and read again, bit for bit the same. Beside writing it: a plain file of as",
-        "many bytes, in the same run.",
-        "",
-        f"| configuration | {' | '.join(COLUMNS)} |",
-        "|---" * (1 + len(COLUMNS)) + "|",
-    ]
-
-
-def table_row(found: dict[str, Any]) -> str:
-    """A line of Markdown: the configuration's name and the cells of :data:`COLUMNS`."""
-    name = " ".join([found["name"], *found["settings"]])
-    return f"| {' | '.join([name, *(text.format(**found) for text in COLUMNS.values())])} |"
+def _output(command: list[str]) -> str:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TOOLS), str(TOOLS.parent)])}
+    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 if __name__ == "__main__":

@@ -52,4 +52,4 @@ class ImportOptions:
 
     def steps(self) -> str:
         """The preparation in words, to follow the name of the source."""
-        return (", log2(max(x, 1))" if self.log2 else "") + (", tf-idf, rows of length 1" if self.tf_idf else "")
+        return (", log2(max(x, 1))" if self.log2 else "") + (", tf-idf, rows of mean square 1" if self.tf_idf else "")

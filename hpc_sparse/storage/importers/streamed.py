@@ -23,7 +23,7 @@ from hpc_sparse.storage.dataset_writer import (
     DatasetText,
     FeatureLayout,
     PartBlocks,
-    check_target,
+    make_way,
     training_order,
     write_blocks,
 )
@@ -67,7 +67,7 @@ def import_streamed(source: SampleSource, target: Path | str, title: str, option
         ``target`` exists and is not to be overwritten, or cannot be written.
     """
     path = Path(target)
-    check_target(path, overwrite=options.overwrite)
+    make_way(path, overwrite=options.overwrite)
     with ExitStack() as stack:
         with output_errors(path):
             scratch = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL_SUFFIX)

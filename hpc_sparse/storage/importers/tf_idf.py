@@ -1,8 +1,10 @@
 """Term counts weighted by how rare the terms are (Spärck Jones 1972), with the weights of the training part.
 
 A count c becomes (1 + ln c) (1 + ln((1 + n) / (1 + df))) for n training samples of which df have the term; then each
-row is scaled to Euclidean length 1. That is scikit-learn's ``TfidfTransformer`` with ``sublinear_tf``. Rows without
-terms stay empty.
+row is scaled to the same Euclidean length. That is scikit-learn's ``TfidfTransformer`` with ``sublinear_tf``, but for
+the length: sqrt(n_features) instead of 1, so that the mean square of the features is 1, as that of standardised dense
+ones is and as initial weights expect. With length 1, the signal of 65,536 features would be drowned by the biases.
+Rows without terms stay empty.
 """
 
 from __future__ import annotations
@@ -36,11 +38,11 @@ def inverse_frequency(frequency: Int64Array, n_samples: int) -> Float32Array:
 
 
 def weighted(counts: CsrFeatures, idf: Float32Array) -> CsrFeatures:
-    """The logarithms of the counts times the features' weights, each row scaled to length 1."""
+    """The logarithms of the counts times the features' weights, each row scaled to mean square 1."""
     values = (1 + np.log(counts.values, dtype=np.float64)) * idf[counts.indices]
     row = np.repeat(np.arange(counts.n_samples), np.diff(counts.indptr))
     length = np.sqrt(np.bincount(row, weights=np.square(values), minlength=counts.n_samples))
-    values /= length[row]
+    values *= np.sqrt(counts.n_features) / length[row]
     return CsrFeatures(counts.indptr, counts.indices, values.astype(VALUE), counts.n_features)
 
 

@@ -42,13 +42,13 @@ def check(path: Path) -> None:
     np.testing.assert_allclose(idf, oracle.idf_, rtol=1e-6)
     features: Any = load_samples(path, "test").features
     found = scipy.sparse.csr_array((features.values, features.indices, features.indptr), shape=(10, 15)).toarray()
-    np.testing.assert_allclose(found, oracle.transform(COUNTS[N_TRAIN:]).toarray(), rtol=1e-5)
+    np.testing.assert_allclose(found, np.sqrt(15) * oracle.transform(COUNTS[N_TRAIN:]).toarray(), rtol=1e-5)
 
 
 def test_an_archive_is_weighted_by_its_training_part(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", **archive())
     info = import_npz(tmp_path / "t.npz", tmp_path / "a.h5", tf_idf=True)
-    assert info.source == "t.npz, tf-idf, rows of length 1"
+    assert info.source == "t.npz, tf-idf, rows of mean square 1"
     check(tmp_path / "a.h5")
 
 
