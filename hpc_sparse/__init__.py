@@ -1,7 +1,7 @@
 """Truly sparse training of neural networks on CPUs, from a laptop to a cluster.
 
-Importing the package starts nothing: no MPI, no compilation, no change of the environment. The estimators are imported
-when they are first asked for.
+Importing the package starts nothing: no MPI, no compilation, no change of the environment. What it offers is imported
+when it is first asked for.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from hpc_sparse.errors import MachineError
 
 if TYPE_CHECKING:
     from hpc_sparse.estimators import SparseFeatureSelector, SparseMLPClassifier, SparseMLPRegressor
+    from hpc_sparse.inference import load_model
 
 __version__ = "0.1.0"
-__all__ = ["SparseFeatureSelector", "SparseMLPClassifier", "SparseMLPRegressor"]
+__all__ = ["SparseFeatureSelector", "SparseMLPClassifier", "SparseMLPRegressor", "load_model"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "load_model":
+        return getattr(import_module("hpc_sparse.inference"), name)
     try:
         return getattr(import_module("hpc_sparse.estimators"), name)
     except ImportError as error:

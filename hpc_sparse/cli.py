@@ -18,6 +18,7 @@ import typer
 from hpc_sparse import __version__
 from hpc_sparse.cli_analyze import analyze_app
 from hpc_sparse.cli_import import import_app
+from hpc_sparse.cli_model import model_app
 from hpc_sparse.errors import HpcSparseError, printable
 from hpc_sparse.parallel.context import ParallelContext, launched_rank, launched_ranks, start_mpi
 
@@ -49,6 +50,7 @@ data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 data_app.add_typer(import_app, name="import")
 app.add_typer(analyze_app, name="analyze")
+app.add_typer(model_app, name="model")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -171,6 +173,14 @@ def plan(
             print_plan(found)
 
     guarded(work)
+
+
+@app.command()
+def config() -> None:
+    """Every key of a configuration: default, values, meaning; as Markdown."""
+    from hpc_sparse.config.reference import configuration_reference
+
+    _print(configuration_reference().rstrip())
 
 
 @app.command()

@@ -1,34 +1,16 @@
-"""From arrays and SciPy matrices to the samples that trainers take."""
+"""What trainers need to know of samples in memory."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Float64Array
-from hpc_sparse.storage.dataset import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Features, Samples
+from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array, Float64Array
+from hpc_sparse.storage.dataset import CsrFeatures, Dataset, DatasetInfo, Features, Samples
 
 Standardisation = tuple[Float32Array, Float32Array]
 """Mean and deviation of each feature, float32[n_features] each; a deviation of 0 is stored as 1."""
-
-
-def to_features(X: Any) -> Features:
-    """The features of a checked matrix; what need not be converted is not copied, and nothing is made dense.
-
-    Parameters
-    ----------
-    X : uint8 or float32[n_samples, n_features], or SciPy's CSR
-    """
-    if isinstance(X, np.ndarray):
-        return DenseFeatures(_owned(np.ascontiguousarray(X)))
-    X = X.astype(VALUE, copy=False)
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    indptr, indices = X.indptr.astype(OFFSET, copy=False), X.indices.astype(INDEX, copy=False)
-    return CsrFeatures(_owned(indptr), _owned(indices), _owned(X.data), X.shape[1])
 
 
 def standardisation(features: Features) -> Standardisation | None:
@@ -68,8 +50,3 @@ def make_dataset(train: Samples, validation: Samples, n_outputs: int, scaling: S
         format_version=0,
     )
     return Dataset(info, train, validation, *(scaling or (None, None)))
-
-
-def _owned(array: AnyArray) -> AnyArray:
-    """The array, or a copy of it where it must not be written to: kernels are compiled for the other kind."""
-    return array if array.flags.writeable else array.copy()

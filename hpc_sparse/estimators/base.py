@@ -16,11 +16,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array, Float64Array, Int64Array
 from hpc_sparse.errors import ConfigError, ParameterError
-from hpc_sparse.estimators.arrays import standardisation, to_features
+from hpc_sparse.estimators.arrays import standardisation
 from hpc_sparse.estimators.parameters import Parameters, check_parameters
-from hpc_sparse.estimators.prediction import network_outputs
 from hpc_sparse.estimators.training import FittedState, train
 from hpc_sparse.evolution.importance import outgoing_importance
+from hpc_sparse.inference.inputs import to_features
+from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.network.losses import Loss
 from hpc_sparse.network.mlp import SparseMLP
@@ -260,7 +261,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, **_accepted())
         with at_most_threads(self._thread_limit()):
-            return network_outputs(self._state.replica.network, to_features(X), self._state.scaling)
+            return NetworkPass(self._state.replica.network, self._state.scaling).outputs(to_features(X))
 
 
 def _accepted() -> dict[str, Any]:

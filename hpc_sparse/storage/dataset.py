@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array
 from hpc_sparse.errors import DataError
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
@@ -35,6 +35,7 @@ __all__ = [
     "load_dataset",
     "load_samples",
     "read_info",
+    "read_statistics",
     "write_dataset",
 ]
 
@@ -48,6 +49,17 @@ def read_info(path: Path | str) -> DatasetInfo:
     """What a data set file says about itself; reads no features and needs no MPI."""
     with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
         return _read_info(reader)
+
+
+def read_statistics(path: Path | str) -> tuple[Float32Array, Float32Array] | None:
+    """Mean and deviation of each training feature, float32[n_features] each; None of sparse features. Needs no MPI."""
+    with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
+        info = _read_info(reader)
+        if info.is_sparse:
+            return None
+        mean, deviation = (_read_statistic(reader, info, name) for name in ("mean", "deviation"))
+    _check_statistics(info, mean, deviation)
+    return mean, deviation
 
 
 def load_dataset(

@@ -92,7 +92,12 @@ class StoredNetwork:
         return evaluate(ctx, network, loss, dataset.test, assembler, workspace, batch_size)
 
     def _check_statistics(self, info: DatasetInfo) -> None:
-        """A network without some of its inputs may fit more features than there were."""
+        """The features must be scaled as in training; a network without some of its inputs may fit more of them."""
         mean = self.checkpoint.mean
         if mean is not None and mean.size != info.n_features:
             raise DataError(f"{info.path}: {info.n_features} features, but {self.path} was trained on {mean.size}")
+        if mean is not None and info.is_sparse and self.config.data.standardize:
+            raise DataError(
+                f"{info.path}: sparse features, which are not standardised: expected dense ones, as {self.path} was "
+                "trained on with data.standardize = true"
+            )

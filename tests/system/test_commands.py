@@ -14,9 +14,10 @@ import pytest
 HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
 RANKS = [None, 2]
 COMMANDS = [
-    *([], ["train"], ["plan"], ["evaluate"], ["prune"], ["info"], ["check"], ["data"]),
+    *([], ["train"], ["plan"], ["config"], ["evaluate"], ["prune"], ["info"], ["check"], ["data"]),
     *(["data", "import"], ["data", "import", "fashion-mnist"], ["data", "import", "idx"], ["data", "import", "npz"]),
     *(["data", "import", "cifar10"], ["data", "import", "make-classification"]),
+    *(["model"], ["model", "export"], ["model", "import"]),
     *(["data", "import", kind] for kind in ("csv", "parquet", "svmlight", "npy", "mat", "hdf5")),
 ]
 

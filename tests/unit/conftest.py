@@ -16,9 +16,17 @@ from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.kernels.buffers import aligned_empty, padded_columns
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.topology import Topology
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from hpc_sparse.storage.dataset import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
+from hpc_sparse.training.replica import Replica
 
 LONGEST_ROW = 20
+
+CTX = ParallelContext.serial(threads=1)
+N_CHECKPOINT_FEATURES = 30
+CHECKPOINT_SLOPES = (-0.6, 0.6, 1.0)
+"""Of All-ReLU behind two hidden layers and of the outputs."""
 
 # The first call of a kernel compiles it; the same examples each time, so that a failure can be repeated anywhere.
 settings.register_profile("kernels", deadline=None, derandomize=True, database=None)
@@ -171,3 +179,43 @@ def _as_csr(values: np.ndarray) -> CsrFeatures:
     """The larger half of the values, stored sparsely."""
     matrix = scipy.sparse.csr_array(np.where(np.abs(values) > np.median(np.abs(values)), values, 0))
     return CsrFeatures(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data, values.shape[1])
+
+
+@pytest.fixture
+def write_network(tmp_path: Path, make_config: Callable) -> Callable[..., Path]:
+    """Write the checkpoint of a network for 30 features with biases of its own, with statistics unless told not to."""
+
+    def write(*overrides: str, has_statistics: bool = True, n_outputs: int = 3, name: str = "net.h5") -> Path:
+        config, rng = make_config(*overrides), np.random.default_rng(6)
+        replica = Replica.random(config, N_CHECKPOINT_FEATURES, n_outputs)
+        for layer in replica.network.layers:
+            layer.bias[:] = rng.standard_normal(layer.bias.size)
+        mean = rng.uniform(2, 9, N_CHECKPOINT_FEATURES).astype(np.float32) if has_statistics else None
+        deviation = rng.uniform(1, 3, N_CHECKPOINT_FEATURES).astype(np.float32) if has_statistics else None
+        layers = replica.to_states(config.network.activation)
+        state = Checkpoint(config.to_toml(), 3, 36, 1, layers, {}, None, mean=mean, deviation=deviation)
+        write_checkpoint(CTX, tmp_path / name, state)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def sums_of() -> Callable[[Path, np.ndarray], np.ndarray]:
+    """What the network of a checkpoint gives for samples, in float64 and by dense matrices."""
+
+    def compute(path: Path, values: np.ndarray) -> np.ndarray:
+        state = read_checkpoint(CTX, path)
+        values = np.asarray(values, np.float64)
+        if state.mean is not None and "standardize = true" in state.config_text:
+            values = (values - state.mean) / state.deviation
+        if state.neuron_ids and state.neuron_ids[0] is not None:
+            values = values[:, state.neuron_ids[0]]
+        for layer, slope in zip(state.layers, CHECKPOINT_SLOPES, strict=True):
+            matrix = np.zeros(layer.shape)
+            matrix[np.repeat(np.arange(layer.shape[0]), np.diff(layer.indptr)), layer.indices] = layer.weight
+            sums = values @ matrix.T + layer.bias
+            values = np.where(sums >= 0, sums, slope * sums)
+        return values
+
+    return compute

@@ -20,9 +20,11 @@ ALLOWED = {
 }
 ALLOWED["planning"] = {*ALLOWED["storage"], "planning"}
 ALLOWED["training"] = {*ALLOWED["analysis"], "planning", "training"}
-ALLOWED["estimators"] = {*ALLOWED["training"], "estimators"}
-ALLOWED["front"] = {"base", "estimators"}  # the package itself, which imports them when they are asked for
-ALLOWED["cli"] = {*ALLOWED["training"], "cli"}
+ALLOWED["inference"] = {*ALLOWED["training"], "inference"}
+ALLOWED["interop"] = {*ALLOWED["inference"], "interop"}
+ALLOWED["estimators"] = {*ALLOWED["inference"], "estimators"}
+ALLOWED["front"] = {"base", "estimators", "inference"}  # the package itself, which imports them when they are asked for
+ALLOWED["cli"] = {*ALLOWED["interop"], "cli"}
 HOMES = {
     "mpi4py": {"parallel", "cli"},
     "h5py": {"storage"},
@@ -32,6 +34,8 @@ HOMES = {
     "matplotlib": {"analysis"},
     "sklearn": {"estimators", "storage"},
     "joblib": {"estimators"},
+    "torch": {"interop"},
+    "safetensors": {"interop"},
 }
 LONGEST_FILE = 400
 
@@ -114,6 +118,9 @@ def test_files_are_short(module):
         ("analysis/distance", "import hpc_sparse.cli_analyze"),
         ("training/run", "from hpc_sparse.estimators import SparseMLPClassifier"),
         ("training/run", "from sklearn.base import clone"),
+        ("training/run", "from hpc_sparse.inference import load_model"),
+        ("inference/model", "from hpc_sparse.estimators import SparseMLPClassifier"),
+        ("inference/model", "import torch"),
         ("estimators/base", "import h5py"),
         ("config", "from hpc_sparse.kernels import loss"),
         ("rng", "import numba.core.config"),

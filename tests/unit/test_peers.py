@@ -201,3 +201,20 @@ def test_ours_starts_last_and_is_shown_first(bench, task, monkeypatch, capsys):
 def test_every_peer_has_its_file(bench):
     files = {path.stem for path in (TOOLS / "benchmarks" / "peers").glob("*.py")} - {"__init__", "torch_steps"}
     assert files == set(bench.comparison.peers.NAMES)
+
+
+def test_predictions_are_compared_before_they_are_timed(bench, task, monkeypatch):
+    from benchmarks import inference_speed, predictors
+
+    monkeypatch.setitem(bench.comparison.WORKLOADS, "fashion-mnist", lambda: task)
+    monkeypatch.setattr(inference_speed, "N_SINGLE", 2)
+    arguments = ["inference", "--rounds", "1", "--threads", "1", "--json"]
+    result = CliRunner().invoke(bench.commands.app, arguments)
+    assert result.exit_code == 0, result.output
+    rows = {row["library"]: row for row in json.loads(result.output)["rows"]}
+    assert {"ours", "scipy_csr"} <= set(rows)
+    assert all(row["samples per ms"] > 0 for row in rows.values())
+    wrong = lambda network, n_threads: lambda X: np.ones((len(X), 3), np.float32)  # noqa: E731
+    monkeypatch.setitem(predictors.PREDICTORS, "scipy_csr", wrong)
+    failed = CliRunner().invoke(bench.commands.app, arguments)
+    assert isinstance(failed.exception, AssertionError)

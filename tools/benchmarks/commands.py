@@ -14,6 +14,7 @@ from benchmarks import (
     evolution_speed,
     file_speed,
     guard_speed,
+    inference_speed,
     kernel_speed,
     rank_speed,
     scaling,
@@ -114,6 +115,19 @@ def serve(
 ) -> None:
     """WASAP-SGD and WASSP-SGD: speed, waiting and staleness by the number of workers; the server's limit."""
     server_speed.measure_server(rounds, epochs, as_json=as_json)
+
+
+@app.command()
+def inference(
+    network: Annotated[
+        str, typer.Option(help="fashion-mnist, cifar10, or a density for 3072-1024-512-10.")
+    ] = "fashion-mnist",
+    threads: Threads = N_CORES,
+    rounds: Annotated[int, typer.Option(help="Measurements of each library.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """Predicting: latency of one sample, throughput of many, against SciPy and PyTorch."""
+    inference_speed.measure_inference(network, threads, rounds, as_json=as_json)
 
 
 @app.command()

@@ -1,0 +1,71 @@
+"""Every key of a configuration in one Markdown text, made from the model that checks configurations."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from hpc_sparse.config.run_config import RunConfig
+from hpc_sparse.config.section import MAX_COUNT, Section
+from hpc_sparse.dtypes import MAX_NEURONS
+
+HEAD = """# Configuration
+
+Every key of a run's configuration, as `hpc-sparse config` prints it. Required are `data.path`, `network.hidden` and
+`training.epochs`. `--set section.key=value` replaces a value on the command line.
+"""
+
+BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
+UNSAID = {MAX_COUNT, MAX_COUNT + 1, MAX_NEURONS}
+"""Limits of what fits a machine's numbers."""
+
+KINDS = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true`, `false`"}
+
+
+def configuration_reference() -> str:
+    """Markdown: a table of keys, defaults, values and meanings for each section."""
+    schema = RunConfig.model_json_schema()
+    parts = [HEAD]
+    for name, field in RunConfig.model_fields.items():
+        section: type[Section] = field.annotation  # type: ignore[assignment]
+        parts.append(_section_text(name, section, schema["$defs"][section.__name__]["properties"]))
+    return "\n".join(parts)
+
+
+def _section_text(name: str, section: type[Section], properties: dict[str, Any]) -> str:
+    assert section.__doc__ is not None, name
+    lines = [
+        f"## `[{name}]`",
+        "",
+        section.__doc__.strip(),
+        "",
+        "| key | default | values | meaning |",
+        "|---|---|---|---|",
+    ]
+    for key, field in section.model_fields.items():
+        meaning = " ".join((field.description or "").split())
+        cells = (f"`{key}`", _default(field), _values(properties[key]), meaning)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return "" if field.default is None else f"`{json.dumps(field.default)}`"
+
+
+def _values(schema: dict[str, Any]) -> str:
+    """What a key may be set to, in words."""
+    if "anyOf" in schema:
+        return " or ".join(_values(option) for option in schema["anyOf"] if option.get("type") != "null")
+    choices = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    if choices:
+        return ", ".join(f"`{json.dumps(choice)}`" for choice in choices)
+    if schema["type"] == "array":
+        return f"list of: {_values(schema['items'])}"
+    bounds = [f"{sign} {schema[name]:g}" for name, sign in BOUNDS.items() if schema.get(name, MAX_COUNT) not in UNSAID]
+    return f"{KINDS[schema['type']]} {' and '.join(bounds)}".rstrip()

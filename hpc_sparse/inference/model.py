@@ -1,0 +1,135 @@
+"""A trained network out of a checkpoint, as a model that predicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import Float32Array, Int64Array
+from hpc_sparse.errors import DataError
+from hpc_sparse.inference.inputs import checked_features
+from hpc_sparse.inference.network_pass import NetworkPass
+from hpc_sparse.inference.outputs import to_classes, to_probabilities
+from hpc_sparse.kernels.threads import at_most_threads
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.dataset import CsrFeatures
+from hpc_sparse.training.stored_network import StoredNetwork
+
+
+def load_model(path: Path | str, threads: int | None = None) -> TrainedModel:
+    """The network of a checkpoint, ready to predict; the average where it holds one per worker. Starts no MPI.
+
+    Parameters
+    ----------
+    path : path
+        Of a checkpoint.
+    threads : int or None
+        At most so many threads compute; None for as many as numba has.
+
+    Raises
+    ------
+    DataError, FileFormatError
+        There is no such file, or it is not a checkpoint or damaged.
+    """
+    stored = StoredNetwork.read(ParallelContext.serial(threads=1), Path(path))
+    checkpoint = stored.checkpoint
+    statistics = (checkpoint.mean, checkpoint.deviation)
+    return TrainedModel(stored.replica.network, stored.config, *statistics, epoch=checkpoint.epoch, threads=threads)
+
+
+class TrainedModel:
+    """A trained network with everything that predictions depend on.
+
+    Parameters
+    ----------
+    network : SparseMLP
+        Of which nothing is changed.
+    config : RunConfig
+        Of the run it comes from.
+    mean, deviation : float32[n_features] or None
+        Statistics of the training samples, if they were dense; used if ``data.standardize`` says so.
+    epoch : int
+        Epochs it was trained for.
+    threads : int or None
+        At most so many threads compute; None for as many as numba has. A single sample takes one, unless the network
+        is large.
+
+    Attributes
+    ----------
+    network, config, mean, deviation, epoch, threads
+        As given.
+    """
+
+    def __init__(
+        self,
+        network: SparseMLP,
+        config: RunConfig,
+        mean: Float32Array | None = None,
+        deviation: Float32Array | None = None,
+        *,
+        epoch: int = 0,
+        threads: int | None = None,
+    ) -> None:
+        self.network, self.config, self.mean, self.deviation = network, config, mean, deviation
+        self.epoch, self.threads = epoch, threads
+        self._pass = NetworkPass(network, self.scaling)
+
+    @property
+    def scaling(self) -> tuple[Float32Array, Float32Array] | None:
+        """Mean and deviation with which features are standardised; None if they are taken as they are."""
+        if self.mean is None or self.deviation is None or not self.config.data.standardize:
+            return None
+        return self.mean, self.deviation
+
+    @property
+    def n_features(self) -> int:
+        """Features of a sample: also those whose input neurons were removed, as far as they are known."""
+        inputs = self.network.neuron_ids[0]
+        if self.mean is not None:
+            return self.mean.size
+        return self.network.widths[0] if inputs is None else int(inputs[-1]) + 1
+
+    @property
+    def n_classes(self) -> int:
+        """Classes that are told apart."""
+        return max(2, self.network.widths[-1])
+
+    @property
+    def output(self) -> str:
+        """The output activation: softmax, sigmoid or tanh."""
+        return LOSSES[self.config.training.loss].output
+
+    def predict(self, X: Any) -> Int64Array:
+        """int64[n_samples]: the class of each sample, numbered as in the data set the network was trained on.
+
+        Parameters
+        ----------
+        X : array_like or SciPy sparse matrix of numbers, [n_samples, n_features]
+            As in the data set: features are standardised here if they were in training.
+
+        Raises
+        ------
+        DataError
+            Not a matrix of finite numbers, of another number of features, or sparse where features are standardised.
+        """
+        return to_classes(self.weighted_sums(X))
+
+    def predict_proba(self, X: Any) -> Float32Array:
+        """float32[n_samples, n_classes]: probabilities of the classes; see :meth:`predict`."""
+        return to_probabilities(self.weighted_sums(X), self.output)
+
+    def weighted_sums(self, X: Any) -> Float32Array:
+        """float32[n_samples, n_outputs]: the output layer before its activation (logits); see :meth:`predict`."""
+        is_least = self.mean is None and self.network.neuron_ids[0] is not None
+        features = checked_features(X, self.n_features, is_least=is_least)
+        if isinstance(features, CsrFeatures) and self.scaling is not None:
+            raise DataError("X: sparse: expected dense features, which the network was trained to get standardised")
+        with at_most_threads(self.threads):
+            return self._pass.outputs(features)
+
+    def __repr__(self) -> str:
+        widths = "-".join(str(width) for width in self.network.widths)
+        return f"{type(self).__name__}({widths}, {self.network.n_connections} connections, epoch {self.epoch})"

@@ -1,0 +1,119 @@
+"""Networks of checkpoints to files for other programs, and from such files to checkpoints."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpc_sparse.config import find_data, load_config
+from hpc_sparse.dtypes import AnyArray
+from hpc_sparse.errors import InputError, OutputError
+from hpc_sparse.inference import load_model
+from hpc_sparse.interop.dense_weights import Layout, dense_weights, read_arrays
+from hpc_sparse.interop.magnitude_pruning import prune_to_density, scaled_inputs
+from hpc_sparse.interop.model_archive import is_model, read_model, to_arrays
+from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.checkpoint import Checkpoint, write_checkpoint
+from hpc_sparse.storage.dataset import read_info, read_statistics
+from hpc_sparse.storage.importers.archive import Archive
+from hpc_sparse.training.replica import Replica, n_outputs
+
+
+def export_model(checkpoint: Path, output: Path) -> dict[str, Any]:
+    """Write the network of a checkpoint as an archive of SciPy's arrays; see :mod:`hpc_sparse.interop.model_archive`.
+
+    Raises
+    ------
+    InputError
+        The checkpoint is not what it should be, or the archive exists or cannot be written.
+    """
+    if output.suffix != ".npz":
+        raise InputError(f"{output}: expected the name of an .npz archive")
+    _check_free(output)
+    model = load_model(checkpoint, threads=1)
+    _write_archive(output, to_arrays(model))
+    return {"checkpoint": str(checkpoint), "epoch": model.epoch, **_described(model.network), "output": str(output)}
+
+
+def import_model(source: Path, output: Path, config: Path | None = None, layout: Layout = "auto") -> dict[str, Any]:
+    """Write a checkpoint of the network in a file of :func:`export_model`, or of a dense one by magnitude pruning.
+
+    Parameters
+    ----------
+    source, output : Path
+    config : Path or None
+        Of a dense network: the configuration that says its widths, activation and data set, and the density to keep.
+    layout : {"auto", "torch", "keras"}
+        Of a dense network: see :func:`~hpc_sparse.interop.dense_weights.dense_weights`.
+
+    Raises
+    ------
+    InputError
+        A file is not what it should be, they do not fit, or the checkpoint exists or cannot be written.
+    """
+    _check_free(output)
+    arrays = read_arrays(source)
+    if is_model(arrays):
+        if config is not None:
+            raise InputError(f"--config {config}: {source} has a configuration of its own")
+        checkpoint = read_model(Archive(source))
+    elif config is None:
+        raise InputError(f"{source}: not from `hpc-sparse model export`: expected --config, as for dense weights")
+    else:
+        checkpoint = _pruned_checkpoint(source, arrays, config, layout)
+    write_checkpoint(ParallelContext.serial(threads=1), output, checkpoint, "serial")
+    model = load_model(output, threads=1)
+    return {"source": str(source), "epoch": model.epoch, **_described(model.network), "output": str(output)}
+
+
+def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: Path, layout: Layout) -> Checkpoint:
+    """A checkpoint before the first epoch, on which a run with this configuration can go on."""
+    config = load_config(config_path)
+    data = find_data(config.data.path, config_path)
+    info = read_info(data)
+    widths = [info.n_features, *config.network.hidden, n_outputs(config, info)]
+    mean, deviation = read_statistics(data) or (None, None)
+    scaling = (mean, deviation) if config.data.standardize else (None, None)
+    weights = scaled_inputs(dense_weights(source, arrays, widths, layout), *scaling)
+    network = prune_to_density(weights, config)
+    replica = Replica(network, network.resting_velocities())
+    return Checkpoint(
+        config_text=config.to_toml(),
+        epoch=0,
+        step=0,
+        n_ranks=1,
+        layers=replica.to_states(config.network.activation),
+        metrics={},
+        history_best=None,
+        mean=mean,
+        deviation=deviation,
+    )
+
+
+def _described(network: SparseMLP) -> dict[str, Any]:
+    return {
+        "widths": "-".join(str(width) for width in network.widths),
+        "connections": network.n_connections,
+        "density": network.density,
+    }
+
+
+def _check_free(output: Path) -> None:
+    if output.exists():
+        raise OutputError(f"{output}: exists already; choose another name")
+
+
+def _write_archive(output: Path, arrays: dict[str, AnyArray]) -> None:
+    """Write an .npz archive, which takes its name once it is complete."""
+    temporary = output.with_name(f".{output.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with temporary.open("xb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        temporary.replace(output)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{output}: cannot be written: {error.strerror or error}") from error

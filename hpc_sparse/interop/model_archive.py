@@ -1,0 +1,169 @@
+"""A network as a NumPy archive (.npz) that needs nothing but NumPy to be read.
+
+It holds ``format`` and ``format_version``; ``config``, the configuration (TOML); ``epoch``; ``output``, the output
+activation; and for each layer, numbered from 0, ``layer_0.data``, ``layer_0.indices``, ``layer_0.indptr`` and
+``layer_0.shape`` of its weights as SciPy's CSR (n_out, n_in), ``layer_0.bias``, and ``layer_0.slope`` of its activation
+below zero. There may be ``mean`` and ``deviation`` of the training features, with which features are standardised if
+the configuration says so, and ``neurons_0`` and so on: the original numbers of the neurons that are left of a layer,
+inputs first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hpc_sparse.config import RunConfig, parse_config
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int32Array, pointer_dtype
+from hpc_sparse.errors import DataError, NewerFormatError, quoted
+from hpc_sparse.inference import TrainedModel
+from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.storage.checkpoint import Checkpoint
+from hpc_sparse.storage.checks import check_finite, check_ids, check_positive
+from hpc_sparse.storage.importers.archive import Archive
+from hpc_sparse.storage.layer_state import LayerState, check_layer
+from hpc_sparse.training.replica import OUTPUT_ACTIVATION
+
+FORMAT = "hpc_sparse.model"
+FORMAT_VERSION = 1
+
+STATISTICS = ("mean", "deviation")
+
+
+def to_arrays(model: TrainedModel) -> dict[str, AnyArray]:
+    """Everything that predictions depend on, by the names of the archive."""
+    arrays: dict[str, AnyArray] = {
+        "format": np.array(FORMAT),
+        "format_version": np.array(FORMAT_VERSION, OFFSET),
+        "config": np.array(model.config.to_toml()),
+        "epoch": np.array(model.epoch, OFFSET),
+        "output": np.array(model.output),
+    }
+    for name in STATISTICS:
+        if (values := getattr(model, name)) is not None:
+            arrays[name] = values
+    for number, layer in enumerate(model.network.layers):
+        arrays |= {f"layer_{number}.{name}": values for name, values in _layer_arrays(layer).items()}
+    for number, ids in enumerate(model.network.neuron_ids):
+        if ids is not None:
+            arrays[f"neurons_{number}"] = ids
+    return arrays
+
+
+def is_model(arrays: dict[str, AnyArray]) -> bool:
+    """Whether the arrays of a file say that it is one of ours."""
+    return "format" in arrays and arrays["format"].ndim == 0 and str(arrays["format"]) == FORMAT
+
+
+def read_model(archive: Archive) -> Checkpoint:
+    """A checkpoint of the network in an archive, with an optimiser at rest.
+
+    Raises
+    ------
+    DataError, FileFormatError, ConfigError
+        Something is missing, of another shape than it should be, or no network.
+    """
+    path = archive.path
+    if (version := _integer(archive, "format_version")) != FORMAT_VERSION:
+        raise NewerFormatError(f"{path}: format_version = {version}: this hpc_sparse reads {FORMAT_VERSION}")
+    config = parse_config(_text(archive, "config"), f"configuration stored in {path}")
+    layers = tuple(_layer(archive, number, config) for number in range(len(config.network.hidden) + 1))
+    widths = [layers[0].shape[1], *(layer.shape[0] for layer in layers)]
+    neuron_ids = tuple(_neuron_ids(archive, number, width) for number, width in enumerate(widths))
+    mean, deviation = _statistics(archive, widths[0], neuron_ids[0])
+    return Checkpoint(
+        config_text=config.to_toml(),
+        epoch=_integer(archive, "epoch"),
+        step=0,
+        n_ranks=1,
+        layers=layers,
+        metrics={},
+        history_best=None,
+        mean=mean,
+        deviation=deviation,
+        neuron_ids=() if all(ids is None for ids in neuron_ids) else neuron_ids,
+    )
+
+
+def _layer_arrays(layer: SparseLayer) -> dict[str, AnyArray]:
+    topology = layer.topology
+    return {
+        "data": layer.weight,
+        "indices": topology.indices,
+        "indptr": topology.indptr,
+        "shape": np.array(topology.shape, OFFSET),
+        "bias": layer.bias,
+        "slope": np.array(layer.slope, VALUE),
+    }
+
+
+def _layer(archive: Archive, number: int, config: RunConfig) -> LayerState:
+    """One layer, checked: kernels rely on its indices."""
+    name = f"layer_{number}"
+    n_out, n_in = archive.shape(f"{name}.shape", 2)
+    n_before = archive.shape(f"layer_{number - 1}.shape", 2)[0] if number else n_in
+    if min(n_out, n_in) < 1 or n_in != n_before:
+        raise DataError(
+            f"{archive.where(name)}.shape = {n_out} x {n_in}: expected n_out x {n_before or 'n_in'} neurons"
+        )
+    weight = _vector(archive, f"{name}.data", VALUE)
+    is_last = number == len(config.network.hidden)
+    state = LayerState(
+        shape=(n_out, n_in),
+        activation=OUTPUT_ACTIVATION if is_last else config.network.activation,
+        indptr=_vector(archive, f"{name}.indptr", pointer_dtype(weight.size), n_out + 1),
+        indices=_vector(archive, f"{name}.indices", INDEX, weight.size),
+        weight=weight,
+        bias=_vector(archive, f"{name}.bias", VALUE, n_out),
+        weight_velocity=np.zeros(weight.size, VALUE),
+        bias_velocity=np.zeros(n_out, VALUE),
+    )
+    check_layer(archive.where(name), state)
+    return state
+
+
+def _neuron_ids(archive: Archive, number: int, width: int) -> Int32Array | None:
+    name = f"neurons_{number}"
+    if name not in archive:
+        return None
+    ids = _vector(archive, name, INDEX, width)
+    check_ids(archive.where(name), ids, error=DataError)
+    return ids
+
+
+def _statistics(
+    archive: Archive, n_inputs: int, inputs: Int32Array | None
+) -> tuple[Float32Array | None, Float32Array | None]:
+    """Mean and deviation of the features: as many as inputs, or more where some were removed."""
+    if not any(name in archive for name in STATISTICS):
+        return None, None
+    n_features = n_inputs if inputs is None else archive.array("mean").size
+    mean, deviation = (_vector(archive, name, VALUE, n_features) for name in STATISTICS)
+    if inputs is not None and inputs[-1] >= n_features:
+        raise DataError(f"{archive.where('neurons_0')}: {inputs[-1]}: must be < {n_features}, the features of mean")
+    for name, values in (("mean", mean), ("deviation", deviation)):
+        check_finite(archive.where(name), values, error=DataError)
+    check_positive(archive.where("deviation"), deviation, error=DataError)
+    return mean, deviation
+
+
+def _vector(archive: Archive, name: str, dtype: npt.DTypeLike, size: int | None = None) -> AnyArray:
+    values = archive.array(name)
+    if values.ndim != 1 or values.dtype != dtype or size not in {None, values.size}:
+        expected = f"{np.dtype(dtype)}[{'n' if size is None else size}]"
+        raise DataError(f"{archive.where(name)}: {values.dtype}{list(values.shape)}: expected {expected}")
+    return values
+
+
+def _text(archive: Archive, name: str) -> str:
+    values = archive.array(name)
+    if values.ndim or values.dtype.kind != "U":
+        raise DataError(f"{archive.where(name)}: {values.dtype}{list(values.shape)}: expected a text")
+    return str(values)
+
+
+def _integer(archive: Archive, name: str) -> int:
+    values = archive.array(name)
+    if values.ndim or values.dtype.kind not in "iu" or values < 0:
+        raise DataError(f"{archive.where(name)} = {quoted(str(values))}: expected a whole number >= 0")
+    return int(values)

@@ -1,0 +1,62 @@
+"""A network as a PyTorch module; imported only where PyTorch is wanted."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+
+from hpc_sparse.inference import TrainedModel
+from hpc_sparse.network.layer import SparseLayer
+
+BETA_NOTICE = "Sparse CSR tensor support is in beta"
+
+
+class SparseModule(torch.nn.Module):
+    """The layers of a network, with the scaling of its features before them and without its output activation.
+
+    Parameters
+    ----------
+    model : TrainedModel
+        Of which everything is copied.
+    """
+
+    def __init__(self, model: TrainedModel) -> None:
+        super().__init__()
+        inputs, (mean, deviation) = model.network.neuron_ids[0], model.scaling or (None, None)
+        self.register_buffer("inputs", None if inputs is None else torch.from_numpy(inputs.astype(np.int64)))
+        self.register_buffer("mean", None if mean is None else torch.from_numpy(mean.copy()))
+        self.register_buffer("deviation", None if deviation is None else torch.from_numpy(deviation.copy()))
+        self.layers = torch.nn.ModuleList(SparseLinear(layer) for layer in model.network.layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Weighted sums of the output layer (logits), float32[n_samples, n_outputs]."""
+        if self.mean is not None:
+            x = (x - self.mean) / self.deviation
+        if self.inputs is not None:
+            x = x[:, self.inputs]
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class SparseLinear(torch.nn.Module):
+    """One layer with its activation: ``f(x W^T + b)``, W a CSR tensor (n_out, n_in)."""
+
+    def __init__(self, layer: SparseLayer) -> None:
+        super().__init__()
+        topology = layer.topology
+        indptr, indices = (torch.from_numpy(array.astype(np.int64)) for array in (topology.indptr, topology.indices))
+        values = torch.from_numpy(layer.weight.copy())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=BETA_NOTICE)
+            weight = torch.sparse_csr_tensor(indptr, indices, values, topology.shape, check_invariants=False)
+        self.weight = torch.nn.Parameter(weight)
+        self.bias = torch.nn.Parameter(torch.from_numpy(layer.bias.copy()))
+        self.slope = layer.slope
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` is float32[n_samples, n_in]."""
+        sums = torch.sparse.mm(self.weight, x.t()).t() + self.bias
+        return torch.nn.functional.leaky_relu(sums, self.slope)

@@ -1,0 +1,36 @@
+"""Networks to and from other programs, by command."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import numpy as np
+
+
+def test_an_exported_network_comes_back_and_scores_the_same(workplace, run):
+    run("train", "run.toml", "--output", "run", "--set", "training.epochs=1", cwd=workplace)
+    checkpoint = "run/checkpoints/checkpoint-000001.h5"
+    exported = json.loads(run("model", "export", checkpoint, "net.npz", "--json", cwd=workplace).stdout)
+    run("model", "import", "net.npz", "back.h5", cwd=workplace)
+    results = [
+        json.loads(run("evaluate", file, "data.h5", "--json", cwd=workplace).stdout) for file in (checkpoint, "back.h5")
+    ]
+    assert results[0]["test_loss"] == results[1]["test_loss"]
+    assert (exported["output"], exported["widths"], exported["epoch"]) == ("net.npz", "30-24-17-3", 1)
+    assert "exists already" in run("model", "export", checkpoint, "net.npz", cwd=workplace, code=2).stderr
+
+
+def test_a_dense_network_is_pruned_and_trained_on(workplace, run):
+    rng, widths = np.random.default_rng(0), [30, 24, 17, 3]
+    arrays = {}
+    for number, (n_in, n_out) in enumerate(pairwise(widths)):
+        arrays[f"{number}.weight"] = rng.standard_normal((n_out, n_in)).astype(np.float32) / np.sqrt(n_in)
+        arrays[f"{number}.bias"] = np.zeros(n_out, np.float32)
+    np.savez(workplace / "dense.npz", **arrays)
+    run("model", "import", "dense.npz", "pruned.h5", "--config", "run.toml", cwd=workplace)
+    run("train", "run.toml", "--resume", "pruned.h5", "--output", "run", cwd=workplace)
+    summary = json.loads((workplace / "run/summary.json").read_text())
+    assert summary["epochs"] == 2
+    refused = run("model", "import", "dense.npz", "again.h5", cwd=workplace, code=2)
+    assert "expected --config" in refused.stderr
