@@ -18,6 +18,7 @@ import typer
 from hpc_sparse import __version__
 from hpc_sparse.cli_analyze import analyze_app
 from hpc_sparse.cli_import import import_app
+from hpc_sparse.cli_report import report
 from hpc_sparse.errors import HpcSparseError, printable
 from hpc_sparse.parallel.context import ParallelContext, launched_rank, launched_ranks, start_mpi
 
@@ -46,6 +47,7 @@ data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 data_app.add_typer(import_app, name="import")
 app.add_typer(analyze_app, name="analyze")
+app.command()(report)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -273,10 +275,10 @@ def check(as_json: JsonFlag = False) -> None:
     def work(ctx: ParallelContext) -> None:
         from hpc_sparse.training.installation import check_installation
 
-        report = check_installation(ctx)
+        found = check_installation(ctx)
         if ctx.is_root:
-            show(report, as_json=as_json)
-        failed = [name.replace("_", " ") for name, value in report.items() if str(value).startswith("failed")]
+            show(found, as_json=as_json)
+        failed = [name.replace("_", " ") for name, value in found.items() if str(value).startswith("failed")]
         if failed:
             raise HpcSparseError(f"check: failed: {', '.join(failed)}")
 

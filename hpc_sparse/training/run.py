@@ -77,8 +77,10 @@ def _train_as_planned(
         use_threads(ctx.threads)
     backend = choose_backend(ctx, config.runtime.hdf5)
     train_share, test_share = shares(ctx, config)
+    pulse.at(Phase.READING)
     dataset = load_dataset(ctx, plan.info.path, backend, train=train_share, test=test_share)
     start = starting_point(ctx, plan, dataset, backend)
+    pulse.at(Phase.STARTING)
     if start.n_epochs == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
         return finished
     job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request, pulse)
