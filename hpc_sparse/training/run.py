@@ -94,7 +94,8 @@ def _train_as_planned(
 
         worst = check_gradients(job, start.n_epochs + 1)
         LOG.info("gradients agree with central differences to %.0e", worst)
-    reporter.start(_headline(job, plan, start), start.n_epochs + 1, config.training.epochs, trainer.n_steps)
+    n_epochs, n_samples = config.training.epochs, plan.info.n_train
+    reporter.start(_headline(job, plan, start), start.n_epochs + 1, n_epochs, trainer.n_steps, n_samples)
     try:
         _train(job, trainer, plan, start, history, backend)
         trainer.finish()
