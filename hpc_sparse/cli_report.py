@@ -18,16 +18,14 @@ def report(
     ] = True,
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(
-            metavar="FOLDER", help="Where to.  [default: RUN/report, of several runs report]", show_default=False
-        ),
+        typer.Option(metavar="FOLDER", help="Where to; if not given RUN/report, of several runs report."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there already.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the files of a report that is there already.")
+    ] = False,
     image_shape: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(
-            metavar="HxW|HxWxC|none", help="What the inputs look like.  [default: found out]", show_default=False
-        ),
+        typer.Option(metavar="HxW|HxWxC|none", help="What the inputs look like; if not given, it is found out."),
     ] = None,
 ) -> None:
     """Pictures of runs, finished or not: curves, topology, neurons, time; and one page with all of it.

@@ -8,14 +8,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hpc_sparse.report.groups import RunGroup
-from hpc_sparse.report.panels import draw_band, from_zero, in_thousands, legend_below, make_panels, over_epochs
+from hpc_sparse.report.panels import (
+    draw_band,
+    fit_to_later_epochs,
+    from_zero,
+    in_thousands,
+    legend_below,
+    make_panels,
+    over_epochs,
+)
 from hpc_sparse.report.series import band
 from hpc_sparse.training.metrics import EpochMetrics
 
 Value = Callable[[EpochMetrics], float]
 
 PERCENT = 100.0
-SLIMMER = 1.4
+SLIMMER = 0.8
 """How much thinner each line is than the one below it where lines of several runs often coincide."""
 
 
@@ -62,6 +70,8 @@ def _draw_learning_of_one(group: RunGroup) -> Figure:
         draw_band(right, band(histories, accuracy), number, part, scale=PERCENT)
     over_epochs(left, f"Loss, {group.legend}", "mean loss per sample")
     over_epochs(right, f"Accuracy, {group.legend}", "% of samples")
+    for axes in (left, right):
+        fit_to_later_epochs(axes)
     legend_below(figure, left)
     return figure
 
@@ -73,6 +83,8 @@ def _draw_learning_of_many(groups: Sequence[RunGroup]) -> Figure:
         over_epochs(panels[column], f"Loss, {part}", "mean loss per sample")
         _draw_all(panels[2 + column], groups, accuracy, scale=PERCENT)
         over_epochs(panels[2 + column], f"Accuracy, {part}", "% of samples")
+    for axes in panels:
+        fit_to_later_epochs(axes)
     legend_below(figure, panels[0])
     return figure
 

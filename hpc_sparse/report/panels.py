@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
@@ -13,6 +14,12 @@ from hpc_sparse.report.series import Band
 PANEL_INCHES = (4.6, 3.1)
 MOST_MARKED = 25
 """Points on a line beyond which they are not marked one by one."""
+
+EARLY_SHARE = 0.05
+"""Of the epochs of a long run: they may be beyond the vertical axis."""
+
+EDGE = 0.08
+"""Room above and below the later epochs, as a share of their range."""
 
 N_COLOURS = 8
 LINE_STYLES = ("-", "--", "-.", ":")
@@ -51,6 +58,18 @@ def over_epochs(axes: Axes, title: str, unit: str) -> None:
     axes.set_xlabel("epoch")
     axes.set_ylabel(unit)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def fit_to_later_epochs(axes: Axes) -> None:
+    """In long runs, let the vertical axis show the later epochs well, at the cost of the first ones."""
+    lines = [line.get_xydata() for line in axes.get_lines()]
+    points = np.concatenate([np.asarray(line, np.float64) for line in lines]) if lines else np.empty((0, 2))
+    points = points[np.isfinite(points).all(axis=1)]
+    if not points.size or points[:, 0].max() <= MOST_MARKED:
+        return
+    later = points[points[:, 0] >= EARLY_SHARE * points[:, 0].max(), 1]
+    margin = max(EDGE * (later.max() - later.min()), 1e-12)
+    axes.set_ylim(later.min() - margin, later.max() + margin)
 
 
 def from_zero(axes: Axes) -> None:

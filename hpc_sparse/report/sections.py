@@ -25,6 +25,7 @@ MOST_NETWORKS = 6
 """Experiments of which neurons are shown."""
 
 COINCIDING = "Where lines coincide, all can be seen: the first is the widest."
+EARLY = "Of long runs the first epochs may be beyond the vertical axis."
 BANDS = "Of runs that differ in the seed only: their mean, with a band of one standard deviation to both sides."
 
 
@@ -36,7 +37,9 @@ def summary_section(runs: Sequence[StoredRun], groups: Sequence[RunGroup]) -> Se
 
 def learning_section(groups: Sequence[RunGroup]) -> Section:
     """Loss and accuracy."""
-    picture = Picture("learning", f"Loss and accuracy over the epochs. {BANDS}", to_png(lambda: draw_learning(groups)))
+    picture = Picture(
+        "learning", f"Loss and accuracy over the epochs. {BANDS} {EARLY}", to_png(lambda: draw_learning(groups))
+    )
     return Section("Learning", pictures=[picture])
 
 

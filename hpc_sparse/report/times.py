@@ -55,7 +55,9 @@ def seconds_by_rank(metrics: EpochMetrics) -> Float64Array:
     """float64[n_ranks, 5]: of one epoch; of the slowest rank alone if nothing else is stored, without files."""
     if metrics.rank_seconds:
         return np.array([metrics.rank_seconds[part] for part in RANK_PARTS], np.float64).T
-    slowest = (metrics.train_seconds, metrics.sync_seconds, metrics.evolve_seconds, metrics.evaluate_seconds, 0.0)
+    # Where a rank served, the time from the first update to the last contains that of waiting.
+    compute = max(0.0, metrics.train_seconds - (metrics.sync_seconds if metrics.staleness_counts else 0.0))
+    slowest = (compute, metrics.sync_seconds, metrics.evolve_seconds, metrics.evaluate_seconds, 0.0)
     return np.array([slowest], np.float64)
 
 

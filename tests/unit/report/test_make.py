@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from hpc_sparse.errors import OutputError
 from hpc_sparse.report.make import ReportRequest, make_report
 from hpc_sparse.report.page import Section, render_page
+from hpc_sparse.report.panels import fit_to_later_epochs
 from hpc_sparse.report.stored_run import read_runs
 from hpc_sparse.report.tables import Table, summary_table
 from hpc_sparse.report.times import seconds_by_rank, time_bars
@@ -132,3 +135,16 @@ def test_of_many_ranks_some_are_shown_and_of_old_runs_the_slowest(make_run):
     (bar,) = time_bars(old)
     assert re.fullmatch("old, slowest rank", bar.label)
     assert bar.seconds.tolist() == [2.0, 0.5, 0.25, 0.125, 0.0]
+    served = replace(old.history[0], staleness_counts=(3, 1))
+    assert seconds_by_rank(served).tolist() == [[1.5, 0.5, 0.25, 0.125, 0.0]]
+
+
+def test_of_long_runs_the_axis_fits_the_later_epochs():
+    for n_epochs, top in ((20, 100.0), (400, 5.0)):
+        axes = Figure().subplots()
+        epochs = np.arange(1, n_epochs + 1)
+        axes.plot(epochs, 100.0 / epochs)
+        axes.plot(epochs, np.full(n_epochs, np.nan))
+        fit_to_later_epochs(axes)
+        assert axes.get_ylim()[1] == pytest.approx(top, rel=0.1)
+    fit_to_later_epochs(Figure().subplots())
