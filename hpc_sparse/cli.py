@@ -19,6 +19,7 @@ from hpc_sparse import __version__
 from hpc_sparse.cli_analyze import analyze_app
 from hpc_sparse.cli_import import import_app
 from hpc_sparse.cli_model import model_app
+from hpc_sparse.cli_report import report
 from hpc_sparse.errors import HpcSparseError, printable
 from hpc_sparse.parallel.context import ParallelContext, launched_rank, launched_ranks, start_mpi
 
@@ -51,6 +52,7 @@ app.add_typer(data_app, name="data")
 data_app.add_typer(import_app, name="import")
 app.add_typer(analyze_app, name="analyze")
 app.add_typer(model_app, name="model")
+app.command()(report)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -286,10 +288,10 @@ def check(as_json: JsonFlag = False) -> None:
     def work(ctx: ParallelContext) -> None:
         from hpc_sparse.training.installation import check_installation
 
-        report = check_installation(ctx)
+        found = check_installation(ctx)
         if ctx.is_root:
-            show(report, as_json=as_json)
-        failed = [name.replace("_", " ") for name, value in report.items() if str(value).startswith("failed")]
+            show(found, as_json=as_json)
+        failed = [name.replace("_", " ") for name, value in found.items() if str(value).startswith("failed")]
         if failed:
             raise HpcSparseError(f"check: failed: {', '.join(failed)}")
 

@@ -19,7 +19,7 @@ from hpc_sparse.training.evaluation import evaluate, mean_over_ranks
 from hpc_sparse.training.evolving import Evolution, EvolutionStep, needs_growth_samples
 from hpc_sparse.training.growth import GrowthSource
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
-from hpc_sparse.training.metrics import EpochMetrics
+from hpc_sparse.training.metrics import EpochMetrics, by_rank
 from hpc_sparse.training.pulse import Phase
 from hpc_sparse.training.rates import learning_rate
 from hpc_sparse.training.replica import check_invariants
@@ -156,7 +156,8 @@ class LocalTrainer:
         self._job.pulse.at(Phase.EVALUATING)
         test_loss, test_accuracy = self.evaluate()
         sums.evaluate += time.perf_counter() - started
-        of_ranks = gather_objects(self._ctx, (sums.n_grown, sums.train, sums.evolve, sums.sync, sums.evaluate))
+        seconds = (sums.train, sums.sync, sums.evolve, sums.evaluate, self._job.pulse.take_file_seconds())
+        of_ranks = gather_objects(self._ctx, (sums.n_grown, *seconds))
         self.confirm_agreement()
         n_grown, *slowest = [max(numbers) for numbers in zip(*of_ranks, strict=True)]
         network = self._job.replica.network
@@ -170,11 +171,12 @@ class LocalTrainer:
             n_connections=network.n_connections,
             connections_changed=int(n_grown),
             train_seconds=slowest[0],
-            evolve_seconds=slowest[1],
-            sync_seconds=slowest[2],
+            evolve_seconds=slowest[2],
+            sync_seconds=slowest[1],
             sync_bytes=int(sums.n_bytes),
             evaluate_seconds=slowest[3],
             learning_rate=self._rate.at(epoch),
+            rank_seconds=by_rank([numbers[1:] for numbers in of_ranks]),
         )
 
     def finish(self) -> None:

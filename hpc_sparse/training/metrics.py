@@ -7,7 +7,8 @@ import math
 import platform
 import resource
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from statistics import median
 from typing import Any
@@ -16,6 +17,12 @@ from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.parallel.context import ParallelContext
 
 BYTES_PER_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+RANK_PARTS = ("train", "sync", "evolve", "evaluate", "files")
+"""What a rank spends its time on; ``files`` is reading and writing them since the epoch before."""
+
+RANK_DECIMALS = 4
+"""Of the seconds of single ranks, which are many."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,9 @@ class EpochMetrics:
         Share of the workers' time spent waiting for the server.
     parts_test_accuracy : tuple of float
         After the last epoch of phase 2: of each worker's network, on all test samples, before they were averaged.
+    rank_seconds : dict of (tuple of float)
+        The seconds of every rank, by what they were spent on: the :data:`RANK_PARTS`. A serving rank's are all ``sync``
+        but for those of evolution and evaluation. {} in runs of earlier versions, and where nobody has counted.
     """
 
     epoch: int
@@ -74,6 +84,7 @@ class EpochMetrics:
     staleness_counts: tuple[int, ...] = ()
     wait_share: float = 0.0
     parts_test_accuracy: tuple[float, ...] = ()
+    rank_seconds: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by name."""
@@ -81,7 +92,7 @@ class EpochMetrics:
 
     def numbers(self) -> dict[str, float]:
         """The values that are single numbers, by name."""
-        return {name: float(value) for name, value in asdict(self).items() if not isinstance(value, tuple)}
+        return {name: float(value) for name, value in asdict(self).items() if not isinstance(value, (tuple, dict))}
 
     @classmethod
     def from_json(cls, line: str) -> EpochMetrics:
@@ -94,6 +105,15 @@ class EpochMetrics:
         """
         values: dict[str, Any] = dict(json.loads(line))
         return cls(**{name: _from_plain(value) for name, value in values.items()})
+
+
+def by_rank(seconds: Sequence[Sequence[float]]) -> dict[str, tuple[float, ...]]:
+    """The seconds that each rank has spent on the :data:`RANK_PARTS`, as they are stored."""
+    columns = zip(*seconds, strict=True)
+    return {
+        part: tuple(round(value, RANK_DECIMALS) for value in column)
+        for part, column in zip(RANK_PARTS, columns, strict=True)
+    }
 
 
 def summarize(
@@ -147,12 +167,16 @@ def to_json(values: dict[str, Any], *, indent: int | None = None) -> str:
 
 
 def _to_plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _to_plain(item) for name, item in value.items()}
     if isinstance(value, tuple):
         return [_to_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _from_plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _from_plain(item) for name, item in value.items()}
     if isinstance(value, list):
         return tuple(_from_plain(item) for item in value)
     return math.nan if value is None else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ class Phase(IntEnum):
     WRITING = 6
     SERVING = 7
     WAITING = 8
+    READING = 9
 
     @property
     def is_own_work(self) -> bool:
@@ -27,7 +29,7 @@ class Phase(IntEnum):
     @property
     def has_steps(self) -> bool:
         """Whether a rank that gets on soon notes something else; the other phases are of one piece."""
-        return self not in {Phase.STARTING, Phase.EVOLVING, Phase.EVALUATING, Phase.RECORDING, Phase.WRITING}
+        return self in {Phase.TRAINING, Phase.SYNCING, Phase.SERVING, Phase.WAITING}
 
 
 PHASE_NAMES = {
@@ -40,7 +42,10 @@ PHASE_NAMES = {
     Phase.WRITING: "writing a checkpoint",
     Phase.SERVING: "serving",
     Phase.WAITING: "waiting for the serving rank",
+    Phase.READING: "reading data",
 }
+
+FILE_PHASES = frozenset({Phase.RECORDING, Phase.WRITING, Phase.READING})
 
 
 class Beat(NamedTuple):
@@ -72,8 +77,23 @@ class Pulse:
 
     def __init__(self) -> None:
         self.beat = Beat()
+        self._file_seconds = 0.0
+        self._files_since: float | None = None
 
     def at(self, phase: Phase, epoch: int | None = None, step: int = 0) -> None:
         """Note what begins now; without ``epoch`` it is the one of before."""
         before = self.beat
         self.beat = Beat(before.number + 1, phase, before.epoch if epoch is None else epoch, step)
+        if self._files_since is not None or phase in FILE_PHASES:
+            self._clock_files(phase)
+
+    def take_file_seconds(self) -> float:
+        """Seconds spent on files since this was last asked."""
+        taken, self._file_seconds = self._file_seconds, 0.0
+        return taken
+
+    def _clock_files(self, phase: Phase) -> None:
+        now = time.perf_counter()
+        if self._files_since is not None:
+            self._file_seconds += now - self._files_since
+        self._files_since = now if phase in FILE_PHASES else None

@@ -77,8 +77,10 @@ def _train_as_planned(
         use_threads(ctx.threads)
     backend = choose_backend(ctx, config.runtime.hdf5)
     train_share, test_share = shares(ctx, config)
+    pulse.at(Phase.READING)
     dataset = load_dataset(ctx, plan.info.path, backend, train=train_share, test=test_share)
     start = starting_point(ctx, plan, dataset, backend)
+    pulse.at(Phase.STARTING)
     if start.n_epochs == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
         return finished
     job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request, pulse)
@@ -92,7 +94,8 @@ def _train_as_planned(
 
         worst = check_gradients(job, start.n_epochs + 1)
         LOG.info("gradients agree with central differences to %.0e", worst)
-    reporter.start(_headline(job, plan, start), start.n_epochs + 1, config.training.epochs, trainer.n_steps)
+    n_epochs, n_samples = config.training.epochs, plan.info.n_train
+    reporter.start(_headline(job, plan, start), start.n_epochs + 1, n_epochs, trainer.n_steps, n_samples)
     try:
         _train(job, trainer, plan, start, history, backend)
         trainer.finish()

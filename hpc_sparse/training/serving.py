@@ -166,12 +166,13 @@ class Server:
 
     def _next_gradient(self) -> Float32Array | None:
         """The next gradient that comes, as it applies now; None if it comes too late."""
-        header, gradient = self._receive(self._end.next_worker(self._do_idle_work))
+        worker = self._end.next_worker(self._do_idle_work)
+        header, gradient = self._receive(worker)
         staleness = self._n_applied - header.base_update
         if staleness > self._max_staleness:
             self._tally.n_discarded += 1
             return None
-        self._tally.add(header, staleness)
+        self._tally.add(header, staleness, worker)
         self._rate_factor = 1.0 / (1.0 + staleness) if self._is_staleness_aware else 1.0
         return self._topology_history.carry(header.version, gradient)
 
@@ -181,7 +182,7 @@ class Server:
         for worker in self._workers:
             self._end.wait_for(worker, self._do_idle_work)
             header, gradient = self._receive(worker)
-            self._tally.add(header, 0)
+            self._tally.add(header, 0, worker)
             add_scaled(gradient, VALUE(header.n_samples), total)
             n_samples += header.n_samples
         total /= VALUE(n_samples)
@@ -331,7 +332,8 @@ class Server:
         self._job.pulse.at(Phase.EVALUATING, tally.epoch)
         test_loss, test_accuracy = evaluation.finish()
         tally.evaluate += time.perf_counter() - started
-        metrics = tally.to_metrics(network, test_loss, test_accuracy, n_workers=len(self._workers))
+        files = self._job.pulse.take_file_seconds()
+        metrics = tally.to_metrics(network, test_loss, test_accuracy, n_workers=len(self._workers), file_seconds=files)
         self._history.append(metrics)
         self._record(metrics)
 

@@ -49,7 +49,7 @@ threads = 1
 oversubscribe = true
 """
 N_TRAIN, N_TEST = 331, 97
-TIMES = ("train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "wait_share")
+TIMES = ("train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "wait_share", "rank_seconds")
 LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 
 

@@ -40,7 +40,7 @@ learning_rate_scaling = "sqrt"
 threads = 1
 oversubscribe = true
 """
-TIMES = ("train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds")
+TIMES = ("train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "rank_seconds")
 LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 
 Run = Callable[..., tuple[list[dict[str, Any]], Checkpoint]]

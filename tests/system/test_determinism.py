@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-TIMES = {"train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds"}
+TIMES = {"train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "rank_seconds"}
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:

@@ -35,6 +35,7 @@ METRIC_TYPES = {
     "staleness_counts": list,
     "wait_share": float,
     "parts_test_accuracy": list,
+    "rank_seconds": dict,
 }
 SUMMARY_TYPES = {
     "test_accuracy": float,

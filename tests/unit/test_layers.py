@@ -24,14 +24,16 @@ ALLOWED["inference"] = {*ALLOWED["training"], "inference"}
 ALLOWED["interop"] = {*ALLOWED["inference"], "interop"}
 ALLOWED["estimators"] = {*ALLOWED["inference"], "estimators"}
 ALLOWED["front"] = {"base", "estimators", "inference"}  # the package itself, which imports them when they are asked for
-ALLOWED["cli"] = {*ALLOWED["interop"], "cli"}
+ALLOWED["report"] = {*ALLOWED["training"], "report"}
+ALLOWED["cli"] = {*ALLOWED["interop"], "report", "cli"}
 HOMES = {
     "mpi4py": {"parallel", "cli"},
     "h5py": {"storage"},
     "pyarrow": {"storage"},
     "numba": {"kernels"},
     "llvmlite": {"kernels"},
-    "matplotlib": {"analysis"},
+    "matplotlib": {"analysis", "report"},
+    "jinja2": {"report"},
     "sklearn": {"estimators", "storage"},
     "joblib": {"estimators"},
     "torch": {"interop"},
@@ -122,6 +124,8 @@ def test_files_are_short(module):
         ("inference/model", "from hpc_sparse.estimators import SparseMLPClassifier"),
         ("inference/model", "import torch"),
         ("estimators/base", "import h5py"),
+        ("training/run", "from hpc_sparse.report.make import make_report"),
+        ("report/page", "import h5py"),
         ("config", "from hpc_sparse.kernels import loss"),
         ("rng", "import numba.core.config"),
     ],

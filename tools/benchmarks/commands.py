@@ -10,6 +10,7 @@ import typer
 
 from benchmarks import (
     comparison,
+    display_cost,
     epoch_speed,
     evolution_speed,
     file_speed,
@@ -147,3 +148,13 @@ def guards(
 ) -> None:
     """What digests of replicas and checksums of checkpoints cost."""
     guard_speed.measure_guards(rounds, as_json=as_json)
+
+
+@app.command()
+def display(
+    seconds: Annotated[float, typer.Option(help="Of each way to show a run.")] = 20.0,
+    step_milliseconds: Annotated[float, typer.Option(help="How long a step of the run takes.")] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """What showing a run costs it: nothing, lines, or the live display."""
+    display_cost.measure_display(seconds, step_milliseconds, as_json=as_json)

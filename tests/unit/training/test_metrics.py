@@ -11,14 +11,22 @@ import pytest
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.evaluation import mean_over_ranks
-from hpc_sparse.training.metrics import EpochMetrics, peak_rss_bytes, summarize, to_json, versions
+from hpc_sparse.training.metrics import EpochMetrics, by_rank, peak_rss_bytes, summarize, to_json, versions
 
 CTX = ParallelContext.serial(threads=2)
 NAMES = (
     *("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "n_connections", "connections_changed"),
     *("train_seconds", "evolve_seconds", "sync_seconds", "sync_bytes", "evaluate_seconds", "learning_rate"),
 )
-LATER_NAMES = ("n_neurons", "phase", "n_discarded", "staleness_counts", "wait_share", "parts_test_accuracy")
+LATER_NAMES = (
+    "n_neurons",
+    "phase",
+    "n_discarded",
+    "staleness_counts",
+    "wait_share",
+    "parts_test_accuracy",
+    "rank_seconds",
+)
 
 
 def make_metrics(epoch, **changes):
@@ -28,7 +36,16 @@ def make_metrics(epoch, **changes):
 
 def test_a_line_has_the_agreed_names_in_order():
     assert tuple(make_metrics(1).as_dict()) == NAMES + LATER_NAMES
-    metrics = make_metrics(1, staleness_counts=(3, 0, 1), parts_test_accuracy=(0.5, 0.25), n_neurons=7, phase=2)
+    metrics = make_metrics(
+        1,
+        staleness_counts=(3, 0, 1),
+        parts_test_accuracy=(0.5, 0.25),
+        n_neurons=7,
+        phase=2,
+        rank_seconds=by_rank([(1.25, 0.5, 0, 0.125, 0), (1.5, 0.25, 0, 0.125, 0.00012345)]),
+    )
+    assert metrics.rank_seconds["train"] == (1.25, 1.5)
+    assert metrics.rank_seconds["files"] == (0, 0.0001)
     assert EpochMetrics.from_json(to_json(metrics.as_dict())) == metrics
 
 
@@ -52,7 +69,7 @@ def test_numbers_that_are_not_finite_are_stored_as_null_also_within_a_list_and_c
 
 def test_the_numbers_of_an_epoch_leave_out_the_lists():
     numbers = make_metrics(2, staleness_counts=(3, 1)).numbers()
-    assert set(numbers) == {*NAMES, *LATER_NAMES} - {"staleness_counts", "parts_test_accuracy"}
+    assert set(numbers) == {*NAMES, *LATER_NAMES} - {"staleness_counts", "parts_test_accuracy", "rank_seconds"}
     assert numbers["epoch"] == 2.0
     assert {type(number) for number in numbers.values()} == {float}
 

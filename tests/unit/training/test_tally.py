@@ -66,3 +66,23 @@ def test_a_tally_survives_being_stored_within_its_epoch():
     again.add(header(), 1)
     assert again.to_metrics(NETWORK, 0.0, 0.0, n_workers=1).staleness_counts[:2] == (1, 1)
     assert tally.to_metrics(NETWORK, 0.0, 0.0, n_workers=1).staleness_counts[:2] == (1, 0)
+
+
+def test_the_seconds_of_each_worker_are_kept_apart_and_the_server_is_rank_0():
+    tally = Tally(1, 0.05, 0, train=9.0, evolve=0.5, evaluate=2.0)
+    tally.add(header(compute=3.0, wait=1.0), 0, worker=2)
+    tally.add(header(compute=5.0, wait=7.0), 0, worker=1)
+    tally.add(header(compute=2.0, wait=0.5), 0, worker=2)
+    assert tally.to_metrics(NETWORK, 0.0, 0.0, n_workers=3, file_seconds=0.25).rank_seconds == {
+        "train": (0.0, 5.0, 5.0, 0.0),
+        "sync": (7.0, 7.0, 1.5, 0.0),
+        "evolve": (0.5, 0.0, 0.0, 0.0),
+        "evaluate": (2.0, 0.0, 0.0, 0.0),
+        "files": (0.25, 0.0, 0.0, 0.0),
+    }
+
+
+def test_an_epoch_that_was_continued_has_no_seconds_of_its_workers():
+    tally = Tally.from_numbers(Tally(1, 0.05, 0).to_numbers())
+    tally.add(header(), 0, worker=1)
+    assert tally.to_metrics(NETWORK, 0.0, 0.0, n_workers=1).rank_seconds == {}

@@ -1,0 +1,60 @@
+"""The command ``hpc-sparse report``: what runs came to, in pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from hpc_sparse.errors import printable
+from hpc_sparse.parallel.context import ParallelContext
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
+    html: Annotated[
+        bool, typer.Option("--html/--no-html", help="One page with everything, or the pictures alone.")
+    ] = True,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FOLDER", help="Where to; if not given RUN/report, of several runs report."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the files of a report that is there already.")
+    ] = False,
+    image_shape: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="HxW|HxWxC|none", help="What the inputs look like; if not given, it is found out."),
+    ] = None,
+) -> None:
+    """Pictures of runs, finished or not: curves, topology, neurons, time; and one page with all of it.
+
+    Runs that differ in the seed only are shown as one, with a band. Needs the extra 'report'.
+    """
+    from hpc_sparse.cli import guarded  # which imports this module
+
+    def work(ctx: ParallelContext) -> None:
+        from hpc_sparse.parallel.collectives import on_root
+
+        written = on_root(ctx, lambda: _write(tuple(runs), html, output, overwrite, image_shape))
+        if ctx.is_root:
+            shown = f"{written[0]} and {len(written) - 1} pictures" if html else "\n".join(map(str, written[::-1]))
+            print(printable(shown), flush=True)
+
+    guarded(work)
+
+
+def _write(
+    runs: tuple[Path, ...],
+    html: bool,
+    output: Path | None,
+    overwrite: bool,
+    image_shape: str | None,
+) -> list[Path]:
+    from hpc_sparse.report.requirements import check_libraries
+
+    check_libraries("matplotlib", "jinja2")
+    from hpc_sparse.report.make import ReportRequest, make_report
+
+    return make_report(ReportRequest(runs, output, html, overwrite, image_shape))

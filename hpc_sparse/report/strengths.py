@@ -1,0 +1,76 @@
+"""Strength of the neurons in the checkpoints of a run: sums of absolute weights (neuron importance)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hpc_sparse.dtypes import Float64Array
+from hpc_sparse.errors import InputError
+from hpc_sparse.report.stored_run import StoredRun
+from hpc_sparse.storage.checkpoint import Checkpoint, LayerState, read_replicas
+
+MOST_CHECKPOINTS = 6
+"""Of a run, read and shown."""
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """The neurons of one checkpoint; of the first network where it holds several.
+
+    Attributes
+    ----------
+    epoch : int
+    hidden : tuple of float64[width]
+        Sum of the incoming absolute weights (Curci et al. 2021), by hidden layer, without removed neurons.
+    inputs : float64[n_features]
+        Sum of the outgoing absolute weights; not-a-number for an input that was removed.
+    """
+
+    epoch: int
+    hidden: tuple[Float64Array, ...]
+    inputs: Float64Array
+
+    @property
+    def has_lost_inputs(self) -> bool:
+        """Whether inputs were removed."""
+        return bool(np.isnan(self.inputs).any())
+
+
+def read_strengths(run: StoredRun) -> tuple[list[Strengths], list[str]]:
+    """The strengths in checkpoints of a run, oldest first; and what is wrong with those that cannot be read."""
+    found, problems = [], []
+    for path in spread(list(run.checkpoints.values()), MOST_CHECKPOINTS):
+        try:
+            found.append(strengths_of(read_replicas(path)[0]))
+        except InputError as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def spread(paths: Sequence[Path], most: int) -> list[Path]:
+    """At most so many of a series, the first and the last among them, the others evenly between."""
+    if len(paths) <= most:
+        return list(paths)
+    return [paths[round(position)] for position in np.linspace(0, len(paths) - 1, most)]
+
+
+def strengths_of(checkpoint: Checkpoint) -> Strengths:
+    """The strengths of the neurons of a checkpoint."""
+    first = checkpoint.layers[0]
+    removed = checkpoint.neuron_ids[0] if checkpoint.neuron_ids else None
+    inputs = np.bincount(first.indices, np.abs(first.weight), first.shape[1]).astype(np.float64)
+    if removed is not None:
+        n_features = int(removed[-1]) + 1 if checkpoint.mean is None else checkpoint.mean.size
+        kept, inputs = inputs, np.full(n_features, np.nan)
+        inputs[removed] = kept
+    return Strengths(checkpoint.epoch, tuple(map(_incoming, checkpoint.layers[:-1])), inputs)
+
+
+def _incoming(layer: LayerState) -> Float64Array:
+    n_out = layer.shape[0]
+    neuron = np.repeat(np.arange(n_out), np.diff(layer.indptr))
+    return np.bincount(neuron, np.abs(layer.weight), n_out).astype(np.float64)

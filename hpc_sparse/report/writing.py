@@ -1,0 +1,44 @@
+"""The folder of a report: refused if it holds something, and written so that its page comes last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpc_sparse.errors import OutputError
+
+
+def check_folder(folder: Path, *, overwrites: bool) -> None:
+    """Make sure that a report may be put into a folder; changes nothing.
+
+    Raises
+    ------
+    OutputError
+        It is none, or holds something that is not to be replaced.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"{folder}: is not a folder; choose another --output")
+        if not overwrites and folder.exists() and any(folder.iterdir()):
+            raise OutputError(f"{folder}: holds something already; choose another --output, or --overwrite")
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be looked at: {error.strerror}") from None
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    """Write files in their order, each whole or not at all; returns their paths, the last one first.
+
+    Raises
+    ------
+    OutputError
+        One cannot be written.
+    """
+    paths = [folder / name for name in files]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, content in zip(paths, files.values(), strict=True):
+            temporary = path.with_name(path.name + ".tmp")
+            temporary.write_bytes(content)
+            temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{folder}: the report cannot be written: {error.strerror}") from None
+    return paths[::-1]
