@@ -35,6 +35,10 @@ class NetworkSection(Section):
     alpha: NonNegative = 0.6
     """Slope below zero of all_relu (alternating in sign) and leaky_relu."""
 
+    acting_share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+    """top_kast: share of every layer's connections, its largest weights, that signals pass through; all learn. Not of
+    the output layer."""
+
     initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "he_uniform"
     """Of initial and grown weights; he_fan_in uses each neuron's real number of connections."""
 

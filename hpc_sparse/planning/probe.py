@@ -180,7 +180,7 @@ def _time_evolution(config: RunConfig, layer: SparseLayer, velocity: Velocity, s
 
     n = layer.topology.n_connections
     started = time.perf_counter()
-    view = LayerView(layer.topology, layer.weight, velocity.weight, n, rng, signals, initial_weight)
+    view = LayerView(layer.topology, layer.weight, velocity.weight, n, rng, signals, initial_weight, layer.acting_share)
     for update in updater.update(NetworkView((view,), layer.topology, settings.drop_fraction, keeps_sizes=True)):
         if update is not None:
             layer.follow(update.change)

@@ -58,9 +58,11 @@ LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_
 NOT_COMPARED = ("train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "wait_share", "sync_bytes")
 STRATEGIES = (
     ("rigl",),
+    ("srigl",),
     ("gse", "evolution.candidates=graest", "evolution.scope=global"),
     ("snfs",),
     ("deep_r", "evolution.shrinkage=0.01"),
+    ("top_kast", "network.acting_share=0.5"),
     ("cht",),
 )
 PARALLEL = (
