@@ -30,6 +30,11 @@ def wrong_combinations(config: RunConfig) -> Iterator[str]:
             'evolution.strategy = "top_kast": needs a reserve of connections that do not act; set network.acting_share '
             "below 1, such as 0.5"
         )
+    if config.network.topology == "grasp" and config.training.loss != "cross_entropy":
+        yield (
+            f'network.topology = "grasp": not with training.loss = "{config.training.loss}"; use "cross_entropy", or '
+            'topology = "snip"'
+        )
     if config.network.acting_share < 1 and evolution.strategy not in {"top_kast", "static"}:
         yield (
             f"network.acting_share = {config.network.acting_share}: not with evolution.strategy = "

@@ -97,9 +97,14 @@ def plan_memory(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks
         MemoryItem("program", "program and libraries", PROGRAM_BYTES + (MPI_BYTES if n_ranks > 1 else 0)),
     )
     resident = sum(item.n_bytes for item in items)
+    network = sum(item.n_bytes for item in items if item.group == "network")
     before = sum(item.n_bytes for item in items if item.group in {"data", "program"})
     peaks = {
-        "construction": before + phases.construction_bytes(config.network, size),
+        "construction": before
+        + max(
+            phases.construction_bytes(config.network, size),
+            network + phases.choosing_bytes(config, size, info.n_features),
+        ),
         "training": resident,
         "evolution": resident + phases.evolution_bytes(config, size, info.n_features),
         "sync": resident + (phases.sync_bytes(config, size, n_ranks) if n_ranks > 1 else 0),

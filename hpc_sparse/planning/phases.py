@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from hpc_sparse.config import EvolutionSection, NetworkSection, RunConfig
 from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution.initial_scores import PRODUCTS
 from hpc_sparse.evolution.rigl import TILE_ROWS
 from hpc_sparse.kernels.buffers import padded_columns
+from hpc_sparse.network.densities import source_densities
 from hpc_sparse.parallel.averaging import BUCKET_ITEMS
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 from hpc_sparse.storage.hdf5 import CHUNK_BYTES
@@ -40,6 +42,14 @@ SEARCHING = (14, 35)
 srigl collect them in a buffer of twice as many keys and gradients. Measured, too."""
 
 
+SCORING = {"snip": (35, 9, 0), "grasp": (60, 38, 16 * PRODUCTS)}
+"""Bytes per connection of the source network, per neuron and sample, and beyond these, while its connections are
+scored. Measured."""
+
+CORRELATING = 52
+"""Bytes per connection of the first layer while the most correlated pairs are looked for. Measured."""
+
+
 def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
     """The new network without velocities, and what its layers take while they are built, one after the other.
 
@@ -54,6 +64,21 @@ def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
             worst = max(worst, built + connections * DRAWN_KEYS + rows * 5 * KEY)
         built += own + rows * VALUE
     return worst
+
+
+def choosing_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
+    """While the data choose the initial topology of a network that exists at random (training/first_topology.py)."""
+    settings, stride = config.network, padded_columns(config.evolution.growth_samples)
+    if settings.topology == "csti":
+        first = size.layers[0]
+        samples = (first.n_in * 5 + first.n_out * 2 + TILE_ROWS) * stride * VALUE
+        return samples + first.n_in * TILE_ROWS * VALUE + first.n_connections * CORRELATING
+    if settings.topology not in SCORING:
+        return 0
+    each, neuron, beyond = SCORING[settings.topology]
+    densities = source_densities(settings, size.widths)
+    n_source = sum(share * layer.n_in * layer.n_out for share, layer in zip(densities, size.layers, strict=True))
+    return round(n_source * each) + (n_features + sum(size.widths)) * stride * neuron + beyond
 
 
 def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:

@@ -59,7 +59,7 @@ class Replica:
             activation=config.network.activation,
             alpha=config.network.alpha,
             initializer=config.network.initializer,
-            pattern=config.network.topology,
+            pattern=config.network.random_pattern,
             seed=config.training.seed,
         )
         for layer in network.layers:

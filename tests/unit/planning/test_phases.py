@@ -15,6 +15,9 @@ from hpc_sparse.planning import phases
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.checkpoint import Checkpoint, write_checkpoint
 from hpc_sparse.training.evolving import Evolution
+from hpc_sparse.training.first_topology import choose_first_topology
+from hpc_sparse.training.job import TrainingJob
+from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica
 
 WIDTHS = [500, 9000, 7001, 11000, 7]
@@ -108,6 +111,22 @@ def test_no_strategy_takes_more_than_is_planned_nor_much_less(wide_config, peak_
     index()
     found = peak_of(lambda: Evolution(config, growth=Growth(n_samples)).step(replica, 2), index)
     assert 0.7 < found / phases.evolution_bytes(config, size, 300) < 1.05
+
+
+@pytest.mark.parametrize("n_samples", [16, 200])
+@pytest.mark.parametrize("topology", ["snip", "grasp", "csti"])
+def test_data_that_choose_the_first_topology_take_what_is_planned(
+    wide_config, make_dataset, peak_of, topology, n_samples
+):
+    names = [f"network.topology={topology}", f"evolution.growth_samples={n_samples}"]
+    config = wide_config("network.hidden=[901,1201]", "network.epsilon=40", *names)
+    dataset = make_dataset()
+    replica = Replica.initial(config, dataset.info)
+    size = NetworkSize.expected(config.network, dataset.info.n_features, replica.network.widths[-1])
+    job = TrainingJob(ParallelContext.serial(threads=1), config, dataset, replica, SilentReporter())
+    found = peak_of(lambda: choose_first_topology(job))
+    planned = phases.choosing_bytes(config, size, dataset.info.n_features)
+    assert 0.5 < found / planned < 1.05
 
 
 def test_a_topology_that_stays_takes_nothing(wide_config):
