@@ -18,6 +18,8 @@ from studies import table
 from studies.catalogue import EXPERIMENTS, PUBLISHED_EPOCHS, USUAL_VARIANTS, VARIANTS
 from studies.paper import plan_runs, run_experiment
 from studies.runs import ROOT, PlannedRun, result_of
+from studies.structure_commands import NAMES as STRUCTURE
+from studies.structure_commands import structure_emergence, structure_freeze, structure_reset, structure_robustness
 
 app = typer.Typer(
     help="Repeat runs over seeds and settings and write tables. Without a sub-command: repeat.", no_args_is_help=True
@@ -26,6 +28,9 @@ app = typer.Typer(
 Seeds = Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ... of each variant; repetitions where there are folds.")]
 Runs = Annotated[Path, typer.Option(help="Where the run folders go; finished ones are not repeated.")]
 Output = Annotated[Path | None, typer.Option(help="Markdown file to write.")]
+
+for command in (structure_reset, structure_robustness, structure_emergence, structure_freeze):
+    app.command()(command)
 
 
 def main() -> None:
@@ -36,6 +41,7 @@ def main() -> None:
         "feature-selection",
         "scale",
         "strategies",
+        *STRUCTURE,
         "--help",
     }:
         sys.argv.insert(1, "repeat")
