@@ -25,6 +25,21 @@ def wrong_combinations(config: RunConfig) -> Iterator[str]:
             'evolution.strategy = "snfs": not with parallel.momentum = "reset", which leaves no momentum to share out '
             'connections by; use momentum = "average"'
         )
+    if evolution.strategy == "top_kast" and config.network.acting_share == 1:
+        yield (
+            'evolution.strategy = "top_kast": needs a reserve of connections that do not act; set network.acting_share '
+            "below 1, such as 0.5"
+        )
+    if config.network.topology == "grasp" and config.training.loss != "cross_entropy":
+        yield (
+            f'network.topology = "grasp": not with training.loss = "{config.training.loss}"; use "cross_entropy", or '
+            'topology = "snip"'
+        )
+    if config.network.acting_share < 1 and evolution.strategy not in {"top_kast", "static"}:
+        yield (
+            f"network.acting_share = {config.network.acting_share}: not with evolution.strategy = "
+            f'"{evolution.strategy}", which would replace what does not act yet; use "top_kast"'
+        )
     if evolution.final_density is not None and pruning.mode != "off":
         yield (
             f"evolution.final_density = {evolution.final_density}: not with importance_pruning.mode = "

@@ -12,7 +12,7 @@ from hpc_sparse.config.section import Count, Fraction, NonNegative, Percentile, 
 class EvolutionSection(Section):
     """How the topology changes; the output layer keeps its own."""
 
-    strategy: Literal["set", "rigl", "gse", "snfs", "deep_r", "cht", "static"] = "set"
+    strategy: Literal["set", "rigl", "srigl", "gse", "snfs", "deep_r", "top_kast", "cht", "static"] = "set"
     """What goes and what comes: see the table of strategies."""
 
     drop_fraction: Fraction = 0.3
@@ -38,10 +38,10 @@ class EvolutionSection(Section):
     """Of all layers that evolve together, reached with the last change: more goes than comes, they shrink alike."""
 
     growth_samples: PositiveCount = 256
-    """rigl, gse, snfs: training samples whose gradients guide growth, drawn anew for each change."""
+    """rigl, srigl, gse, snfs: training samples whose gradients guide growth, drawn anew for each change."""
 
     growth_pool: PositiveCount = 4096
-    """rigl, gse, snfs: training samples they are drawn from; every rank holds them all, as they are stored."""
+    """rigl, srigl, gse, snfs: training samples they are drawn from; every rank holds them all, as they are stored."""
 
     candidates: Literal["uniform", "grabo", "graest"] = "grabo"
     """gse: how pairs of neurons are drawn: all alike, by a bound of the gradient, by an estimate of it."""
@@ -53,10 +53,14 @@ class EvolutionSection(Section):
     """gse: replace within each layer, or the weakest and the strongest of all layers, which change their sizes."""
 
     shrinkage: NonNegative = 0.001
-    """deep_r: taken off every |weight| at each change; drop_fraction has no effect there."""
+    """deep_r: taken off every |weight| at each change; drop_fraction has no effect there. top_kast: share taken off
+    every weight that acts, and more of the others."""
 
     noise: NonNegative = 0.0005
     """deep_r: standard deviation of what is added to every weight at each change."""
+
+    min_salient: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.3
+    """srigl: a neuron with fewer salient connections than this share of the fan-in loses its inputs; 0 keeps all."""
 
     @model_validator(mode="after")
     def _ends_after_its_begin(self) -> Self:

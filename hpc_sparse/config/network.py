@@ -26,8 +26,13 @@ class NetworkSection(Section):
     budget: Literal["uniform", "erdos_renyi"] | None = None
     """How density is shared out: the same for every layer (default), or more for smaller layers, as epsilon does."""
 
-    topology: Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in"] = "erdos_renyi"
-    """Initial connections: each with the same probability, as many for each neuron, or few neurons with many."""
+    topology: Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "snip", "grasp", "csti"] = "erdos_renyi"
+    """Initial connections: each with the same probability, as many for each neuron, or few neurons with many. Or from
+    evolution.growth_samples training samples: the best of a source network by |gradient x weight| or by the flow of
+    gradients, or between correlated features (first layer)."""
+
+    source_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
+    """snip, grasp: how much denser the source network is; no layer of it is made denser than 0.5."""
 
     activation: Literal["all_relu", "relu", "leaky_relu"] = "all_relu"
     """Of the hidden layers."""
@@ -35,11 +40,24 @@ class NetworkSection(Section):
     alpha: NonNegative = 0.6
     """Slope below zero of all_relu (alternating in sign) and leaky_relu."""
 
+    acting_share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+    """top_kast: share of every layer's connections, its largest weights, that signals pass through; all learn. Not of
+    the output layer."""
+
     initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "he_uniform"
     """Of initial and grown weights; he_fan_in uses each neuron's real number of connections."""
 
     dropout: Fraction = 0.3
     """Share of hidden activations dropped in training."""
+
+    @property
+    def random_pattern(self) -> Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in"]:
+        """How connections are drawn before there are data."""
+        match self.topology:
+            case "constant_fan_in" | "lognormal_fan_in":
+                return self.topology
+            case _:
+                return "erdos_renyi"
 
     @model_validator(mode="after")
     def _one_sparsity(self) -> Self:

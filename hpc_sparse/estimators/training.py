@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from hpc_sparse.estimators.arrays import Standardisation, make_dataset
 from hpc_sparse.estimators.parameters import Parameters
-from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.losses import Loss
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity
@@ -119,11 +118,11 @@ class _BestNetwork:
 def _copied(network: SparseMLP) -> SparseMLP:
     """A copy that shares no memory."""
     layers = [
-        SparseLayer(
-            Topology(layer.topology.shape, np.array(layer.topology.indptr), np.array(layer.topology.indices)),
-            np.array(layer.weight),
-            np.array(layer.bias),
-            layer.slope,
+        replace(
+            layer,
+            topology=Topology(layer.topology.shape, np.array(layer.topology.indptr), np.array(layer.topology.indices)),
+            weight=np.array(layer.weight),
+            bias=np.array(layer.bias),
         )
         for layer in network.layers
     ]

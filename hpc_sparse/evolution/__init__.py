@@ -12,7 +12,9 @@ from hpc_sparse.evolution.protocol import TopologyUpdater
 from hpc_sparse.evolution.rigl import RiglUpdater
 from hpc_sparse.evolution.set import SetUpdater
 from hpc_sparse.evolution.snfs import SnfsUpdater
+from hpc_sparse.evolution.srigl import SriglUpdater
 from hpc_sparse.evolution.static import StaticUpdater
+from hpc_sparse.evolution.top_kast import TopKastUpdater
 
 __all__ = [
     "ChtUpdater",
@@ -21,7 +23,9 @@ __all__ = [
     "RiglUpdater",
     "SetUpdater",
     "SnfsUpdater",
+    "SriglUpdater",
     "StaticUpdater",
+    "TopKastUpdater",
     "TopologyUpdater",
     "make_updater",
 ]
@@ -35,6 +39,8 @@ def make_updater(config: EvolutionSection) -> TopologyUpdater:
         "gse": lambda: GseUpdater(config.candidates, config.candidate_ratio, config.scope),
         "deep_r": lambda: DeepRUpdater(config.shrinkage, config.noise),
         "snfs": lambda: SnfsUpdater(config.candidate_ratio),
+        "srigl": lambda: SriglUpdater(config.min_salient),
+        "top_kast": lambda: TopKastUpdater(config.shrinkage),
         "cht": ChtUpdater,
         "static": StaticUpdater,
     }

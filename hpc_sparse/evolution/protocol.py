@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from hpc_sparse.dtypes import Float32Array
+from hpc_sparse.network.acting import ALL_ACT
 from hpc_sparse.network.signals import Signals
 from hpc_sparse.network.topology import Topology, TopologyChange
 
@@ -32,6 +33,8 @@ class LayerView:
     initial_weight : callable or None
         What the connections of a topology of this shape would weigh in a new network of the run; for strategies that
         tell by the sign.
+    acting_share : float
+        Share of the connections that signals pass through.
     """
 
     topology: Topology
@@ -41,6 +44,7 @@ class LayerView:
     rng: np.random.Generator
     signals: Signals | None = None
     initial_weight: Callable[[Topology], Float32Array] | None = None
+    acting_share: float = ALL_ACT
 
     def n_to_drop(self, drop_fraction: float) -> int:
         """Connections that go when a share is replaced, and those by which the layer is to shrink."""

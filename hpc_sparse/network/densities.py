@@ -8,6 +8,9 @@ from hpc_sparse.config import NetworkSection
 from hpc_sparse.network.patterns import erdos_renyi_densities
 from hpc_sparse.network.topology import erdos_renyi_density
 
+MOST_DENSE = 0.5
+"""Of a layer of a source network, unless the network itself is denser."""
+
 
 def densities(config: NetworkSection, widths: list[int]) -> list[float]:
     """Density of each layer of connections between layers of the given widths."""
@@ -17,3 +20,9 @@ def densities(config: NetworkSection, widths: list[int]) -> list[float]:
         return [config.density] * (len(widths) - 1)
     assert config.epsilon is not None
     return [erdos_renyi_density(config.epsilon, n_in, n_out) for n_in, n_out in pairwise(widths)]
+
+
+def source_densities(config: NetworkSection, widths: list[int]) -> list[float]:
+    """Density of each layer of the source network whose connections are candidates for those of the network."""
+    wanted = densities(config, widths)
+    return [max(density, min(MOST_DENSE, config.source_ratio * density)) for density in wanted]

@@ -9,6 +9,7 @@ import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array, UInt16Array
 from hpc_sparse.kernels import backward, forward, gradient
+from hpc_sparse.network.acting import ALL_ACT, acting_weight
 from hpc_sparse.network.optimizer import Sgd, Velocity
 from hpc_sparse.network.topology import Topology, TopologyChange
 
@@ -51,22 +52,32 @@ class SparseLayer:
     bias : float32[n_out]
     slope : float
         Slope of the activation below 0; 1 for the linear output layer.
+    acting_share : float
+        Share of the connections, those of largest |weight|, that signals pass through in either direction. The others
+        learn, but do not act: see :mod:`hpc_sparse.network.acting`.
     """
 
     topology: Topology
     weight: Float32Array
     bias: Float32Array
     slope: float
+    acting_share: float = ALL_ACT
 
     @property
     def n_parameters(self) -> int:
         """Weights and biases."""
         return self.weight.size + self.bias.size
 
+    @property
+    def acting_weight(self) -> Float32Array:
+        """float32[nnz]: the weights, 0 for connections that do not act."""
+        return acting_weight(self.weight, self.acting_share)
+
     def forward(self, source: Float32Array, out: Float32Array) -> None:
         """``out = f(W source + b)`` without dropout; ``out`` float32[n_out, stride] is overwritten."""
         t = self.topology
-        forward.forward(t.indptr, t.indices, self.weight, self.bias, source, VALUE(self.slope), t.bounds, out)
+        weight = self.acting_weight
+        forward.forward(t.indptr, t.indices, weight, self.bias, source, VALUE(self.slope), t.bounds, out)
 
     def forward_train(self, source: Float32Array, dropout: Dropout, out: Float32Array, record: UInt16Array) -> None:
         """As :meth:`forward` with dropout, keeping in ``record`` uint16[n_out, words] what :meth:`backward` needs."""
@@ -74,7 +85,7 @@ class SparseLayer:
         forward.forward_train(
             t.indptr,
             t.indices,
-            self.weight,
+            self.acting_weight,
             self.bias,
             source,
             VALUE(self.slope),
@@ -90,9 +101,9 @@ class SparseLayer:
         self, delta: Float32Array, below: SparseLayer, dropout: Dropout, record: UInt16Array, out: Float32Array
     ) -> None:
         """Deltas of the layer ``below`` from this layer's; ``dropout`` and ``record`` are those of the layer below."""
-        t = self.topology.transposed
+        t, weight = self.topology.transposed, self.acting_weight
         backward.backward(
-            t.indptr, t.outs, t.position, self.weight, delta, record, VALUE(below.slope), dropout.scale, t.bounds, out
+            t.indptr, t.outs, t.position, weight, delta, record, VALUE(below.slope), dropout.scale, t.bounds, out
         )
 
     def gradient(self, delta: Float32Array, source: Float32Array) -> tuple[Float32Array, Float32Array]:
@@ -167,7 +178,7 @@ class SparseLayer:
             self.backward(delta, below, dropout, record, source)
             return
         index = self.topology.transposed
-        transposed = (index.indptr, index.outs, index.position, self.weight)
+        transposed = (index.indptr, index.outs, index.position, self.acting_weight)
         factors = (VALUE(below.slope), dropout.scale)
         backward.backward_and_gradient(
             *transposed, delta, source, record, *factors, index.bounds, source, weight_gradient

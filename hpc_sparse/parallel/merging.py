@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def _merge_layer(
     is_kept = resparsify(weight, min(target, keys.size))
     topology = Topology.from_keys(layers[0].topology.shape, keys[is_kept])
     bias = _mean([layer.bias for layer in layers])
-    merged = SparseLayer(topology, weight[is_kept], bias, layers[0].slope)
+    merged = replace(layers[0], topology=topology, weight=weight[is_kept], bias=bias)
     return merged, Velocity(weight_velocity[is_kept], _mean([velocity.bias for velocity in velocities]))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, pointer_dtype
-from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity
 from hpc_sparse.network.topology import Topology
@@ -44,7 +44,7 @@ def broadcast_network(ctx: ParallelContext, network: SparseMLP, velocities: list
             broadcast_array(ctx, array)
         if not ctx.is_root:
             topology = Topology(shape, arrays[0], arrays[1])
-            network.layers[number] = SparseLayer(topology, arrays[2], arrays[3], layer.slope)
+            network.layers[number] = replace(layer, topology=topology, weight=arrays[2], bias=arrays[3])
             velocities[number] = Velocity(arrays[4], arrays[5])
 
 
@@ -69,7 +69,7 @@ def take_topology(network: SparseMLP, arrays: list[AnyArray]) -> None:
     for number, (layer, shape) in enumerate(zip(network.layers, shapes.reshape(-1, 2).tolist(), strict=True)):
         topology = Topology((shape[0], shape[1]), indices[2 * number], indices[2 * number + 1])
         weight, bias = np.empty(topology.n_connections, VALUE), np.empty(shape[0], VALUE)
-        network.layers[number] = SparseLayer(topology, weight, bias, layer.slope)
+        network.layers[number] = replace(layer, topology=topology, weight=weight, bias=bias)
 
 
 def send_network(ctx: ParallelContext, network: SparseMLP, destination: int) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.config import RunConfig
+from hpc_sparse.config import NetworkSection, RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE, pointer_dtype
 from hpc_sparse.evolution import make_updater
 from hpc_sparse.kernels.activation import record_words
@@ -91,14 +91,20 @@ def plan_memory(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks
     items = (
         *_network_items(size),
         *_working_items(size, stride, info.n_features, HIDDEN_VALUES[config.training.activations]),
+        *_acting_items(config.network, size),
         *_parallel_items(config, size, n_ranks),
         *_data_items(config, info, n_ranks),
         MemoryItem("program", "program and libraries", PROGRAM_BYTES + (MPI_BYTES if n_ranks > 1 else 0)),
     )
     resident = sum(item.n_bytes for item in items)
+    network = sum(item.n_bytes for item in items if item.group == "network")
     before = sum(item.n_bytes for item in items if item.group in {"data", "program"})
     peaks = {
-        "construction": before + phases.construction_bytes(config.network, size),
+        "construction": before
+        + max(
+            phases.construction_bytes(config.network, size),
+            network + phases.choosing_bytes(config, size, info.n_features),
+        ),
         "training": resident,
         "evolution": resident + phases.evolution_bytes(config, size, info.n_features),
         "sync": resident + (phases.sync_bytes(config, size, n_ranks) if n_ranks > 1 else 0),
@@ -145,6 +151,14 @@ def _working_items(size: NetworkSize, stride: int, n_features: int, hidden: type
         MemoryItem("working", "gradients of one layer", largest * _bytes(VALUE)),
         MemoryItem("working", "batch of samples", n_features * (stride + 2) * _bytes(VALUE)),
     ]
+
+
+def _acting_items(config: NetworkSection, size: NetworkSize) -> list[MemoryItem]:
+    """Sizes of a layer's weights, sorted once more, marked, and the weights that act (network/acting.py)."""
+    if config.acting_share == 1:
+        return []
+    largest = max((layer.n_connections for layer in size.layers[:-1]), default=0)
+    return [MemoryItem("working", "weights that act in one layer", largest * (2 * _bytes(VALUE) + 1))]
 
 
 def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[MemoryItem]:

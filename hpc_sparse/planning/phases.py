@@ -6,9 +6,12 @@ comment makes them; tests compare them with what is really allocated.
 
 from __future__ import annotations
 
-from hpc_sparse.config import NetworkSection, RunConfig
+from hpc_sparse.config import EvolutionSection, NetworkSection, RunConfig
 from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution.initial_scores import PRODUCTS
+from hpc_sparse.evolution.rigl import TILE_ROWS
 from hpc_sparse.kernels.buffers import padded_columns
+from hpc_sparse.network.densities import source_densities
 from hpc_sparse.parallel.averaging import BUCKET_ITEMS
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 from hpc_sparse.storage.hdf5 import CHUNK_BYTES
@@ -21,6 +24,30 @@ DRAWN_KEYS = 28
 
 GROWN = 25
 """Bytes per connection to be grown while free positions are drawn: drawn, sorted, marked, and distinct."""
+
+DECIDING = {
+    "srigl": (50, 0, 0),
+    "gse": (11, 0, 47),
+    "snfs": (1, 25, 28),
+    "deep_r": (38, 0, 0),
+    "top_kast": (23, 4, 0),
+    "cht": (31, 23, 0),
+}
+"""Bytes that a strategy takes to decide about a layer, the decision included: per connection, per connection to be
+grown, and per candidate. Measured, where it is more than drawing and merging take. srigl sorts all connections by
+neuron; gse and snfs hold keys, gradients and the order of their candidates."""
+
+SEARCHING = (14, 35)
+"""Bytes per connection, and per connection to be grown, while the largest of all gradients are looked for: rigl and
+srigl collect them in a buffer of twice as many keys and gradients. Measured, too."""
+
+
+SCORING = {"snip": (35, 9, 0), "grasp": (60, 38, 16 * PRODUCTS)}
+"""Bytes per connection of the source network, per neuron and sample, and beyond these, while its connections are
+scored. Measured."""
+
+CORRELATING = 52
+"""Bytes per connection of the first layer while the most correlated pairs are looked for. Measured."""
 
 
 def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
@@ -39,6 +66,21 @@ def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
     return worst
 
 
+def choosing_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
+    """While the data choose the initial topology of a network that exists at random (training/first_topology.py)."""
+    settings, stride = config.network, padded_columns(config.evolution.growth_samples)
+    if settings.topology == "csti":
+        first = size.layers[0]
+        samples = (first.n_in * 5 + first.n_out * 2 + TILE_ROWS) * stride * VALUE
+        return samples + first.n_in * TILE_ROWS * VALUE + first.n_connections * CORRELATING
+    if settings.topology not in SCORING:
+        return 0
+    each, neuron, beyond = SCORING[settings.topology]
+    densities = source_densities(settings, size.widths)
+    n_source = sum(share * layer.n_in * layer.n_out for share, layer in zip(densities, size.layers, strict=True))
+    return round(n_source * each) + (n_features + sum(size.widths)) * stride * neuron + beyond
+
+
 def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
     """While the topology changes (training/evolving.py).
 
@@ -51,7 +93,7 @@ def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> in
     updater = make_updater(config.evolution)
     worst, decided, following = 0, 0, 0
     for layer in changing:
-        worst = max(worst, decided + _deciding_bytes(layer, config.evolution.drop_fraction))
+        worst = max(worst, decided + _deciding_bytes(config.evolution, layer))
         if updater.sees_layers_alone:
             following = max(following, _change_bytes(layer) + VALUE * layer.n_connections)
         else:
@@ -92,17 +134,27 @@ def _change_bytes(layer: LayerSize) -> int:
     return layer.n_connections * (INDEX + POSITION) + layer.n_out * POINTER
 
 
-def _deciding_bytes(layer: LayerSize, fraction: float) -> int:
+def _deciding_bytes(config: EvolutionSection, layer: LayerSize) -> int:
     """The most that one layer takes while it is decided what becomes of it, the decision included."""
-    n_grown = fraction * layer.n_connections
+    n = layer.n_connections
+    n_grown = config.drop_fraction * n
     drawing = GROWN * n_grown
     merging = KEY * n_grown + _change_bytes(layer)
-    return round(MARK * layer.n_connections + max(drawing, merging))
+    each, grown, candidate = DECIDING.get(config.strategy, (0, 0, 0))
+    deciding = each * n + grown * n_grown + candidate * config.candidate_ratio * n
+    searching = _searching_bytes(config, layer) if config.strategy in {"rigl", "srigl"} else 0
+    return round(max(MARK * n + max(drawing, merging), deciding, searching))
+
+
+def _searching_bytes(config: EvolutionSection, layer: LayerSize) -> float:
+    """The search for a layer's largest gradients: the signals turned, and a tile of gradients at a time."""
+    each, grown = SEARCHING
+    stride = padded_columns(config.growth_samples)
+    turned = ((layer.n_in + layer.n_out) * stride + layer.n_in * TILE_ROWS) * VALUE
+    return turned + (each + grown * config.drop_fraction) * layer.n_connections
 
 
 def _signal_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
-    """Activations, records and deltas of the samples that guide growth (network/signals.py); rigl turns a layer's."""
+    """Activations, records and deltas of the samples that guide growth (network/signals.py)."""
     stride, widths = padded_columns(config.evolution.growth_samples), size.widths
-    signals = sum(widths[1:]) * stride * (2 * VALUE + VALUE // 4) + n_features * stride * VALUE
-    turned = max(layer.n_in + layer.n_out for layer in size.layers) if config.evolution.strategy == "rigl" else 0
-    return signals + turned * stride * VALUE
+    return sum(widths[1:]) * stride * (2 * VALUE + VALUE // 4) + n_features * stride * VALUE

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from hpc_sparse.config import RunConfig
-from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, VALUE, AnyArray, Float32Array
+from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE, AnyArray, Float32Array
 from hpc_sparse.evolution import make_updater
 from hpc_sparse.evolution.protocol import LayerView, NetworkView
 from hpc_sparse.kernels.activation import record_words
@@ -91,7 +91,7 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
         activation=settings.activation,
         alpha=settings.alpha,
         initializer=settings.initializer,
-        pattern=settings.topology,
+        pattern=settings.random_pattern,
         seed=0,
     )
     construct = time.perf_counter() - started
@@ -118,7 +118,7 @@ def time_layer(config: RunConfig, size: LayerSize, place: Place, n_rounds: int) 
     stride, slope = padded_columns(config.training.batch_size), config.network.alpha
     started = time.perf_counter()
     density = size.n_connections / (size.n_in * size.n_out)
-    topology = draw_topology(config.network.topology, (size.n_out, size.n_in), density, KEY)
+    topology = draw_topology(config.network.random_pattern, (size.n_out, size.n_in), density, KEY)
     weight = draw_weights(config.network.initializer, topology, KEY)
     layer = SparseLayer(topology, weight, np.zeros(size.n_out, VALUE), slope)
     construct = time.perf_counter() - started
@@ -180,8 +180,8 @@ def _time_evolution(config: RunConfig, layer: SparseLayer, velocity: Velocity, s
 
     n = layer.topology.n_connections
     started = time.perf_counter()
-    view = LayerView(layer.topology, layer.weight, velocity.weight, n, rng, signals, initial_weight)
-    for update in updater.update(NetworkView((view,), layer.topology, settings.drop_fraction, keeps_sizes=True)):
+    view = LayerView(layer.topology, layer.weight, velocity.weight, n, rng, signals, initial_weight, layer.acting_share)
+    for update in updater.update(NetworkView((view,), _listener(layer), settings.drop_fraction, keeps_sizes=True)):
         if update is not None:
             layer.follow(update.change)
             velocity.carry(update.change)
@@ -189,6 +189,12 @@ def _time_evolution(config: RunConfig, layer: SparseLayer, velocity: Velocity, s
             draw_grown_weights(config.network.initializer, layer.topology, old_position, KEY, layer.weight)
     _ = layer.topology.transposed
     return time.perf_counter() - started
+
+
+def _listener(layer: SparseLayer) -> Topology:
+    """An output layer of one neuron with connections from all neurons of a layer, so that none of them is dead."""
+    n_out = layer.topology.shape[0]
+    return Topology.from_keys((1, n_out), np.arange(n_out, dtype=OFFSET))
 
 
 def _numbers(n_rows: int, stride: int, dtype: type[np.float32 | np.uint16] = VALUE) -> AnyArray:

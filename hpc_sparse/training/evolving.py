@@ -173,6 +173,7 @@ class Evolution:
                 stream(seed, Purpose.DROP_AND_GROW, layer=number, **name),
                 signals[number],
                 self._initial_weight(number),
+                network.layers[number].acting_share,
             )
             for number in numbers
         ]

@@ -107,7 +107,9 @@ def _dropout_factors(
 
 
 def _copy(network: SparseMLP) -> SparseMLP:
-    layers = [SparseLayer(each.topology, each.weight.copy(), each.bias.copy(), each.slope) for each in network.layers]
+    layers = [
+        SparseLayer(each.topology, each.acting_weight.copy(), each.bias.copy(), each.slope) for each in network.layers
+    ]
     return SparseMLP(layers, list(network.neuron_ids))
 
 
@@ -167,7 +169,7 @@ class _Exact:
         self.biases = [layer.bias.astype(np.float64) for layer in network.layers]
         self.matrices = [
             scipy.sparse.csr_array(
-                (layer.weight.astype(np.float64), layer.topology.indices, layer.topology.indptr),
+                (layer.acting_weight.astype(np.float64), layer.topology.indices, layer.topology.indptr),
                 shape=layer.topology.shape,
             )
             for layer in network.layers

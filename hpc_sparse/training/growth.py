@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, AnyArray
+from hpc_sparse.dtypes import OFFSET, AnyArray, Float32Array
 from hpc_sparse.network.distinct import distinct_numbers
 from hpc_sparse.network.losses import Loss
 from hpc_sparse.network.mlp import SparseMLP
@@ -36,10 +36,12 @@ class GrowthSource:
 
     def signals(self, network: SparseMLP, rng: np.random.Generator) -> list[Signals]:
         """Every layer's signals for a batch drawn by ``rng``."""
+        return layer_signals(network, *self.batch(rng), self._loss)
+
+    def batch(self, rng: np.random.Generator) -> tuple[Float32Array, AnyArray]:
+        """A batch drawn by ``rng``: float32[n_features, stride] with the samples as columns, and their labels."""
         n = min(self._job.config.evolution.growth_samples, self._pool.n_samples)
-        chosen = distinct_numbers(self._pool.n_samples, n, rng)
-        batch, labels = self._job.make_assembler(n).assemble(self._pool, chosen)
-        return layer_signals(network, batch, labels, self._loss)
+        return self._job.make_assembler(n).assemble(self._pool, distinct_numbers(self._pool.n_samples, n, rng))
 
 
 def gather_pool(ctx: ParallelContext, shard: Samples, n_wanted: int, seed: int) -> Samples:

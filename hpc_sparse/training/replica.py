@@ -59,7 +59,7 @@ class Replica:
             activation=config.network.activation,
             alpha=config.network.alpha,
             initializer=config.network.initializer,
-            pattern=config.network.topology,
+            pattern=config.network.random_pattern,
             seed=config.training.seed,
         )
         for layer in network.layers:
@@ -70,6 +70,7 @@ class Replica:
                     f"network.{key} = {getattr(config.network, key)}: the layer of {n_in} x {n_out} neurons comes out "
                     "without connections; expected at least one in every layer"
                 )
+        _set_acting_share(network, config.network)
         return cls(network, network.resting_velocities())
 
     @classmethod
@@ -86,7 +87,9 @@ class Replica:
             for state, slope in zip(states, slopes, strict=True)
         ]
         velocities = [Velocity(state.weight_velocity, state.bias_velocity) for state in states]
-        return cls(SparseMLP(layers, list(neuron_ids)), velocities)
+        network = SparseMLP(layers, list(neuron_ids))
+        _set_acting_share(network, config)
+        return cls(network, velocities)
 
     def to_states(self, activation: str) -> tuple[LayerState, ...]:
         """What a checkpoint stores of each layer."""
@@ -113,6 +116,11 @@ class Replica:
                 layer.weight.sum(dtype=np.float64) + layer.bias.sum(dtype=np.float64) for layer in self.network.layers
             ]
         return bool(np.isfinite(totals).all())
+
+
+def _set_acting_share(network: SparseMLP, config: NetworkSection) -> None:
+    for layer in network.layers[:-1]:
+        layer.acting_share = config.acting_share
 
 
 def n_outputs(config: RunConfig, info: DatasetInfo) -> int:

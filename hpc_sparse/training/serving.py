@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,6 @@ from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.errors import DivergedError, HpcSparseError
 from hpc_sparse.evolution.history import TopologyHistory
 from hpc_sparse.kernels.descent import add_scaled, descend_all
-from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import LearningRate
@@ -305,7 +305,7 @@ class Server:
         views = self._layout.views(self._values.copy())
         return SparseMLP(
             [
-                SparseLayer(layer.topology, weight, bias, layer.slope)
+                replace(layer, weight=weight, bias=bias)
                 for layer, (weight, bias) in zip(network.layers, views, strict=True)
             ],
             list(network.neuron_ids),

@@ -13,9 +13,11 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint import Checkpoint, read_checkpoint
 from hpc_sparse.storage.checkpoint_info import CheckpointInfo, read_checkpoint_info
 from hpc_sparse.storage.dataset import Dataset
-from hpc_sparse.training.job import Pause
+from hpc_sparse.training.first_topology import choose_first_topology
+from hpc_sparse.training.job import Pause, TrainingJob
 from hpc_sparse.training.merged_checkpoint import read_merged
 from hpc_sparse.training.phased_trainer import last_served_epoch
+from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica, check_fits
 from hpc_sparse.training.run_plan import RunPlan, check_same_network, run_of
 from hpc_sparse.training.trainer import is_served
@@ -61,7 +63,9 @@ def starting_point(ctx: ParallelContext, plan: RunPlan, dataset: Dataset, backen
     """
     if plan.checkpoint is None:
         with collective_errors(ctx, "building the network"):
-            return StartingPoint(Replica.initial(plan.config, plan.info))
+            replica = Replica.initial(plan.config, plan.info)
+        choose_first_topology(TrainingJob(ctx, plan.config, dataset, replica, SilentReporter()))
+        return StartingPoint(replica)
     path = plan.checkpoint
     info = on_root(ctx, lambda: read_checkpoint_info(path))
     goes_on, is_apart = goes_on_exactly(ctx, plan.config, info), info.n_replicas > 0

@@ -23,6 +23,7 @@ from hpc_sparse.storage.checkpoint import newest_checkpoint, read_checkpoint
 from hpc_sparse.storage.dataset import load_dataset
 from hpc_sparse.storage.samples import CsrFeatures
 from hpc_sparse.training.evolving import Evolution, needs_growth_samples
+from hpc_sparse.training.first_topology import choose_first_topology
 from hpc_sparse.training.growth import GrowthSource, gather_pool
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.progress import SilentReporter
@@ -58,10 +59,12 @@ LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_
 NOT_COMPARED = ("train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "wait_share", "sync_bytes")
 STRATEGIES = (
     ("rigl",),
+    ("srigl", "network.topology=snip"),
     ("gse", "evolution.candidates=graest", "evolution.scope=global"),
     ("snfs",),
     ("deep_r", "evolution.shrinkage=0.01"),
-    ("cht",),
+    ("top_kast", "network.acting_share=0.5", "network.topology=grasp"),
+    ("cht", "network.topology=csti"),
 )
 PARALLEL = (
     ("parallel.topology=shared", "evolution.every_steps=5"),
@@ -154,6 +157,23 @@ def test_ranks_with_shards_decide_as_one_rank_with_all_samples(ctx: ParallelCont
                 assert step.n_grown > 0
             digests.append(network_digest(replica.network))
         assert len(set(digests)) == 1
+        assert len(set(gather_objects(ctx, digests[0]))) == 1
+
+
+@pytest.mark.mpi(ranks=[2, 3])
+def test_a_first_topology_from_the_data_is_that_of_one_rank_with_all_samples(
+    ctx: ParallelContext, folder: Path
+) -> None:
+    for topology in ("snip", "grasp", "csti"):
+        config = load_config(folder / "run.toml", [f"network.topology={topology}"])
+        digests = []
+        for context in (ctx, ParallelContext.serial(threads=1)):
+            dataset = load_dataset(context, folder / "data.h5", "serial")
+            replica = Replica.initial(config, dataset.info)
+            at_random = network_digest(replica.network)
+            choose_first_topology(TrainingJob(context, config, dataset, replica, SilentReporter()))
+            digests.append(network_digest(replica.network))
+        assert digests[0] == digests[1] != at_random, topology
         assert len(set(gather_objects(ctx, digests[0]))) == 1
 
 

@@ -123,3 +123,68 @@ def test_a_failed_run_is_told_and_does_not_stop_the_others(run, workplace):
     assert "| bad | 1 of 1 runs failed |" in table
     assert "| two ranks | " in table
     assert "| 2 x " in table
+
+
+@pytest.fixture
+def small_study(monkeypatch, tmp_path):
+    """The comparison of strategies, with runs that take no time: a study, and its log."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    from studies import strategies
+
+    done = []
+
+    def result_of(run):
+        done.append(run)
+        run.folder.mkdir(parents=True)
+        settings = dict(setting.split("=") for setting in run.settings)
+        gain = 0.04 if settings["evolution.strategy"] == "rigl" else 0.0
+        accuracy = 0.5 + float(settings["network.density"]) + 0.1 * run.group + gain * (1 + run.group)
+        summary = {"test_accuracy": accuracy, "n_connections": 1000, "n_threads": 2}
+        seconds = 3.0 if gain else 2.0
+        epoch = {"train_seconds": seconds, "sync_seconds": 0.0, "evolve_seconds": 0.0}
+        return strategies.Result(run.group, summary, [epoch])
+
+    monkeypatch.setattr(strategies, "result_of", result_of)
+    monkeypatch.setattr(strategies, "make_data_set", lambda *_: None)
+
+    def make(**changes):
+        settings = {"n_seeds": 2, "n_epochs": 5, "n_threads": 1} | changes
+        return strategies.Study(["madelon"], [0.05, 0.01], ["set", "rigl"], runs=tmp_path / "runs", **settings)
+
+    return strategies, make, done
+
+
+def test_strategies_are_compared_seed_by_seed_and_finished_runs_are_kept(small_study, tmp_path):
+    strategies, make, done = small_study
+    study, path = make(), tmp_path / "table.jsonl"
+    for _ in zip(range(5), strategies.do_missing(study, study.open_log(path)), strict=False):
+        pass
+    assert [run.group for run in done] == [0, 0, 0, 0, 1]
+    assert not any((tmp_path / "runs").iterdir())
+    with path.open("a") as file:
+        file.write('{"data": "made')  # a process that was killed
+    log = study.open_log(path)
+    assert all(strategies.do_missing(study, log))
+    assert len(done) == 8
+    assert len(path.read_text().splitlines()) == 8
+    rows = [line for line in strategies.report(study, log) if line.startswith("| 0.")]
+    assert rows[1] == "| 0.05 | `rigl` | 66.00 ± 9.90 | 59.00, 73.00 | +6.00 ± 2.83 | 3 | 1.50 | 1,000 |"
+    assert len(rows) == 4
+
+
+def test_results_with_other_settings_are_not_mixed(small_study, tmp_path):
+    strategies, make, _ = small_study
+    path = tmp_path / "table.jsonl"
+    assert all(strategies.do_missing(make(), make().open_log(path)))
+    with pytest.raises(Exception, match="2"):
+        make(n_epochs=6).open_log(path)
+
+
+def test_every_setting_of_the_comparison_is_one_that_training_takes(small_study):
+    from hpc_sparse.config import load_config
+
+    strategies, make, _ = small_study
+    for name in strategies.STRATEGIES:
+        run = make().planned({"data": "madelon", "density": 0.01, "strategy": name, "seed": 3})
+        config = load_config(run.config, run.settings)
+        assert (config.evolution.strategy, config.network.density, config.training.seed) == (name, 0.01, 3)

@@ -312,6 +312,8 @@ def test_overlap_is_refused_where_it_is_not_possible(setting):
             ["evolution.strategy=snfs", "parallel.momentum=reset"],
             ['evolution.strategy = "snfs": not with parallel.momentum = "reset"'],
         ),
+        (["evolution.strategy=top_kast"], ['evolution.strategy = "top_kast"', "set network.acting_share below 1"]),
+        (["network.acting_share=0.5"], ['network.acting_share = 0.5: not with evolution.strategy = "set"']),
         (["network.budget=uniform"], ['budget = "uniform" needs density']),
     ],
 )
@@ -327,6 +329,8 @@ def test_settings_of_evolution_that_do_not_go_together_are_refused(overrides, pa
         ["evolution.every_steps=5", "parallel.overlap=true", "parallel.strategy=wasap"],
         ["evolution.strategy=deep_r", "importance_pruning.mode=released"],
         ["evolution.strategy=snfs", "parallel.momentum=reset", "parallel.strategy=wassp"],
+        ["evolution.strategy=top_kast", "network.acting_share=0.5"],
+        ["evolution.strategy=static", "network.acting_share=0.5"],
         ["network.budget=erdos_renyi"],
         ["network.budget=uniform", "network.density=0.1"],
         ["network.budget=erdos_renyi", "network.density=0.1", "network.topology=lognormal_fan_in"],

@@ -13,11 +13,14 @@ import typer
 
 from studies import feature_selection as selection
 from studies import scale as scaling
+from studies import strategies as comparison
 from studies import table
 from studies.catalogue import EXPERIMENTS, PUBLISHED_EPOCHS, USUAL_VARIANTS, VARIANTS
 from studies.paper import plan_runs, run_experiment
 from studies.runs import ROOT, PlannedRun, result_of
 from studies.scale_tables import scale_report
+from studies.structure_commands import NAMES as STRUCTURE
+from studies.structure_commands import structure_emergence, structure_freeze, structure_reset, structure_robustness
 
 app = typer.Typer(
     help="Repeat runs over seeds and settings and write tables. Without a sub-command: repeat.", no_args_is_help=True
@@ -27,10 +30,21 @@ Seeds = Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ... of each variant
 Runs = Annotated[Path, typer.Option(help="Where the run folders go; finished ones are not repeated.")]
 Output = Annotated[Path | None, typer.Option(help="Markdown file to write.")]
 
+for command in (structure_reset, structure_robustness, structure_emergence, structure_freeze):
+    app.command()(command)
+
 
 def main() -> None:
     """Entry point; a configuration in the place of a sub-command means ``repeat``."""
-    if len(sys.argv) > 1 and sys.argv[1] not in {"repeat", "paper", "feature-selection", "scale", "--help"}:
+    if len(sys.argv) > 1 and sys.argv[1] not in {
+        "repeat",
+        "paper",
+        "feature-selection",
+        "scale",
+        "strategies",
+        *STRUCTURE,
+        "--help",
+    }:
         sys.argv.insert(1, "repeat")
     app()
 
@@ -123,6 +137,37 @@ def feature_selection(
         lines += part
         print("\n".join(part), flush=True)
         _finish(lines, output, all_done=True)
+
+
+@app.command()
+def strategies(
+    output: Annotated[Path, typer.Option(help="Markdown file; finished runs are kept beside it as .jsonl.")],
+    data: Annotated[str, typer.Option(help="With commas between them.")] = ",".join(comparison.DATA_SETS),
+    densities: Annotated[str, typer.Option(help="Likewise.")] = ",".join(map(str, comparison.DENSITIES)),
+    names: Annotated[str, typer.Option("--strategies", help="Likewise.")] = ",".join(comparison.STRATEGIES),
+    seeds: Seeds = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of every run.")] = 50,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0 for all cores.")] = 0,
+    runs: Runs = Path("runs/strategies"),
+) -> None:
+    """Accuracy and time of every evolution strategy at several densities; what is finished is not repeated."""
+    _check_output(output)
+    study = comparison.Study(
+        _known(data.split(","), comparison.DATA_SETS, "data set"),
+        [float(text) for text in densities.split(",")],
+        _known(names.split(","), comparison.STRATEGIES, "strategy"),
+        seeds,
+        epochs,
+        threads,
+        runs.resolve(),
+    )
+    output = output.resolve()
+    os.chdir(ROOT)  # where data/ is looked for
+    log, all_done = study.open_log(output.with_suffix(".jsonl")), True
+    for is_done in comparison.do_missing(study, log):
+        all_done = all_done and is_done
+        _finish(comparison.report(study, log), output, all_done=True)
+    _finish(comparison.report(study, log), output, all_done=all_done)
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -34,3 +35,20 @@ def wide_config() -> Callable[..., RunConfig]:
 def info(make_dataset) -> DatasetInfo:
     """What a small dense data set says of itself."""
     return make_dataset().info
+
+
+@pytest.fixture
+def peak_of() -> Iterator[Callable[[Callable[[], object]], int]]:
+    """The most bytes that a call has allocated at any time; the second one counts, so nothing is compiled in it."""
+
+    def measure(action: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> int:
+        action()
+        prepare()
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        action()
+        return tracemalloc.get_traced_memory()[1] - before
+
+    tracemalloc.start()
+    yield measure
+    tracemalloc.stop()

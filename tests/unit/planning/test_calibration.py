@@ -60,9 +60,10 @@ def test_a_round_that_compiles_does_not_count():
     assert calls == ["before", "work"] * 4
 
 
-@pytest.mark.parametrize("strategy", ["set", "static", "rigl", "gse"])
+@pytest.mark.parametrize("strategy", ["set", "static", "rigl", "gse", "cht", "top_kast"])
 def test_all_parts_of_a_network_are_timed(make_config, strategy):
-    config = make_config(f"evolution.strategy={strategy}")
+    acting = ["network.acting_share=0.5"] if strategy == "top_kast" else []
+    config = make_config(f"evolution.strategy={strategy}", *acting)
     seconds = time_network(config, NetworkSize.expected(config.network, 12, 3), 1)
     assert seconds.step > seconds.forward > 0
     assert seconds.construct > 0

@@ -64,6 +64,14 @@ def test_the_working_memory_is_counted_byte_by_byte(wide_config, info, batch_siz
     assert batch == sum(array.nbytes for array in arrays)
 
 
+def test_connections_that_do_not_act_need_room_in_every_step(wide_config, info, peak_of):
+    config = wide_config("evolution.strategy=top_kast", "network.acting_share=0.5")
+    network = Replica.random(config, info.n_features, N_OUTPUTS).network
+    planned = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")["weights that act in one layer"]
+    largest = max(network.layers[:-1], key=lambda layer: layer.weight.size)
+    assert peak_of(lambda: largest.acting_weight) == pytest.approx(planned, rel=0.03)
+
+
 @pytest.mark.parametrize("kind", ["float32", "uint8"])
 def test_dense_samples_are_counted_byte_by_byte(make_dataset, kind):
     data = make_dataset(kind=kind)

@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import tracemalloc
-from collections.abc import Callable, Iterator
-
+import numpy as np
 import pytest
 
+from hpc_sparse.kernels.buffers import padded_columns
 from hpc_sparse.network.densities import densities
+from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.signals import layer_signals
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning import phases
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.checkpoint import Checkpoint, write_checkpoint
 from hpc_sparse.training.evolving import Evolution
+from hpc_sparse.training.first_topology import choose_first_topology
+from hpc_sparse.training.job import TrainingJob
+from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica
 
 WIDTHS = [500, 9000, 7001, 11000, 7]
 OTHER = 200_000
 """Bytes that Python itself and small arrays may take."""
-
-
-@pytest.fixture
-def peak_of() -> Iterator[Callable[[Callable[[], object]], int]]:
-    """The most bytes that a call has allocated at any time; the second one counts, so nothing is compiled in it."""
-
-    def measure(action: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> int:
-        action()
-        prepare()
-        before = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
-        action()
-        return tracemalloc.get_traced_memory()[1] - before
-
-    tracemalloc.start()
-    yield measure
-    tracemalloc.stop()
 
 
 def draw(config) -> SparseMLP:
@@ -83,6 +70,63 @@ def test_evolution_takes_what_is_planned(wide_config, peak_of, override):
 
     index()
     assert peak_of(lambda: Evolution(config).step(replica, 2), index) == pytest.approx(planned, rel=0.05, abs=OTHER)
+
+
+class Growth:
+    """The signals of as many random samples."""
+
+    def __init__(self, n_samples: int) -> None:
+        self._n_samples = n_samples
+
+    def signals(self, network, rng):
+        batch = rng.standard_normal((network.widths[0], padded_columns(self._n_samples)), np.float32)
+        return layer_signals(network, batch, np.zeros(self._n_samples, np.int32), LOSSES["cross_entropy"])
+
+
+@pytest.mark.parametrize(
+    ("strategy", "n_samples", "overrides"),
+    [
+        ("rigl", 200, []),
+        ("rigl", 10, ["evolution.drop_fraction=0.7"]),
+        ("srigl", 200, []),
+        ("srigl", 10, []),
+        ("gse", 10, ["evolution.candidate_ratio=0.5"]),
+        ("gse", 10, ["evolution.candidate_ratio=2"]),
+        ("snfs", 10, ["evolution.candidate_ratio=2"]),
+        ("deep_r", 10, []),
+        ("top_kast", 10, ["network.acting_share=0.5"]),
+        ("cht", 10, ["network.epsilon=15"]),
+    ],
+)
+def test_no_strategy_takes_more_than_is_planned_nor_much_less(wide_config, peak_of, strategy, n_samples, overrides):
+    names = [f"evolution.strategy={strategy}", f"evolution.growth_samples={n_samples}"]
+    config = wide_config("network.hidden=[901,1201]", "network.epsilon=40", *names, *overrides)
+    replica = Replica.random(config, 300, 7)
+    size = NetworkSize.expected(config.network, 300, 7)
+
+    def index() -> None:
+        for layer in replica.network.layers:
+            _ = layer.topology.transposed, layer.topology.bounds
+
+    index()
+    found = peak_of(lambda: Evolution(config, growth=Growth(n_samples)).step(replica, 2), index)
+    assert 0.7 < found / phases.evolution_bytes(config, size, 300) < 1.05
+
+
+@pytest.mark.parametrize("n_samples", [16, 200])
+@pytest.mark.parametrize("topology", ["snip", "grasp", "csti"])
+def test_data_that_choose_the_first_topology_take_what_is_planned(
+    wide_config, make_dataset, peak_of, topology, n_samples
+):
+    names = [f"network.topology={topology}", f"evolution.growth_samples={n_samples}"]
+    config = wide_config("network.hidden=[901,1201]", "network.epsilon=40", *names)
+    dataset = make_dataset()
+    replica = Replica.initial(config, dataset.info)
+    size = NetworkSize.expected(config.network, dataset.info.n_features, replica.network.widths[-1])
+    job = TrainingJob(ParallelContext.serial(threads=1), config, dataset, replica, SilentReporter())
+    found = peak_of(lambda: choose_first_topology(job))
+    planned = phases.choosing_bytes(config, size, dataset.info.n_features)
+    assert 0.5 < found / planned < 1.05
 
 
 def test_a_topology_that_stays_takes_nothing(wide_config):

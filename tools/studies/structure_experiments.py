@@ -1,0 +1,118 @@
+"""Four experiments about structure, after Van Gelder, Wortsman, Ehsani 2020 (arXiv 2012.00172)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hpc_sparse.analysis import topology_distance
+from hpc_sparse.analysis.overlap import shared_connections
+from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.topology import Topology
+from studies.structure import Laboratory, at_random, shuffled, with_topologies
+
+OTHER_SEED = 1000
+"""Added to the seed where weights or connections are to be others."""
+
+SHARES = tuple(round(0.1 * tenth, 1) for tenth in range(10))
+"""Of the connections, that are removed after training."""
+
+HIGH_OVERLAP = 0.9
+N_DISTANCES = 4
+
+
+def measure_reset(laboratory: Laboratory, strategy: str, seed: int) -> dict[str, Any]:
+    """E1: accuracy after training, and of the structure that came of it, trained again without evolution."""
+    config, still = laboratory.config(strategy, seed), laboratory.config("static", seed)
+    network, accuracy = laboratory.train(config)
+    # All the structure's connections act in the second training, whatever the strategy.
+    network = SparseMLP([replace(layer, acting_share=1.0) for layer in network.layers])
+    found = [layer.topology for layer in network.layers]
+    rng = np.random.default_rng(seed + OTHER_SEED)
+    structures = {
+        "same structure, other weights": (found, seed + OTHER_SEED),
+        "same structure, first weights": (found, seed),
+        "same degrees, shuffled": ([shuffled(topology, rng) for topology in found], seed + OTHER_SEED),
+        "at random": ([at_random(topology, rng) for topology in found], seed + OTHER_SEED),
+    }
+    accuracies = {"trained with its weights": accuracy}
+    for name, (topologies, weight_seed) in structures.items():
+        accuracies[name] = laboratory.train(still, with_topologies(network, topologies, config, weight_seed))[1]
+    return {"accuracies": accuracies}
+
+
+def measure_robustness(laboratory: Laboratory, strategy: str, seed: int) -> dict[str, Any]:
+    """E2: accuracy when more and more connections go after training: the smallest by layer, of all, or any."""
+    config = laboratory.config(strategy, seed)
+    network, _ = laboratory.train(config)
+    weights = [layer.acting_weight for layer in network.layers]
+    rng = np.random.default_rng(seed + OTHER_SEED)
+    together = _ranks(np.concatenate([np.abs(weight) for weight in weights]))
+    bounds = np.cumsum([weight.size for weight in weights])[:-1]
+    ranks = {
+        "smallest of each layer": [_ranks(np.abs(weight)) for weight in weights],
+        "smallest of all": np.split(together, bounds),
+        "at random": [_ranks(rng.random(weight.size)) for weight in weights],
+    }
+    curves = {
+        name: [laboratory.accuracy(_without(network, weights, own, share), config) for share in SHARES]
+        for name, own in ranks.items()
+    }
+    return {"shares": SHARES, "curves": curves}
+
+
+def measure_emergence(laboratory: Laboratory, strategy: str, seed: int) -> dict[str, Any]:
+    """E3: what the structure after each epoch shares with the last one; layers that evolve only."""
+    history: list[list[Topology]] = []
+
+    def keep(network: SparseMLP, _: int) -> None:
+        history.append([layer.topology for layer in network.layers[:-1]])
+
+    _, accuracy = laboratory.train(laboratory.config(strategy, seed), after_epoch=keep)
+    shared = [shared_connections(topologies, history[-1]) for topologies in history]
+    overlap = [each.overlap for each in shared]
+    looked_at = np.unique(np.linspace(0, len(history) - 1, N_DISTANCES).astype(int)).tolist()
+    return {
+        "accuracy": accuracy,
+        "overlap": overlap,
+        "intersection_over_union": [each.intersection_over_union for each in shared],
+        "by_chance": shared[0].chance_overlap,
+        "high_after": 1 + next(number for number, value in enumerate(overlap) if value >= HIGH_OVERLAP),
+        "distances": {str(1 + number): _distance(history[number], history[-1]) for number in looked_at},
+    }
+
+
+def measure_freeze(laboratory: Laboratory, strategy: str, seed: int, ends: Sequence[int]) -> dict[str, Any]:
+    """E4: accuracy when the topology stays as it is after so many epochs, and how often it has changed."""
+    accuracies, changes = {}, {}
+    for end in (*(each for each in ends if each < laboratory.n_epochs - 1), laboratory.n_epochs - 1):
+        settings = ["evolution.drop_schedule=constant", *([f"evolution.end_epoch={end}"] if end else [])]
+        config = laboratory.config(strategy if end else "static", seed, *settings)
+        grown: list[int] = []
+        _, accuracy = laboratory.train(config, after_epoch=lambda _, n, grown=grown: grown.append(n))
+        accuracies[str(end)], changes[str(end)] = accuracy, sum(n > 0 for n in grown)
+    return {"accuracies": accuracies, "changes": changes}
+
+
+def _ranks(sizes: np.ndarray) -> np.ndarray:
+    """Place of each in increasing order, from 0 to 1."""
+    ranks = np.empty(sizes.size)
+    ranks[np.argsort(sizes, kind="stable")] = np.arange(sizes.size) / max(1, sizes.size)
+    return ranks
+
+
+def _without(network: SparseMLP, weights: Sequence[np.ndarray], ranks: Sequence[np.ndarray], share: float) -> SparseMLP:
+    """The network without the connections of the lowest ranks."""
+    return SparseMLP(
+        [
+            replace(layer, weight=np.where(rank >= share, weight, np.float32(0)), acting_share=1.0)
+            for layer, weight, rank in zip(network.layers, weights, ranks, strict=True)
+        ]
+    )
+
+
+def _distance(one: Sequence[Topology], other: Sequence[Topology]) -> float:
+    return float(topology_distance(list(one), list(other)).mean)
