@@ -2,7 +2,8 @@
 
 Per connection and sample a layer costs the more, the farther the rows of its neurons are from the processor. Layers
 are therefore measured with rows that no cache holds, with as many connections per neuron as they will have, and in the
-same place of the network. Beyond that, cost grows slowly with the size, as addresses take longer to translate.
+same place of the network. Beyond that, the cost of a step did not grow any more between 5 and 50 million neurons
+(tools/results/scale.md); that of a change of the topology does, slowly.
 """
 
 from __future__ import annotations
@@ -25,9 +26,8 @@ PROBE_CONNECTIONS = 4_000_000
 NARROW = 100_000
 """Sides of a layer up to this width are measured as they are."""
 
-GROWTH = Seconds(construct=0.0, step=0.08, forward=0.08, evolve=0.1)
-"""Exponents: cost per connection grows with this power of the size beyond what was measured; from one
-comparison, 1 with 4 million neurons per layer."""
+GROWTH = Seconds(construct=0.0, step=0.0, forward=0.0, evolve=0.1)
+"""Exponents: cost per connection grows with this power of the size beyond what was measured."""
 
 TINY = LayerSize(64, 64, 512)
 

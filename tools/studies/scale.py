@@ -53,13 +53,16 @@ class Trial:
         started = time.perf_counter()
         self.replica = Replica.initial(config, dataset.info)
         self.construction = time.perf_counter() - started
-        widths = self.replica.network.widths
-        self._workspace = Workspace(widths, config.training.batch_size, activations=config.training.activations)
+        self._workspace = self._new_workspace()
         self._assembler = BatchAssembler(
-            widths[0], config.training.batch_size, mean=dataset.mean, deviation=dataset.deviation
+            self.replica.network.widths[0], config.training.batch_size, mean=dataset.mean, deviation=dataset.deviation
         )
         self._order = np.random.default_rng(config.training.seed).permutation(dataset.train.n_samples)
         self._n_steps = 0
+
+    def _new_workspace(self) -> Workspace:
+        training = self.config.training
+        return Workspace(self.replica.network.widths, training.batch_size, activations=training.activations)
 
     def step(self) -> float:
         """Train on the next batch: its mean loss."""
@@ -103,10 +106,11 @@ class Trial:
         )
 
     def take_up(self, path: Path) -> None:
-        """Read it again, in the place of the network that there is."""
-        del self.replica
+        """Read it again, in the place of the network that there is, as a run does that is resumed."""
+        del self.replica, self._workspace
         checkpoint = read_checkpoint(self._ctx, path)
         self.replica = Replica.from_states(self.config.network, checkpoint.layers, checkpoint.neuron_ids)
+        self._workspace = self._new_workspace()
 
 
 def measure(config_path: Path, settings: tuple[str, ...], n_steps: int, n_threads: int) -> dict[str, Any]:
@@ -116,7 +120,7 @@ def measure(config_path: Path, settings: tuple[str, ...], n_steps: int, n_thread
     dataset = load_dataset(ParallelContext.serial(threads=n_threads), find_data(config.data.path, config_path))
     warm_up(ParallelContext.serial(threads=n_threads), config, dataset.info)  # so that kernels are there
     trial = Trial(config, dataset, n_threads)
-    network = trial.replica.network
+    n_neurons, n_connections = trial.replica.network.n_neurons, trial.replica.network.n_connections
     trial.step()  # makes the index by input neurons, and touches memory
     losses: list[float] = []
     steps: list[float] = []
@@ -132,13 +136,13 @@ def measure(config_path: Path, settings: tuple[str, ...], n_steps: int, n_thread
     return {
         "name": config_path.stem,
         "settings": list(settings),
-        "n_neurons": network.n_neurons,
-        "n_connections": network.n_connections,
+        "n_neurons": n_neurons,
+        "n_connections": n_connections,
         "activations": config.training.activations,
         "batch_size": n_samples,
         "construction": trial.construction,
         "step": step,
-        "cost": step / network.n_connections / n_samples * 1e9,
+        "cost": step / n_connections / n_samples * 1e9,
         "epoch": step * -(-dataset.train.n_samples // n_samples),
         "evolution": evolution,
         "inference": inference,
