@@ -34,7 +34,15 @@ VARIANTS = [
 
 
 def test_there_is_one_configuration_for_each_experiment() -> None:
-    assert {path.stem for path in JOBS.glob("*.toml")} == set(HIDDEN) | set(SCALES)
+    assert {path.stem for path in JOBS.glob("*.toml")} == {*HIDDEN, *SCALES, "news20"}
+
+
+def test_the_wide_network_that_learns_loads_with_its_variant() -> None:
+    path = JOBS / "news20.toml"
+    config = load_config(path)
+    assert (config.data.path, config.network.hidden) == ("news20_bydate_65536.h5", (1_000_000,))
+    (override,) = re.findall(r"--set (\w+\.\w+=\S+)", path.read_text())
+    assert load_config(path, [override]).network.hidden == (200_000,)
 
 
 @pytest.mark.parametrize("name", HIDDEN)

@@ -39,6 +39,8 @@ from hpc_sparse.training.warmup import warm_up
 
 GIGABYTE = 1e9
 TOOLS = Path(__file__).parents[1]
+SCRATCH = TOOLS.parent / "runs"
+"""Where runs put their checkpoints, too; a temporary folder of the system may be in memory."""
 HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
 CHUNK = 1 << 24
 LEAST_SECONDS = 1.0
@@ -131,7 +133,8 @@ def measure(config_path: Path, settings: tuple[str, ...], n_steps: int, n_thread
     after = [_timed(lambda: losses.append(trial.step())) for _ in range(2)]
     peak = peak_rss_bytes()
     n_samples, step = config.training.batch_size, median(steps + after)
-    with tempfile.TemporaryDirectory(dir=config_path.resolve().parents[1]) as folder:
+    SCRATCH.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         stored = _stored(trial, Path(folder))
     return {
         "name": config_path.stem,
