@@ -50,7 +50,7 @@ class NetworkPass:
         values = self._values_of_one(features)
         for layer in self._network.layers:
             t, out = layer.topology, np.empty(layer.bias.size, VALUE)
-            forward_sample(t.indptr, t.indices, layer.weight, layer.bias, values, VALUE(layer.slope), out)
+            forward_sample(t.indptr, t.indices, layer.acting_weight, layer.bias, values, VALUE(layer.slope), out)
             values = out
         return values
 

@@ -88,7 +88,7 @@ def read_model(archive: Archive) -> Checkpoint:
 def _layer_arrays(layer: SparseLayer) -> dict[str, AnyArray]:
     topology = layer.topology
     return {
-        "data": layer.weight,
+        "data": layer.acting_weight,
         "indices": topology.indices,
         "indptr": topology.indptr,
         "shape": np.array(topology.shape, OFFSET),

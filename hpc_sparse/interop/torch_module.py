@@ -48,7 +48,7 @@ class SparseLinear(torch.nn.Module):
         super().__init__()
         topology = layer.topology
         indptr, indices = (torch.from_numpy(array.astype(np.int64)) for array in (topology.indptr, topology.indices))
-        values = torch.from_numpy(layer.weight.copy())
+        values = torch.from_numpy(layer.acting_weight.copy())
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=BETA_NOTICE)
             weight = torch.sparse_csr_tensor(indptr, indices, values, topology.shape, check_invariants=False)

@@ -44,8 +44,9 @@ def test_predictions_are_those_of_the_dense_network(write_network, sums_of, stan
     assert n_samples < 100 or len(set(classes.tolist())) > 1
 
 
-def test_a_sample_gives_the_same_bits_alone_and_in_batches(write_network, monkeypatch):
-    model, X = hpc_sparse.load_model(write_network()), samples(131)
+@pytest.mark.parametrize("acting", [(), ("network.acting_share=0.5", "evolution.strategy=top_kast")])
+def test_a_sample_gives_the_same_bits_alone_and_in_batches(write_network, monkeypatch, acting):
+    model, X = hpc_sparse.load_model(write_network(*acting)), samples(131)
     together = model.weighted_sums(X)
     for number in (0, 127, 128, 130):
         np.testing.assert_array_equal(model.weighted_sums(X[number : number + 1])[0], together[number])

@@ -19,10 +19,12 @@ CTX = ParallelContext.serial(threads=1)
 X = np.random.default_rng(4).uniform(0, 10, (50, 30)).astype(np.float32)
 
 
-@pytest.fixture(params=["whole", "pruned", "not standardised"])
+@pytest.fixture(params=["whole", "pruned", "not standardised", "half of it acts"])
 def checkpoint(request, write_network):
     if request.param == "not standardised":
         return write_network(has_statistics=False)
+    if request.param == "half of it acts":
+        return write_network("network.acting_share=0.5", "evolution.strategy=top_kast")
     path = write_network()
     if request.param == "whole":
         return path
