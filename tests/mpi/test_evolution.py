@@ -56,7 +56,10 @@ oversubscribe = true
 """
 LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 # What a stop may cost: time, and bytes, as topologies are sent anew.
-NOT_COMPARED = ("train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "wait_share", "sync_bytes")
+NOT_COMPARED = (
+    *("train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "rank_seconds"),
+    *("wait_share", "sync_bytes"),
+)
 STRATEGIES = (
     ("rigl",),
     ("srigl", "network.topology=snip"),

@@ -33,7 +33,10 @@ oversubscribe = true
 """
 LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 # What a stop may cost: time, and bytes, as topologies are sent anew.
-TIMES = ("train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "wait_share", "sync_bytes")
+TIMES = (
+    *("train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "rank_seconds"),
+    *("wait_share", "sync_bytes"),
+)
 
 
 class AskedAfter(StopRequest):

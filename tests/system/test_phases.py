@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-TIMES = {"train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "wait_share"}
+TIMES = {"train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "rank_seconds", "wait_share"}
 RANKS = 3
 N_UPDATES = {"wasap": 331 // 16, "wassp": 331 // (16 * 2) * 2}
 
