@@ -55,8 +55,9 @@ def wheel(built: Path) -> Path:
 
 
 def test_wheel_and_source_distribution_hold_the_whole_package_and_nothing_else(built, wheel):
-    expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hpc_sparse").rglob("*.py")}
-    expected.add("hpc_sparse/py.typed")
+    package = (path for path in (ROOT / "hpc_sparse").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    expected = {path.relative_to(ROOT).as_posix() for path in package}
+    assert {"hpc_sparse/py.typed", "hpc_sparse/report/page.html.jinja"} < expected
     with zipfile.ZipFile(wheel) as archive:
         assert {name for name in archive.namelist() if ".dist-info/" not in name} == expected
     (source,) = built.glob("*.tar.gz")
