@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 import platform
+import re
 import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.parallel.context import ParallelContext
 
+PEAK_RSS = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 BYTES_PER_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 RANK_PARTS = ("train", "sync", "evolve", "evaluate", "files")
@@ -183,7 +186,13 @@ def _from_plain(value: Any) -> Any:
 
 
 def peak_rss_bytes() -> int:
-    """The most memory this process has had resident."""
+    """The most memory this process has had resident.
+
+    Linux says so in ``/proc/self/status``; its ``getrusage`` also counts what the process that started this one had.
+    """
+    status = Path("/proc/self/status")
+    if status.exists() and (peak := PEAK_RSS.search(status.read_text(encoding="ascii", errors="replace"))):
+        return int(peak[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_RSS_UNIT
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 from hpc_sparse.network.mlp import SparseMLP
@@ -110,6 +113,14 @@ def test_metrics_cannot_be_changed():
 def test_memory_and_versions_are_measured():
     assert 10_000_000 < peak_rss_bytes() < 2**40
     assert {"python", "numpy", "numba", "llvmlite", "h5py"} <= versions().keys()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say it apart from the starting process's")
+def test_the_memory_of_the_process_that_starts_another_is_not_counted():
+    held = np.ones(2**27)
+    program = "from hpc_sparse.training.metrics import peak_rss_bytes; print(peak_rss_bytes())"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert int(shown) < held.nbytes < peak_rss_bytes()
 
 
 def test_means_are_over_samples_and_undefined_without_any():
