@@ -12,7 +12,10 @@ import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import HIDDEN_VALUES
 from hpc_sparse.kernels.buffers import padded_columns
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 from hpc_sparse.planning.probe import Place, Seconds, time_layer, time_network
@@ -54,7 +57,8 @@ def calibrate(config: RunConfig, size: NetworkSize, n_rounds: int = 5) -> Calibr
     Expects :func:`hpc_sparse.kernels.threads.use_threads` to have been called.
     """
     _load_kernels(config)
-    row_bytes = 4 * padded_columns(config.training.batch_size)
+    value_bytes = np.dtype(HIDDEN_VALUES[config.training.activations]).itemsize
+    row_bytes = value_bytes * padded_columns(config.training.batch_size)
     if size.n_connections <= PROBE_CONNECTIONS and size.n_neurons * row_bytes <= 2 * PROBE_ROW_BYTES:
         return Calibration(time_network(config, size, n_rounds), size.n_connections)
     kinds = Counter((layer, _place(number, len(size.layers))) for number, layer in enumerate(size.layers))
