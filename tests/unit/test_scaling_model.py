@@ -26,7 +26,14 @@ def study():
 
 @pytest.fixture
 def make_point(study, make_config, make_dataset):
-    def make(n_ranks: int, *overrides: str, bandwidth: float = 1e6, latency: float = 0.0, n_cores: int | None = None):
+    def make(
+        n_ranks: int,
+        *overrides: str,
+        bandwidth: float = 1e6,
+        latency: float = 0.0,
+        n_cores: int | None = None,
+        crowding: float = 1.0,
+    ):
         alone = Prediction(
             n_steps=12,
             n_syncs=0,
@@ -40,7 +47,7 @@ def make_point(study, make_config, make_dataset):
             n_measured=1,
         )
         constants = study.Constants(alone, 1e9, study.Link(latency, bandwidth))
-        return study.model(make_config(*overrides), SIZE, make_dataset().info, constants, n_ranks, n_cores)
+        return study.model(make_config(*overrides), SIZE, make_dataset().info, constants, n_ranks, n_cores, crowding)
 
     return make
 
@@ -72,6 +79,11 @@ def test_latency_grows_with_the_logarithm_of_the_ranks(make_point):
 def test_ranks_without_cores_of_their_own_share_them(make_point):
     assert make_point(4, n_cores=2).epoch == pytest.approx(2 * make_point(4).epoch)
     assert make_point(2, n_cores=2).epoch == make_point(2).epoch
+
+
+def test_ranks_that_share_a_node_disturb_each_other_and_one_alone_is_not_disturbed(make_point):
+    assert make_point(2, crowding=1.3).compute == pytest.approx(1.3 * make_point(2).compute)
+    assert make_point(1, crowding=1.3) == make_point(1)
 
 
 def test_the_ranks_that_no_longer_fit_are_named(study, make_point):

@@ -22,6 +22,7 @@ from hpc_sparse.planning.prediction import predict
 from hpc_sparse.planning.refusal import GIGABYTE, gigabytes
 from hpc_sparse.planning.traffic import reduction_rate
 from hpc_sparse.storage.dataset import DatasetInfo, read_info
+from studies.crowding import crowded_step
 from studies.link_speed import Link, measure_link
 from studies.runs import ROOT, PlannedRun, result_of
 from studies.scaling_model import Constants, Point, model, most_useful_ranks, ranks_that_fit
@@ -60,15 +61,18 @@ def main(
     n_outputs = LOSSES[config.training.loss].n_outputs(info.n_classes)
     size = NetworkSize.expected(config.network, info.n_features, n_outputs)
     constants = _constants(config, size, info, latency, bandwidth)
-    points = [model(config, size, info, constants, number) for number in _numbers(ranks)]
+    several = ranks_per_node > 1 or bool(check)
+    crowding = _crowding(path, chosen, constants) if several else 1.0
+    among_others = crowding if ranks_per_node > 1 else 1.0
+    points = [model(config, size, info, constants, number, crowding=among_others) for number in _numbers(ranks)]
     words = " ".join(["tools/scaling_model", str(config_path), *(f"--set {text}" for text in chosen)])
     words += f" --check {check}" if check else ""
     lines = [f"# Scaling model: {path.name}, {size.n_neurons:,} neurons, {size.n_connections:,} connections", ""]
     lines += [f"`{words}`; {', '.join(f'{name} {version}' for name, version in machine().items())}", ""]
-    lines += [*_constant_lines(constants), "", *_table(points), ""]
+    lines += [_constants_line(constants, crowding), "", *_table(points), ""]
     lines += _limits(config, size, info, points, ranks_per_node, round(node_memory * GIGABYTE))
     if check:
-        lines += ["", *_checked(path, chosen, config, size, info, constants, _numbers(check))]
+        lines += ["", *_checked(path, chosen, config, size, info, constants, crowding, _numbers(check))]
     print("\n".join(lines))
     if output is not None:
         output.write_text("\n".join(lines) + "\n")
@@ -86,14 +90,20 @@ def _constants(
     return Constants(predict(alone, config, size, info, 1), reduction_rate(alone, 1), link)
 
 
-def _constant_lines(constants: Constants) -> list[str]:
+def _crowding(path: Path, settings: tuple[str, ...], constants: Constants) -> float:
+    """How many times longer a step takes while all cores of this machine train."""
+    n_cores = len(os.sched_getaffinity(0))
+    return max(1.0, crowded_step(path, settings, n_cores) / constants.alone.step)
+
+
+def _constants_line(constants: Constants, crowding: float) -> str:
     alone, link = constants.alone, constants.link
-    text = (
-        f"Constants, one thread: step {alone.step:.3g} s, evaluation {alone.evaluation:.3g} s, evolution "
+    crowded = f" ({crowding:.2f} times that while all cores of this machine train)" if crowding > 1.0 else ""
+    return (
+        f"Constants, one thread: step {alone.step:.3g} s{crowded}, evaluation {alone.evaluation:.3g} s, evolution "
         f"{alone.evolution:.3g} s; packing {constants.packing / GIGABYTE:.3g} GB/s; link {link.latency * 1e6:.3g} us, "
         f"{link.bandwidth / GIGABYTE:.3g} GB/s."
     )
-    return [text]
 
 
 def _table(points: list[Point]) -> list[str]:
@@ -134,6 +144,7 @@ def _checked(
     size: NetworkSize,
     info: DatasetInfo,
     constants: Constants,
+    crowding: float,
     ranks: list[int],
 ) -> list[str]:
     """Real runs of some epochs beside the model; ranks beyond the cores share them."""
@@ -147,7 +158,7 @@ def _checked(
     with tempfile.TemporaryDirectory() as folder:
         for n_ranks in ranks:
             run = PlannedRun(path, (*settings, *more), n_ranks, Path(folder) / f"ranks-{n_ranks}", 0)
-            result, point = result_of(run), model(config, size, info, constants, n_ranks, n_cores)
+            result, point = result_of(run), model(config, size, info, constants, n_ranks, n_cores, crowding)
             if result is None:
                 lines.append(f"| {n_ranks} | {point.epoch:.3g} | failed |" + " |" * 5)
                 continue

@@ -1,11 +1,12 @@
 """A model of data-parallel training: what an epoch takes, and what a rank holds, on P ranks.
 
-    epoch(P) = steps(P) step + syncs sync(P) + evaluation / P + evolution
+    epoch(P) = steps(P) step crowding + syncs sync(P) + evaluation crowding / P + evolution crowding
     sync(P)  = bytes / packing + 2 (P - 1) / P bytes / bandwidth + 2 log2(P) messages latency
 
 Every rank has its own cores and its own way to the network, and trains a whole replica on 1/P of the samples. An
 all-reduce passes each byte on twice, in messages of one bucket at most. Step, evaluation, evolution and packing are
-measured on one rank; latency and bandwidth are given, or measured between two ranks.
+measured on one rank; latency and bandwidth are given, or measured between two ranks. Ranks of one node share its way to
+memory: crowding is how many times longer a step takes while the others train, too; 1 for a rank that has a node alone.
 """
 
 from __future__ import annotations
@@ -67,12 +68,18 @@ def model(
     constants: Constants,
     n_ranks: int,
     n_cores: int | None = None,
+    crowding: float = 1.0,
 ) -> Point:
-    """An epoch on ``n_ranks`` ranks; ranks that share ``n_cores`` cores, where these are fewer, share their speed."""
+    """An epoch on ``n_ranks`` ranks; ranks that share ``n_cores`` cores, where these are fewer, share their speed.
+
+    ``crowding`` is how many times longer a step of several ranks takes, as :func:`studies.crowding.crowded_step` says.
+    """
     shard = -(-info.n_train // n_ranks)
     n_steps = -(-shard // config.training.batch_size)
     slowdown = 1.0 if n_cores is None else max(1.0, n_ranks / n_cores)
     alone = constants.alone
+    if n_ranks > 1:
+        slowdown *= crowding
     return Point(
         n_ranks=n_ranks,
         n_steps=n_steps,

@@ -1,0 +1,55 @@
+"""How much slower a rank's steps are while the other cores of its node train, too: they share the way to memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from statistics import median
+
+from hpc_sparse.config import find_data, load_config
+from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.planning.network_size import NetworkSize
+from hpc_sparse.planning.prediction import predict
+from hpc_sparse.storage.dataset import read_info
+
+_all_there: Barrier
+
+
+def crowded_step(path: Path, settings: Sequence[str], n_processes: int) -> float:
+    """Seconds of a step, the median over processes of one thread each that measure at the same time.
+
+    Parameters
+    ----------
+    path : Path
+        Of the configuration.
+    settings : sequence of str
+        Replaced values, ``section.key=value``.
+    n_processes : int
+        At most as many as there are cores, else they would measure each other's time slices.
+    """
+    if n_processes > (n_cores := len(os.sched_getaffinity(0))):
+        raise ValueError(f"n_processes = {n_processes}: expected at most one per core, of which there are {n_cores}")
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(n_processes)
+    with context.Pool(n_processes, initializer=_meet_at, initargs=(barrier,)) as pool:
+        return median(pool.starmap(_step, [(path, tuple(settings))] * n_processes, chunksize=1))
+
+
+def _meet_at(barrier: Barrier) -> None:
+    global _all_there  # noqa: PLW0603 - a barrier reaches a process of a pool in no other way
+    _all_there = barrier
+
+
+def _step(path: Path, settings: Sequence[str]) -> float:
+    use_threads(1)
+    config = load_config(path, settings)
+    info = read_info(find_data(config.data.path, path))
+    n_outputs = LOSSES[config.training.loss].n_outputs(info.n_classes)
+    size = NetworkSize.expected(config.network, info.n_features, n_outputs)
+    _all_there.wait()
+    return predict(ParallelContext.serial(threads=1), config, size, info, 1).step
