@@ -64,7 +64,8 @@ def predict(ctx: ParallelContext, config: RunConfig, size: NetworkSize, info: Da
     evolution_share = 1.0 / config.evolution.every_epochs
     if config.evolution.every_steps is not None:
         evolution_share = n_steps / config.evolution.every_steps
-    rate = broadcast_object(ctx, writing_rate() if ctx.is_root else None)
+    checkpoint_bytes = checkpoint_file_bytes(size)
+    rate = broadcast_object(ctx, writing_rate(checkpoint_bytes) if ctx.is_root else None)
     return Prediction(
         n_steps=n_steps,
         n_syncs=count,
@@ -74,7 +75,7 @@ def predict(ctx: ParallelContext, config: RunConfig, size: NetworkSize, info: Da
         sync=sync,
         evaluation=evaluation,
         epoch=n_steps * step + count * sync + evaluation + evolution_share * seconds.evolve,
-        checkpoint=checkpoint_file_bytes(size) / rate,
+        checkpoint=checkpoint_bytes / rate,
         n_measured=calibration.n_measured,
     )
 

@@ -20,6 +20,9 @@ from hpc_sparse.storage.container import CHECKPOINT_KIND, create_container
 FILE_OVERHEAD = 16_384
 """Bytes of a checkpoint besides its large arrays, roughly."""
 
+PROBE_FILE_BYTES = 256 * 1024 * 1024
+"""Written at most to measure the disk; about a second."""
+
 SAMPLE_ITEMS = 8 * 1024 * 1024
 """float32 values moved to measure (32 MiB)."""
 
@@ -68,17 +71,19 @@ def reduction_rate(ctx: ParallelContext, n_ranks: int) -> float:
     return values.nbytes / own
 
 
-def writing_rate() -> float:
-    """Bytes per second of a checkpoint of one rank, with checksums and until it is on disk."""
-    values = np.ones(2 * SAMPLE_ITEMS, VALUE)
+def writing_rate(n_bytes: int) -> float:
+    """Bytes per second of a checkpoint of about ``n_bytes`` of one rank, with checksums and until it is on disk.
+
+    Disks take a little much faster than a lot, and numbers that are all alike faster than those of a network: as much
+    is written as there will be, up to PROBE_FILE_BYTES, at random.
+    """
+    values = np.random.default_rng(0).random(min(n_bytes, PROBE_FILE_BYTES) // 4 + 1, VALUE)
     folder = "." if os.access(".", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix=".hpc-sparse-", dir=folder) as name:
-        seconds = []
-        for number in range(2):
-            started = time.perf_counter()
-            _write(Path(name) / f"{number}.h5", values)
-            seconds.append(time.perf_counter() - started)
-    return values.nbytes / seconds[-1]
+        _write(Path(name) / "first.h5", values[:1])  # what is loaded only once
+        started = time.perf_counter()
+        _write(Path(name) / "second.h5", values)
+        return values.nbytes / (time.perf_counter() - started)
 
 
 def _write(path: Path, values: np.ndarray[tuple[int], np.dtype[np.float32]]) -> None:
