@@ -15,6 +15,10 @@ class EvolutionSection(Section):
     strategy: Literal["set", "rigl", "srigl", "gse", "snfs", "deep_r", "top_kast", "cht", "static"] = "set"
     """What goes and what comes: see the table of strategies."""
 
+    grown_weights: Literal["strategy", "initial", "zero"] = "strategy"
+    """What connections that come begin with: as the strategy has it (set, cht: initial weights; others: zero), or
+    always initial weights, or always zero. static, deep_r and top_kast have no choice."""
+
     drop_fraction: Fraction = 0.3
     """Share of the connections replaced each time, at the beginning (SET's zeta, RigL's alpha)."""
 
@@ -75,6 +79,14 @@ class EvolutionSection(Section):
         if self.growth_pool < self.growth_samples:
             raise ValueError(
                 f"growth_pool = {self.growth_pool}: must be >= growth_samples = {self.growth_samples}, drawn from it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_choice_of_weights(self) -> Self:
+        if self.grown_weights != "strategy" and self.strategy in ("static", "deep_r", "top_kast"):
+            raise ValueError(
+                f'grown_weights = "{self.grown_weights}": strategy = "{self.strategy}" has no choice of them'
             )
         return self
 

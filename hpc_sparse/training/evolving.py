@@ -185,6 +185,11 @@ class Evolution:
         key = stream_key(self._config.training.seed, Purpose.WEIGHTS, layer=layer)
         return lambda topology: draw_weights(self._config.network.initializer, topology, key)
 
+    @property
+    def _grows_zero(self) -> bool:
+        choice = self._config.evolution.grown_weights
+        return self._updater.grows_zero if choice == "strategy" else choice == "zero"
+
     def _target_sizes(self, replica: Replica, moment: Moment) -> list[int]:
         """Connections that each layer is to have after the change."""
         sizes = [layer.topology.n_connections for layer in replica.network.layers]
@@ -200,7 +205,7 @@ class Evolution:
         velocity.carry(update.change)
         if update.weight is not None:
             layer.weight = update.weight
-        elif not self._updater.grows_zero:
+        elif not self._grows_zero:
             topology, old_position = update.change.topology, update.change.old_position
             draw_grown_weights(self._config.network.initializer, topology, old_position, key, layer.weight)
 

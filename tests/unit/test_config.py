@@ -295,6 +295,10 @@ def test_overlap_is_refused_where_it_is_not_possible(setting):
             ["growth_pool = 9: must be >= growth_samples = 10"],
         ),
         (["evolution.strategy=static", "evolution.final_density=0.1"], ["final_density needs a strategy"]),
+        (
+            ["evolution.strategy=deep_r", "evolution.grown_weights=zero"],
+            ['grown_weights = "zero": strategy = "deep_r" has no choice'],
+        ),
         (["evolution.every_steps=0"], ["evolution.every_steps = 0", "greater than or equal to 1"]),
         (
             ["evolution.every_steps=5", "parallel.overlap=true", "parallel.sync_every_steps=3"],

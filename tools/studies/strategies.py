@@ -22,17 +22,18 @@ DATA_SETS = ("madelon", "fashion_mnist", "cifar10")
 DENSITIES = (0.05, 0.01, 0.002)
 
 STRATEGIES: dict[str, tuple[str, ...]] = {
-    "static": (),
-    "set": (),
-    "rigl": (),
-    "srigl": (),
-    "gse": (),
-    "snfs": (),
-    "deep_r": (),
-    "top_kast": ("network.acting_share=0.5",),
-    "cht": (),
+    "static": ("evolution.strategy=static",),
+    "set": ("evolution.strategy=set",),
+    "set_zero": ("evolution.strategy=set", "evolution.grown_weights=zero"),
+    "rigl": ("evolution.strategy=rigl",),
+    "srigl": ("evolution.strategy=srigl",),
+    "gse": ("evolution.strategy=gse",),
+    "snfs": ("evolution.strategy=snfs",),
+    "deep_r": ("evolution.strategy=deep_r",),
+    "top_kast": ("evolution.strategy=top_kast", "network.acting_share=0.5"),
+    "cht": ("evolution.strategy=cht",),
 }
-"""What each needs to be set, besides its name."""
+"""What is set for each, by its name in the tables."""
 
 COMMON = (
     "network.budget=erdos_renyi",
@@ -51,7 +52,9 @@ LEGEND = (
     "seed, likewise; seconds per epoch: median of training and evolution, without evaluation, mean over the seeds; "
     "times `set`: median of the ratios to `set` with the same seed, which ran minutes before or after. The density is "
     "that of the whole network, larger in smaller layers (`erdos_renyi`). `top_kast` stores as many connections as the "
-    "others, of which half act. Nothing was tuned for a strategy: all have the defaults of the program."
+    "others, of which half act; `set_zero` is `set` whose grown connections begin with 0, as those of gradient-guided "
+    "strategies do, instead of a weight as large as an initial one. Nothing was tuned for a strategy: all have the "
+    "defaults of the program."
 )
 
 
@@ -97,7 +100,6 @@ class Study:
             *COMMON,
             *STRATEGIES[strategy],
             f"network.density={trial['density']}",
-            f"evolution.strategy={strategy}",
             f"training.epochs={self.n_epochs}",
             f"training.seed={seed}",
             f"checkpoint.every_epochs={self.n_epochs}",

@@ -59,7 +59,7 @@ class Laboratory:
 
     def config(self, strategy: str, seed: int, *settings: str) -> RunConfig:
         """Of one run."""
-        names = (f"network.density={self.density}", f"evolution.strategy={strategy}", f"training.seed={seed}")
+        names = (f"network.density={self.density}", f"training.seed={seed}")
         epochs = f"training.epochs={self.n_epochs}"
         return load_config(
             Path(config_of(EXPERIMENTS[self.data])), (*COMMON, *STRATEGIES[strategy], *names, epochs, *settings)

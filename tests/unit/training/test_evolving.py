@@ -163,9 +163,22 @@ def test_a_density_that_is_none_to_shrink_to_is_refused(make_config):
         initial_size(config, [12, 24, 18, 3])
 
 
-@pytest.mark.parametrize(("strategy", "is_drawn"), [("set", True), ("rigl", False), ("gse", False)])
-def test_grown_weights_are_drawn_or_zero_as_the_strategy_says(make_config, make_dataset, strategy, is_drawn):
-    config, dataset = make_config(f"evolution.strategy={strategy}", "network.epsilon=3"), make_dataset()
+@pytest.mark.parametrize(
+    ("strategy", "choice", "is_drawn"),
+    [
+        ("set", "strategy", True),
+        ("rigl", "strategy", False),
+        ("gse", "strategy", False),
+        ("set", "zero", False),
+        ("cht", "zero", False),
+        ("rigl", "initial", True),
+    ],
+)
+def test_grown_weights_are_drawn_or_zero_as_strategy_or_user_says(
+    make_config, make_dataset, strategy, choice, is_drawn
+):
+    names = (f"evolution.strategy={strategy}", f"evolution.grown_weights={choice}", "network.epsilon=3")
+    config, dataset = make_config(*names), make_dataset()
     replica = make_replica(config, dataset)
     growth = GrowthSource(TrainingJob(CTX, config, dataset, replica, SilentReporter()), LOSSES["cross_entropy"])
     step = Evolution(config, growth=growth).step(replica, 2)
