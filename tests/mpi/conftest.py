@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from hpc_sparse.parallel.collectives import barrier
+from hpc_sparse.errors import HpcSparseError
+from hpc_sparse.parallel.collectives import barrier, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 
 
@@ -19,3 +20,21 @@ def ctx(comm: Any) -> Iterator[ParallelContext]:
     yield context
     gc.collect()
     barrier(context)
+
+
+@pytest.fixture
+def same_error_everywhere(ctx: ParallelContext) -> Callable[[type[HpcSparseError], Callable[[], Any]], str]:
+    """Run what must fail with the same error on all ranks; the error's type and message."""
+
+    def run(error: type[HpcSparseError], action: Callable[[], Any]) -> str:
+        message = "no error"
+        try:
+            action()
+        except error as caught:
+            message = f"{type(caught).__name__}: {caught}"
+        messages = gather_objects(ctx, message)
+        assert len(set(messages)) == 1, messages
+        assert message.startswith(error.__name__), message
+        return message
+
+    return run
