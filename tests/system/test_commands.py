@@ -44,13 +44,6 @@ def test_the_command_and_the_module_are_the_same(run, tmp_path):
     assert run("--version", cwd=tmp_path, command=(sys.executable, "-m", "hpc_sparse")).stdout == version
 
 
-@pytest.fixture
-def trained(workplace: Path, run: Any) -> Path:
-    """The work place after a run of two epochs."""
-    run("train", "run.toml", "--output", "run", cwd=workplace)
-    return workplace
-
-
 @pytest.mark.parametrize("ranks", RANKS)
 def test_evaluating_the_last_checkpoint_gives_the_last_test_accuracy(trained, run, ranks):
     checkpoint = "run/checkpoints/checkpoint-000002.h5"
