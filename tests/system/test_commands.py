@@ -133,12 +133,6 @@ def test_check_says_what_happens_without_a_cache_folder(run, tmp_path):
     assert "beside their source" in report["kernel_cache"]
 
 
-def test_kernels_with_bounds_checks_are_kept_apart(workplace, run):
-    own = workplace / "numba"
-    run("train", "run.toml", "--debug", "--set", "training.epochs=1", cwd=workplace, NUMBA_CACHE_DIR=str(own))
-    assert [path.name for path in own.iterdir()] == ["checked"]
-
-
 @pytest.mark.parametrize("ranks", RANKS)
 def test_archives_are_imported_whole_with_a_split_that_a_seed_decides(run, tmp_path, ranks):
     rng = np.random.default_rng(0)
