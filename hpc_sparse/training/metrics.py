@@ -9,7 +9,7 @@ import re
 import resource
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -26,6 +26,9 @@ RANK_PARTS = ("train", "sync", "evolve", "evaluate", "files")
 
 RANK_DECIMALS = 4
 """Of the seconds of single ranks, which are many."""
+
+CLOCKED = {"is_clocked": True}
+"""Metadata of the :class:`EpochMetrics` that a clock has a part in."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +78,19 @@ class EpochMetrics:
     test_accuracy: float
     n_connections: int
     connections_changed: int
-    train_seconds: float
-    evolve_seconds: float
-    sync_seconds: float
+    train_seconds: float = field(metadata=CLOCKED)
+    evolve_seconds: float = field(metadata=CLOCKED)
+    sync_seconds: float = field(metadata=CLOCKED)
     sync_bytes: int
-    evaluate_seconds: float
+    evaluate_seconds: float = field(metadata=CLOCKED)
     learning_rate: float
     n_neurons: int = 0
     phase: int = 1
     n_discarded: int = 0
     staleness_counts: tuple[int, ...] = ()
-    wait_share: float = 0.0
+    wait_share: float = field(default=0.0, metadata=CLOCKED)
     parts_test_accuracy: tuple[float, ...] = ()
-    rank_seconds: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    rank_seconds: dict[str, tuple[float, ...]] = field(default_factory=dict, metadata=CLOCKED)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by name."""
@@ -108,6 +111,10 @@ class EpochMetrics:
         """
         values: dict[str, Any] = dict(json.loads(line))
         return cls(**{name: _from_plain(value) for name, value in values.items()})
+
+
+CLOCK_FIELDS = frozenset(each.name for each in fields(EpochMetrics) if each.metadata == CLOCKED)
+"""In which two runs alike differ: times, and what is made of them."""
 
 
 def by_rank(seconds: Sequence[Sequence[float]]) -> dict[str, tuple[float, ...]]:

@@ -26,6 +26,7 @@ from hpc_sparse.training.evolving import Evolution, needs_growth_samples
 from hpc_sparse.training.first_topology import choose_first_topology
 from hpc_sparse.training.growth import GrowthSource, gather_pool
 from hpc_sparse.training.job import TrainingJob
+from hpc_sparse.training.metrics import CLOCK_FIELDS
 from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica
 from hpc_sparse.training.run import train
@@ -56,10 +57,7 @@ oversubscribe = true
 """
 LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 # What a stop may cost: time, and bytes, as topologies are sent anew.
-NOT_COMPARED = (
-    *("train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "rank_seconds"),
-    *("wait_share", "sync_bytes"),
-)
+NOT_COMPARED = CLOCK_FIELDS | {"sync_bytes"}
 STRATEGIES = (
     ("rigl",),
     ("srigl", "network.topology=snip"),

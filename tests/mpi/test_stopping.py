@@ -13,6 +13,7 @@ from hpc_sparse.errors import PlannedStop
 from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint import newest_checkpoint, read_checkpoint
+from hpc_sparse.training.metrics import CLOCK_FIELDS
 from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.run import train
 from hpc_sparse.training.run_plan import RunRequest
@@ -33,10 +34,7 @@ oversubscribe = true
 """
 LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 # What a stop may cost: time, and bytes, as topologies are sent anew.
-TIMES = (
-    *("train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "rank_seconds"),
-    *("wait_share", "sync_bytes"),
-)
+NOT_COMPARED = CLOCK_FIELDS | {"sync_bytes"}
 
 
 class AskedAfter(StopRequest):
@@ -96,7 +94,7 @@ def run(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[...
         assert newest is not None
         layers = read_checkpoint(ctx, newest).layers
         lines = (mpi_tmp_path / output / "metrics.jsonl").read_text().splitlines()
-        metrics = [{key: value for key, value in json.loads(line).items() if key not in TIMES} for line in lines]
+        metrics = [{key: value for key, value in json.loads(line).items() if key not in NOT_COMPARED} for line in lines]
         return [getattr(layer, name).tobytes() for layer in layers for name in LAYER_ARRAYS], metrics, n_stops
 
     return run_once

@@ -17,6 +17,7 @@ from hpc_sparse.storage.checkpoint import Checkpoint, newest_checkpoint, read_ch
 from hpc_sparse.storage.dataset import load_dataset
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
+from hpc_sparse.training.metrics import CLOCK_FIELDS
 from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica
 from hpc_sparse.training.run import train
@@ -40,7 +41,6 @@ learning_rate_scaling = "sqrt"
 threads = 1
 oversubscribe = true
 """
-TIMES = ("train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "rank_seconds")
 LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 
 Run = Callable[..., tuple[list[dict[str, Any]], Checkpoint]]
@@ -64,7 +64,7 @@ def run(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[...
         assert summary["n_ranks"] == context.size
         barrier(context)
         lines = (output / "metrics.jsonl").read_text().splitlines()
-        metrics = [{key: value for key, value in json.loads(line).items() if key not in TIMES} for line in lines]
+        metrics = [{key: value for key, value in json.loads(line).items() if key not in CLOCK_FIELDS} for line in lines]
         newest = newest_checkpoint(output / "checkpoints")
         assert newest is not None
         return metrics, read_checkpoint(context, newest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,6 +114,22 @@ def workplace(tmp_path: Path, write_small_data: Callable[..., Path]) -> Path:
     (tmp_path / "run.toml").write_text(CONFIG)
     write_small_data(tmp_path / "data.h5")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def _trained_once(tmp_path_factory: pytest.TempPathFactory, run: Run, write_small_data: Callable[..., Path]) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "run.toml").write_text(CONFIG)
+    write_small_data(folder / "data.h5")
+    run("train", "run.toml", "--output", "run", cwd=folder)
+    return folder / "run"
+
+
+@pytest.fixture
+def trained(workplace: Path, _trained_once: Path) -> Path:
+    """The :func:`workplace` after a run of its two epochs into ``run``, a checkpoint after each."""
+    shutil.copytree(_trained_once, workplace / "run")
+    return workplace
 
 
 @pytest.fixture(scope="session")

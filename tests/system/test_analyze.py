@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 RANKS = [None, 2]
 FILES = ["run/checkpoints/checkpoint-000001.h5", "run/checkpoints/checkpoint-000002.h5"]
-
-
-@pytest.fixture
-def trained(workplace: Path, run) -> Path:
-    """The work place with a run of two epochs and a checkpoint of each."""
-    run("train", "run.toml", "--output", "run", "--progress", "none", cwd=workplace)
-    return workplace
 
 
 @pytest.mark.parametrize("ranks", RANKS)

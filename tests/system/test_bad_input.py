@@ -175,13 +175,11 @@ def test_the_parallel_back_end_without_mpi_is_refused(refuse):
 
 
 @pytest.fixture
-def trained(workplace: Path, run: Any, write_small_data: Callable[..., Path]) -> Path:
-    """The work place after a run, with data sets of other features and of other classes beside it."""
-    run("train", "run.toml", "--output", "run", cwd=workplace)
-    write_small_data(workplace / "classes.h5", n_classes=4)
-    with h5py.File(workplace / "data.h5", "r") as old, open_new(workplace / "narrow.h5") as new:
+def other_data(trained: Path, write_small_data: Callable[..., Path]) -> None:
+    """Data sets of other features and of other classes beside a run."""
+    write_small_data(trained / "classes.h5", n_classes=4)
+    with h5py.File(trained / "data.h5", "r") as old, open_new(trained / "narrow.h5") as new:
         copy_with_fewer_features(old, new)
-    return workplace
 
 
 def open_new(path: Path) -> h5py.File:
@@ -204,7 +202,8 @@ def copy_with_fewer_features(old: h5py.File, new: h5py.File) -> None:
 
 
 @pytest.mark.parametrize("ranks", RANKS)
-def test_a_data_set_that_does_not_fit_the_network_is_refused(trained, refuse, ranks):
+@pytest.mark.usefixtures("other_data")
+def test_a_data_set_that_does_not_fit_the_network_is_refused(refuse, ranks):
     checkpoint = "run/checkpoints/checkpoint-000002.h5"
     narrow = ("narrow.h5: 12 features, but the network in", "checkpoint-000002.h5 has 30 inputs")
     classes = ("classes.h5: 4 classes, but the network in", "checkpoint-000002.h5 has 3 outputs")

@@ -44,13 +44,6 @@ def test_the_command_and_the_module_are_the_same(run, tmp_path):
     assert run("--version", cwd=tmp_path, command=(sys.executable, "-m", "hpc_sparse")).stdout == version
 
 
-@pytest.fixture
-def trained(workplace: Path, run: Any) -> Path:
-    """The work place after a run of two epochs."""
-    run("train", "run.toml", "--output", "run", cwd=workplace)
-    return workplace
-
-
 @pytest.mark.parametrize("ranks", RANKS)
 def test_evaluating_the_last_checkpoint_gives_the_last_test_accuracy(trained, run, ranks):
     checkpoint = "run/checkpoints/checkpoint-000002.h5"
@@ -138,12 +131,6 @@ def test_check_says_what_happens_without_a_cache_folder(run, tmp_path):
     report = strict_json(run("check", "--json", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / "file")).stdout)
     assert "cannot be written" in report["kernel_cache"]
     assert "beside their source" in report["kernel_cache"]
-
-
-def test_kernels_with_bounds_checks_are_kept_apart(workplace, run):
-    own = workplace / "numba"
-    run("train", "run.toml", "--debug", "--set", "training.epochs=1", cwd=workplace, NUMBA_CACHE_DIR=str(own))
-    assert [path.name for path in own.iterdir()] == ["checked"]
 
 
 @pytest.mark.parametrize("ranks", RANKS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -27,14 +28,26 @@ cli.main()
 """
 
 
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Where the tests of this file keep kernels with bounds checks, which only the first one then has to compile."""
+    return {"NUMBA_CACHE_DIR": str(tmp_path_factory.mktemp("numba"))}
+
+
+def test_kernels_with_bounds_checks_are_kept_apart(workplace, run, kernels):
+    run("train", "run.toml", "--debug", "--set", "training.epochs=1", cwd=workplace, timeout=240, **kernels)
+    assert [path.name for path in Path(kernels["NUMBA_CACHE_DIR"]).iterdir()] == ["checked"]
+
+
 @pytest.mark.parametrize("topology", ["shared", "independent"])
-def test_debug_mode_ends_well_and_every_rank_speaks(workplace, run, topology):
+def test_debug_mode_ends_well_and_every_rank_speaks(workplace, run, kernels, topology):
     result = run(
         *("train", "run.toml", "--debug", "--output", "run", "--set", f"parallel.topology={topology}"),
         *("--set", "parallel.sync_every_steps=3"),
         cwd=workplace,
         ranks=2,
         timeout=240,
+        **kernels,
     )
     assert "gradients agree with central differences to" in result.stderr
     for rank in (0, 1):
@@ -44,8 +57,8 @@ def test_debug_mode_ends_well_and_every_rank_speaks(workplace, run, topology):
         assert sum("connections replaced" in line for line in said) == 1
 
 
-def test_debug_mode_computes_what_the_normal_mode_computes(workplace, run):
-    run("train", "run.toml", "--debug", "--output", "slow", cwd=workplace, timeout=240)
+def test_debug_mode_computes_what_the_normal_mode_computes(workplace, run, kernels):
+    run("train", "run.toml", "--debug", "--output", "slow", cwd=workplace, timeout=240, **kernels)
     run("train", "run.toml", "--output", "fast", cwd=workplace)
     slow, fast = ((workplace / name / "metrics.jsonl").read_text().splitlines() for name in ("slow", "fast"))
     assert [line.split('"train_seconds"')[0] for line in slow] == [line.split('"train_seconds"')[0] for line in fast]

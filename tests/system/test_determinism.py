@@ -9,13 +9,13 @@ import h5py
 import numpy as np
 import pytest
 
-TIMES = {"train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "rank_seconds"}
+from hpc_sparse.training.metrics import CLOCK_FIELDS
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
     """The epochs of a run, times aside."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+    return [{name: value for name, value in line.items() if name not in CLOCK_FIELDS} for line in lines]
 
 
 def arrays(checkpoint: Path) -> dict[str, bytes]:

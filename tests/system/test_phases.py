@@ -12,7 +12,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-TIMES = {"train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "rank_seconds", "wait_share"}
+from hpc_sparse.training.metrics import CLOCK_FIELDS
+
 RANKS = 3
 N_UPDATES = {"wasap": 331 // 16, "wassp": 331 // (16 * 2) * 2}
 
@@ -20,7 +21,7 @@ N_UPDATES = {"wasap": 331 // 16, "wassp": 331 // (16 * 2) * 2}
 def metrics(folder: Path) -> list[dict[str, object]]:
     """The epochs of a run, times aside."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+    return [{name: value for name, value in line.items() if name not in CLOCK_FIELDS} for line in lines]
 
 
 def arrays(checkpoint: Path) -> dict[str, bytes]:

@@ -13,13 +13,13 @@ import h5py
 import numpy as np
 import pytest
 
-TIMES = {"train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "rank_seconds"}
+from hpc_sparse.training.metrics import CLOCK_FIELDS
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
     """The epochs of a run, times aside."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+    return [{name: value for name, value in line.items() if name not in CLOCK_FIELDS} for line in lines]
 
 
 def arrays(checkpoint: Path) -> dict[str, bytes]:
@@ -130,47 +130,43 @@ def test_a_run_branches_off_from_a_checkpoint_into_a_new_folder(workplace, run):
     assert {path: path.read_bytes() for path in (workplace / "run").rglob("*") if path.is_file()} == files
 
 
-def test_a_lone_checkpoint_file_is_enough_to_go_on(workplace, run):
-    run("train", "run.toml", "--output", "run", cwd=workplace)
-    shutil.move(workplace / "run/checkpoints/checkpoint-000002.h5", workplace / "kept.h5")
-    shutil.rmtree(workplace / "run")
+def test_a_lone_checkpoint_file_is_enough_to_go_on(trained, run):
+    shutil.move(trained / "run/checkpoints/checkpoint-000002.h5", trained / "kept.h5")
+    shutil.rmtree(trained / "run")
     for epochs, resume in ((3, "kept.h5"), (4, "auto")):
         run(
             *("train", "run.toml", "--output", "on", "--set", f"training.epochs={epochs}", "--resume", resume),
-            cwd=workplace,
+            cwd=trained,
         )
-    assert [line["epoch"] for line in metrics(workplace / "on")] == [3, 4]
-    assert json.loads((workplace / "on/summary.json").read_text())["epochs"] == 4
+    assert [line["epoch"] for line in metrics(trained / "on")] == [3, 4]
+    assert json.loads((trained / "on/summary.json").read_text())["epochs"] == 4
 
 
-def test_a_lone_checkpoint_without_epochs_left_is_refused(workplace, run):
-    run("train", "run.toml", "--output", "run", cwd=workplace)
-    shutil.copy(workplace / "run/checkpoints/checkpoint-000002.h5", workplace / "moved.h5")
-    result = run("train", "run.toml", "--resume", "moved.h5", "--output", "new", cwd=workplace, code=2)
+def test_a_lone_checkpoint_without_epochs_left_is_refused(trained, run):
+    shutil.copy(trained / "run/checkpoints/checkpoint-000002.h5", trained / "moved.h5")
+    result = run("train", "run.toml", "--resume", "moved.h5", "--output", "new", cwd=trained, code=2)
     assert "training.epochs = 2: moved.h5 has 2 epochs behind it" in result.stderr
-    assert not (workplace / "new").exists()
+    assert not (trained / "new").exists()
 
 
-def test_a_run_goes_on_with_other_settings_and_says_so_but_not_on_other_features(workplace, run, write_small_data):
-    run("train", "run.toml", "--output", "run", cwd=workplace)
+def test_a_run_goes_on_with_other_settings_and_says_so_but_not_on_other_features(trained, run, write_small_data):
     go_on = ("train", "run.toml", "--output", "run", "--resume", "auto", "--set", "training.epochs=3")
-    result = run(*go_on, "--set", "data.standardize=false", cwd=workplace, code=2)
+    result = run(*go_on, "--set", "data.standardize=false", cwd=trained, code=2)
     assert "data.standardize = False" in result.stderr
-    write_small_data(workplace / "other.h5", n_train=200)
-    result = run(*go_on, "--set", "data.path=other.h5", cwd=workplace, code=2)
+    write_small_data(trained / "other.h5", n_train=200)
+    result = run(*go_on, "--set", "data.path=other.h5", cwd=trained, code=2)
     assert "other.h5: the mean of its features is not the one stored in" in result.stderr
-    result = run(*go_on, "--set", "training.batch_size=7", cwd=workplace)
+    result = run(*go_on, "--set", "training.batch_size=7", cwd=trained)
     assert "continuing with other settings: training.batch_size 16 -> 7" in result.stderr
-    assert len(metrics(workplace / "run")) == 3
+    assert len(metrics(trained / "run")) == 3
 
 
-def test_a_run_without_a_checkpoint_is_not_replaced_by_another_network(workplace, run):
-    run("train", "run.toml", "--output", "run", cwd=workplace)
-    shutil.rmtree(workplace / "run/checkpoints")
-    (workplace / "run/summary.json").unlink()
-    before = (workplace / "run/metrics.jsonl").read_text()
+def test_a_run_without_a_checkpoint_is_not_replaced_by_another_network(trained, run):
+    shutil.rmtree(trained / "run/checkpoints")
+    (trained / "run/summary.json").unlink()
+    before = (trained / "run/metrics.jsonl").read_text()
     again = ("train", "run.toml", "--output", "run", "--resume", "auto")
-    result = run(*again, "--set", "network.hidden=[9]", cwd=workplace, code=2)
+    result = run(*again, "--set", "network.hidden=[9]", cwd=trained, code=2)
     assert "network.hidden = (9,)" in result.stderr
-    assert (workplace / "run/metrics.jsonl").read_text() == before
-    assert "no checkpoint yet, starting again" in run(*again, cwd=workplace).stderr
+    assert (trained / "run/metrics.jsonl").read_text() == before
+    assert "no checkpoint yet, starting again" in run(*again, cwd=trained).stderr

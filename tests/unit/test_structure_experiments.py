@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +64,22 @@ def test_reports_average_over_seeds_and_say_where_accuracy_falls():
     freeze = [{"strategy": "set", "seed": 0, "accuracies": {"0": 0.5, "4": 0.75}, "changes": {"0": 0, "4": 4}}]
     assert "| `set` | 50.00 (0) | 75.00 (4) |" in reports.report_freeze(freeze)
     assert "| strategy | never | until epoch 4 |" in reports.report_freeze(freeze)
+
+
+def test_a_command_has_all_options_with_its_own_defaults_and_its_own_options_besides():
+    from studies.structure_options import Options, with_options
+
+    got = []
+
+    @with_options(strategies="static")
+    def command(options, ends: str = "0,1") -> None:
+        """Says what it is."""
+        got.append((options, ends))
+
+    parameters = inspect.signature(command).parameters
+    assert list(parameters) == ["output", "data", "strategies", "density", "seeds", "epochs", "threads", "ends"]
+    defaults = {name: each.default for name, each in parameters.items()}
+    assert (defaults["output"], defaults["strategies"], defaults["ends"]) == (inspect.Parameter.empty, "static", "0,1")
+    assert command.__doc__ == "Says what it is."
+    command(**{**defaults, "output": Path("x.md"), "seeds": 7, "ends": "5"})
+    assert got == [(Options(Path("x.md"), strategies="static", seeds=7), "5")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import struct
 from collections.abc import Callable
@@ -21,6 +22,7 @@ NUMBERS = (0, 1, 2, 3, 7, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2*
 """Where programs go wrong."""
 
 FLOATS = (0.0, -0.0, 1e-45, 3.4e38, float("inf"), float("-inf"), float("nan"))
+NAMES = ("neurons_0", "neurons_2", "mean", "deviation", "format", "config", "x_train", "classes", "data", "unknown")
 TEXTS = ("", "relu", "x" * 70_000, "\x1b[2J\n", "ü", "[/bold]")
 
 
@@ -75,6 +77,23 @@ def overwrite_content(content: bytes, chance: random.Random) -> bytes:
         return path.read_bytes()
 
 
+def overwrite_arrays(content: bytes, chance: random.Random) -> bytes:
+    """NumPy archive: arrays have other values, names or none, and the archive is sound."""
+    with np.load(io.BytesIO(content)) as archive:
+        arrays = dict(archive)
+    for _ in range(chance.choice((1, 1, 2))):
+        name = chance.choice(sorted(arrays))
+        kind = chance.randrange(8)
+        if kind == 0 and len(arrays) > 1:
+            del arrays[name]
+        elif kind == 1:
+            arrays[chance.choice((*sorted(arrays), *NAMES))] = arrays[name]
+        else:
+            arrays[name] = _changed(arrays[name], chance)
+    np.savez(file := io.BytesIO(), **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
 ANY_FILE: tuple[Mutation, ...] = (cut_off, flip_bits, overwrite, rearrange)
 HDF5: tuple[Mutation, ...] = (
     cut_off,
@@ -84,6 +103,7 @@ HDF5: tuple[Mutation, ...] = (
     overwrite_content,
     overwrite_content,
 )
+NUMPY: tuple[Mutation, ...] = (*ANY_FILE, overwrite_arrays, overwrite_arrays, overwrite_arrays)
 
 
 def _overwrite_one(spoilt: bytearray, start: int, end: int, chance: random.Random) -> None:
@@ -119,11 +139,13 @@ def _change_array(file: h5py.File, chance: random.Random) -> None:
 def _changed(array: Any, chance: random.Random) -> Any:
     """The array with other values, of another shape or of another type."""
     kind = chance.randrange(8)
-    if kind == 0 and array.shape[0]:
+    if array.dtype.kind == "U" and not array.ndim:
+        return np.array(_other_text(str(array), chance))
+    if kind == 0 and array.ndim and array.shape[0]:
         return np.ascontiguousarray(array[chance.randrange(array.shape[0]) :])
-    if kind == 1:
+    if kind == 1 and array.ndim:
         return np.concatenate([array, array])
-    if kind == 2 and array.dtype.kind != "S":
+    if kind == 2 and array.dtype.kind not in "SU":
         return array.astype(chance.choice(["u1", "i2", "i4", "i8", "f4", "f8"]))
     if kind == 3:
         return array[..., np.newaxis]
@@ -139,8 +161,14 @@ def _any_value(dtype: np.dtype[Any], chance: random.Random) -> Any:
         return np.float32(chance.choice(FLOATS)) if chance.random() < 0.7 else chance.gauss(0, 1)
     if dtype.kind == "S":
         return chance.randbytes(dtype.itemsize)
+    if dtype.kind == "U":
+        return chance.choice(TEXTS)
     number = chance.choice(NUMBERS) if chance.random() < 0.5 else chance.randrange(12)
     return np.frombuffer(struct.pack("<Q", number % 2**64)[: dtype.itemsize], dtype)[0]
+
+
+def _other_text(text: str, chance: random.Random) -> str:
+    return chance.choice((chance.choice(TEXTS), overwrite(text.encode() or b" ", chance).decode(errors="replace")))
 
 
 def _change_attribute(file: h5py.File, chance: random.Random) -> None:

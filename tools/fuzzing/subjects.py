@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fuzzing.mutations import ANY_FILE, HDF5, Mutation
+from fuzzing import models
+from fuzzing.mutations import ANY_FILE, HDF5, NUMPY, Mutation
 from hpc_sparse.analysis.checkpoints import read_topologies
 from hpc_sparse.config import parse_config
 from hpc_sparse.errors import InputError
@@ -69,8 +70,10 @@ class Subject:
 
 def make_subjects() -> list[Subject]:
     """All readers."""
+    widths = (N_FEATURES, *WIDTHS, N_CLASSES)
     with TemporaryDirectory() as folder:
         data, checkpoints = _made_containers(Path(folder))
+        exported = models.exported(checkpoints, Path(folder))
     golden = {path.name: path.read_bytes() for path in sorted(GOLDEN.glob("*.h5"))}
     data += tuple(content for name, content in golden.items() if name.startswith("dataset"))
     checkpoints += tuple(content for name, content in golden.items() if name.startswith("checkpoint"))
@@ -78,12 +81,23 @@ def make_subjects() -> list[Subject]:
     return [
         Subject("data set", data, HDF5, _read_data, "data.h5"),
         Subject("checkpoint", checkpoints, HDF5, lambda path: _read_checkpoint(path, dense), "checkpoint.h5"),
-        Subject("npz archive", _archives(), ANY_FILE, _import_npz, "archive.npz"),
+        Subject("npz archive", _archives(), NUMPY, _import_npz, "archive.npz"),
         Subject("idx file", (_idx((7, 2, 3)),), ANY_FILE, _import_idx, "train-images-idx3-ubyte"),
         Subject(
             "gzipped idx file", (gzip.compress(_idx((7, 2, 3))),), ANY_FILE, _import_idx, "train-images-idx3-ubyte.gz"
         ),
         Subject("configuration", (CONFIG.encode(),), ANY_FILE, _read_config, "run.toml"),
+        Subject("exported model", exported, NUMPY, models.read_model, "model.npz"),
+        Subject(
+            "dense weights", models.dense_archives(widths), NUMPY, lambda path: _import_dense(path, dense), "w.npz"
+        ),
+        Subject(
+            "safetensors file",
+            models.dense_safetensors(widths),
+            ANY_FILE,
+            lambda path: _import_dense(path, dense),
+            "w.safetensors",
+        ),
     ]
 
 
@@ -135,6 +149,12 @@ def _import_idx(path: Path) -> None:
     ):
         path.with_name(name).write_bytes(_idx(shape))
     import_idx(path.parent, path.with_name("out.h5"), title="fuzzed", overwrite=True)
+
+
+def _import_dense(path: Path, data: bytes) -> None:
+    path.with_name("data.h5").write_bytes(data)
+    (config := path.with_name("dense.toml")).write_text(CONFIG)
+    models.read_model(path, config)
 
 
 def _read_config(path: Path) -> None:

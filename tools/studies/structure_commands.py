@@ -18,80 +18,42 @@ from studies.run_log import RunLog
 from studies.runs import ROOT
 from studies.strategies import COMMON, DATA_SETS, STRATEGIES
 from studies.structure import Laboratory
+from studies.structure_options import GUIDED, Options, with_options
 
 KEY = ("data", "strategy", "seed")
 NAMES = ("structure-reset", "structure-robustness", "structure-emergence", "structure-freeze")
 
-Output = Annotated[Path, typer.Option(help="Markdown file; results are kept beside it as .jsonl, pictures as .png.")]
-Data = Annotated[str, typer.Option(help=f"With commas between them, of {', '.join(DATA_SETS)}.")]
-Strategies = Annotated[str, typer.Option(help=f"Likewise, of {', '.join(STRATEGIES)}.")]
-Density = Annotated[float, typer.Option(help="Of the whole network.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ...")]
-Epochs = Annotated[int, typer.Option(min=2, help="Of every training.")]
-Threads = Annotated[int, typer.Option(min=1, help="Of every training.")]
+Ends = Annotated[str, typer.Option(help="Last epochs after which the topology changes; the last one is.")]
 Measure = Callable[[Laboratory, str, int], dict[str, Any]]
 
-ALL_DATA = ",".join(DATA_SETS[:2])
-GUIDED = "set,rigl,gse"
-N_CORES = os.cpu_count() or 1
 
-
-def structure_reset(
-    output: Output,
-    data: Data = ALL_DATA,
-    strategies: Strategies = GUIDED,
-    density: Density = 0.01,
-    seeds: Seeds = 3,
-    epochs: Epochs = 50,
-    threads: Threads = N_CORES,
-) -> None:
+@with_options()
+def structure_reset(options: Options) -> None:
     """E1: is accuracy in the structure alone? It is trained again with other weights, beside three controls."""
-    study = _Study("E1: structure without its weights", data, strategies, density, seeds, epochs, threads)
-    study.run(output, experiments.measure_reset, reports.report_reset, reports.draw_reset)
+    study = _Study("E1: structure without its weights", options)
+    study.run(experiments.measure_reset, reports.report_reset, reports.draw_reset)
 
 
-def structure_robustness(
-    output: Output,
-    data: Data = ALL_DATA,
-    strategies: Strategies = f"static,{GUIDED}",
-    density: Density = 0.01,
-    seeds: Seeds = 3,
-    epochs: Epochs = 50,
-    threads: Threads = N_CORES,
-) -> None:
+@with_options(strategies=f"static,{GUIDED}")
+def structure_robustness(options: Options) -> None:
     """E2: accuracy when more and more connections are removed after training."""
-    study = _Study("E2: robustness to further pruning", data, strategies, density, seeds, epochs, threads)
-    study.run(output, experiments.measure_robustness, reports.report_robustness, reports.draw_robustness)
+    study = _Study("E2: robustness to further pruning", options)
+    study.run(experiments.measure_robustness, reports.report_robustness, reports.draw_robustness)
 
 
-def structure_emergence(
-    output: Output,
-    data: Data = ALL_DATA,
-    strategies: Strategies = GUIDED,
-    density: Density = 0.01,
-    seeds: Seeds = 3,
-    epochs: Epochs = 50,
-    threads: Threads = N_CORES,
-) -> None:
+@with_options()
+def structure_emergence(options: Options) -> None:
     """E3: how soon the last structure is there."""
-    study = _Study("E3: when the structure emerges", data, strategies, density, seeds, epochs, threads)
-    study.run(output, experiments.measure_emergence, reports.report_emergence, reports.draw_emergence)
+    study = _Study("E3: when the structure emerges", options)
+    study.run(experiments.measure_emergence, reports.report_emergence, reports.draw_emergence)
 
 
-def structure_freeze(
-    output: Output,
-    data: Data = ALL_DATA,
-    strategies: Strategies = GUIDED,
-    density: Density = 0.01,
-    ends: Annotated[str, typer.Option(help="Last epochs after which the topology changes; the last one is.")] = "0,1,5",
-    seeds: Seeds = 3,
-    epochs: Epochs = 50,
-    threads: Threads = N_CORES,
-) -> None:
+@with_options()
+def structure_freeze(options: Options, ends: Ends = "0,1,5") -> None:
     """E4: what it costs to leave the topology as it is after the first epochs."""
-    study = _Study("E4: frozen early", data, strategies, density, seeds, epochs, threads, {"ends": ends})
+    study = _Study("E4: frozen early", options, {"ends": ends})
     measure = partial(experiments.measure_freeze, ends=[int(end) for end in ends.split(",")])
-    study.run(output, measure, reports.report_freeze, reports.draw_freeze)
+    study.run(measure, reports.report_freeze, reports.draw_freeze)
 
 
 LEGENDS = {
@@ -109,33 +71,22 @@ LEGENDS = {
 class _Study:
     """One experiment on some data sets: strategies by seeds, seed by seed."""
 
-    def __init__(
-        self,
-        title: str,
-        data: str,
-        strategies: str,
-        density: float,
-        n_seeds: int,
-        n_epochs: int,
-        n_threads: int,
-        more: dict[str, Any] | None = None,
-    ) -> None:
-        self._title, self._density, self._n_seeds, self._n_epochs = title, density, n_seeds, n_epochs
-        self._n_threads = n_threads
-        self._data, self._strategies = _known(data, DATA_SETS), _known(strategies, STRATEGIES)
-        self._settings = {"epochs": n_epochs, "density": density, "common": list(COMMON), **(more or {})}
+    def __init__(self, title: str, options: Options, more: dict[str, Any] | None = None) -> None:
+        self._title, self._options = title, options
+        self._data, self._strategies = _known(options.data, DATA_SETS), _known(options.strategies, STRATEGIES)
+        self._settings = {"epochs": options.epochs, "density": options.density, "common": list(COMMON), **(more or {})}
 
-    def run(self, output: Path, measure: Measure, report: reports.Report, draw: reports.Drawing) -> None:
+    def run(self, measure: Measure, report: reports.Report, draw: reports.Drawing) -> None:
         """Do what is missing and write the report after each."""
-        if not output.resolve().parent.is_dir():
-            raise typer.BadParameter(f"--output {output}: no such folder")
-        output = output.resolve()
+        options, output = self._options, self._options.output.resolve()
+        if not output.parent.is_dir():
+            raise typer.BadParameter(f"--output {options.output}: no such folder")
         os.chdir(ROOT)  # where data/ is looked for
         log = RunLog(output.with_suffix(".jsonl"), self._settings, KEY)
         laboratories = {
-            name: Laboratory.open(name, self._density, self._n_epochs, self._n_threads) for name in self._data
+            name: Laboratory.open(name, options.density, options.epochs, options.threads) for name in self._data
         }
-        for seed in range(self._n_seeds):
+        for seed in range(options.seeds):
             for data, laboratory in laboratories.items():
                 for strategy in self._strategies:
                     trial = {"data": data, "strategy": strategy, "seed": seed}
@@ -147,7 +98,7 @@ class _Study:
 
     def _write(self, output: Path, log: RunLog, report: reports.Report, draw: reports.Drawing) -> None:
         lines = [f"# {self._title}", "", LEGENDS[self._title[:2]], ""]
-        lines += [f"Density {self._density:g}, {self._n_epochs} epochs, `{' '.join(COMMON)}`.", ""]
+        lines += [f"Density {self._options.density:g}, {self._options.epochs} epochs, `{' '.join(COMMON)}`.", ""]
         lines += [", ".join(f"{name} {what}" for name, what in machine().items()), ""]
         for data in self._data:
             records = [each for each in log if each["data"] == data and each["strategy"] in self._strategies]

@@ -11,7 +11,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-TIMES = {"train_seconds", "evolve_seconds", "sync_seconds", "evaluate_seconds", "rank_seconds"}
+from hpc_sparse.training.metrics import CLOCK_FIELDS
+
 STOPPED = 75
 # Kernels may have to be compiled first, on a machine that has other work.
 PATIENCE_SECONDS = 240
@@ -37,7 +38,7 @@ def options(ranks: int, name: str | None = None, cores: int = 1) -> list[str]:
 def outcome(folder: Path) -> tuple[list[dict[str, float]], dict[str, bytes]]:
     """What a run came to: its epochs, times aside, and every array of its network."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    epochs = [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+    epochs = [{name: value for name, value in line.items() if name not in CLOCK_FIELDS} for line in lines]
     arrays: dict[str, bytes] = {}
     with h5py.File(max((folder / "checkpoints").glob("checkpoint-*.h5"))) as file:
         file["layers"].visititems(

@@ -13,6 +13,10 @@ from hpc_sparse.errors import DataError
 
 TOOLS = Path(__file__).parents[3] / "tools"
 N_TRIALS = 250
+SUBJECTS = (
+    *("data set", "checkpoint", "npz archive", "idx file", "gzipped idx file", "configuration"),
+    *("exported model", "dense weights", "safetensors file"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,7 @@ def trials() -> Any:
 def test_no_reader_dies_hangs_or_takes_memory(trials: Any) -> None:
     tally = trials.run_trials(0, lambda number: number < N_TRIALS)
     assert tally.failures == []
-    for subject in ("data set", "checkpoint", "npz archive", "idx file", "gzipped idx file", "configuration"):
+    for subject in SUBJECTS:
         assert tally.counts[subject, trials.REFUSED], subject
     assert sum(n for (_, outcome), n in tally.counts.items() if outcome == trials.ACCEPTED) > N_TRIALS // 20
 

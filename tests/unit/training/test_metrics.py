@@ -14,7 +14,15 @@ import pytest
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.evaluation import mean_over_ranks
-from hpc_sparse.training.metrics import EpochMetrics, by_rank, peak_rss_bytes, summarize, to_json, versions
+from hpc_sparse.training.metrics import (
+    CLOCK_FIELDS,
+    EpochMetrics,
+    by_rank,
+    peak_rss_bytes,
+    summarize,
+    to_json,
+    versions,
+)
 
 CTX = ParallelContext.serial(threads=2)
 NAMES = (
@@ -50,6 +58,10 @@ def test_a_line_has_the_agreed_names_in_order():
     assert metrics.rank_seconds["train"] == (1.25, 1.5)
     assert metrics.rank_seconds["files"] == (0, 0.0001)
     assert EpochMetrics.from_json(to_json(metrics.as_dict())) == metrics
+
+
+def test_what_a_clock_has_a_part_in_is_the_seconds_and_the_share_of_waiting():
+    assert {name for name in (*NAMES, *LATER_NAMES) if name.endswith("_seconds")} | {"wait_share"} == CLOCK_FIELDS
 
 
 def test_a_line_of_an_earlier_version_is_understood():
@@ -117,7 +129,7 @@ def test_memory_and_versions_are_measured():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say it apart from the starting process's")
 def test_the_memory_of_the_process_that_starts_another_is_not_counted():
-    held = np.ones(2**27)
+    held = np.ones(2**26)
     program = "from hpc_sparse.training.metrics import peak_rss_bytes; print(peak_rss_bytes())"
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert int(shown) < held.nbytes < peak_rss_bytes()
