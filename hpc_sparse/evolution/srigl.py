@@ -32,7 +32,7 @@ class SriglUpdater:
     Any topology to begin with, or one averaged over replicas, comes to a constant fan-in with the first change.
 
     Memory O(nnz + TILE_ROWS n_in + B (n_in + n_out)) for a growth batch of B samples; work at most 4 B n_in n_out per
-    layer, the same on every rank; nothing travels between ranks.
+    layer, the same on every rank; nothing travels between ranks but the pool of samples, once.
 
     Attributes
     ----------
