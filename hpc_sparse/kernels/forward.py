@@ -128,9 +128,9 @@ def forward_train(indptr, indices, weight, bias, source, slope, drop_below, scal
     """
     ahead = connections_ahead(source)
     for block in prange(bounds.size - 1):
-        stop = indptr[bounds[block]]
+        stop = np.int64(indptr[bounds[block]])  # to 64 bits once, not at every use
         for row in range(bounds[block], bounds[block + 1]):
-            start, stop = stop, indptr[row + 1]
+            start, stop = stop, np.int64(indptr[row + 1])
             prefetch_rows(source, indices, start, stop, ahead)
             row_key = np.uint32(mix64(key + np.uint64(row) * GOLDEN))
             dropout = slope, scale, drop_below, row_key, record

@@ -136,11 +136,11 @@ def gradient_update(
     ahead = connections_ahead(source)
     for block in prange(bounds.size - 1):
         first, last = bounds[block], bounds[block + 1]
-        start, stop = indptr[first], indptr[last]
+        start, stop = np.int64(indptr[first]), np.int64(indptr[last])  # to 64 bits once, not at every use
         block_gradient = np.empty(largest, np.float32)
         row_stop = start
         for row in range(first, last):
-            row_start, row_stop = row_stop, indptr[row + 1]
+            row_start, row_stop = row_stop, np.int64(indptr[row + 1])
             prefetch_rows(source, indices, row_start, row_stop, ahead)
             row_gradient(indices, delta, source, row_start, row_stop, row, block_gradient, row_start - start)
             g = row_total(delta, row)
