@@ -34,7 +34,7 @@ class RiglUpdater:
     which the topology changes.
 
     Memory O(nnz + TILE_ROWS n_in + B (n_in + n_out)); work at most 2 B n_in n_out per layer, the same on every rank;
-    nothing travels between ranks.
+    nothing travels between ranks but the pool of samples, once.
     """
 
     needs_signals: bool = True

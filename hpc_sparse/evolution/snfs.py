@@ -30,8 +30,8 @@ class SnfsUpdater:
     stands for it, at candidates drawn from the free positions. What is dropped may grow again, and then keeps weight
     and velocity.
 
-    Memory O(nnz + B (n_in + n_out)), work O(B candidate_ratio nnz), the same on every rank; nothing travels between
-    ranks.
+    Memory O((1 + candidate_ratio) nnz + B (n_in + n_out)), work O(B candidate_ratio nnz), the same on every rank;
+    nothing travels between ranks but the pool of samples, once.
 
     Attributes
     ----------

@@ -31,8 +31,12 @@ class SriglUpdater:
 
     Any topology to begin with, or one averaged over replicas, comes to a constant fan-in with the first change.
 
+    Neurons are kept with row pointers like any others, so that ablated ones and those with one connection more need no
+    layout of their own. What makes short rows of equal length fast is that the processor foresees where they end;
+    leaving out the pointers would gain next to nothing (measured, see tools/results/did_not_help.md).
+
     Memory O(nnz + TILE_ROWS n_in + B (n_in + n_out)) for a growth batch of B samples; work at most 4 B n_in n_out per
-    layer, the same on every rank; nothing travels between ranks.
+    layer, the same on every rank; nothing travels between ranks but the pool of samples, once.
 
     Attributes
     ----------

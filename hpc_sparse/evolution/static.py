@@ -9,7 +9,7 @@ from hpc_sparse.evolution.protocol import NetworkView
 
 @dataclass(frozen=True)
 class StaticUpdater:
-    """Leaves every topology as it is. Costs nothing."""
+    """Leaves every topology as it is. No memory, no work; nothing travels between ranks."""
 
     needs_signals: bool = False
     sees_layers_alone: bool = False

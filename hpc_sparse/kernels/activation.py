@@ -60,31 +60,31 @@ def _activate(typing_context, sums, offset, slope):
     return signature, codegen
 
 
-@intrinsic
-def _activate_and_drop(typing_context, sums, offset, slope, scale, drop_below, row_key, column, record, place):
-    """Activation and inverted dropout of ``sums[offset:][:BLOCK]`` in place; ``record[place:][:WORDS]`` is overwritten.
+def activated_and_dropped(
+    builder: ir.IRBuilder,
+    sums: ir.Value,
+    slope: ir.Value,
+    scale: ir.Value,
+    drop_below: ir.Value,
+    row_key: ir.Value,
+    column: ir.Value,
+    record: ir.Value,
+    place: ir.Value,
+) -> ir.Value:
+    """Activation and inverted dropout of a block of weighted sums; ``record[place:][:WORDS]`` is overwritten.
 
     ``f(z) = z if z >= 0 else slope * z``, then times ``scale``, or 0 where the column's 32-bit number, a hash of
     ``row_key`` and ``column``, is below ``drop_below``.
     """
-    signature = types.void(sums, offset, slope, scale, drop_below, row_key, column, record, place)
-
-    def codegen(context, builder, signature, args):
-        pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
-        sums, offset, slope, scale, drop_below, row_key, column, record, place = pointer
-        where, zero = builder.gep(sums, [offset]), ir.Constant(float_vector(BLOCK), [0.0] * BLOCK)
-        z = load_vector(builder, where, BLOCK)
-        is_kept = builder.icmp_unsigned(">=", _numbers(builder, row_key, column), splat(builder, drop_below, BLOCK))
-        is_negative = builder.fcmp_ordered("<", z, zero)
-        active = builder.select(is_negative, builder.fmul(splat(builder, slope, BLOCK), z), z)
-        active = builder.fmul(active, splat(builder, scale, BLOCK))
-        store_vector(builder, builder.select(is_kept, active, zero), where)
-        for word, bits in enumerate((is_kept, is_negative)):
-            target = builder.gep(record, [builder.add(place, INT64(word))])
-            builder.store(builder.bitcast(bits, _WORD), target)
-        return context.get_dummy_value()
-
-    return signature, codegen
+    zero = ir.Constant(float_vector(BLOCK), [0.0] * BLOCK)
+    is_kept = builder.icmp_unsigned(">=", _numbers(builder, row_key, column), splat(builder, drop_below, BLOCK))
+    is_negative = builder.fcmp_ordered("<", sums, zero)
+    active = builder.select(is_negative, builder.fmul(splat(builder, slope, BLOCK), sums), sums)
+    active = builder.fmul(active, splat(builder, scale, BLOCK))
+    for word, bits in enumerate((is_kept, is_negative)):
+        target = builder.gep(record, [builder.add(place, INT64(word))])
+        builder.store(builder.bitcast(bits, _WORD), target)
+    return builder.select(is_kept, active, zero)
 
 
 @intrinsic
@@ -143,5 +143,4 @@ def _constants(numbers: list[int]) -> Any:
 
 
 activate: Callable[..., Any] = _activate
-activate_and_drop: Callable[..., Any] = _activate_and_drop
 differentiate: Callable[..., Any] = _differentiate

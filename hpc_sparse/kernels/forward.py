@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from hpc_sparse.kernels.activation import BLOCK, WORDS, activate, activate_and_drop
+from hpc_sparse.kernels.activation import BLOCK, activate
 from hpc_sparse.kernels.dense import forward_dense
 from hpc_sparse.kernels.hashing import GOLDEN, mix64
 from hpc_sparse.kernels.prefetch import connections_ahead, prefetch_rows
@@ -18,6 +18,10 @@ from hpc_sparse.kernels.simd import (
     PADDING,
     QUARTER_TILE,
     TILE,
+    row_sum_activated_half,
+    row_sum_activated_padding,
+    row_sum_activated_quarter,
+    row_sum_activated_tile,
     row_sum_half,
     row_sum_padding,
     row_sum_quarter,
@@ -42,6 +46,27 @@ def weighted_row(source, indices, weight, start, stop, initial, out, row):
         column += QUARTER_TILE
     while column < stride:
         row_sum_padding(source, stride, column, indices, weight, indices, start, stop, initial, out, offset + column)
+        column += PADDING
+
+
+@njit(inline="always")
+def activated_row(source, indices, weight, start, stop, initial, out, row, dropout):
+    """The row of :func:`weighted_row`, activated and dropped by ``slope, scale, drop_below, row_key, record``."""
+    stride, record = source.shape[1], dropout[4]
+    connections = indices, weight, start, stop, initial
+    offset, place = row * stride, row * record.shape[1]
+    column = 0
+    while column + TILE <= stride:
+        row_sum_activated_tile(source, stride, column, *connections, out, offset, *dropout, place)
+        column += TILE
+    if column + HALF_TILE <= stride:
+        row_sum_activated_half(source, stride, column, *connections, out, offset, *dropout, place)
+        column += HALF_TILE
+    if column + QUARTER_TILE <= stride:
+        row_sum_activated_quarter(source, stride, column, *connections, out, offset, *dropout, place)
+        column += QUARTER_TILE
+    while column < stride:
+        row_sum_activated_padding(source, stride, column, *connections, out, offset, *dropout, place)
         column += PADDING
 
 
@@ -102,13 +127,11 @@ def forward_train(indptr, indices, weight, bias, source, slope, drop_below, scal
         Overwritten with what the backward pass needs: see :mod:`hpc_sparse.kernels.activation`.
     """
     ahead = connections_ahead(source)
-    stride, n_words = out.shape[1], record.shape[1]
     for block in prange(bounds.size - 1):
+        stop = np.int64(indptr[bounds[block]])  # to 64 bits once, not at every use
         for row in range(bounds[block], bounds[block + 1]):
-            prefetch_rows(source, indices, indptr[row], indptr[row + 1], ahead)
-            weighted_row(source, indices, weight, indptr[row], indptr[row + 1], bias[row], out, row)
+            start, stop = stop, np.int64(indptr[row + 1])
+            prefetch_rows(source, indices, start, stop, ahead)
             row_key = np.uint32(mix64(key + np.uint64(row) * GOLDEN))
-            for number in range(stride // BLOCK):
-                column = number * BLOCK
-                place = row * n_words + number * WORDS
-                activate_and_drop(out, row * stride + column, slope, scale, drop_below, row_key, column, record, place)
+            dropout = slope, scale, drop_below, row_key, record
+            activated_row(source, indices, weight, start, stop, bias[row], out, row, dropout)

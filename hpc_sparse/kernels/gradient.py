@@ -7,7 +7,7 @@ from numba import njit, prange
 
 from hpc_sparse.kernels.bfloat16 import as_float
 from hpc_sparse.kernels.prefetch import connections_ahead, prefetch_rows
-from hpc_sparse.kernels.simd import GROUP, group_dots, half_group_dots, single_dot
+from hpc_sparse.kernels.simd import GROUP, group_dots, half_group_dots, pair_dots, single_dot
 
 HALF_GROUP = GROUP // 2
 
@@ -25,9 +25,11 @@ def row_gradient(indices, delta, source, start, stop, row, out, out_start):
     if k + HALF_GROUP <= stop:
         half_group_dots(delta, own, stride, source, indices, k, out, k + shift)
         k += HALF_GROUP
-    while k < stop:
+    if k + 2 <= stop:
+        pair_dots(delta, own, stride, source, indices, k, out, k + shift)
+        k += 2
+    if k < stop:
         single_dot(delta, own, stride, source, indices, k, out, k + shift)
-        k += 1
 
 
 @njit(fastmath={"reassoc"})
@@ -134,11 +136,13 @@ def gradient_update(
     ahead = connections_ahead(source)
     for block in prange(bounds.size - 1):
         first, last = bounds[block], bounds[block + 1]
-        start, stop = indptr[first], indptr[last]
+        start, stop = np.int64(indptr[first]), np.int64(indptr[last])  # to 64 bits once, not at every use
         block_gradient = np.empty(largest, np.float32)
+        row_stop = start
         for row in range(first, last):
-            prefetch_rows(source, indices, indptr[row], indptr[row + 1], ahead)
-            row_gradient(indices, delta, source, indptr[row], indptr[row + 1], row, block_gradient, indptr[row] - start)
+            row_start, row_stop = row_stop, np.int64(indptr[row + 1])
+            prefetch_rows(source, indices, row_start, row_stop, ahead)
+            row_gradient(indices, delta, source, row_start, row_stop, row, block_gradient, row_start - start)
             g = row_total(delta, row)
             descend(bias, bias_velocity, row, g, learning_rate, momentum, none, is_nesterov)
         w, velocity = weight[start:stop], weight_velocity[start:stop]

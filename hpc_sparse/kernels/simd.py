@@ -19,10 +19,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from hpc_sparse.kernels.activation import differentiated
+from hpc_sparse.kernels.activation import BLOCK, WORDS, activated_and_dropped, differentiated
 from hpc_sparse.kernels.vector_code import (
     INT32,
     INT64,
+    as_stored,
     float_vector,
     horizontal_sums,
     load_as_float,
@@ -75,6 +76,45 @@ PADDING = 16
 """The row stride of activations is a multiple of this many columns: no remainder loops in the kernels."""
 
 
+def _weighted_sum(
+    builder: ir.IRBuilder,
+    width: int,
+    source: ir.Value,
+    stride: ir.Value,
+    column: ir.Value,
+    indices: ir.Value,
+    weight: ir.Value,
+    position: ir.Value | None,
+    start: ir.Value,
+    stop: ir.Value,
+    initial: ir.Value,
+) -> ir.Value:
+    """``initial + sum_k w_k * source[indices[k], column:][:width]`` over ``start <= k < stop`` in order.
+
+    ``w_k`` is ``weight[k]``, or ``weight[position[k]]`` if there are positions.
+    """
+    base = builder.gep(source, [column])
+
+    def add_connections(k: ir.Value, sums: list[ir.Value], n: int) -> list[ir.Value]:
+        slots = [builder.add(k, INT64(i)) for i in range(n)]
+        neurons = [load_index(builder, indices, slot) for slot in slots]
+        rows = [builder.gep(base, [builder.mul(neuron, stride)]) for neuron in neurons]
+        where = slots if position is None else [load_index(builder, position, slot) for slot in slots]
+        scales = [builder.load(builder.gep(weight, [which])) for which in where]
+        (total,) = sums
+        for scale, row in zip(scales, rows, strict=True):
+            values = load_vector(builder, row, width)
+            total = multiply_add(builder, splat(builder, scale, width), values, total)
+        return [total]
+
+    group = SUM_GROUP if position is None else 1
+    in_groups = builder.sub(stop, builder.srem(builder.sub(stop, start), INT64(group)))
+    sums = [splat(builder, initial, width)]
+    sums = loop(builder, start, in_groups, group, sums, partial(add_connections, n=group))
+    (total,) = loop(builder, in_groups, stop, 1, sums, partial(add_connections, n=1))
+    return total
+
+
 def _make_row_sum(width: int, *, is_indirect: bool) -> Callable[..., Any]:
     """Build ``row_sum``: ``out[out_offset:][:width] = initial + sum_k w_k * source[indices[k], column:][:width]``.
 
@@ -91,31 +131,65 @@ def _make_row_sum(width: int, *, is_indirect: bool) -> Callable[..., Any]:
         def codegen(context, builder, signature, args):
             pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
             source, stride, column, indices, weight, position, start, stop, initial, out, out_offset = pointer
-            base = builder.gep(source, [column])
-            first = splat(builder, initial, width)
-
-            def add_connections(k: ir.Value, sums: list[ir.Value], n: int) -> list[ir.Value]:
-                slots = [builder.add(k, INT64(i)) for i in range(n)]
-                neurons = [load_index(builder, indices, slot) for slot in slots]
-                rows = [builder.gep(base, [builder.mul(neuron, stride)]) for neuron in neurons]
-                where = [load_index(builder, position, slot) for slot in slots] if is_indirect else slots
-                scales = [builder.load(builder.gep(weight, [which])) for which in where]
-                (total,) = sums
-                for scale, row in zip(scales, rows, strict=True):
-                    values = load_vector(builder, row, width)
-                    total = multiply_add(builder, splat(builder, scale, width), values, total)
-                return [total]
-
-            group = 1 if is_indirect else SUM_GROUP
-            in_groups = builder.sub(stop, builder.srem(builder.sub(stop, start), INT64(group)))
-            sums = loop(builder, start, in_groups, group, [first], partial(add_connections, n=group))
-            (total,) = loop(builder, in_groups, stop, 1, sums, partial(add_connections, n=1))
+            connections = (indices, weight, position if is_indirect else None, start, stop, initial)
+            total = _weighted_sum(builder, width, source, stride, column, *connections)
             store_vector(builder, total, builder.gep(out, [out_offset]))
             return context.get_dummy_value()
 
         return signature, codegen
 
     return row_sum
+
+
+def _make_row_sum_activated(width: int) -> Callable[..., Any]:
+    """Build ``row_sum_activated``: a direct ``row_sum``, then activation and dropout before it leaves the registers.
+
+    See :func:`hpc_sparse.kernels.activation.activated_and_dropped`. In rows of few connections, writing sums, reading
+    them and writing them again would cost as much as adding them up. ``out`` and ``record`` of the row begin at
+    ``out_offset`` and ``place``, whatever the column.
+    """
+
+    @intrinsic
+    def row_sum_activated(
+        typing_context,
+        source,
+        stride,
+        column,
+        indices,
+        weight,
+        start,
+        stop,
+        initial,
+        out,
+        out_offset,
+        slope,
+        scale,
+        drop_below,
+        row_key,
+        record,
+        place,
+    ):
+        given = (source, stride, column, indices, weight, start, stop, initial, out, out_offset)
+        signature = types.void(*given, slope, scale, drop_below, row_key, record, place)
+
+        def codegen(context, builder, signature, args):
+            pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+            source, stride, column, indices, weight, start, stop, initial, out, out_offset = pointer[:10]
+            slope, scale, drop_below, row_key, record, place = pointer[10:]
+            connections = (indices, weight, None, start, stop, initial)
+            total = as_stored(builder, _weighted_sum(builder, width, source, stride, column, *connections), out)
+            for first in range(0, width, BLOCK):
+                own = ir.Constant(ir.VectorType(INT32, BLOCK), list(range(first, first + BLOCK)))
+                at = builder.add(column, INT64(first))
+                words = builder.add(place, builder.mul(builder.sdiv(at, INT64(BLOCK)), INT64(WORDS)))
+                sums = builder.shuffle_vector(total, total, own)
+                active = activated_and_dropped(builder, sums, slope, scale, drop_below, row_key, at, record, words)
+                store_vector(builder, active, builder.gep(out, [builder.add(out_offset, at)]))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return row_sum_activated
 
 
 def _make_group_dots(group: int) -> Callable[..., Any]:
@@ -301,6 +375,10 @@ row_sum_tile = _make_row_sum(TILE, is_indirect=False)
 row_sum_half = _make_row_sum(HALF_TILE, is_indirect=False)
 row_sum_quarter = _make_row_sum(QUARTER_TILE, is_indirect=False)
 row_sum_padding = _make_row_sum(PADDING, is_indirect=False)
+row_sum_activated_tile = _make_row_sum_activated(TILE)
+row_sum_activated_half = _make_row_sum_activated(HALF_TILE)
+row_sum_activated_quarter = _make_row_sum_activated(max(QUARTER_TILE, BLOCK))
+row_sum_activated_padding = _make_row_sum_activated(PADDING)
 indirect_row_sum_tile = _make_row_sum(TILE, is_indirect=True)
 indirect_row_sum_half = _make_row_sum(HALF_TILE, is_indirect=True)
 indirect_row_sum_quarter = _make_row_sum(QUARTER_TILE, is_indirect=True)
@@ -312,6 +390,7 @@ row_sum_and_dots_padding = _make_row_sum_and_dots(PADDING)
 standardized_tile: Callable[..., Any] = _standardized_tile
 group_dots = _make_group_dots(GROUP)
 half_group_dots = _make_group_dots(GROUP // 2)
+pair_dots = _make_group_dots(2)
 single_dot = _make_group_dots(1)
 dense_tile = _make_dense_tile(DENSE_COLUMNS)
 dense_tile_padding = _make_dense_tile(PADDING)

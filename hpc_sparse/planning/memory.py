@@ -154,11 +154,11 @@ def _working_items(size: NetworkSize, stride: int, n_features: int, hidden: type
 
 
 def _acting_items(config: NetworkSection, size: NetworkSize) -> list[MemoryItem]:
-    """Sizes of a layer's weights, sorted once more, marked, and the weights that act (network/acting.py)."""
+    """Sizes of a layer's weights, whose place the weights that act take, and their sizes sorted (network/acting.py)."""
     if config.acting_share == 1:
         return []
     largest = max((layer.n_connections for layer in size.layers[:-1]), default=0)
-    return [MemoryItem("working", "weights that act in one layer", largest * (2 * _bytes(VALUE) + 1))]
+    return [MemoryItem("working", "weights that act in one layer", largest * 2 * _bytes(VALUE))]
 
 
 def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[MemoryItem]:

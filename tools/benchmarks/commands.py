@@ -13,6 +13,7 @@ from benchmarks import (
     display_cost,
     epoch_speed,
     evolution_speed,
+    fan_in_speed,
     file_speed,
     guard_speed,
     inference_speed,
@@ -74,6 +75,16 @@ def evolve(
 ) -> None:
     """Milliseconds of SET's evolution by size of a layer."""
     evolution_speed.measure_evolution(threads, rounds, as_json=as_json)
+
+
+@app.command()
+def fan_in(
+    threads: Annotated[int, typer.Option(help="Threads.")] = 1,
+    rounds: Annotated[int, typer.Option(help="Measurements of each pass.")] = 9,
+    as_json: Json = False,
+) -> None:
+    """Nanoseconds per connection where all neurons have the same fan-in, against rows of all lengths."""
+    fan_in_speed.measure_fan_in(threads, rounds, as_json=as_json)
 
 
 @app.command()

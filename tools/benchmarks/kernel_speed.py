@@ -19,7 +19,7 @@ from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.initializers import draw_weights
 from hpc_sparse.network.layer import Dropout, SparseLayer
 from hpc_sparse.network.optimizer import Sgd, Velocity
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.patterns import Pattern, draw_topology
 
 SHAPES = ((1000, 0.04), (4000, 0.01), (16000, 0.0025), (65536, 0.0005))
 SGEMM_SIZE = 2048
@@ -30,8 +30,8 @@ GATHER_ROWS = 1 << 17
 class LayerBench:
     """One n x n layer with everything its passes need."""
 
-    def __init__(self, n: int, density: float, batch: int) -> None:
-        topology = Topology.random((n, n), density, np.uint64(1))
+    def __init__(self, n: int, density: float, batch: int, pattern: Pattern = "erdos_renyi") -> None:
+        topology = draw_topology(pattern, (n, n), density, np.uint64(1))
         self.n_flops = 2 * topology.n_connections * batch
         rng = np.random.default_rng(0)
         weight = draw_weights("he_uniform", topology, np.uint64(2))

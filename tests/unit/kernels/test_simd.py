@@ -7,7 +7,8 @@ import pytest
 from numba import njit
 
 from hpc_sparse.kernels import simd
-from hpc_sparse.kernels.activation import BLOCK, WORDS, record_words
+from hpc_sparse.kernels.activation import BLOCK, COLUMN_STEP, WORDS, record_words
+from hpc_sparse.kernels.hashing import MIX32_FACTORS, MIX32_SHIFTS
 
 N_COLUMNS = 48
 
@@ -51,6 +52,49 @@ def test_row_sums_are_those_of_numpy_at_every_width(make_columns, width, positio
     expected = 0.5 + used.astype(np.float64) @ source[indices[2:9], 16 : 16 + width]
     np.testing.assert_allclose(out[1, 16 : 16 + width], expected, rtol=1e-5, atol=1e-5)
     assert np.isnan(out).sum() == out.size - width
+
+
+@pytest.mark.parametrize("width", [16, 32, 64, 128])
+@pytest.mark.parametrize("n_connections", [0, 1, 4, 7])
+def test_sums_activated_in_registers_are_to_the_bit_those_activated_afterwards(make_columns, width, n_connections):
+    row_sum, activated = simd._make_row_sum(width, is_indirect=False), simd._make_row_sum_activated(width)
+    stride, column, stop, drop_below, row_key = 160, 16, 2 + n_connections, np.uint32(1 << 30), np.uint32(12345)
+    slope, scale = np.float32(-0.5), np.float32(1.25)
+
+    @njit
+    def run(source, indices, weight, sums, out, record):
+        row_sum(source, stride, column, indices, weight, indices, 2, stop, np.float32(0.5), sums, column)
+        first, place = stride, record.shape[1]
+        connections = indices, weight, 2, stop, np.float32(0.5)
+        dropout = slope, scale, drop_below, row_key
+        activated(source, stride, column, *connections, out, first, *dropout, record, place)
+
+    rng = np.random.default_rng(1)
+    source, weight = make_columns(21, stride), rng.standard_normal(30).astype(np.float32)
+    sums, out = np.full((1, stride), np.nan, np.float32), np.full((2, stride), np.nan, np.float32)
+    record = np.full((2, record_words(stride)), 0xA5C3, np.uint16)
+    run(source, rng.permutation(21).astype(np.int32), weight, sums, out, record)
+    found = sums[0, column : column + width]
+    is_kept = column_numbers(row_key, np.arange(column, column + width)) >= drop_below
+    assert 0 < is_kept.sum() < width
+    expected = np.where(found < 0, slope * found, found) * scale
+    np.testing.assert_array_equal(out[1, column : column + width], np.where(is_kept, expected, np.float32(0)))
+    assert np.isnan(out).sum() == out.size - width
+    words = record[1].reshape(-1, WORDS)
+    own = slice(column // BLOCK, (column + width) // BLOCK)
+    bits = (words[own, :, None] >> np.arange(BLOCK) & 1).astype(bool)
+    np.testing.assert_array_equal(bits[:, 0].ravel(), is_kept)
+    np.testing.assert_array_equal(bits[:, 1].ravel(), found < 0)
+    assert (np.delete(words, own, axis=0) == 0xA5C3).all()
+    assert (record[0] == 0xA5C3).all()
+
+
+def column_numbers(row_key, columns):
+    """The random 32-bit numbers of some columns of a row, uint32[n]."""
+    number = np.uint32(row_key) + columns.astype(np.uint32) * np.uint32(COLUMN_STEP)
+    for shift, factor in zip(MIX32_SHIFTS, (*MIX32_FACTORS, 1), strict=True):
+        number = (number ^ (number >> np.uint32(shift))) * np.uint32(factor)
+    return number
 
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])
