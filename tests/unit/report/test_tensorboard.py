@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
+from typer.testing import CliRunner
 
+from hpc_sparse.cli import app
 from hpc_sparse.errors import InputError, OutputError
+from hpc_sparse.report import requirements
 from hpc_sparse.report.stored_run import read_runs
 from hpc_sparse.report.tensorboard import TAGS, EventsRequest, event_files
 
@@ -109,3 +112,18 @@ def test_a_folder_that_cannot_be_made_is_named(make_run, tmp_path):
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="not the folder of a run"):
         written(tmp_path)
+
+
+def test_the_command_names_the_files_and_ends_with_the_runs(make_run):
+    run = make_run(n_epochs=2)
+    (run / "summary.json").write_text('{"epochs": 2}')
+    result = CliRunner().invoke(app, ["tensorboard", str(run), "--follow"])
+    assert result.exit_code == 0
+    assert [event.step for event in read_events(Path(result.stdout.strip()))[2:]] == [1, 2]
+
+
+def test_without_the_library_the_command_says_which_extra_has_it(make_run, monkeypatch):
+    monkeypatch.setattr(requirements, "find_spec", lambda name: None)
+    result = CliRunner().invoke(app, ["tensorboard", str(make_run())])
+    assert result.exit_code == 2
+    assert "tensorboardX is missing: install the extra 'tensorboard'" in result.stderr
