@@ -19,7 +19,7 @@ from hpc_sparse import __version__
 from hpc_sparse.cli_analyze import analyze_app
 from hpc_sparse.cli_import import import_app
 from hpc_sparse.cli_model import model_app
-from hpc_sparse.cli_report import report
+from hpc_sparse.cli_report import report, tensorboard
 from hpc_sparse.errors import HpcSparseError, printable
 from hpc_sparse.parallel.context import ParallelContext, launched_rank, launched_ranks, start_mpi
 
@@ -53,6 +53,7 @@ data_app.add_typer(import_app, name="import")
 app.add_typer(analyze_app, name="analyze")
 app.add_typer(model_app, name="model")
 app.command()(report)
+app.command()(tensorboard)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -98,7 +99,7 @@ def train(
     ] = None,
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="The run folder.  [default: runs/<name of CONFIG>]", show_default=False),
+        typer.Option(help="The run folder.", show_default="runs/<name of CONFIG>"),
     ] = None,
     progress: Annotated[
         Literal["auto", "live", "lines", "none"],
@@ -118,6 +119,7 @@ def train(
             from hpc_sparse.training.debug import enable_debug_mode
 
             enable_debug_mode()
+        from hpc_sparse.training.pace import shown_rate
         from hpc_sparse.training.progress import make_reporter
         from hpc_sparse.training.run import train as run_training
         from hpc_sparse.training.run_plan import RunRequest
@@ -130,7 +132,9 @@ def train(
             _print(
                 f"test accuracy {summary['test_accuracy']:.2%} after {summary['epochs']} epochs "
                 f"(best {summary['best_test_accuracy']:.2%} in epoch {summary['best_test_epoch']}); training "
-                f"{summary['median_train_seconds']:.2f} s per epoch, {summary['total_seconds']:.1f} s in all"
+                f"{summary['median_train_seconds']:.2f} s per epoch, "
+                f"{shown_rate(summary['training_rate'], 'connections x samples')}, {summary['total_seconds']:.1f} s "
+                "in all"
             )
 
     # From the very start: a signal that comes while kernels are compiled must not end the process.
@@ -147,15 +151,15 @@ def plan(
     ] = None,
     ranks: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="Ranks of the run.  [default: as many as this command has]", show_default=False),
+        typer.Option(help="Ranks of the run.", show_default="as many as this command has"),
     ] = None,
     ranks_per_node: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="Of these, on each node.  [default: all]", show_default=False),
+        typer.Option(help="Of these, on each node.", show_default="all"),
     ] = None,
     memory: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(metavar="GB", help="Memory of a node.  [default: what this one has left]", show_default=False),
+        typer.Option(metavar="GB", help="Memory of a node.", show_default="what this one has left"),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -217,7 +221,7 @@ def prune(
     inputs: Annotated[float, typer.Option(help="The same percentile for the input neurons.")] = 0.0,
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="The checkpoint to write.  [default: <CHECKPOINT>-pruned.h5]", show_default=False),
+        typer.Option(help="The checkpoint to write.", show_default="<CHECKPOINT>-pruned.h5"),
     ] = None,
     data: Annotated[
         Optional[Path],  # noqa: UP045
@@ -262,7 +266,7 @@ def upgrade(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Data sets and checkpoints.")],
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Where to write the one FILE.  [default: in place of FILE]", show_default=False),
+        typer.Option(help="Where to write the one FILE.", show_default="in place of FILE"),
     ] = None,
 ) -> None:
     """Rewrite files of older format versions as the newest; each stays as it is until the new one is proven good."""

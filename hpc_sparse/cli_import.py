@@ -30,7 +30,7 @@ def import_fashion_mnist(
     output: OutputFile,
     source: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder of the four files.  [default: where Debian's dataset-fashion-mnist puts them]"),
+        typer.Option(help="Folder of the four files.", show_default="where Debian's dataset-fashion-mnist puts them"),
     ] = None,
     overwrite: Overwrite = False,
     order_seed: OrderSeed = 0,

@@ -43,11 +43,13 @@ def import_csv(
     sparse: Sparse = False,
     header: Annotated[
         Optional[bool],  # noqa: UP045
-        typer.Option("--header/--no-header", help="Whether the first line has names.  [default: if it has no numbers]"),
+        typer.Option(
+            "--header/--no-header", help="Whether the first line has names.", show_default="if it has no numbers"
+        ),
     ] = None,
     delimiter: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Between cells.  [default: comma, tab, semicolon or bar]", show_default=False),
+        typer.Option(help="Between cells.", show_default="comma, tab, semicolon or bar"),
     ] = None,
     test: TestFile = None,
     test_fraction: TestFraction = 0.2,
@@ -121,11 +123,11 @@ def import_svmlight(
     output: OutputFile,
     features: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="How many there are.  [default: by the highest number]", show_default=False),
+        typer.Option(min=1, help="How many there are.", show_default="by the highest number"),
     ] = None,
     zero_based: Annotated[
         Optional[bool],  # noqa: UP045
-        typer.Option("--zero-based/--one-based", help="Number of the first feature.  [default: 1 if none is 0]"),
+        typer.Option("--zero-based/--one-based", help="Number of the first feature.", show_default="1 if none is 0"),
     ] = None,
     test: TestFile = None,
     test_fraction: TestFraction = 0.2,

@@ -38,8 +38,8 @@ Label = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         metavar="COLUMN",
-        help='The labels, by name or number (1 the first, -1 the last).  [default: "label", "class", ..., or the last]',
-        show_default=False,
+        help="The labels, by name or number (1 the first, -1 the last).",
+        show_default='"label", "class", ..., or the last',
     ),
 ]
 Symbolic = Annotated[
@@ -51,8 +51,8 @@ Drop = Annotated[
     typer.Option(metavar="COLUMN", help="Leave a column out; repeatable."),
 ]
 Sparse = Annotated[bool, typer.Option("--sparse", help="Store what is not 0 alone: for columns of many symbols.")]
-X = Annotated[Optional[str], typer.Option("--x", help="Its features.  [default: by name]", show_default=False)]  # noqa: UP045
-Y = Annotated[Optional[str], typer.Option("--y", help="Its labels.  [default: by name]", show_default=False)]  # noqa: UP045
+X = Annotated[Optional[str], typer.Option("--x", help="Its features.", show_default="by name")]  # noqa: UP045
+Y = Annotated[Optional[str], typer.Option("--y", help="Its labels.", show_default="by name")]  # noqa: UP045
 XTest = Annotated[Optional[str], typer.Option("--x-test", help="Features for testing.", show_default=False)]  # noqa: UP045
 YTest = Annotated[Optional[str], typer.Option("--y-test", help="Labels for testing.", show_default=False)]  # noqa: UP045
 

@@ -12,6 +12,7 @@ from hpc_sparse.report.groups import RunGroup, group_runs
 from hpc_sparse.report.image_shape import ImageShape, guess_image_shape, parse_image_shape
 from hpc_sparse.report.page import Section, render_page
 from hpc_sparse.report.sections import (
+    STEMS,
     configuration_section,
     degrees_section,
     learning_section,
@@ -21,7 +22,7 @@ from hpc_sparse.report.sections import (
     topology_section,
 )
 from hpc_sparse.report.stored_run import StoredRun, read_runs
-from hpc_sparse.report.writing import check_folder, write_files
+from hpc_sparse.report.writing import check_folder, remove_files, write_files
 from hpc_sparse.storage.dataset import read_info
 
 PAGE = "report.html"
@@ -40,7 +41,7 @@ class ReportRequest:
     has_page : bool
         Whether there is to be a page beside the pictures.
     overwrites : bool
-        Whether a report that is there already is replaced.
+        Whether a report that is there already is replaced; what the new one does not have goes.
     image_shape : str or None
         Rows x columns (x colours) of the samples, ``none``, or None to find out.
     """
@@ -70,7 +71,9 @@ def make_report(request: ReportRequest) -> list[Path]:
     files = {f"{picture.stem}.png": picture.content for section in sections for picture in section.pictures}
     if request.has_page:
         files[PAGE] = render_page(_title(groups), _subtitle(runs), sections).encode()
-    return write_files(folder, files)
+    written = write_files(folder, files)
+    remove_files(folder, lambda name: name not in files and _is_of_a_report(name))
+    return written
 
 
 def _make_sections(
@@ -90,6 +93,11 @@ def _make_sections(
         time_section(runs, begun),
         last,
     ]
+
+
+def _is_of_a_report(name: str) -> bool:
+    """Whether a file is one that reports make: what else is in the folder is somebody else's."""
+    return name == PAGE or (name.endswith(".png") and STEMS.fullmatch(name.removesuffix(".png")) is not None)
 
 
 def _default_folder(runs: Sequence[StoredRun]) -> Path:

@@ -1,4 +1,4 @@
-"""Whether the libraries of the extra ``report`` are there."""
+"""Whether the libraries of an extra are there."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from hpc_sparse.errors import MachineError
 
 
-def check_libraries(*names: str) -> None:
-    """Make sure that libraries are installed, before anything is computed.
+def check_libraries(*names: str, extra: str = "report") -> None:
+    """Make sure that libraries of an extra are installed, before anything is computed.
 
     Raises
     ------
@@ -18,5 +18,5 @@ def check_libraries(*names: str) -> None:
     for name in names:
         if find_spec(name) is None:
             raise MachineError(
-                f"report: {name} is missing: install the extra 'report' (pip install 'hpc-sparse[report]')"
+                f"{extra}: {name} is missing: install the extra '{extra}' (pip install 'hpc-sparse[{extra}]')"
             )

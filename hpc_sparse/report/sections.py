@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from hpc_sparse.report.strengths import Strengths, read_strengths
 from hpc_sparse.report.style import to_png
 from hpc_sparse.report.tables import group_table, settings_table, summary_table
 from hpc_sparse.report.times import draw_epoch_times, draw_rank_times
+
+STEMS = re.compile(r"learning|sizes|changes|(degrees|importance|pixels)-\d+|time-by-(rank|epoch)")
+"""Names of all pictures that there can be."""
 
 MOST_NETWORKS = 6
 """Experiments of which neurons are shown."""

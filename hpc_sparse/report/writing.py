@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from hpc_sparse.errors import OutputError
@@ -42,3 +43,19 @@ def write_files(folder: Path, files: dict[str, bytes]) -> list[Path]:
     except OSError as error:
         raise OutputError(f"{folder}: the report cannot be written: {error.strerror}") from None
     return paths[::-1]
+
+
+def remove_files(folder: Path, is_stale: Callable[[str], bool]) -> None:
+    """Remove the files with stale names from a folder.
+
+    Raises
+    ------
+    OutputError
+        One cannot be removed.
+    """
+    try:
+        for path in sorted(folder.iterdir()):
+            if is_stale(path.name):
+                path.unlink()
+    except OSError as error:
+        raise OutputError(f"{folder}: what an earlier report left cannot be removed: {error.strerror}") from None

@@ -108,7 +108,7 @@ def test_a_wrong_value_is_refused_by_all_ranks(refuse, name):
 
 def spoil(path: Path, array: str, position: Any, value: Any) -> None:
     """Change an array of a file and its checksum, as if the file had been written so."""
-    with h5py.File(path, "a") as file:
+    with h5py.File(path, "a", libver=LIBRARY_VERSIONS) as file:
         file[array][position] = value
         file[array].attrs[WORD_SUM] = word_sum(file[array][:])
 
@@ -127,7 +127,7 @@ def test_a_damaged_or_foreign_data_set_is_refused(workplace, refuse, ranks):
     spoil(path, "train/features", (300, 7), np.nan)
     refuse("train", "run.toml", says=("data.h5: train/features[300, 7] = nan: must be finite",), ranks=ranks)
     path.write_bytes(whole)
-    with h5py.File(path, "a") as file:
+    with h5py.File(path, "a", libver=LIBRARY_VERSIONS) as file:
         file["test/features"][5, 5] += 1
     refuse("train", "run.toml", says=("data.h5: test/features: damaged",), ranks=ranks)
     path.write_bytes(whole[: len(whole) // 2])

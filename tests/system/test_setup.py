@@ -113,6 +113,21 @@ def test_a_named_python_that_is_too_old_is_refused(fresh_clone, bare_path):
     assert result.stderr == f"setup: error: PYTHON = {old_python}: not a Python 3.11 or newer\n"
 
 
+def test_another_python_that_is_asked_for_replaces_the_one_before(fresh_clone, tmp_path, bare_path):
+    (fresh_clone / ".venv" / "bin").mkdir(parents=True)
+    for python, version in ((fresh_clone / ".venv/bin/python", "3.11"), (tmp_path / "python3.13", "3.13")):
+        python.write_text(
+            f'#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; *executable*) echo "$0";; *%d.%d*) echo {version};; esac\n'
+        )
+        python.chmod(0o755)
+    environment = {"PATH": str(bare_path), "PYTHON": str(tmp_path / "python3.13")}
+    result = run_script(fresh_clone / "tools" / "setup", "--no-mpi", **environment)
+    assert result.returncode == 2
+    assert result.stdout.startswith("setup: removing .venv/: its Python or its MPI is not the one that is wanted now\n")
+    assert result.stderr.startswith(f"setup: error: {tmp_path}/python3.13 cannot make virtual environments")
+    assert not (fresh_clone / ".venv").exists()
+
+
 def test_a_package_that_cannot_be_had_ends_with_a_message_and_no_stamp(fresh_clone, bare_path):
     (bare_path / "python3").symlink_to(sys.executable)
     result = run_script(

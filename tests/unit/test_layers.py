@@ -34,6 +34,7 @@ HOMES = {
     "llvmlite": {"kernels"},
     "matplotlib": {"analysis", "report"},
     "jinja2": {"report"},
+    "tensorboardX": {"report"},
     "sklearn": {"estimators", "storage"},
     "joblib": {"estimators"},
     "torch": {"interop"},

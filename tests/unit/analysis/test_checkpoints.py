@@ -13,6 +13,7 @@ import pytest
 
 from hpc_sparse.analysis.checkpoints import in_common_numbers, read_one_topology, read_topologies
 from hpc_sparse.errors import FileFormatError, InputError
+from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
 from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -22,7 +23,7 @@ def configured(golden_file: str, folder: Path, hidden: str = "[5]") -> Path:
     """A copy of a golden file (7-5-3 once, 4-3-3 now) with a complete configuration."""
     text = f'[data]\npath = "a.h5"\n[network]\nhidden = {hidden}\n[training]\nepochs = 1\n'.encode()
     path = Path(shutil.copy(GOLDEN / golden_file, folder / golden_file))
-    with h5py.File(path, "a") as file:
+    with h5py.File(path, "a", libver=LIBRARY_VERSIONS) as file:
         array = np.array([text], f"S{len(text)}")
         del file["config"]
         file["config"] = array

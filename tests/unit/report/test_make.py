@@ -14,6 +14,7 @@ from hpc_sparse.errors import OutputError
 from hpc_sparse.report.make import ReportRequest, make_report
 from hpc_sparse.report.page import Section, render_page
 from hpc_sparse.report.panels import fit_to_later_epochs
+from hpc_sparse.report.sections import STEMS
 from hpc_sparse.report.stored_run import read_runs
 from hpc_sparse.report.tables import Table, summary_table
 from hpc_sparse.report.times import seconds_by_rank, time_bars
@@ -48,6 +49,7 @@ def test_the_page_holds_everything_and_needs_nothing_else(make_run, add_checkpoi
     page, *pictures = make_report(ReportRequest(runs, tmp_path / "report", image_shape="10x10"))
     names = {"learning", "sizes", "changes", "degrees-1", "importance-1", "pixels-1", "time-by-rank", "time-by-epoch"}
     assert {path.stem for path in pictures} == names
+    assert all(STEMS.fullmatch(name) for name in names)
     assert all(path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") for path in pictures)
     found = Page(page.read_text(encoding="utf-8"))
     assert found.images == len(names)
@@ -85,6 +87,18 @@ def test_a_report_is_not_overwritten_unless_asked_for(make_run, quick_pictures):
     assert page.read_text() == "old"
     make_report(ReportRequest((run,), overwrites=True))
     assert page.read_text() != "old"
+
+
+def test_of_the_report_that_is_overwritten_nothing_stays_but_what_others_put_there(make_run, quick_pictures, tmp_path):
+    folder = tmp_path / "report"
+    make_report(ReportRequest((make_run(),), folder))
+    old = [folder / name for name in ("degrees-2.png", "pixels-13.png", "importance-1.png")]
+    foreign = [folder / name for name in ("photo.png", "learning.svg", "sizes-of-mine.png", "pixels-1.png.bak")]
+    for path in (*old, *foreign):
+        path.touch()
+    written = make_report(ReportRequest((make_run("other"),), folder, has_page=False, overwrites=True))
+    assert set(folder.iterdir()) == {*written, *foreign}
+    assert len(written) == 5
 
 
 def test_what_names_and_settings_say_is_text_and_no_markup(make_run, quick_pictures):

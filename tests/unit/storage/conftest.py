@@ -12,6 +12,7 @@ import pytest
 
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset import Samples, write_dataset
+from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
 from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
 
 GOLDEN_FOLDER = Path(__file__).parents[2] / "golden"
@@ -48,7 +49,7 @@ def rewrite() -> Callable[[Path, str, Any], None]:
     """Replace an array of a file by a wrong one with a right sum."""
 
     def replace(path: Path, name: str, array: Any) -> None:
-        with h5py.File(path, "a") as file:
+        with h5py.File(path, "a", libver=LIBRARY_VERSIONS) as file:
             if name in file:
                 del file[name]
             file[name] = array

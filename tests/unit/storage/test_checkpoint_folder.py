@@ -19,6 +19,7 @@ from hpc_sparse.storage.checkpoint_folder import (
     prune_checkpoints,
     set_aside,
 )
+from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_no_checkpoints_are_no_damage(tmp_path: Path) -> None:
 
 def test_damaged_ones_are_passed_over_with_their_reasons(folder: Path) -> None:
     checkpoint_path(folder, 3, 7).touch()
-    with h5py.File(checkpoint_path(folder, 3), "a") as file:
+    with h5py.File(checkpoint_path(folder, 3), "a", libver=LIBRARY_VERSIONS) as file:
         file["layers/0000/weight"][2] += np.float32(1)
     newest, damaged = newest_intact_checkpoint(folder)
     assert newest == checkpoint_path(folder, 2)
@@ -65,7 +66,7 @@ def test_an_interrupted_writers_file_is_never_taken(folder: Path) -> None:
 
 
 def test_a_checkpoint_of_a_version_to_come_is_not_passed_over(folder: Path) -> None:
-    with h5py.File(checkpoint_path(folder, 3), "a") as file:
+    with h5py.File(checkpoint_path(folder, 3), "a", libver=LIBRARY_VERSIONS) as file:
         file.attrs["format_version"] = 99
     with pytest.raises(NewerFormatError, match="format_version = 99"):
         newest_intact_checkpoint(folder)

@@ -21,6 +21,7 @@ from hpc_sparse.storage.dataset import (
     load_samples,
     read_info,
 )
+from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
 
 WriteSamples = Callable[..., None]
 
@@ -174,7 +175,7 @@ def test_wrong_content_is_named(
 
 def test_a_missing_array_is_named(ctx: ParallelContext, tmp_path: Path, write_golden_samples: WriteSamples) -> None:
     write_golden_samples(tmp_path / "a.h5")
-    with h5py.File(tmp_path / "a.h5", "a") as file:
+    with h5py.File(tmp_path / "a.h5", "a", libver=LIBRARY_VERSIONS) as file:
         del file["test/labels"]
     with pytest.raises(FileFormatError, match=r"a\.h5: cannot read test/labels"):
         load_dataset(ctx, tmp_path / "a.h5")

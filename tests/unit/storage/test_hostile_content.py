@@ -16,6 +16,7 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint import read_checkpoint, read_checkpoint_info, read_replicas
 from hpc_sparse.storage.checkpoint_info import MOST_CONFIG_BYTES
 from hpc_sparse.storage.dataset import load_dataset, load_samples
+from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
 from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
 
 Rewrite = Callable[[Path, str, Any], None]
@@ -111,7 +112,7 @@ def test_a_wrong_attribute_of_a_checkpoint_is_named(
     ctx: ParallelContext, spoilt: Callable[[str], Path], owner: str, name: str, value: Any, message: str
 ) -> None:
     path = spoilt("CHECKPOINT")
-    with h5py.File(path, "r+") as file:
+    with h5py.File(path, "r+", libver=LIBRARY_VERSIONS) as file:
         if isinstance(value, str):
             file[owner].attrs.create(name, value.encode(), dtype=h5py.string_dtype("utf-8", len(value.encode())))
         else:
@@ -136,14 +137,14 @@ def test_a_wrong_array_of_a_data_set_is_named(
 
 def test_one_statistic_without_the_other_is_refused(ctx: ParallelContext, spoilt: Callable[[str], Path]) -> None:
     path = spoilt("CHECKPOINT")
-    with h5py.File(path, "r+") as file:
+    with h5py.File(path, "r+", libver=LIBRARY_VERSIONS) as file:
         del file["statistics/mean"]
     assert_refused("only one of mean and deviation: expected both or none", lambda: read_checkpoint(ctx, path))
 
 
 def test_a_group_in_place_of_an_array_is_refused(ctx: ParallelContext, spoilt: Callable[[str], Path]) -> None:
     path = spoilt("CHECKPOINT")
-    with h5py.File(path, "r+") as file:
+    with h5py.File(path, "r+", libver=LIBRARY_VERSIONS) as file:
         del file["layers/0001/bias"]
         file.create_group("layers/0001/bias")
     assert_refused("layers/0001/bias: is not an array", lambda: read_checkpoint(ctx, path))
@@ -154,7 +155,7 @@ def test_numbers_of_ranks_and_replicas_cost_nothing_before_they_are_checked(
 ) -> None:
     for name in ("n_ranks", "n_replicas"):
         path = spoilt("REPLICAS")
-        with h5py.File(path, "r+") as file:
+        with h5py.File(path, "r+", libver=LIBRARY_VERSIONS) as file:
             file.attrs[name] = 2**62
             del file["progress"]
             file.create_dataset("progress", (2**62, 0), np.float64)

@@ -22,6 +22,7 @@ from hpc_sparse.storage.checkpoint import (
     write_checkpoint,
 )
 from hpc_sparse.storage.checks import check_ids
+from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
 from hpc_sparse.storage.replica_layers import count_replicas
 from hpc_sparse.training.inspection import describe_file
 
@@ -35,7 +36,7 @@ def copy_of(tmp_path: Path, golden: dict[str, Any]) -> Callable[[str], Path]:
 
 
 def set_attribute(path: Path, group: str, name: str, value: Any) -> None:
-    with h5py.File(path, "a") as file:
+    with h5py.File(path, "a", libver=LIBRARY_VERSIONS) as file:
         file.require_group(group).attrs[name] = value
 
 
@@ -139,7 +140,7 @@ def test_version_2_must_say_what_version_1_did_not(
     ctx: ParallelContext, copy_of: Callable[[str], Path], group: str, name: str
 ) -> None:
     path = copy_of("REDUCED")
-    with h5py.File(path, "a") as file:
+    with h5py.File(path, "a", libver=LIBRARY_VERSIONS) as file:
         del file[group].attrs[name]
     with pytest.raises(FileFormatError, match=f'attribute "{name}" of {group}'):
         read_checkpoint(ctx, path)
@@ -169,7 +170,7 @@ def test_damage_of_one_replica_is_noticed_by_who_reads_another(
     ctx: ParallelContext, copy_of: Callable[[str], Path]
 ) -> None:
     path = copy_of("REPLICAS")
-    with h5py.File(path, "a") as file:
+    with h5py.File(path, "a", libver=LIBRARY_VERSIONS) as file:
         file["replica_layers/0001/weight"][0] += 1
     for replica in (0, 1, NO_REPLICA):
         with pytest.raises(FileFormatError, match="replica_layers/0001/weight: damaged"):

@@ -16,6 +16,7 @@ from hpc_sparse.storage import upgrade
 from hpc_sparse.storage.checkpoint import read_checkpoint_info, read_replicas
 from hpc_sparse.storage.container import CHECKPOINT_KIND, DATASET_KIND, FORMAT_VERSIONS
 from hpc_sparse.storage.dataset import load_dataset
+from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
 from hpc_sparse.storage.upgrade import upgrade_file
 from hpc_sparse.storage.verification import checksum_name
 from hpc_sparse.storage.word_sum import WORD_SUM
@@ -68,7 +69,7 @@ def test_another_file_is_written_if_asked_and_never_overwritten(golden: dict[str
 
 def test_a_damaged_file_is_refused_and_stays(golden: dict[str, Any], tmp_path: Path) -> None:
     path = Path(shutil.copy(golden["REDUCED"], tmp_path / "old.h5"))
-    with h5py.File(path, "a") as file:
+    with h5py.File(path, "a", libver=LIBRARY_VERSIONS) as file:
         file["layers/0000/weight"][0] += np.float32(1)
     before = path.read_bytes()
     with pytest.raises(FileFormatError, match=r"old\.h5: layers/0000/weight: damaged"):

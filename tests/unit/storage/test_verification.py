@@ -14,6 +14,7 @@ from hpc_sparse.errors import DataError, FileFormatError, NewerFormatError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage import verification
 from hpc_sparse.storage.checkpoint import read_replicas, write_checkpoint
+from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
 from hpc_sparse.storage.verification import checksum_name, verify_checkpoint, verify_container
 from hpc_sparse.storage.word_sum import PLAIN_WORD_SUM, WORD_SUM
 
@@ -38,7 +39,7 @@ def test_the_kind_of_checksum_is_told(ctx: ParallelContext, tmp_path: Path, gold
 def test_two_rows_that_swapped_places_are_noticed(ctx: ParallelContext, tmp_path: Path, golden: dict[str, Any]) -> None:
     path = tmp_path / "swapped.h5"
     write_checkpoint(ctx, path, golden["checkpoint"]())
-    with h5py.File(path, "a") as file:
+    with h5py.File(path, "a", libver=LIBRARY_VERSIONS) as file:
         weight = file["layers/0001/weight"]
         weight[:] = weight[:][::-1]
     for read in (verify_checkpoint, read_replicas):
@@ -49,7 +50,7 @@ def test_two_rows_that_swapped_places_are_noticed(ctx: ParallelContext, tmp_path
 def test_an_array_without_checksum_is_refused(ctx: ParallelContext, tmp_path: Path, golden: dict[str, Any]) -> None:
     path = tmp_path / "bare.h5"
     write_checkpoint(ctx, path, golden["checkpoint"]())
-    with h5py.File(path, "a") as file:
+    with h5py.File(path, "a", libver=LIBRARY_VERSIONS) as file:
         del file["layers/0001/weight"].attrs[WORD_SUM]
     with pytest.raises(FileFormatError, match=r"bare\.h5: .*layers/0001/weight"):
         verify_checkpoint(path)
@@ -93,7 +94,7 @@ def test_a_version_to_come_is_not_taken_for_damage(
     ctx: ParallelContext, tmp_path: Path, golden: dict[str, Any]
 ) -> None:
     write_checkpoint(ctx, tmp_path / "new.h5", golden["checkpoint"]())
-    with h5py.File(tmp_path / "new.h5", "a") as file:
+    with h5py.File(tmp_path / "new.h5", "a", libver=LIBRARY_VERSIONS) as file:
         file.attrs["format_version"] = np.int64(99)
     with pytest.raises(NewerFormatError, match="format_version = 99"):
         verify_checkpoint(tmp_path / "new.h5")

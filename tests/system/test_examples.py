@@ -1,0 +1,41 @@
+"""The scripts in jobs/examples run as they stand, and come to a result."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted((ROOT / "jobs" / "examples").glob("*.py"))
+RESULT = re.compile(r"^result: .*\d", re.MULTILINE)
+ACCURACY = re.compile(r"^result: accuracy (\d+\.\d)%", re.MULTILINE)
+
+LEAST = {"grid_search": 95.0, "prune_dense_network": 85.0, "run_and_report": 93.0, "select_features": 60.0}
+"""Accuracies in %, well below what the scripts come to."""
+
+
+def test_there_is_an_example_of_each_use():
+    assert {path.stem for path in SCRIPTS} == {*LEAST, "compare_topologies", "predict_elsewhere"}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_the_example_runs_and_prints_its_result(script, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.delenv("HPC_SPARSE_DATA", raising=False)  # the synthetic problem is for everybody
+    result = subprocess.run(
+        [sys.executable, "-W", "error", script], cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert RESULT.search(result.stdout), result.stdout
+    if script.stem in LEAST:
+        (accuracy,) = ACCURACY.findall(result.stdout)
+        assert float(accuracy) >= LEAST[script.stem]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_the_readme_has_a_row_for_the_example(script):
+    assert f"[{script.name}](jobs/examples/{script.name})" in (ROOT / "README.md").read_text(encoding="utf-8")
