@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 from statistics import median
 
-from hpc_sparse.config import find_data, load_config
+from hpc_sparse.config import RunConfig
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.planning.prediction import predict
-from hpc_sparse.storage.dataset import read_info
+from hpc_sparse.storage.dataset import DatasetInfo
+
+MEETING_SECONDS = 60.0
+"""Within which all processes must have started; an error is better than a wait for one that has died."""
 
 _all_there: Barrier
 
 
-def crowded_step(path: Path, settings: Sequence[str], n_processes: int) -> float:
+def crowded_step(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_processes: int) -> float:
     """Seconds of a step, the median over processes of one thread each that measure at the same time.
 
     Parameters
     ----------
-    path : Path
-        Of the configuration.
-    settings : sequence of str
-        Replaced values, ``section.key=value``.
+    config : RunConfig
+    size : NetworkSize
+    info : DatasetInfo
     n_processes : int
         At most as many as there are cores, else they would measure each other's time slices.
     """
@@ -37,7 +36,7 @@ def crowded_step(path: Path, settings: Sequence[str], n_processes: int) -> float
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(n_processes)
     with context.Pool(n_processes, initializer=_meet_at, initargs=(barrier,)) as pool:
-        return median(pool.starmap(_step, [(path, tuple(settings))] * n_processes, chunksize=1))
+        return median(pool.starmap(_step, [(config, size, info)] * n_processes, chunksize=1))
 
 
 def _meet_at(barrier: Barrier) -> None:
@@ -45,11 +44,7 @@ def _meet_at(barrier: Barrier) -> None:
     _all_there = barrier
 
 
-def _step(path: Path, settings: Sequence[str]) -> float:
+def _step(config: RunConfig, size: NetworkSize, info: DatasetInfo) -> float:
     use_threads(1)
-    config = load_config(path, settings)
-    info = read_info(find_data(config.data.path, path))
-    n_outputs = LOSSES[config.training.loss].n_outputs(info.n_classes)
-    size = NetworkSize.expected(config.network, info.n_features, n_outputs)
-    _all_there.wait()
+    _all_there.wait(MEETING_SECONDS)
     return predict(ParallelContext.serial(threads=1), config, size, info, 1).step

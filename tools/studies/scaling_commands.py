@@ -62,7 +62,7 @@ def main(
     size = NetworkSize.expected(config.network, info.n_features, n_outputs)
     constants = _constants(config, size, info, latency, bandwidth)
     several = ranks_per_node > 1 or bool(check)
-    crowding = _crowding(path, chosen, constants) if several else 1.0
+    crowding = _crowding(config, size, info, constants) if several else 1.0
     among_others = crowding if ranks_per_node > 1 else 1.0
     points = [model(config, size, info, constants, number, crowding=among_others) for number in _numbers(ranks)]
     words = " ".join(["tools/scaling_model", str(config_path), *(f"--set {text}" for text in chosen)])
@@ -90,10 +90,10 @@ def _constants(
     return Constants(predict(alone, config, size, info, 1), reduction_rate(alone, 1), link)
 
 
-def _crowding(path: Path, settings: tuple[str, ...], constants: Constants) -> float:
+def _crowding(config: RunConfig, size: NetworkSize, info: DatasetInfo, constants: Constants) -> float:
     """How many times longer a step takes while all cores of this machine train."""
     n_cores = len(os.sched_getaffinity(0))
-    return max(1.0, crowded_step(path, settings, n_cores) / constants.alone.step)
+    return max(1.0, crowded_step(config, size, info, n_cores) / constants.alone.step)
 
 
 def _constants_line(constants: Constants, crowding: float) -> str:
