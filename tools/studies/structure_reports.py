@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from statistics import mean
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,10 +105,11 @@ def draw_reset(records: Records) -> Figure:
     figure, axes = _panel()
     names = list(records[0]["accuracies"])
     for number, kind in enumerate(names):
-        heights = [100 * mean(each["accuracies"][kind] for each in own) for _, own in by_strategy(records)]
-        places = np.arange(len(heights)) + (number - len(names) / 2) * 0.8 / len(names)
-        axes.bar(places, heights, 0.8 / len(names), align="edge", label=kind)
-    axes.set_xticks(range(len(heights)), [name for name, _ in by_strategy(records)])
+        found = [[100 * each["accuracies"][kind] for each in own] for _, own in by_strategy(records)]
+        places = np.arange(len(found)) + (number + 0.5 - len(names) / 2) * 0.8 / len(names)
+        spreads = [_deviation(values) for values in found]
+        axes.bar(places, [mean(values) for values in found], 0.8 / len(names), yerr=spreads, capsize=2, label=kind)
+    axes.set_xticks(range(len(found)), [name for name, _ in by_strategy(records)])
     axes.set_ylim(bottom=0.9 * min(100 * min(each["accuracies"].values()) for each in records))
     return _finished(figure, axes, "Structure without its weights")
 
@@ -117,8 +118,8 @@ def draw_robustness(records: Records) -> Figure:
     """Accuracy by the share that is removed: the smallest weights of all."""
     figure, axes = _panel()
     for name, own in by_strategy(records):
-        curves = np.array([each["curves"]["smallest of all"] for each in own])
-        axes.plot(own[0]["shares"], 100 * curves.mean(axis=0), marker=".", label=name)
+        curves = [[100 * accuracy for accuracy in each["curves"]["smallest of all"]] for each in own]
+        _draw_band(axes, own[0]["shares"], curves, marker=".", label=name)
     axes.set_xlabel("share of the connections removed")
     return _finished(figure, axes, "Smallest weights of all layers removed")
 
@@ -127,8 +128,8 @@ def draw_emergence(records: Records) -> Figure:
     """Overlap with the last structure by epoch."""
     figure, axes = _panel()
     for name, own in by_strategy(records):
-        overlap = np.mean([each["overlap"] for each in own], axis=0)
-        axes.plot(range(1, overlap.size + 1), overlap, label=name)
+        curves = [each["overlap"] for each in own]
+        _draw_band(axes, range(1, len(curves[0]) + 1), curves, label=name)
     axes.set_xlabel("epoch")
     axes.set_ylabel("connections shared with the last one")
     return _finished(figure, axes, "When the structure emerges", ylabel=False)
@@ -139,7 +140,8 @@ def draw_freeze(records: Records) -> Figure:
     figure, axes = _panel()
     ends = list(records[0]["accuracies"])
     for name, own in by_strategy(records):
-        axes.plot(ends, [100 * mean(each["accuracies"][end] for each in own) for end in ends], marker=".", label=name)
+        curves = [[100 * each["accuracies"][end] for end in ends] for each in own]
+        _draw_band(axes, ends, curves, marker=".", label=name)
     axes.set_xlabel("last epoch after which the topology changes")
     return _finished(figure, axes, "Frozen early")
 
@@ -162,10 +164,23 @@ def _panel() -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
+def _deviation(values: Sequence[float]) -> float:
+    """The standard deviation over the seeds; of a single one 0."""
+    return stdev(values) if len(values) > 1 else 0.0
+
+
+def _draw_band(axes: Axes, places: Sequence[Any], curves: Sequence[Sequence[float]], **style: Any) -> None:
+    """Draw the mean of the seeds' curves, and how far they deviate from it."""
+    middle = np.mean(curves, axis=0)
+    (line,) = axes.plot(places, middle, **style)
+    spread = [_deviation(values) for values in zip(*curves, strict=True)]
+    axes.fill_between(places, middle - spread, middle + spread, color=line.get_color(), alpha=0.2, linewidth=0)
+
+
 def _finished(figure: Figure, axes: Axes, title: str, *, ylabel: bool = True) -> Figure:
     if ylabel:
         axes.set_ylabel("test accuracy, %")
-    axes.set_title(title)
+    axes.set_title(f"{title}: mean ± deviation of the seeds", fontsize=11)
     figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
