@@ -43,21 +43,11 @@ _WORD = ir.IntType(BLOCK)
 _BITS = ir.VectorType(ir.IntType(1), BLOCK)
 
 
-@intrinsic
-def _activate(typing_context, sums, offset, slope):
-    """``f(z) = z if z >= 0 else slope * z`` of ``sums[offset:][:BLOCK]`` in place."""
-    signature = types.void(sums, offset, slope)
-
-    def codegen(context, builder, signature, args):
-        pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
-        sums, offset, slope = pointer
-        where, zero = builder.gep(sums, [offset]), ir.Constant(float_vector(BLOCK), [0.0] * BLOCK)
-        z = load_vector(builder, where, BLOCK)
-        is_positive = builder.fcmp_ordered(">=", z, zero)
-        store_vector(builder, builder.select(is_positive, z, builder.fmul(splat(builder, slope, BLOCK), z)), where)
-        return context.get_dummy_value()
-
-    return signature, codegen
+def activated(builder: ir.IRBuilder, sums: ir.Value, slope: ir.Value) -> ir.Value:
+    """``f(z) = z if z >= 0 else slope * z`` of a vector of weighted sums."""
+    width = sums.type.count
+    is_positive = builder.fcmp_ordered(">=", sums, ir.Constant(float_vector(width), [0.0] * width))
+    return builder.select(is_positive, sums, builder.fmul(splat(builder, slope, width), sums))
 
 
 def activated_and_dropped(
@@ -142,5 +132,4 @@ def _constants(numbers: list[int]) -> Any:
     return ir.Constant(ir.VectorType(INT32, len(numbers)), numbers)
 
 
-activate: Callable[..., Any] = _activate
 differentiate: Callable[..., Any] = _differentiate

@@ -26,8 +26,6 @@ from hpc_sparse.kernels.simd import (
     row_sum_and_dots_tile,
 )
 
-_ZERO = np.float32(0)
-
 FUSED_STRIDES = (TILE, HALF_TILE, QUARTER_TILE, PADDING)
 """Row strides for which there is :func:`backward_and_gradient`."""
 
@@ -39,20 +37,16 @@ def transposed_row(delta, outs, position, weight, start, stop, out, row):
     offset = row * stride
     column = 0
     while column + TILE <= stride:
-        indirect_row_sum_tile(delta, stride, column, outs, weight, position, start, stop, _ZERO, out, offset + column)
+        indirect_row_sum_tile(delta, stride, column, outs, weight, position, start, stop, out, offset + column)
         column += TILE
     if column + HALF_TILE <= stride:
-        indirect_row_sum_half(delta, stride, column, outs, weight, position, start, stop, _ZERO, out, offset + column)
+        indirect_row_sum_half(delta, stride, column, outs, weight, position, start, stop, out, offset + column)
         column += HALF_TILE
     if column + QUARTER_TILE <= stride:
-        indirect_row_sum_quarter(
-            delta, stride, column, outs, weight, position, start, stop, _ZERO, out, offset + column
-        )
+        indirect_row_sum_quarter(delta, stride, column, outs, weight, position, start, stop, out, offset + column)
         column += QUARTER_TILE
     while column < stride:
-        indirect_row_sum_padding(
-            delta, stride, column, outs, weight, position, start, stop, _ZERO, out, offset + column
-        )
+        indirect_row_sum_padding(delta, stride, column, outs, weight, position, start, stop, out, offset + column)
         column += PADDING
 
 
@@ -114,20 +108,21 @@ def backward_and_gradient(
         Overwritten, in the order of the weights.
     """
     ahead, stride = connections_ahead(delta), delta.shape[1]
+    row_bytes = stride * delta.itemsize
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
             start, stop, own = indptr[row], indptr[row + 1], row * stride
-            prefetch_rows(delta, outs, start, stop, ahead)
-            if ahead:
+            if stop - start <= ahead:
                 for k in range(start + ahead, min(stop + ahead, position.size)):
-                    prefetch(weight, position[k])
+                    prefetch(delta, np.int64(outs[k]) * stride, row_bytes)
+                    prefetch(weight, position[k], 1)
             connections = delta, outs, position, weight, start, stop
-            derivative = record, row * record.shape[1], slope, scale
+            written = source, own, record, row * record.shape[1], slope, scale, out, weight_gradient
             if stride == TILE:
-                row_sum_and_dots_tile(*connections, source, own, *derivative, out, weight_gradient)
+                row_sum_and_dots_tile(*connections, *written)
             elif stride == HALF_TILE:
-                row_sum_and_dots_half(*connections, source, own, *derivative, out, weight_gradient)
+                row_sum_and_dots_half(*connections, *written)
             elif stride == QUARTER_TILE:
-                row_sum_and_dots_quarter(*connections, source, own, *derivative, out, weight_gradient)
+                row_sum_and_dots_quarter(*connections, *written)
             else:
-                row_sum_and_dots_padding(*connections, source, own, *derivative, out, weight_gradient)
+                row_sum_and_dots_padding(*connections, *written)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from numba import njit, prange
 
-from hpc_sparse.kernels.activation import BLOCK, activate
-from hpc_sparse.kernels.simd import DENSE_COLUMNS, DENSE_ROWS, dense_tile, dense_tile_padding
+from hpc_sparse.kernels.tiles import DENSE_COLUMNS, DENSE_ROWS, dense_tile, dense_tile_padding
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -32,9 +31,6 @@ def forward_dense(weight, bias, source, slope, out):
     for tile in prange(n_tiles * n_groups):  # the groups of one tile of columns follow each other, and share its source
         column, first = tile // n_groups * DENSE_COLUMNS, tile % n_groups * DENSE_ROWS
         if column + DENSE_COLUMNS <= stride:
-            dense_tile(weight, bias, source, source.shape[0], stride, column, first, n_out, out)
+            dense_tile(weight, bias, source, source.shape[0], stride, column, first, n_out, slope, out)
         else:
-            dense_tile_padding(weight, bias, source, source.shape[0], stride, column, first, n_out, out)
-        for row in range(first, min(first + DENSE_ROWS, n_out)):
-            for c in range(column, min(column + DENSE_COLUMNS, stride), BLOCK):
-                activate(out, row * stride + c, slope)
+            dense_tile_padding(weight, bias, source, source.shape[0], stride, column, first, n_out, slope, out)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from hpc_sparse.kernels.activation import BLOCK, activate
 from hpc_sparse.kernels.dense import forward_dense
 from hpc_sparse.kernels.hashing import GOLDEN, mix64
 from hpc_sparse.kernels.prefetch import connections_ahead, prefetch_rows
@@ -30,28 +29,29 @@ from hpc_sparse.kernels.simd import (
 
 
 @njit(inline="always")
-def weighted_row(source, indices, weight, start, stop, initial, out, row):
-    """``out[row] = initial + sum over start <= k < stop of weight[k] * source[indices[k]]``."""
+def plain_row(source, indices, weight, start, stop, initial, slope, out, row):
+    """``out[row] = f(initial + sum over start <= k < stop of weight[k] * source[indices[k]])``."""
     stride = source.shape[1]
+    connections = indices, weight, start, stop, initial
     offset = row * stride
     column = 0
     while column + TILE <= stride:
-        row_sum_tile(source, stride, column, indices, weight, indices, start, stop, initial, out, offset + column)
+        row_sum_tile(source, stride, column, *connections, slope, out, offset + column)
         column += TILE
     if column + HALF_TILE <= stride:
-        row_sum_half(source, stride, column, indices, weight, indices, start, stop, initial, out, offset + column)
+        row_sum_half(source, stride, column, *connections, slope, out, offset + column)
         column += HALF_TILE
     if column + QUARTER_TILE <= stride:
-        row_sum_quarter(source, stride, column, indices, weight, indices, start, stop, initial, out, offset + column)
+        row_sum_quarter(source, stride, column, *connections, slope, out, offset + column)
         column += QUARTER_TILE
     while column < stride:
-        row_sum_padding(source, stride, column, indices, weight, indices, start, stop, initial, out, offset + column)
+        row_sum_padding(source, stride, column, *connections, slope, out, offset + column)
         column += PADDING
 
 
 @njit(inline="always")
-def activated_row(source, indices, weight, start, stop, initial, out, row, dropout):
-    """The row of :func:`weighted_row`, activated and dropped by ``slope, scale, drop_below, row_key, record``."""
+def dropped_row(source, indices, weight, start, stop, initial, out, row, dropout):
+    """The row of :func:`plain_row`, then dropout, by ``slope, scale, drop_below, row_key, record``."""
     stride, record = source.shape[1], dropout[4]
     connections = indices, weight, start, stop, initial
     offset, place = row * stride, row * record.shape[1]
@@ -100,13 +100,11 @@ def forward(indptr, indices, weight, bias, source, slope, bounds, out):
 @njit(parallel=True, cache=True, nogil=True)
 def forward_rows(indptr, indices, weight, bias, source, slope, bounds, out):
     """:func:`forward` of a layer with any connections, row by row."""
-    ahead, stride = connections_ahead(source), out.shape[1]
+    ahead = connections_ahead(source)
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
             prefetch_rows(source, indices, indptr[row], indptr[row + 1], ahead)
-            weighted_row(source, indices, weight, indptr[row], indptr[row + 1], bias[row], out, row)
-            for column in range(0, stride, BLOCK):
-                activate(out, row * stride + column, slope)
+            plain_row(source, indices, weight, indptr[row], indptr[row + 1], bias[row], slope, out, row)
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -134,4 +132,4 @@ def forward_train(indptr, indices, weight, bias, source, slope, drop_below, scal
             prefetch_rows(source, indices, start, stop, ahead)
             row_key = np.uint32(mix64(key + np.uint64(row) * GOLDEN))
             dropout = slope, scale, drop_below, row_key, record
-            activated_row(source, indices, weight, start, stop, bias[row], out, row, dropout)
+            dropped_row(source, indices, weight, start, stop, bias[row], out, row, dropout)

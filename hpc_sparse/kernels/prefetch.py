@@ -15,7 +15,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from hpc_sparse.kernels.vector_code import INT32, pointer_or_value
+from hpc_sparse.kernels.vector_code import INT32, INT64, loop, pointer_or_value
 
 FROM_BYTES = 8 << 20
 """Sources of at least this size are prefetched; below, asking costs more than it brings. Measured."""
@@ -43,26 +43,30 @@ def prefetch_rows(source, neurons, start, stop, ahead):
     """
     if stop - start > ahead:
         return
-    line = _LINE_BYTES // source.itemsize
+    row_bytes = source.shape[1] * source.itemsize
     for k in range(start + ahead, min(stop + ahead, neurons.size)):
-        first = np.int64(neurons[k]) * source.shape[1]
-        for column in range(0, source.shape[1], line):
-            prefetch(source, first + column)
+        prefetch(source, np.int64(neurons[k]) * source.shape[1], row_bytes)
 
 
 @intrinsic
-def _prefetch(typing_context, array, offset):
-    """Ask for the cache line of ``array.flat[offset]``; changes nothing."""
-    signature = types.void(array, offset)
+def _prefetch(typing_context, array, offset, n_bytes):
+    """Ask for the cache lines of ``n_bytes`` (at least one line) from ``array.flat[offset]`` on; changes nothing."""
+    signature = types.void(array, offset, n_bytes)
 
     def codegen(context, builder, signature, args):
-        pointer, offset = (pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True))
+        values = (pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True))
+        pointer, offset, n_bytes = values
         anything = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [anything, INT32, INT32, INT32])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        address = builder.bitcast(builder.gep(pointer, [offset]), anything)
-        # For reading, to all levels of the cache, data.
-        builder.call(function, [address, INT32(0), INT32(3), INT32(1)])
+        start = builder.bitcast(builder.gep(pointer, [offset]), anything)
+
+        def ask(byte: ir.Value, nothing: list[ir.Value]) -> list[ir.Value]:
+            # For reading, to all levels of the cache, data.
+            builder.call(function, [builder.gep(start, [byte]), INT32(0), INT32(3), INT32(1)])
+            return nothing
+
+        loop(builder, INT64(0), n_bytes, _LINE_BYTES, [], ask)
         return context.get_dummy_value()
 
     return signature, codegen

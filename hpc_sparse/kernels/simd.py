@@ -1,4 +1,4 @@
-"""The inner loops of sparse training, and the transposition of batches, as explicit vector code.
+"""The inner loops of sparse training as explicit vector code.
 
 A connection's work is one pass over the batch: neuron-major activations make it a contiguous
 stream, so it runs in vector registers as long as the sums stay there. Compilers do not keep an
@@ -19,14 +19,12 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from hpc_sparse.kernels.activation import BLOCK, WORDS, activated_and_dropped, differentiated
+from hpc_sparse.kernels.activation import BLOCK, WORDS, activated, activated_and_dropped, differentiated
 from hpc_sparse.kernels.vector_code import (
     INT32,
     INT64,
-    as_stored,
     float_vector,
     horizontal_sums,
-    load_as_float,
     load_index,
     load_vector,
     loop,
@@ -34,7 +32,6 @@ from hpc_sparse.kernels.vector_code import (
     pointer_or_value,
     splat,
     store_vector,
-    transposed,
 )
 
 
@@ -65,9 +62,6 @@ those left over, two go together."""
 SUM_GROUP = 4
 """Connections per turn of the loop of ``row_sum``, in order, so that this changes no bit; measured. One if it is
 indirect, where more are slower in narrow batches."""
-
-DENSE_ROWS, DENSE_COLUMNS = 5, 2 * LANES
-"""The tile of a dense layer's output: ten sums in registers, for seven loads a turn; measured."""
 
 UNROLLED = 4
 """Vectors of columns per turn of the loop of :data:`group_dots`; measured."""
@@ -115,23 +109,46 @@ def _weighted_sum(
     return total
 
 
-def _make_row_sum(width: int, *, is_indirect: bool) -> Callable[..., Any]:
-    """Build ``row_sum``: ``out[out_offset:][:width] = initial + sum_k w_k * source[indices[k], column:][:width]``.
+def _make_row_sum(width: int) -> Callable[..., Any]:
+    """Build ``row_sum``: ``f(initial + sum_k weight[k] * source[indices[k], column:][:width])``, activated, in ``out``.
 
-    The sum runs over ``start <= k < stop`` in order; ``w_k`` is ``weight[k]``, or ``weight[position[k]]`` if
-    indirect. ``source`` has row stride ``stride``.
+    The sum runs over ``start <= k < stop`` in order, ``f`` is that of
+    :func:`hpc_sparse.kernels.activation.activated`, and ``out[out_offset:][:width]`` is overwritten. ``source`` has row
+    stride ``stride``.
     """
 
     @intrinsic
-    def row_sum(
-        typing_context, source, stride, column, indices, weight, position, start, stop, initial, out, out_offset
-    ):
-        signature = types.void(source, stride, column, indices, weight, position, start, stop, initial, out, out_offset)
+    def row_sum(typing_context, source, stride, column, indices, weight, start, stop, initial, slope, out, out_offset):
+        signature = types.void(source, stride, column, indices, weight, start, stop, initial, slope, out, out_offset)
 
         def codegen(context, builder, signature, args):
             pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
-            source, stride, column, indices, weight, position, start, stop, initial, out, out_offset = pointer
-            connections = (indices, weight, position if is_indirect else None, start, stop, initial)
+            source, stride, column, indices, weight, start, stop, initial, slope, out, out_offset = pointer
+            connections = (indices, weight, None, start, stop, initial)
+            total = _weighted_sum(builder, width, source, stride, column, *connections)
+            store_vector(builder, activated(builder, total, slope), builder.gep(out, [out_offset]))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return row_sum
+
+
+def _make_indirect_row_sum(width: int) -> Callable[..., Any]:
+    """Build ``row_sum``: ``out[out_offset:][:width] = sum_k w_k * source[indices[k], column:][:width]``.
+
+    The sum runs over ``start <= k < stop`` in order; ``w_k`` is ``weight[position[k]]``. ``source`` has row stride
+    ``stride``.
+    """
+
+    @intrinsic
+    def row_sum(typing_context, source, stride, column, indices, weight, position, start, stop, out, out_offset):
+        signature = types.void(source, stride, column, indices, weight, position, start, stop, out, out_offset)
+
+        def codegen(context, builder, signature, args):
+            pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+            source, stride, column, indices, weight, position, start, stop, out, out_offset = pointer
+            connections = (indices, weight, position, start, stop, ir.Constant(ir.FloatType(), 0.0))
             total = _weighted_sum(builder, width, source, stride, column, *connections)
             store_vector(builder, total, builder.gep(out, [out_offset]))
             return context.get_dummy_value()
@@ -177,11 +194,11 @@ def _make_row_sum_activated(width: int) -> Callable[..., Any]:
             source, stride, column, indices, weight, start, stop, initial, out, out_offset = pointer[:10]
             slope, scale, drop_below, row_key, record, place = pointer[10:]
             connections = (indices, weight, None, start, stop, initial)
-            total = as_stored(builder, _weighted_sum(builder, width, source, stride, column, *connections), out)
+            total = _weighted_sum(builder, width, source, stride, column, *connections)
             for first in range(0, width, BLOCK):
                 own = ir.Constant(ir.VectorType(INT32, BLOCK), list(range(first, first + BLOCK)))
                 at = builder.add(column, INT64(first))
-                words = builder.add(place, builder.mul(builder.sdiv(at, INT64(BLOCK)), INT64(WORDS)))
+                words = builder.add(place, builder.mul(builder.lshr(at, INT64(BLOCK.bit_length() - 1)), INT64(WORDS)))
                 sums = builder.shuffle_vector(total, total, own)
                 active = activated_and_dropped(builder, sums, slope, scale, drop_below, row_key, at, record, words)
                 store_vector(builder, active, builder.gep(out, [builder.add(out_offset, at)]))
@@ -307,90 +324,23 @@ def _make_row_sum_and_dots(width: int) -> Callable[..., Any]:
     return row_sum_and_dots
 
 
-def _make_dense_tile(width: int) -> Callable[..., Any]:
-    """Build ``dense_tile``: ``width`` columns of DENSE_ROWS rows of ``out = weight source + bias``, every weight there.
-
-    For ``first <= row < first + DENSE_ROWS``, ``out[row, column:][:width] = bias[row] + sum_k weight[row, k] *
-    source[k, column:][:width]`` over ``k < n_in``, in order. Where ``out`` ends before, its last row is computed
-    again. ``source`` and ``out`` have row stride ``stride``. A row of the source is read once for all the sums.
-    """
-
-    @intrinsic
-    def dense_tile(typing_context, weight, bias, source, n_in, stride, column, first, n_out, out):
-        signature = types.void(weight, bias, source, n_in, stride, column, first, n_out, out)
-
-        def codegen(context, builder, signature, args):
-            pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
-            weight, bias, source, n_in, stride, column, first, n_out, out = pointer
-            final = builder.sub(n_out, INT64(1))
-            numbers = [builder.add(first, INT64(r)) for r in range(DENSE_ROWS)]
-            rows = [builder.select(builder.icmp_signed("<", row, final), row, final) for row in numbers]
-            weights = [builder.gep(weight, [builder.mul(row, n_in)]) for row in rows]
-            base = builder.gep(source, [column])
-
-            def add_input(k: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-                values = load_vector(builder, builder.gep(base, [builder.mul(k, stride)]), width)
-                scales = [splat(builder, builder.load(builder.gep(own, [k])), width) for own in weights]
-                return [multiply_add(builder, scale, values, total) for scale, total in zip(scales, sums, strict=True)]
-
-            biases = [splat(builder, builder.load(builder.gep(bias, [row])), width) for row in rows]
-            sums = loop(builder, INT64(0), n_in, 1, biases, add_input)
-            for row, total in zip(rows, sums, strict=True):
-                store_vector(builder, total, builder.gep(out, [builder.add(builder.mul(row, stride), column)]))
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    return dense_tile
-
-
-@intrinsic
-def _standardized_tile(typing_context, features, n_features, chosen, first, j, shift, scale, out, out_offset, stride):
-    """For LANES samples x LANES features, ``out[out_offset + f * stride + s] = (x_sf - shift[j + f]) * scale[j + f]``.
-
-    ``x_sf`` is ``features[chosen[first + s], j + f]``, uint8 or float32. Transposed in registers.
-    """
-    signature = types.void(features, n_features, chosen, first, j, shift, scale, out, out_offset, stride)
-
-    def codegen(context, builder, signature, args):
-        pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
-        features, n_features, chosen, first, j, shift, scale, out, out_offset, stride = pointer
-        offset = load_vector(builder, builder.gep(shift, [j]), LANES)
-        factor = load_vector(builder, builder.gep(scale, [j]), LANES)
-        rows = []
-        for sample in range(LANES):
-            number = load_index(builder, chosen, builder.add(first, INT64(sample)))
-            start = builder.gep(features, [builder.add(builder.mul(number, n_features), j)])
-            values = load_as_float(builder, start, LANES)
-            rows.append(builder.fmul(builder.fsub(values, offset), factor))
-        for feature, column in enumerate(transposed(builder, rows)):
-            target = builder.add(out_offset, builder.mul(stride, INT64(feature)))
-            store_vector(builder, column, builder.gep(out, [target]))
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-row_sum_tile = _make_row_sum(TILE, is_indirect=False)
-row_sum_half = _make_row_sum(HALF_TILE, is_indirect=False)
-row_sum_quarter = _make_row_sum(QUARTER_TILE, is_indirect=False)
-row_sum_padding = _make_row_sum(PADDING, is_indirect=False)
+row_sum_tile = _make_row_sum(TILE)
+row_sum_half = _make_row_sum(HALF_TILE)
+row_sum_quarter = _make_row_sum(QUARTER_TILE)
+row_sum_padding = _make_row_sum(PADDING)
 row_sum_activated_tile = _make_row_sum_activated(TILE)
 row_sum_activated_half = _make_row_sum_activated(HALF_TILE)
 row_sum_activated_quarter = _make_row_sum_activated(max(QUARTER_TILE, BLOCK))
 row_sum_activated_padding = _make_row_sum_activated(PADDING)
-indirect_row_sum_tile = _make_row_sum(TILE, is_indirect=True)
-indirect_row_sum_half = _make_row_sum(HALF_TILE, is_indirect=True)
-indirect_row_sum_quarter = _make_row_sum(QUARTER_TILE, is_indirect=True)
-indirect_row_sum_padding = _make_row_sum(PADDING, is_indirect=True)
+indirect_row_sum_tile = _make_indirect_row_sum(TILE)
+indirect_row_sum_half = _make_indirect_row_sum(HALF_TILE)
+indirect_row_sum_quarter = _make_indirect_row_sum(QUARTER_TILE)
+indirect_row_sum_padding = _make_indirect_row_sum(PADDING)
 row_sum_and_dots_tile = _make_row_sum_and_dots(TILE)
 row_sum_and_dots_half = _make_row_sum_and_dots(HALF_TILE)
 row_sum_and_dots_quarter = _make_row_sum_and_dots(QUARTER_TILE)
 row_sum_and_dots_padding = _make_row_sum_and_dots(PADDING)
-standardized_tile: Callable[..., Any] = _standardized_tile
 group_dots = _make_group_dots(GROUP)
 half_group_dots = _make_group_dots(GROUP // 2)
 pair_dots = _make_group_dots(2)
 single_dot = _make_group_dots(1)
-dense_tile = _make_dense_tile(DENSE_COLUMNS)
-dense_tile_padding = _make_dense_tile(PADDING)

@@ -119,11 +119,6 @@ def store_vector(builder: ir.IRBuilder, vector: ir.Value, pointer: ir.Value) -> 
     builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer()), align=4 if kind == FLOAT else 2)
 
 
-def as_stored(builder: ir.IRBuilder, vector: ir.Value, pointer: ir.Value) -> ir.Value:
-    """A vector of float32 as it would be read again once stored at ``pointer``."""
-    return vector if pointer.type.pointee == FLOAT else _from_bfloat16(builder, _rounded_to_bfloat16(builder, vector))
-
-
 def _from_bfloat16(builder: ir.IRBuilder, values: ir.Value) -> ir.Value:
     width = values.type.count
     words = builder.shl(builder.zext(values, ir.VectorType(INT32, width)), _words(16, width))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from hpc_sparse.kernels import simd
+from hpc_sparse.kernels import simd, tiles
 from hpc_sparse.kernels.activation import BLOCK, COLUMN_STEP, WORDS, record_words
 from hpc_sparse.kernels.hashing import MIX32_FACTORS, MIX32_SHIFTS
 
@@ -36,12 +36,15 @@ def test_dots_are_those_of_numpy_at_every_width(monkeypatch, make_columns, lanes
 @pytest.mark.parametrize("position_type", [np.int32, np.int64])
 @pytest.mark.parametrize("is_indirect", [False, True])
 def test_row_sums_are_those_of_numpy_at_every_width(make_columns, width, position_type, is_indirect):
-    row_sum = simd._make_row_sum(width, is_indirect=is_indirect)
-    stride = 160
+    stride, start, slope = 160, np.float32(0.5), np.float32(-0.25)
+    direct, indirect = simd._make_row_sum(width), simd._make_indirect_row_sum(width)
 
     @njit
     def run(source, indices, weight, position, out):
-        row_sum(source, stride, 16, indices, weight, position, 2, 9, np.float32(0.5), out, stride + 16)
+        if is_indirect:
+            indirect(source, stride, 16, indices, weight, position, 2, 9, out, stride + 16)
+        else:
+            direct(source, stride, 16, indices, weight, 2, 9, start, slope, out, stride + 16)
 
     rng = np.random.default_rng(1)
     source, weight = make_columns(21, stride), rng.standard_normal(30).astype(np.float32)
@@ -49,7 +52,9 @@ def test_row_sums_are_those_of_numpy_at_every_width(make_columns, width, positio
     out = np.full((2, stride), np.nan, np.float32)
     run(source, indices, weight, position, out)
     used = weight[position[2:9]] if is_indirect else weight[2:9]
-    expected = 0.5 + used.astype(np.float64) @ source[indices[2:9], 16 : 16 + width]
+    expected = used.astype(np.float64) @ source[indices[2:9], 16 : 16 + width]
+    if not is_indirect:
+        expected = np.where(expected >= -start, 1, slope) * (start + expected)
     np.testing.assert_allclose(out[1, 16 : 16 + width], expected, rtol=1e-5, atol=1e-5)
     assert np.isnan(out).sum() == out.size - width
 
@@ -57,13 +62,13 @@ def test_row_sums_are_those_of_numpy_at_every_width(make_columns, width, positio
 @pytest.mark.parametrize("width", [16, 32, 64, 128])
 @pytest.mark.parametrize("n_connections", [0, 1, 4, 7])
 def test_sums_activated_in_registers_are_to_the_bit_those_activated_afterwards(make_columns, width, n_connections):
-    row_sum, activated = simd._make_row_sum(width, is_indirect=False), simd._make_row_sum_activated(width)
+    row_sum, activated = simd._make_row_sum(width), simd._make_row_sum_activated(width)
     stride, column, stop, drop_below, row_key = 160, 16, 2 + n_connections, np.uint32(1 << 30), np.uint32(12345)
     slope, scale = np.float32(-0.5), np.float32(1.25)
 
     @njit
     def run(source, indices, weight, sums, out, record):
-        row_sum(source, stride, column, indices, weight, indices, 2, stop, np.float32(0.5), sums, column)
+        row_sum(source, stride, column, indices, weight, 2, stop, np.float32(0.5), np.float32(1), sums, column)
         first, place = stride, record.shape[1]
         connections = indices, weight, 2, stop, np.float32(0.5)
         dropout = slope, scale, drop_below, row_key
@@ -100,11 +105,11 @@ def column_numbers(row_key, columns):
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_dense_tiles_are_those_of_numpy_at_every_width(make_columns, lanes):
     width, n_in, n_out, stride = 2 * lanes, 9, 7, 48
-    tile = simd._make_dense_tile(width)
+    tile, slope = tiles._make_dense_tile(width), np.float32(-0.25)
 
     @njit
     def run(weight, bias, source, first, out):
-        tile(weight, bias, source, n_in, stride, 16, first, n_out, out)
+        tile(weight, bias, source, n_in, stride, 16, first, n_out, slope, out)
 
     rng = np.random.default_rng(1)
     weight, bias = (rng.standard_normal(n).astype(np.float32) for n in (n_out * n_in, n_out))
@@ -112,6 +117,7 @@ def test_dense_tiles_are_those_of_numpy_at_every_width(make_columns, lanes):
     first = n_out - 2
     run(weight, bias, source, first, out)
     product = weight.reshape(n_out, n_in).astype(np.float64) @ source[:, 16 : 16 + width] + bias[:, None]
+    product = np.where(product >= 0, product, slope * product)
     np.testing.assert_allclose(out[first:, 16 : 16 + width], product[first:], rtol=1e-5, atol=1e-5)
     assert np.isnan(out).sum() == out.size - 2 * width
 
@@ -124,10 +130,8 @@ def test_the_fused_pass_handles_every_remainder_at_every_width(monkeypatch, make
 
     @njit
     def run(delta, outs, position, weight, source, record, out, dots):
-        slope, scale = np.float32(-0.5), np.float32(2)
-        fused(
-            delta, outs, position, weight, 3, stop, source, 8 * lanes, record, record.size // 2, slope, scale, out, dots
-        )
+        derivative = record, record.size // 2, np.float32(-0.5), np.float32(2)
+        fused(delta, outs, position, weight, 3, stop, source, 8 * lanes, *derivative, out, dots)
 
     rng = np.random.default_rng(1)
     delta, source = make_columns(21, 8 * lanes), make_columns(2, 8 * lanes, seed=3)
