@@ -25,9 +25,15 @@ def commands(group, names=()):
 COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
-@pytest.mark.parametrize("names", COMMANDS, ids=" ".join)
-def test_every_word_of_the_help_is_shown(names, monkeypatch):
+@pytest.fixture(autouse=True)
+def _plain_and_wide(monkeypatch):
+    """Whatever the environment says of colours (GITHUB_ACTIONS, FORCE_COLOR) and of columns."""
+    monkeypatch.setattr(rich_utils, "FORCE_TERMINAL", False)
     monkeypatch.setattr(rich_utils, "MAX_WIDTH", WIDTH)
+
+
+@pytest.mark.parametrize("names", COMMANDS, ids=" ".join)
+def test_every_word_of_the_help_is_shown(names):
     shown = CliRunner().invoke(app, [*names, "--help"]).output
     for parameter in COMMANDS[names].params:
         assert not parameter.help or " ".join(parameter.help.split()) in shown
@@ -35,6 +41,5 @@ def test_every_word_of_the_help_is_shown(names, monkeypatch):
             assert f"[default: ({parameter.show_default})]" in shown
 
 
-def test_the_default_that_is_found_out_is_named(monkeypatch):
-    monkeypatch.setattr(rich_utils, "MAX_WIDTH", WIDTH)
+def test_the_default_that_is_found_out_is_named():
     assert "[default: (runs/<name of CONFIG>)]" in CliRunner().invoke(app, ["train", "--help"]).output

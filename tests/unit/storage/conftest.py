@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +58,22 @@ def rewrite() -> Callable[[Path, str, Any], None]:
             file[name].attrs[WORD_SUM] = word_sum(array)
 
     return replace
+
+
+@pytest.fixture
+def small_disk() -> Callable[[int], AbstractContextManager[None]]:
+    """Let no file grow beyond so many bytes, as on a full disk, for as long as a block of code takes.
+
+    Not for a whole test: the process also writes what pytest reports, maybe to the end of a long file.
+    """
+
+    @contextmanager
+    def limit(n_bytes: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -109,18 +109,10 @@ def test_writing_replaces_an_existing_file_with_the_usual_permissions(ctx: Paral
     assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-@pytest.fixture
-def small_disk() -> Iterator[None]:
-    """Writing beyond 64 KiB into one file fails, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.mark.usefixtures("small_disk")
-def test_a_full_disk_is_an_output_error_and_leaves_nothing(ctx: ParallelContext, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"/a\.h5: cannot be written: File too large"):
+def test_a_full_disk_is_an_output_error_and_leaves_nothing(
+    ctx: ParallelContext, tmp_path: Path, small_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    with pytest.raises(OutputError, match=r"/a\.h5: cannot be written: File too large"), small_disk(65536):
         write_one(ctx, tmp_path / "a.h5", np.zeros(1_000_000))
     assert list(tmp_path.iterdir()) == []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 
 import h5py
 import numpy as np
@@ -15,15 +14,6 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage import reservation
 from hpc_sparse.storage.container import CHECKPOINT_KIND, create_container
 from hpc_sparse.storage.reservation import METADATA_BYTES, Reservation
-
-
-@pytest.fixture
-def small_limit():
-    """No file can grow beyond 4 MiB."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4 * 1024 * 1024, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def write(path, n_values):
@@ -64,10 +54,10 @@ def test_a_container_is_no_longer_than_hdf5_says(tmp_path, n_values):
         h5py.File(tmp_path / "file.h5")
 
 
-def test_where_there_is_no_room_nothing_is_written_and_what_was_there_stays(tmp_path, small_limit):
+def test_where_there_is_no_room_nothing_is_written_and_what_was_there_stays(tmp_path, small_disk):
     write(tmp_path / "file.h5", 5)
     before = (tmp_path / "file.h5").read_bytes()
-    with pytest.raises(OutputError, match=r"file\.h5: cannot be written: File too large"):
+    with pytest.raises(OutputError, match=r"file\.h5: cannot be written: File too large"), small_disk(4 << 20):
         write(tmp_path / "file.h5", 500_000)
     assert (tmp_path / "file.h5").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["file.h5"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from hpc_sparse.training import pulse as module
@@ -10,7 +12,7 @@ from hpc_sparse.training.pulse import Phase, Pulse
 
 def test_only_time_in_phases_that_touch_files_counts_and_only_once(monkeypatch):
     clock = iter([10.0, 13.0, 20.0, 20.5, 21.5])
-    monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     pulse = Pulse()
     assert pulse.take_file_seconds() == 0
     pulse.at(Phase.READING)  # 10
