@@ -53,17 +53,20 @@ class Tally:
             self.failures.append(f"trial {number}: {subject}: {outcome}")
 
 
-def run_trials(first: int, keep_going: Callable[[int], bool], *, is_screened: bool = True) -> Tally:
-    """Run trials from number ``first`` on for as long as ``keep_going`` of the next number is true.
+def run_trials(
+    first: int, keep_going: Callable[[int], bool], *, stop: int | None = None, is_screened: bool = True
+) -> Tally:
+    """Run trials from number ``first`` on for as long as ``keep_going`` of the next number is true, up to ``stop``.
 
+    With ``stop`` it is always the same trials; without, a few more may be over before the process is ended.
     Unscreened, HDF5 opens files whose structure nobody has looked at, which shows what the look is good for.
     """
     tally = Tally()
     with TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        while keep_going(first):
+        while first != stop and keep_going(first):
             log.write_text("")
-            status = _watch_child(first, log, keep_going, is_screened=is_screened)
+            status = _watch_child(first, log, keep_going, stop, is_screened=is_screened)
             lines = [line.split("\t") for line in log.read_text().splitlines()]
             for number, subject, outcome in (line for line in lines if len(line) == 3):
                 tally.add(int(number), subject, outcome)
@@ -76,8 +79,8 @@ def run_trials(first: int, keep_going: Callable[[int], bool], *, is_screened: bo
     return tally
 
 
-def be_child(first: int, log: Path, *, is_screened: bool) -> None:
-    """Run trials for ever; the parent ends this process."""
+def be_child(first: int, log: Path, stop: int | None, *, is_screened: bool) -> None:
+    """Run trials up to number ``stop``, or for ever: the parent ends this process."""
     if not is_screened:
         container.check_plain = lambda _: None
     subjects = make_subjects()
@@ -89,7 +92,7 @@ def be_child(first: int, log: Path, *, is_screened: bool) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         number = first
-        while True:
+        while number != stop:
             chance = random.Random(number)
             subject = chance.choice(subjects)
             lines.write(f"{number}\t{subject.name}")
@@ -132,8 +135,11 @@ def _warm_up(subjects: list[Subject], folder: Path) -> None:
                 continue
 
 
-def _watch_child(first: int, log: Path, keep_going: Callable[[int], bool], *, is_screened: bool) -> int:
+def _watch_child(
+    first: int, log: Path, keep_going: Callable[[int], bool], stop: int | None, *, is_screened: bool
+) -> int:
     options = [] if is_screened else ["--unscreened"]
+    options += [] if stop is None else ["--stop", str(stop)]
     child = subprocess.Popen([sys.executable, str(PROGRAM), "--child", str(first), "--log", str(log), *options])
     try:
         while child.poll() is None:
