@@ -139,6 +139,12 @@ def available_cores() -> int:
     return _within_limits(len(_allowed_cores()))
 
 
+def cores_of_node(ctx: ParallelContext) -> int:
+    """Cores that any rank of this node may run on: not all that the machine has, in a container (collective)."""
+    own = _allowed_cores()
+    return len(own) if ctx.node_comm is None else len(set().union(*ctx.node_comm.allgather(own)))
+
+
 def core_share(cores: Sequence[Sequence[int]], rank: int) -> int:
     """How many cores a rank has to itself when ranks that may run on the same core share it evenly.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import HpcSparseError, MachineError, PlannedStop
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects, on_root
-from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.parallel.context import ParallelContext, cores_of_node
 from hpc_sparse.storage.backends import choose_backend
 from hpc_sparse.storage.checkpoint import NO_REPLICA, Checkpoint, write_checkpoint
 from hpc_sparse.storage.checkpoint_folder import checkpoint_epochs, checkpoint_path, prune_checkpoints, set_aside
@@ -148,11 +147,12 @@ def _stop_message(reason: int, n_done: int, pause: Pause | None, plan: RunPlan) 
 
 
 def _check_machine(ctx: ParallelContext, config: RunConfig) -> None:
+    n_cores = cores_of_node(ctx)
     with collective_errors(ctx, "looking at the machine"):
-        n_cores = os.cpu_count() or 1
         if ctx.node_size > n_cores and not config.runtime.oversubscribe:
+            shown = "1 core" if n_cores == 1 else f"{n_cores} cores"
             raise MachineError(
-                f"{ctx.node_size} ranks on a node with {n_cores} cores: expected at most one rank per core; "
+                f"{ctx.node_size} ranks on a node with {shown}: expected at most one rank per core; "
                 "start fewer (mpirun -n), or allow it with --set runtime.oversubscribe=true"
             )
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import MachineError
+from hpc_sparse.parallel import context
 from hpc_sparse.parallel.collectives import gather_objects
-from hpc_sparse.parallel.context import ParallelContext, start_mpi
+from hpc_sparse.parallel.context import ParallelContext, cores_of_node, start_mpi
 
 
 @pytest.mark.mpi(ranks=[1, 3])
@@ -27,6 +28,16 @@ def test_a_context_is_a_private_duplicate_that_knows_its_node_and_shares_out_its
     assert min(threads) >= 1
     assert sum(threads) <= max(len(os.sched_getaffinity(0)), mpi_ranks)
     assert ParallelContext.from_comm(comm, threads=7).threads == 7
+
+
+@pytest.mark.mpi(ranks=[1, 3])
+def test_a_node_has_the_cores_that_any_of_its_ranks_may_run_on(
+    ctx: ParallelContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first is everybody's; each has one of its own besides.
+    monkeypatch.setattr(context, "_allowed_cores", lambda: (40, 50 + ctx.rank))
+    assert cores_of_node(ctx) == 1 + ctx.size
+    assert cores_of_node(ParallelContext.serial(threads=1)) == 2
 
 
 @pytest.mark.mpi(ranks=[2])
