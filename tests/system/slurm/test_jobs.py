@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 import tomllib
 from collections.abc import Callable
@@ -20,13 +21,35 @@ LAUNCHERS = ("train.sbatch", "mpirun.sbatch")
 LARGE = 100_000
 
 STAND_IN = """#!/bin/bash
-# Notes how it was started, and ends as told; told to wait, it ends when it is told to stop.
-echo "${PMIX_RANK:-$OMPI_COMM_WORLD_RANK} $*" >>starts.txt
+# Notes how it was started, and ends as told; told to wait, it ends when it is told to stop. It listens before it says
+# that it has started: signals come from then on.
 trap 'echo USR1 >>signals.txt; exit 75' USR1
 trap 'echo TERM >>signals.txt; exit 75' TERM
+echo "${PMIX_RANK:-$OMPI_COMM_WORLD_RANK} $*" >>starts.txt
 code="$(sed -n "$((SLURM_RESTART_COUNT + 1))p" "$CODES")"
 [ "$code" = wait ] || exit "$code"
 while true; do sleep 0.05; done
+"""
+
+
+AWAITS_ITS_STOP = f"""#!{sys.executable}
+# The program itself, which in its first start waits in the third epoch until it has been asked to stop.
+import os, time
+from hpc_sparse import cli
+from hpc_sparse.training.local_trainer import LocalTrainer
+
+train_epoch = LocalTrainer.train_epoch
+
+def wait_and_train(trainer, epoch, *rest):
+    deadline = time.monotonic() + {PATIENCE_SECONDS}
+    while trainer._ctx.comm is not None and epoch == 3 and os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+        if trainer._job.stop_request.reason or time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    return train_epoch(trainer, epoch, *rest)
+
+LocalTrainer.train_epoch = wait_and_train
+cli.main()
 """
 
 
@@ -79,7 +102,9 @@ def stand_in(tmp_path: Path, slurm) -> Callable[..., dict[str, str]]:
     ],
 )
 def test_a_rank_under_srun_computes_with_the_cores_that_slurm_gave_it(slurm, tmp_path, started, ranks):
-    report = json.loads(slurm.command("srun", "--mpi=pmix", *started, "hpc-sparse", "check", "--json", cwd=tmp_path))
+    report = json.loads(
+        slurm.command("srun", "--quiet", "--mpi=pmix", *started, "hpc-sparse", "check", "--json", cwd=tmp_path)
+    )
     assert [line.split(": ")[1] for line in report["ranks"]] == ranks
     assert report["mpi"].startswith("Open MPI")
 
@@ -201,9 +226,13 @@ def test_a_cancelled_run_goes_on_from_its_newest_checkpoint(slurm, workplace, ru
 
 
 def test_a_run_stopped_before_the_end_of_its_time_ends_bit_by_bit_as_the_undisturbed_one(slurm, workplace, run):
-    # A checkpoint only at the stop; enough epochs that the run is not over before.
-    settings = ("--set", "training.epochs=150", "--set", "checkpoint.every_epochs=150")
-    number = slurm.submit("train.sbatch", "run.toml", *settings, cwd=workplace, options=options(2, name="run"))
+    # A checkpoint only at the stop, before which the run cannot be over.
+    settings = ("--set", "training.epochs=8", "--set", "checkpoint.every_epochs=8")
+    (workplace / "bin").mkdir()
+    (workplace / "bin" / "hpc-sparse").write_text(AWAITS_ITS_STOP)
+    (workplace / "bin" / "hpc-sparse").chmod(0o755)
+    path = {"PATH": f"{workplace / 'bin'}:{slurm.environment['PATH']}"}
+    number = slurm.submit("train.sbatch", "run.toml", *settings, cwd=workplace, options=options(2, name="run"), **path)
     wait_for_lines(workplace / "runs/run/metrics.jsonl", 2)
     # What SLURM sends two minutes before the end of the time.
     slurm.command("scancel", "--batch", "--signal=USR1", number)
