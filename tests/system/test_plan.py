@@ -31,8 +31,9 @@ def test_a_plan_of_other_ranks_and_settings(workplace, run):
 
 @pytest.mark.parametrize("ranks", RANKS)
 def test_a_network_beyond_the_memory_is_refused_at_once(workplace, run, ranks):
-    huge = ["--set", "network.hidden=[2000000000, 2000000000]"]
+    # Some ten terabytes: of more memory than a node has, however large it is.
+    huge = ["--set", f"network.hidden={[2_000_000_000] * 16}"]
     message = run("train", "run.toml", *huge, cwd=workplace, ranks=ranks, code=2).stderr
-    assert message.count("hpc-sparse: not enough memory: 4,000,000,033 neurons") == 1
+    assert message.count("hpc-sparse: not enough memory: 32,000,000,033 neurons") == 1
     assert "runtime.memory_check=false" in message
     assert not (workplace / "runs").exists()
