@@ -8,14 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 120
 
 CONFIG = """
 [data]
@@ -87,19 +88,44 @@ def run(launch: Launch) -> Run:
     return run_to_end
 
 
+def processes_of(process: int) -> Iterator[int]:
+    """The processes that one started, from whichever of its threads, and those that these started, in this order."""
+    for thread in sorted(Path(f"/proc/{process}/task").glob("*/children")):
+        # Who is looked at may end meanwhile.
+        with suppress(OSError):
+            for child in thread.read_text().split():
+                yield int(child)
+                yield from processes_of(int(child))
+
+
+def has_ended(process: int) -> bool:
+    """Whether a process is gone, or would be if whoever inherited it had taken note."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
 @pytest.fixture(scope="session")
-def wait_until_nobody_writes() -> Callable[[Path], None]:
-    """Wait for the ranks of a killed job."""
+def descendants() -> Callable[[int], Iterator[int]]:
+    """The processes that one started, and those that these started."""
+    return processes_of
 
-    def wait(folder: Path) -> None:
-        """Ranks have a session of their own; they end soon after their mpirun, at their next message."""
-        deadline, before = time.monotonic() + 30, None
-        while (now := [(path.name, path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))]) != before:
-            assert time.monotonic() < deadline
-            before = now
-            time.sleep(1)
 
-    return wait
+@pytest.fixture(scope="session")
+def kill_job() -> Callable[[subprocess.Popen[str]], None]:
+    """Kill a command, or a job's mpirun, and wait until none of its processes is left to write anything."""
+
+    def kill(process: subprocess.Popen[str]) -> None:
+        # Ranks have a session of their own; they end soon after their mpirun, at their next message.
+        ranks = list(processes_of(process.pid))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=TIMEOUT_SECONDS)
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not all(has_ended(rank) for rank in ranks):
+            assert time.monotonic() < deadline, f"{ranks}: still there {TIMEOUT_SECONDS} s after their mpirun"
+            time.sleep(0.01)
+
+    return kill
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import time
 from pathlib import Path
 
@@ -64,9 +62,7 @@ def test_a_served_run_learns_is_evaluated_and_described(workplace, run, strategy
 
 
 @pytest.mark.parametrize("phase", [1, 2])
-def test_a_killed_run_goes_on_from_its_last_checkpoint_in_either_phase(
-    workplace, launch, run, wait_until_nobody_writes, phase
-):
+def test_a_killed_run_goes_on_from_its_last_checkpoint_in_either_phase(workplace, launch, run, kill_job, phase):
     n_epochs = 100_000
     share = {1: 0.0, 2: 0.99998}[phase]
     settings = ("--set", "parallel.strategy=wassp", "--set", f"parallel.phase2_share={share}")
@@ -77,9 +73,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint_in_either_phase(
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
-    wait_until_nobody_writes(workplace / "run")
+    kill_job(process)
     killed = newest(workplace / "run")
     assert killed is not None
     n_done = int(killed.stem.removeprefix("checkpoint-"))

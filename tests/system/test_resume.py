@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import time
 from pathlib import Path
 
@@ -86,20 +84,19 @@ def test_resume_auto_starts_a_run_that_has_no_checkpoint_yet(workplace, run):
 
 
 @pytest.mark.parametrize("ranks", [None, 2])
-def test_a_killed_run_goes_on_from_its_last_checkpoint(workplace, launch, run, wait_until_nobody_writes, ranks):
-    # Every kill finds the run somewhere else; hundreds of epochs, so that it is not over before.
+def test_a_killed_run_goes_on_from_its_last_checkpoint(workplace, launch, run, kill_job, ranks):
+    # Every kill finds the run somewhere else; so many epochs that it is not over before.
+    n_epochs = 100_000
     start = ("train", "run.toml", "--output", "run", "--resume", "auto")
-    process = launch(*start, "--set", "training.epochs=100000", cwd=workplace, ranks=ranks)
+    process = launch(*start, "--set", f"training.epochs={n_epochs}", cwd=workplace, ranks=ranks)
     deadline = time.monotonic() + 60
     while len(list((workplace / "run/checkpoints").glob("checkpoint-*.h5"))) < 2:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
-    wait_until_nobody_writes(workplace / "run")
+    kill_job(process)
     n_done = int(checkpoints(workplace / "run")[-1][len("checkpoint-") : -len(".h5")])
-    assert n_done < 1000
+    assert n_done < n_epochs
     run(*start, "--set", f"training.epochs={n_done + 1}", cwd=workplace, ranks=ranks)
     run("train", "run.toml", "--set", f"training.epochs={n_done + 1}", "--output", "whole", cwd=workplace, ranks=ranks)
     assert metrics(workplace / "run") == metrics(workplace / "whole")
