@@ -42,17 +42,25 @@ def epochs(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+def peak_rss_bytes(folder: Path) -> int:
+    return int(json.loads((folder / "summary.json").read_text())["peak_rss_bytes"])
+
+
 def test_a_million_neurons_train_within_their_plan_and_go_on_from_a_checkpoint(run, place):
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    plan = json.loads(run("plan", "wide.toml", *settings, "--json", cwd=place).stdout)
-    assert plan["neurons"] > 1_000_000
+    # Python and its libraries take more than a million neurons do, and not the same everywhere: what counts is how much
+    # more than for a few neurons it is. Of second runs: a first one may compile kernels, which takes memory of its own.
+    few = (*settings, "--set", "network.hidden=[8]")
+    plans = [json.loads(run("plan", "wide.toml", *each, "--json", cwd=place).stdout) for each in (settings, few)]
+    assert plans[0]["neurons"] > 1_000_000
     run("train", "wide.toml", *settings, "--output", "whole", cwd=place)
     whole = epochs(place / "whole")
     assert whole[-1]["train_loss"] < whole[0]["train_loss"]
     run("train", "wide.toml", *settings, "--set", "training.epochs=1", "--output", "parts", cwd=place)
     run("train", "wide.toml", *settings, "--output", "parts", "--resume", "auto", cwd=place)
     assert [epoch["train_loss"] for epoch in epochs(place / "parts")] == [epoch["train_loss"] for epoch in whole]
-    # Of the resumed run: the first one may have compiled kernels, which takes memory of its own.
-    planned = plan["memory"]["peak"]
-    taken = json.loads((place / "parts" / "summary.json").read_text())["peak_rss_bytes"]
+    for output in ("first", "few"):
+        run("train", "wide.toml", *few, "--output", output, cwd=place)
+    planned = plans[0]["memory"]["peak"] - plans[1]["memory"]["peak"]
+    taken = peak_rss_bytes(place / "parts") - peak_rss_bytes(place / "few")
     assert planned / TOLERANCE < taken < planned * TOLERANCE
