@@ -70,7 +70,7 @@ def test_nobody_asks_and_nobody_stops(ctx):
 
 @pytest.fixture
 def run(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[..., Path]):
-    """Train until the end, stopping every time the last rank has looked so often; state and metrics of the end."""
+    """Train until the end, stopping every time one of the last ranks has looked so often; state and metrics then."""
 
     def write() -> None:
         (mpi_tmp_path / "run.toml").write_text(CONFIG)
@@ -78,11 +78,11 @@ def run(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[...
 
     on_root(ctx, write)
 
-    def run_once(output: str, n_looks: float, *overrides: str):
+    def run_once(output: str, n_looks: float, *overrides: str, n_asked: int = 1):
         asked = RunRequest(mpi_tmp_path / "run.toml", overrides, mpi_tmp_path / output, resume="auto")
         n_stops = 0
         while True:
-            request = AskedAfter(n_looks if ctx.rank == ctx.size - 1 else 1e9)
+            request = AskedAfter(n_looks if ctx.rank >= ctx.size - n_asked else 1e9)
             try:
                 train(ctx, asked, SilentReporter(), request)
                 break
@@ -125,7 +125,8 @@ def test_a_run_that_stops_again_and_again_is_bit_by_bit_the_uninterrupted_one(ru
 
 @pytest.mark.mpi(ranks=3)
 def test_a_run_without_order_stops_and_goes_on_too(run):
-    _, metrics, n_stops = run("run", 23, "parallel.strategy=wasap", "parallel.phase2_share=0.25")
+    # Either worker is asked: nobody knows how many of the gradients come from which.
+    _, metrics, n_stops = run("run", 50, "parallel.strategy=wasap", "parallel.phase2_share=0.25", n_asked=2)
     assert n_stops > 1
     assert [line["epoch"] for line in metrics] == [1, 2, 3, 4]
     assert [line["phase"] for line in metrics] == [1, 1, 1, 2]
