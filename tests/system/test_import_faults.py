@@ -34,7 +34,8 @@ def leftovers(folder: Path) -> list[Path]:
 def wait_until_it_writes(process, folder: Path) -> None:
     """Wait until an import has begun to write, which takes it a while."""
     deadline = time.monotonic() + 60
-    while not any(list(each.iterdir()) for each in leftovers(folder)):
+    # Beside the folder there is a file of such a name later on.
+    while not any(folder.glob(".table.h5.*.partial/*")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.001)
