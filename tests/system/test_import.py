@@ -102,4 +102,5 @@ def test_a_large_table_is_imported_in_little_time_and_memory(real_data, tmp_path
     ):
         assert line in shown
     assert cpu_seconds < 20
+    assert peak_bytes < 4 * len(text)
     assert peak_bytes - peak_of_few < len(text)
