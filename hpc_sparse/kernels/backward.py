@@ -112,17 +112,17 @@ def backward_and_gradient(
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
             start, stop, own = indptr[row], indptr[row + 1], row * stride
-            if stop - start <= ahead:
+            if stop - start <= ahead:  # as in prefetch_rows; one loop for rows and weights costs less than two
                 for k in range(start + ahead, min(stop + ahead, position.size)):
                     prefetch(delta, np.int64(outs[k]) * stride, row_bytes)
                     prefetch(weight, position[k], 1)
             connections = delta, outs, position, weight, start, stop
-            written = source, own, record, row * record.shape[1], slope, scale, out, weight_gradient
+            neuron = source, own, record, row * record.shape[1], slope, scale, out, weight_gradient
             if stride == TILE:
-                row_sum_and_dots_tile(*connections, *written)
+                row_sum_and_dots_tile(*connections, *neuron)
             elif stride == HALF_TILE:
-                row_sum_and_dots_half(*connections, *written)
+                row_sum_and_dots_half(*connections, *neuron)
             elif stride == QUARTER_TILE:
-                row_sum_and_dots_quarter(*connections, *written)
+                row_sum_and_dots_quarter(*connections, *neuron)
             else:
-                row_sum_and_dots_padding(*connections, *written)
+                row_sum_and_dots_padding(*connections, *neuron)

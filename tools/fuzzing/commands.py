@@ -41,7 +41,6 @@ def fuzz(
     unscreened: Unscreened = False,
     child: Annotated[int | None, typer.Option(hidden=True)] = None,
     log: Annotated[Path | None, typer.Option(hidden=True)] = None,
-    stop: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Give damaged and hostile files to every reader: each must accept or refuse it, and nothing else may happen.
 
@@ -49,15 +48,13 @@ def fuzz(
     a file of some KiB, or a message that is long or has control characters. Ends with 1 if there was one.
     """
     if child is not None and log is not None:
-        be_child(child, log, stop, is_screened=not unscreened)
+        be_child(child, log, None if trials is None else child + trials, is_screened=not unscreened)
         return
     start = time.monotonic()
-
-    def keep_going(_: int) -> bool:
-        return trials is not None or time.monotonic() - start < 60 * minutes
-
-    last = None if trials is None else first + trials
-    tally = run_trials(first, keep_going, stop=last, is_screened=not unscreened)
+    if trials is None:
+        tally = run_trials(first, deadline=start + 60 * minutes, is_screened=not unscreened)
+    else:
+        tally = run_trials(first, stop=first + trials, is_screened=not unscreened)
     lines = table(tally, first, time.monotonic() - start)
     lines[0] += ", HDF5 files not screened" if unscreened else ""
     print("\n".join(lines))

@@ -6,6 +6,7 @@ limits: memory beyond what it has when everything is loaded, and seconds per tri
 
 from __future__ import annotations
 
+import math
 import random
 import resource
 import signal
@@ -15,7 +16,6 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,20 +53,17 @@ class Tally:
             self.failures.append(f"trial {number}: {subject}: {outcome}")
 
 
-def run_trials(
-    first: int, keep_going: Callable[[int], bool], *, stop: int | None = None, is_screened: bool = True
-) -> Tally:
-    """Run trials from number ``first`` on for as long as ``keep_going`` of the next number is true, up to ``stop``.
+def run_trials(first: int, *, stop: int | None = None, deadline: float = math.inf, is_screened: bool = True) -> Tally:
+    """Run trials from number ``first`` on, up to number ``stop`` or until ``deadline`` on the monotonic clock.
 
-    With ``stop`` it is always the same trials; without, a few more may be over before the process is ended.
     Unscreened, HDF5 opens files whose structure nobody has looked at, which shows what the look is good for.
     """
     tally = Tally()
     with TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        while first != stop and keep_going(first):
+        while first != stop and time.monotonic() < deadline:
             log.write_text("")
-            status = _watch_child(first, log, keep_going, stop, is_screened=is_screened)
+            status = _watch_child(first, log, stop, deadline, is_screened=is_screened)
             lines = [line.split("\t") for line in log.read_text().splitlines()]
             for number, subject, outcome in (line for line in lines if len(line) == 3):
                 tally.add(int(number), subject, outcome)
@@ -135,16 +132,14 @@ def _warm_up(subjects: list[Subject], folder: Path) -> None:
                 continue
 
 
-def _watch_child(
-    first: int, log: Path, keep_going: Callable[[int], bool], stop: int | None, *, is_screened: bool
-) -> int:
+def _watch_child(first: int, log: Path, stop: int | None, deadline: float, *, is_screened: bool) -> int:
     options = [] if is_screened else ["--unscreened"]
-    options += [] if stop is None else ["--stop", str(stop)]
+    options += [] if stop is None else ["--trials", str(stop - first)]
     child = subprocess.Popen([sys.executable, str(PROGRAM), "--child", str(first), "--log", str(log), *options])
     try:
         while child.poll() is None:
             time.sleep(0.05)
-            if not keep_going(first + log.read_text().count("\n")):
+            if time.monotonic() >= deadline:
                 child.kill()
                 child.wait()
                 return 0

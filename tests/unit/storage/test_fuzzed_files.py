@@ -31,7 +31,7 @@ def trials() -> Any:
 
 
 def test_no_reader_dies_hangs_or_takes_memory(trials: Any) -> None:
-    tally = trials.run_trials(0, lambda number: True, stop=N_TRIALS)
+    tally = trials.run_trials(0, stop=N_TRIALS)
     assert tally.failures == []
     assert sum(tally.counts.values()) == N_TRIALS
     for subject in SUBJECTS:
@@ -74,7 +74,7 @@ def test_a_child_that_dies_is_told_and_the_trials_go_on(
         "os.abort()\n"
     )
     monkeypatch.setattr(trials, "PROGRAM", program)
-    tally = trials.run_trials(0, lambda number: True, stop=4)
+    tally = trials.run_trials(0, stop=4)
     assert tally.failures == ["trial 1: file: died of SIGABRT", "trial 3: file: died of SIGABRT"]
     assert tally.counts["file", "accepted"] == 2
 
