@@ -1,6 +1,6 @@
 """``python -m hpc_sparse`` is the command ``hpc-sparse``."""
 
-from hpc_sparse.cli import main
+from hpc_sparse.cli.app import main
 
 if __name__ == "__main__":
     main()

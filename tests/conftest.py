@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpc_sparse.storage.dataset import CsrFeatures, DenseFeatures, Features, Samples, write_dataset
+from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features, Samples
+from hpc_sparse.storage.dataset.writer import write_dataset
 
 N_FEATURES = 30
 DENSITY_OF_SPARSE = 0.3

@@ -13,7 +13,8 @@ from hpc_sparse.errors import FileFormatError, InputError
 from hpc_sparse.network.topology import Topology
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import Checkpoint, read_replicas
+from hpc_sparse.storage.checkpoint.file import read_replicas
+from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from hpc_sparse.dtypes import INDEX, Float64Array, Int32Array
-from hpc_sparse.kernels import auction, comparison
+from hpc_sparse.kernels.analysis import auction, comparison
 from hpc_sparse.network.topology import Topology
 
 EXACT_WIDTH = 2048

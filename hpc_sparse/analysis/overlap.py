@@ -9,8 +9,8 @@ import numpy as np
 
 from hpc_sparse.analysis.topologies import Network, as_topologies, check_same_widths
 from hpc_sparse.dtypes import INDEX, Int64Array
-from hpc_sparse.kernels import comparison
-from hpc_sparse.network.distinct import sorted_distinct
+from hpc_sparse.kernels.analysis import comparison
+from hpc_sparse.network.distinct_numbers import sorted_distinct
 from hpc_sparse.network.topology import Topology
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array, Float64Array
-from hpc_sparse.storage.dataset import CsrFeatures, Dataset, DatasetInfo, Features, Samples
+from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, Features, Samples
 
 Standardisation = tuple[Float32Array, Float32Array]
 """Mean and deviation of each feature, float32[n_features] each; a deviation of 0 is stored as 1."""

@@ -25,7 +25,7 @@ from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.network.losses import Loss
 from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.storage.samples import Features, Samples, take_rows
+from hpc_sparse.storage.dataset.samples import Features, Samples, take_rows
 from hpc_sparse.training.replica import Replica
 
 LARGEST_SEED = (1 << 31) - 1

@@ -9,15 +9,15 @@ import numpy as np
 
 from hpc_sparse.estimators.arrays import Standardisation, make_dataset
 from hpc_sparse.estimators.parameters import Parameters
+from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.losses import Loss
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity
 from hpc_sparse.network.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.dataset import Samples
+from hpc_sparse.storage.dataset.samples import Samples
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica
 
 

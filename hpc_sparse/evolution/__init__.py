@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hpc_sparse.config import EvolutionSection
-from hpc_sparse.evolution.cht import ChtUpdater
-from hpc_sparse.evolution.deep_r import DeepRUpdater
-from hpc_sparse.evolution.gse import GseUpdater
 from hpc_sparse.evolution.protocol import TopologyUpdater
-from hpc_sparse.evolution.rigl import RiglUpdater
-from hpc_sparse.evolution.set import SetUpdater
-from hpc_sparse.evolution.snfs import SnfsUpdater
-from hpc_sparse.evolution.srigl import SriglUpdater
-from hpc_sparse.evolution.static import StaticUpdater
-from hpc_sparse.evolution.top_kast import TopKastUpdater
+from hpc_sparse.evolution.strategies.cht import ChtUpdater
+from hpc_sparse.evolution.strategies.deep_r import DeepRUpdater
+from hpc_sparse.evolution.strategies.gse import GseUpdater
+from hpc_sparse.evolution.strategies.rigl import RiglUpdater
+from hpc_sparse.evolution.strategies.set import SetUpdater
+from hpc_sparse.evolution.strategies.snfs import SnfsUpdater
+from hpc_sparse.evolution.strategies.srigl import SriglUpdater
+from hpc_sparse.evolution.strategies.static import StaticUpdater
+from hpc_sparse.evolution.strategies.top_kast import TopKastUpdater
 
 __all__ = [
     "ChtUpdater",

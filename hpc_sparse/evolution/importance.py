@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from hpc_sparse.dtypes import BoolArray, Float64Array
-from hpc_sparse.kernels import compaction as kernels
+from hpc_sparse.kernels.growth import compaction as kernels
 from hpc_sparse.network.compaction import NetworkChange, cut_incoming, keep_connected, remove_neurons
 from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.mlp import SparseMLP

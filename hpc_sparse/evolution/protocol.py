@@ -10,7 +10,7 @@ import numpy as np
 
 from hpc_sparse.dtypes import Float32Array
 from hpc_sparse.network.acting import ALL_ACT
-from hpc_sparse.network.signals import Signals
+from hpc_sparse.network.layer_signals import Signals
 from hpc_sparse.network.topology import Topology, TopologyChange
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hpc_sparse.dtypes import INDEX, OFFSET, BoolArray, Float32Array, Int64Array
-from hpc_sparse.kernels import connectivity
-from hpc_sparse.network.distinct import distinct_numbers
+from hpc_sparse.kernels.growth import connectivity
+from hpc_sparse.network.distinct_numbers import distinct_numbers
 from hpc_sparse.network.topology import Topology, TopologyChange
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray
 from hpc_sparse.errors import DataError
-from hpc_sparse.storage.checks import check_csr, check_finite
-from hpc_sparse.storage.dataset import CsrFeatures, DenseFeatures, Features
+from hpc_sparse.storage.container.checks import check_csr, check_finite
+from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features
 
 NUMBERS = "biuf"
 """Kinds of dtypes that are taken: truth values, integers, real numbers."""

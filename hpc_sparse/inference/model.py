@@ -12,11 +12,11 @@ from hpc_sparse.inference.inputs import checked_features
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.inference.outputs import to_classes, to_probabilities
 from hpc_sparse.kernels.threads import at_most_threads
+from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.dataset import CsrFeatures
-from hpc_sparse.training.stored_network import StoredNetwork
+from hpc_sparse.storage.dataset.samples import CsrFeatures
 
 
 def load_model(path: Path | str, threads: int | None = None) -> TrainedModel:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from hpc_sparse.dtypes import INDEX, VALUE, Float32Array
-from hpc_sparse.kernels.sample import forward_sample
+from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches
+from hpc_sparse.kernels.sparse.single_sample import forward_sample
 from hpc_sparse.network.mlp import SparseMLP, Workspace
-from hpc_sparse.storage.dataset import DenseFeatures, Features, Samples
-from hpc_sparse.training.batches import BatchAssembler, ordered_batches
+from hpc_sparse.storage.dataset.samples import DenseFeatures, Features, Samples
 
 BATCH = 128
 """Samples that are computed together: the activations of layers of thousands of neurons stay in the caches."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from hpc_sparse.dtypes import AnyArray, Float64Array
 from hpc_sparse.errors import DataError, MachineError, quoted
-from hpc_sparse.storage.checks import check_finite
-from hpc_sparse.storage.importers.archive import Archive
+from hpc_sparse.importers.arrays.archive import Archive
+from hpc_sparse.storage.container.checks import check_finite
 
 Layout = Literal["auto", "torch", "keras"]
 

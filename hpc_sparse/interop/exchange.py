@@ -11,15 +11,16 @@ import numpy as np
 from hpc_sparse.config import find_data, load_config
 from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import InputError, OutputError
+from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import load_model
 from hpc_sparse.interop.dense_weights import Layout, dense_weights, read_arrays
 from hpc_sparse.interop.magnitude_pruning import prune_to_density, scaled_inputs
 from hpc_sparse.interop.model_archive import is_model, read_model, to_arrays
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import Checkpoint, write_checkpoint
-from hpc_sparse.storage.dataset import read_info, read_statistics
-from hpc_sparse.storage.importers.archive import Archive
+from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.dataset.file import read_info, read_statistics
 from hpc_sparse.training.replica import Replica, n_outputs
 
 

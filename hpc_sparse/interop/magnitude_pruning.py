@@ -8,7 +8,7 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array
-from hpc_sparse.evolution.strongest import strongest
+from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.interop.dense_weights import DenseLayer, DenseWeights
 from hpc_sparse.network.activations import negative_slopes
 from hpc_sparse.network.densities import densities

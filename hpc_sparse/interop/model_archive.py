@@ -16,12 +16,12 @@ import numpy.typing as npt
 from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int32Array, pointer_dtype
 from hpc_sparse.errors import DataError, NewerFormatError, quoted
+from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import TrainedModel
 from hpc_sparse.network.layer import SparseLayer
-from hpc_sparse.storage.checkpoint import Checkpoint
-from hpc_sparse.storage.checks import check_finite, check_ids, check_positive
-from hpc_sparse.storage.importers.archive import Archive
-from hpc_sparse.storage.layer_state import LayerState, check_layer
+from hpc_sparse.storage.checkpoint.layer_state import LayerState, check_layer
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.container.checks import check_finite, check_ids, check_positive
 from hpc_sparse.training.replica import OUTPUT_ACTIVATION
 
 FORMAT = "hpc_sparse.model"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from hpc_sparse.kernels.simd import LANES
-from hpc_sparse.kernels.tiles import standardized_tile
+from hpc_sparse.kernels.simd.row_loops import LANES
+from hpc_sparse.kernels.simd.tiles import standardized_tile
 
 
 @njit(parallel=True, cache=True, nogil=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array
-from hpc_sparse.kernels.selection import keep_from
+from hpc_sparse.kernels.sparse.selection import keep_from
 
 ALL_ACT = 1.0
 """The share in networks of every other kind."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from hpc_sparse.dtypes import INDEX, OFFSET, BoolArray, Float32Array, Int32Array, Int64Array
-from hpc_sparse.kernels import compaction as kernels
+from hpc_sparse.kernels.growth import compaction as kernels
 from hpc_sparse.network.topology import Topology, TopologyChange
 
 

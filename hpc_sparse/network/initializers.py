@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array, Int64Array
-from hpc_sparse.kernels import initial
+from hpc_sparse.kernels.sparse import initial_weights
 from hpc_sparse.network.topology import Topology
 
 NORMAL_DEVIATION = 0.1
@@ -51,6 +51,6 @@ def draw_grown_weights(
     """Overwrite ``weight`` where ``old_position`` is -1 by initial values; a connection's value depends on its key."""
     index = (topology.indptr, topology.indices, old_position, topology.shape[1])
     if name == "normal":
-        initial.fill_normal(*index, NORMAL_DEVIATION, key, topology.bounds, weight)
+        initial_weights.fill_normal(*index, NORMAL_DEVIATION, key, topology.bounds, weight)
     else:
-        initial.fill_uniform(*index, UNIFORM_BOUNDS[name](topology), key, topology.bounds, weight)
+        initial_weights.fill_uniform(*index, UNIFORM_BOUNDS[name](topology), key, topology.bounds, weight)

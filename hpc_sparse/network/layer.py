@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array, UInt16Array
-from hpc_sparse.kernels import backward, forward, gradient
+from hpc_sparse.kernels.sparse import backward, forward, gradient
 from hpc_sparse.network.acting import ALL_ACT, acting_weight
 from hpc_sparse.network.optimizer import Sgd, Velocity
 from hpc_sparse.network.topology import Topology, TopologyChange

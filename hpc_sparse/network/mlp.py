@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, VALUE, AnyArray, Float32Array, Int32Array, Int64Array, UInt16Array
-from hpc_sparse.kernels.activation import record_words
-from hpc_sparse.kernels.buffers import aligned_empty, padded_columns
+from hpc_sparse.kernels.simd.activation import record_words
+from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
 from hpc_sparse.network.activations import negative_slopes
 from hpc_sparse.network.compaction import NetworkChange
 from hpc_sparse.network.initializers import draw_weights
@@ -271,7 +271,7 @@ class Workspace:
         return self._views_at(stride).activations
 
     def records(self, stride: int) -> list[UInt16Array]:
-        """uint16[n, words] for each hidden layer: see :mod:`hpc_sparse.kernels.activation`."""
+        """uint16[n, words] for each hidden layer: see :mod:`hpc_sparse.kernels.simd.activation`."""
         return self._views_at(stride).records
 
     def output_delta(self, stride: int) -> Float32Array:

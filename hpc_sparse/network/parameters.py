@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Int64Array
-from hpc_sparse.kernels.buffers import aligned_empty
+from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity
 

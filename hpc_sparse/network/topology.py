@@ -18,7 +18,7 @@ from hpc_sparse.dtypes import (
     PointerArray,
     pointer_dtype,
 )
-from hpc_sparse.kernels import connectivity
+from hpc_sparse.kernels.growth import connectivity
 from hpc_sparse.partition import balanced_bounds, even_bounds
 
 BLOCKS = 128

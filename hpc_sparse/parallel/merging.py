@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array
-from hpc_sparse.network.distinct import sorted_distinct
+from hpc_sparse.network.distinct_numbers import sorted_distinct
 from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity

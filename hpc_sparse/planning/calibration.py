@@ -16,7 +16,7 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES
-from hpc_sparse.kernels.buffers import padded_columns
+from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 from hpc_sparse.planning.probe import Place, Seconds, time_layer, time_network
 

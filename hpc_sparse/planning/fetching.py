@@ -7,9 +7,9 @@ import numpy as np
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
 from hpc_sparse.kernels import batch as kernels
-from hpc_sparse.kernels.buffers import aligned_empty, padded_columns
+from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
 from hpc_sparse.planning.probe import timed
-from hpc_sparse.storage.dataset import DatasetInfo
+from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 MOST_BYTES = 64 * 10**6
 """Of the samples that are made up: more than caches hold."""

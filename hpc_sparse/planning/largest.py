@@ -9,10 +9,10 @@ from itertools import pairwise
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import MAX_NEURONS
-from hpc_sparse.kernels.simd import PADDING
+from hpc_sparse.kernels.simd.row_loops import PADDING
 from hpc_sparse.planning.memory import plan_memory
 from hpc_sparse.planning.network_size import NetworkSize
-from hpc_sparse.storage.dataset import DatasetInfo
+from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 DIGITS = 3
 """Significant digits of what is found; the last one is rounded down."""

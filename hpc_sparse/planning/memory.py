@@ -13,11 +13,11 @@ import numpy as np
 from hpc_sparse.config import NetworkSection, RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE, pointer_dtype
 from hpc_sparse.evolution import make_updater
-from hpc_sparse.kernels.activation import record_words
-from hpc_sparse.kernels.buffers import padded_columns
+from hpc_sparse.kernels.simd.activation import record_words
+from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.planning import phases
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
-from hpc_sparse.storage.dataset import DatasetInfo
+from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 PROGRAM_BYTES = 210 * 10**6
 """Python, its libraries and the compiled kernels. Measured."""

@@ -7,14 +7,15 @@ comment makes them; tests compare them with what is really allocated.
 from __future__ import annotations
 
 from hpc_sparse.config import EvolutionSection, NetworkSection, RunConfig
-from hpc_sparse.evolution import cht, make_updater
-from hpc_sparse.evolution.initial_scores import PRODUCTS
-from hpc_sparse.evolution.rigl import TILE_ROWS
-from hpc_sparse.kernels.buffers import padded_columns
+from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution.initial.saliency import PRODUCTS
+from hpc_sparse.evolution.strategies import cht
+from hpc_sparse.evolution.strategies.rigl import TILE_ROWS
+from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.network.densities import source_densities
 from hpc_sparse.parallel.averaging import BUCKET_ITEMS
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
-from hpc_sparse.storage.hdf5 import CHUNK_BYTES
+from hpc_sparse.storage.container.hdf5 import CHUNK_BYTES
 
 KEY, POSITION, INDEX, POINTER, VALUE, SUM, MARK = 8, 8, 4, 4, 4, 8, 1
 """Bytes of a connection's key, position before a change, and index, of a row pointer, of a value, of a sum of values,
@@ -68,7 +69,7 @@ def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
 
 
 def choosing_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
-    """While the data choose the initial topology of a network that exists at random (training/first_topology.py)."""
+    """While the data choose the initial topology of a network that exists at random (runs/first_topology.py)."""
     settings, stride = config.network, padded_columns(config.evolution.growth_samples)
     if settings.topology == "csti":
         first = size.layers[0]
@@ -83,7 +84,7 @@ def choosing_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int
 
 
 def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
-    """While the topology changes (training/evolving.py).
+    """While the topology changes (training/evolution_step.py).
 
     One layer after the other where the strategy can, else all layers' changes are decided before the first is made;
     from then on old layers go as new ones come.
@@ -158,6 +159,6 @@ def _searching_bytes(config: EvolutionSection, layer: LayerSize) -> float:
 
 
 def _signal_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
-    """Activations, records and deltas of the samples that guide growth (network/signals.py)."""
+    """Activations, records and deltas of the samples that guide growth (network/layer_signals.py)."""
     stride, widths = padded_columns(config.evolution.growth_samples), size.widths
     return sum(widths[1:]) * stride * (2 * VALUE + VALUE // 4) + n_features * stride * VALUE

@@ -18,7 +18,7 @@ from hpc_sparse.planning.traffic import (
     reduction_rate,
     writing_rate,
 )
-from hpc_sparse.storage.dataset import DatasetInfo
+from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 N_ROUNDS = 5
 

@@ -14,15 +14,15 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE, AnyArray, Float32Array
 from hpc_sparse.evolution import make_updater
 from hpc_sparse.evolution.protocol import LayerView, NetworkView
-from hpc_sparse.kernels.activation import record_words
-from hpc_sparse.kernels.buffers import aligned_empty, padded_columns
+from hpc_sparse.kernels.simd.activation import record_words
+from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
 from hpc_sparse.network.initializers import draw_grown_weights, draw_weights
 from hpc_sparse.network.layer import Dropout, SparseLayer
+from hpc_sparse.network.layer_signals import Signals
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import SparseMLP, Workspace
 from hpc_sparse.network.optimizer import Sgd, Velocity
 from hpc_sparse.network.patterns import draw_topology
-from hpc_sparse.network.signals import Signals
 from hpc_sparse.network.topology import Topology
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 

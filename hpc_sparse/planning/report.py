@@ -19,7 +19,8 @@ from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.planning.prediction import predict
 from hpc_sparse.planning.refusal import GIGABYTE
 from hpc_sparse.planning.traffic import checkpoint_file_bytes, message_bytes
-from hpc_sparse.storage.dataset import DatasetInfo, read_info
+from hpc_sparse.storage.dataset.file import read_info
+from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 
 @dataclass(frozen=True)

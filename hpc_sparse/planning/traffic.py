@@ -15,7 +15,7 @@ from hpc_sparse.parallel.averaging import average_arrays
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.planning.probe import timed
-from hpc_sparse.storage.container import CHECKPOINT_KIND, create_container
+from hpc_sparse.storage.container.file import CHECKPOINT_KIND, create_container
 
 FILE_OVERHEAD = 16_384
 """Bytes of a checkpoint besides its large arrays, roughly."""

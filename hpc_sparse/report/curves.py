@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.report.groups import RunGroup
 from hpc_sparse.report.panels import (
     draw_band,
@@ -18,7 +19,6 @@ from hpc_sparse.report.panels import (
     over_epochs,
 )
 from hpc_sparse.report.series import band
-from hpc_sparse.training.metrics import EpochMetrics
 
 Value = Callable[[EpochMetrics], float]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isqrt
 
 from hpc_sparse.errors import ConfigError, quoted
-from hpc_sparse.storage.dataset import DatasetInfo
+from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 NO_IMAGE = "none"
 SMALLEST_SIDE = 8

@@ -23,7 +23,7 @@ from hpc_sparse.report.sections import (
 )
 from hpc_sparse.report.stored_run import StoredRun, read_runs
 from hpc_sparse.report.writing import check_folder, remove_files, write_files
-from hpc_sparse.storage.dataset import read_info
+from hpc_sparse.storage.dataset.file import read_info
 
 PAGE = "report.html"
 

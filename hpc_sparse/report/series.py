@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_sparse.dtypes import Float64Array, Int64Array
-from hpc_sparse.training.metrics import EpochMetrics
+from hpc_sparse.monitor.metrics import EpochMetrics
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 from hpc_sparse.config import RunConfig, load_config
 from hpc_sparse.errors import FileFormatError, InputError
-from hpc_sparse.storage.checkpoint_folder import checkpoint_epochs
-from hpc_sparse.storage.checkpoint_info import CheckpointInfo, read_checkpoint_info
-from hpc_sparse.training.metrics import RANK_PARTS, EpochMetrics
-from hpc_sparse.training.run_folder import RunFolder
+from hpc_sparse.monitor.metrics import RANK_PARTS, EpochMetrics
+from hpc_sparse.runs.folder import RunFolder
+from hpc_sparse.storage.checkpoint.folder import checkpoint_epochs
+from hpc_sparse.storage.checkpoint.info import CheckpointInfo, read_checkpoint_info
 
 LISTS = {"staleness_counts", "parts_test_accuracy"}
 """Metrics that are several numbers."""

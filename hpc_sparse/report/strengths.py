@@ -11,7 +11,9 @@ import numpy as np
 from hpc_sparse.dtypes import Float64Array
 from hpc_sparse.errors import InputError
 from hpc_sparse.report.stored_run import StoredRun
-from hpc_sparse.storage.checkpoint import Checkpoint, LayerState, read_replicas
+from hpc_sparse.storage.checkpoint.file import read_replicas
+from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 MOST_CHECKPOINTS = 6
 """Of a run, read and shown."""

@@ -9,9 +9,9 @@ from datetime import timedelta
 from statistics import mean, median, stdev
 from typing import Any
 
+from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.report.groups import RunGroup, differing_settings
 from hpc_sparse.report.stored_run import StoredRun
-from hpc_sparse.training.metrics import EpochMetrics
 
 MISSING = "-"
 MIB = 2**20

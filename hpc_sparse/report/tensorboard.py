@@ -17,8 +17,8 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.summary import text
 
 from hpc_sparse.errors import OutputError
+from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.report.stored_run import StoredRun, read_runs
-from hpc_sparse.training.metrics import EpochMetrics
 
 FILE_VERSION = "brain.Event:2"
 """The first event of a file says this."""

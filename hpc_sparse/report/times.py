@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hpc_sparse.dtypes import Float64Array
+from hpc_sparse.monitor.metrics import RANK_PARTS, EpochMetrics
 from hpc_sparse.report.groups import RunGroup
 from hpc_sparse.report.panels import legend_below, make_panels, over_epochs
 from hpc_sparse.report.stored_run import StoredRun
-from hpc_sparse.training.metrics import RANK_PARTS, EpochMetrics
 
 MOST_RANKS = 8
 """Of a run, shown one by one; evenly spread if it had more."""

@@ -14,12 +14,12 @@ from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import FileFormatError, OutputError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import chunk_ranges
-from hpc_sparse.storage.checkpoint_info import ABSENT_FROM_VERSION_1, read_checkpoint_info
-from hpc_sparse.storage.container import CHECKPOINT_KIND, FORMAT_VERSIONS, container_kind, create_container
-from hpc_sparse.storage.dataset import read_info
-from hpc_sparse.storage.hdf5 import Attribute, format_errors, get_attribute, read_rows
+from hpc_sparse.storage.checkpoint.info import ABSENT_FROM_VERSION_1, read_checkpoint_info
+from hpc_sparse.storage.container.file import CHECKPOINT_KIND, FORMAT_VERSIONS, container_kind, create_container
+from hpc_sparse.storage.container.hdf5 import Attribute, format_errors, get_attribute, read_rows
+from hpc_sparse.storage.container.writer import ContainerWriter
+from hpc_sparse.storage.dataset.file import read_info
 from hpc_sparse.storage.verification import array_names, verify_container
-from hpc_sparse.storage.writer import ContainerWriter
 
 PIECE_BYTES = 64 * 1024 * 1024
 """Copied at a time."""

@@ -10,10 +10,10 @@ import numpy as np
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.digest import MODULUS
 from hpc_sparse.partition import chunk_ranges
-from hpc_sparse.storage.checkpoint_info import read_checkpoint_info
-from hpc_sparse.storage.container import check_container, container_kind
-from hpc_sparse.storage.hdf5 import format_errors, get_attribute, read_rows
-from hpc_sparse.storage.word_sum import PLAIN_WORD_SUM, WORD_SUM, plain_word_sum, word_sum
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
+from hpc_sparse.storage.container.file import check_container, container_kind
+from hpc_sparse.storage.container.hdf5 import format_errors, get_attribute, read_rows
+from hpc_sparse.storage.container.word_sum import PLAIN_WORD_SUM, WORD_SUM, plain_word_sum, word_sum
 
 PIECE_BYTES = 64 * 1024 * 1024
 """Read at a time."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches
 from hpc_sparse.network.losses import Loss
 from hpc_sparse.network.mlp import SparseMLP, Workspace
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.dataset import Samples
-from hpc_sparse.training.batches import BatchAssembler, ordered_batches
+from hpc_sparse.storage.dataset.samples import Samples
 
 
 class Evaluation:

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hpc_sparse.config import RunConfig
+from hpc_sparse.inputs.batches import BatchAssembler
+from hpc_sparse.monitor.metrics import EpochMetrics
+from hpc_sparse.monitor.position import Pulse
+from hpc_sparse.monitor.reporter import Reporter
+from hpc_sparse.monitor.stopping import StopAgreement, StopRequest
 from hpc_sparse.network.layer import Dropout
 from hpc_sparse.network.mlp import Workspace
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, step_key, stream_key
-from hpc_sparse.storage.dataset import Dataset
-from hpc_sparse.training.batches import BatchAssembler
-from hpc_sparse.training.metrics import EpochMetrics
-from hpc_sparse.training.progress import Reporter
-from hpc_sparse.training.pulse import Pulse
+from hpc_sparse.storage.dataset.samples import Dataset
 from hpc_sparse.training.replica import Replica
-from hpc_sparse.training.stopping import StopAgreement, StopRequest
 
 Record = Callable[[EpochMetrics], None]
 """Called by root alone when an epoch is over; may fail, which then ends the run on every rank."""
@@ -109,7 +109,7 @@ class Stretch:
     pause : Pause or None
         Where the next one was left, if it was begun.
     stop_reason : int
-        Why this is not all that was asked for (see :mod:`hpc_sparse.training.stopping`); 0 if it is.
+        Why this is not all that was asked for (see :mod:`hpc_sparse.monitor.stopping`); 0 if it is.
     """
 
     history: list[EpochMetrics]

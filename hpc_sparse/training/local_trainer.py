@@ -8,22 +8,22 @@ import time
 from collections.abc import Sequence
 
 from hpc_sparse.errors import DivergedError
+from hpc_sparse.inputs.batches import shuffled_batches
+from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
+from hpc_sparse.monitor.position import Phase
 from hpc_sparse.network.losses import LOSSES, Loss
 from hpc_sparse.network.optimizer import LearningRate, Sgd
 from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.collectives import gather_objects, on_root, patient_barrier
 from hpc_sparse.parallel.local_sgd import LocalSgd
-from hpc_sparse.training.batches import shuffled_batches
-from hpc_sparse.training.epoch_sums import EpochSums
 from hpc_sparse.training.evaluation import evaluate, mean_over_ranks
-from hpc_sparse.training.evolving import Evolution, EvolutionStep, needs_growth_samples
-from hpc_sparse.training.growth import GrowthSource
+from hpc_sparse.training.evolution_step import Evolution, EvolutionStep, needs_growth_samples
+from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
-from hpc_sparse.training.metrics import EpochMetrics, by_rank
-from hpc_sparse.training.pulse import Phase
+from hpc_sparse.training.rank_totals import EpochSums
 from hpc_sparse.training.rates import learning_rate
 from hpc_sparse.training.replica import check_invariants
-from hpc_sparse.training.sample_source import SampleSource
+from hpc_sparse.training.shard_batches import SampleSource
 
 LOG = logging.getLogger(__name__)
 

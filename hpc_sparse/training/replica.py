@@ -17,8 +17,8 @@ from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import LINEAR, SparseMLP
 from hpc_sparse.network.optimizer import Velocity
 from hpc_sparse.network.topology import Topology
-from hpc_sparse.storage.checkpoint import LayerState
-from hpc_sparse.storage.dataset import DatasetInfo
+from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 OUTPUT_ACTIVATION = "output"
 

@@ -10,9 +10,9 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.phased_trainer import PhasedTrainer
-from hpc_sparse.training.sample_source import SampleSource
-from hpc_sparse.training.shrinking import initial_size
+from hpc_sparse.training.served.phased_trainer import PhasedTrainer
+from hpc_sparse.training.shard_batches import SampleSource
+from hpc_sparse.training.target_size import initial_size
 
 
 class Trainer(Protocol):

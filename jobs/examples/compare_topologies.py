@@ -13,11 +13,11 @@ from sklearn.datasets import load_digits
 
 from hpc_sparse.analysis import fan_out_distribution, shared_connections, topology_distance
 from hpc_sparse.analysis.checkpoints import read_one_topology
+from hpc_sparse.importers.arrays.npz import import_npz
+from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.importers.npz import import_npz
-from hpc_sparse.training.progress import SilentReporter
-from hpc_sparse.training.run import train
-from hpc_sparse.training.run_plan import RunRequest
+from hpc_sparse.runs.plan import RunRequest
+from hpc_sparse.runs.run import train
 
 folder = Path(tempfile.mkdtemp(prefix="hpc_sparse-"))
 

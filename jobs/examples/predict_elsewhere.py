@@ -14,12 +14,12 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import hpc_sparse
+from hpc_sparse.importers.arrays.npz import import_npz
 from hpc_sparse.interop.exchange import export_model
+from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.importers.npz import import_npz
-from hpc_sparse.training.progress import SilentReporter
-from hpc_sparse.training.run import train
-from hpc_sparse.training.run_plan import RunRequest
+from hpc_sparse.runs.plan import RunRequest
+from hpc_sparse.runs.run import train
 
 folder = Path(tempfile.mkdtemp(prefix="hpc_sparse-"))
 

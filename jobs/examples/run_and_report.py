@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import load_digits
 
+from hpc_sparse.importers.arrays.npz import import_npz
+from hpc_sparse.monitor.reporter import LineReporter
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.report.make import ReportRequest, make_report
-from hpc_sparse.storage.importers.npz import import_npz
-from hpc_sparse.training.progress import LineReporter
-from hpc_sparse.training.run import train
-from hpc_sparse.training.run_plan import RunRequest
+from hpc_sparse.runs.plan import RunRequest
+from hpc_sparse.runs.run import train
 
 folder = Path(tempfile.mkdtemp(prefix="hpc_sparse-"))
 

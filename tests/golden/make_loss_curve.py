@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from hpc_sparse.config import RunConfig, parse_config
+from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, stream
-from hpc_sparse.storage.dataset import Dataset, DatasetInfo, DenseFeatures, Samples
+from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo, DenseFeatures, Samples
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica
 
 TARGET = Path(__file__).with_name("loss_curve.json")

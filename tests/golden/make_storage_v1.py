@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.storage.checkpoint import Checkpoint, LayerState
-from hpc_sparse.storage.dataset import CsrFeatures, DenseFeatures, Samples, write_dataset
+from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
+from hpc_sparse.storage.dataset.writer import write_dataset
 
 FOLDER = Path(__file__).parent
 DENSE = FOLDER / "dataset_dense_v1.h5"

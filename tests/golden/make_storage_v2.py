@@ -12,7 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from hpc_sparse.parallel.context import ParallelContext, start_mpi
-from hpc_sparse.storage.checkpoint import NO_REPLICA, Checkpoint, LayerState, write_checkpoint
+from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 FOLDER = Path(__file__).parent
 REDUCED = FOLDER / "checkpoint_v2.h5"

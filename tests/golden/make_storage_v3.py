@@ -10,8 +10,9 @@ import runpy
 from pathlib import Path
 
 from hpc_sparse.parallel.context import ParallelContext, start_mpi
-from hpc_sparse.storage.checkpoint import NO_REPLICA, write_checkpoint
-from hpc_sparse.storage.dataset import write_dataset
+from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.dataset.writer import write_dataset
 
 FOLDER = Path(__file__).parent
 REDUCED_V3 = FOLDER / "checkpoint_v3.h5"

@@ -14,7 +14,9 @@ from hpc_sparse.analysis.reports import report_distances
 from hpc_sparse.errors import InputError
 from hpc_sparse.network.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import Checkpoint, LayerState, write_checkpoint
+from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 
 def network(seed: int, widths: tuple[int, ...] = (31, 29, 13)) -> list[Topology]:

@@ -14,24 +14,25 @@ import pytest
 
 from hpc_sparse.config import load_config
 from hpc_sparse.errors import ConfigError, PlannedStop
+from hpc_sparse.monitor.metrics import CLOCK_FIELDS
+from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.monitor.stopping import StopRequest
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
-from hpc_sparse.storage.checkpoint import newest_checkpoint, read_checkpoint
-from hpc_sparse.storage.dataset import load_dataset
-from hpc_sparse.storage.samples import CsrFeatures
-from hpc_sparse.training.evolving import Evolution, needs_growth_samples
-from hpc_sparse.training.first_topology import choose_first_topology
-from hpc_sparse.training.growth import GrowthSource, gather_pool
+from hpc_sparse.runs.first_topology import choose_first_topology
+from hpc_sparse.runs.plan import RunRequest
+from hpc_sparse.runs.run import train
+from hpc_sparse.storage.checkpoint.file import read_checkpoint
+from hpc_sparse.storage.checkpoint.folder import newest_checkpoint
+from hpc_sparse.storage.dataset.file import load_dataset
+from hpc_sparse.storage.dataset.samples import CsrFeatures
+from hpc_sparse.training.evolution_step import Evolution, needs_growth_samples
+from hpc_sparse.training.growth_pool import GrowthSource, gather_pool
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.metrics import CLOCK_FIELDS
-from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica
-from hpc_sparse.training.run import train
-from hpc_sparse.training.run_plan import RunRequest
-from hpc_sparse.training.stopping import StopRequest
 
 CONFIG = """
 [data]

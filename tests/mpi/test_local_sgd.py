@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import DivergedError
-from hpc_sparse.evolution.set import replace_weakest
+from hpc_sparse.evolution.strategies.set import replace_weakest
 from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity

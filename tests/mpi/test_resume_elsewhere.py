@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 
 from hpc_sparse.errors import PlannedStop
+from hpc_sparse.models.merged import read_merged
+from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.monitor.stopping import StopRequest
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import barrier, on_root
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import newest_checkpoint, read_checkpoint_info
-from hpc_sparse.storage.dataset import load_dataset
-from hpc_sparse.training.merged_checkpoint import read_merged
-from hpc_sparse.training.progress import SilentReporter
-from hpc_sparse.training.run import train
-from hpc_sparse.training.run_plan import RunRequest, make_plan
-from hpc_sparse.training.starting_point import starting_point
-from hpc_sparse.training.stopping import StopRequest
+from hpc_sparse.runs.plan import RunRequest, make_plan
+from hpc_sparse.runs.run import train
+from hpc_sparse.runs.starting_point import starting_point
+from hpc_sparse.storage.checkpoint.folder import newest_checkpoint
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
+from hpc_sparse.storage.dataset.file import load_dataset
 
 CONFIG = """
 [data]

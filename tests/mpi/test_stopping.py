@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from hpc_sparse.errors import PlannedStop
+from hpc_sparse.monitor.metrics import CLOCK_FIELDS
+from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.monitor.stopping import TIME_LIMIT, StopAgreement, StopRequest
 from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import newest_checkpoint, read_checkpoint
-from hpc_sparse.training.metrics import CLOCK_FIELDS
-from hpc_sparse.training.progress import SilentReporter
-from hpc_sparse.training.run import train
-from hpc_sparse.training.run_plan import RunRequest
-from hpc_sparse.training.stopping import TIME_LIMIT, StopAgreement, StopRequest
+from hpc_sparse.runs.plan import RunRequest
+from hpc_sparse.runs.run import train
+from hpc_sparse.storage.checkpoint.file import read_checkpoint
+from hpc_sparse.storage.checkpoint.folder import newest_checkpoint
 
 CONFIG = """
 [data]

@@ -10,18 +10,20 @@ from typing import Any
 
 import pytest
 
+from hpc_sparse.monitor.metrics import CLOCK_FIELDS
+from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import Checkpoint, newest_checkpoint, read_checkpoint
-from hpc_sparse.storage.dataset import load_dataset
+from hpc_sparse.runs.plan import RunRequest, make_plan
+from hpc_sparse.runs.run import train
+from hpc_sparse.storage.checkpoint.file import read_checkpoint
+from hpc_sparse.storage.checkpoint.folder import newest_checkpoint
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.metrics import CLOCK_FIELDS
-from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica
-from hpc_sparse.training.run import train
-from hpc_sparse.training.run_plan import RunRequest, make_plan
 
 CONFIG = """
 [data]

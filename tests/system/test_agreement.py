@@ -9,7 +9,7 @@ import pytest
 DRIVER = """
 import sys
 import numpy as np
-from hpc_sparse import cli
+from hpc_sparse.cli import app as cli
 from hpc_sparse.parallel import local_sgd
 
 average = local_sgd.average_arrays

@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
-from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
-from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
+from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS
+from hpc_sparse.storage.container.word_sum import WORD_SUM, word_sum
 
 HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
 RANKS = [None, 3]

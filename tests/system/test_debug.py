@@ -12,7 +12,7 @@ HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
 
 BREAKING_DRIVER = """
 import sys, time
-from hpc_sparse import cli
+from hpc_sparse.cli import app as cli
 from hpc_sparse.training.local_trainer import LocalTrainer
 
 epoch_of = LocalTrainer.train_epoch

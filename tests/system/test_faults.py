@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ENDS = """
 import atexit, sys, time, typer
-from hpc_sparse import cli
-from hpc_sparse.errors import InputError
+from hpc_sparse.cli import guard as cli
+from hpc_sparse.errors import InputError, PlannedStop
 from hpc_sparse.parallel.collectives import on_root
 
 cli.END_SECONDS, cli.END_WELL_SECONDS, cli.GRACE_SECONDS = 1, 2, 0.5
@@ -29,6 +29,8 @@ def work(ctx):
         on_root(ctx, lambda: None)
     if sys.argv[2] == "failed":
         raise InputError("wrong everywhere")
+    if sys.argv[2] == "stopped":
+        raise PlannedStop("as planned")
 
 try:
     cli.guarded(work)
@@ -114,11 +116,12 @@ def test_every_phase_is_where_the_package_has_it(faulting, monkeypatch):
             phases.arm(phase, 1, lambda arguments: None)
 
 
-@pytest.mark.parametrize("result", ["failed", "succeeded"])
-def test_a_job_of_which_a_rank_does_not_end_is_ended(run, tmp_path, result):
-    # As a library may do that cleans up; an alarm also ends a process that is stuck outside Python.
+@pytest.mark.parametrize(("result", "code"), [("failed", 2), ("stopped", 75), ("succeeded", 1)])
+def test_a_job_of_which_a_rank_does_not_end_is_ended_with_the_code_of_its_work(run, tmp_path, result, code):
+    # As a library may do that cleans up; the timer also ends a process that is stuck outside Python. Open MPI makes 1
+    # of 0, as the rank has not taken leave of MPI.
     line = ("-c", ENDS, "stuck at exit", result)
-    ended = run(*line, command=(sys.executable,), ranks=2, cwd=tmp_path, code=142, timeout=15)
+    ended = run(*line, command=(sys.executable,), ranks=2, cwd=tmp_path, code=code, timeout=15)
     assert ("hpc-sparse: wrong everywhere" in ended.stderr) == (result == "failed")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from hpc_sparse.training.metrics import CLOCK_FIELDS
+from hpc_sparse.monitor.metrics import CLOCK_FIELDS
 
 RANKS = 3
 N_UPDATES = {"wasap": 331 // 16, "wassp": 331 // (16 * 2) * 2}

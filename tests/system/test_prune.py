@@ -10,8 +10,9 @@ import pytest
 
 from hpc_sparse.config import load_config
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import Checkpoint, write_checkpoint
-from hpc_sparse.storage.dataset import load_dataset
+from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.training.replica import Replica
 
 RANKS = [None, 2]

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hpc_sparse.training.metrics import CLOCK_FIELDS
+from hpc_sparse.monitor.metrics import CLOCK_FIELDS
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:

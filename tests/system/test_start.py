@@ -9,14 +9,14 @@ import importlib, pkgutil
 from pathlib import Path
 from hpc_sparse import kernels
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.training import run, warmup
-from hpc_sparse.training.progress import SilentReporter
+from hpc_sparse.runs import run
+from hpc_sparse.monitor.reporter import SilentReporter
 
 def libraries():
     return Path("/proc/self/maps").read_text()
 
 def variants():
-    names = [f"hpc_sparse.kernels.{found.name}" for found in pkgutil.iter_modules(kernels.__path__)]
+    names = [found.name for found in pkgutil.walk_packages(kernels.__path__, "hpc_sparse.kernels.")]
     modules = [importlib.import_module(name) for name in names]
     return {f"{m.__name__}.{name}": len(item.signatures) for m in modules for name, item in vars(m).items()
             if hasattr(item, "signatures")}

@@ -16,7 +16,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from hpc_sparse.training.metrics import CLOCK_FIELDS
+from hpc_sparse.monitor.metrics import CLOCK_FIELDS
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])

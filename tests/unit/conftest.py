@@ -13,12 +13,13 @@ import scipy.sparse
 from hypothesis import settings
 
 from hpc_sparse.config import RunConfig, parse_config
-from hpc_sparse.kernels.buffers import aligned_empty, padded_columns
+from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from hpc_sparse.storage.dataset import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
+from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
 from hpc_sparse.training.replica import Replica
 
 LONGEST_ROW = 20

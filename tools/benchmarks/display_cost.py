@@ -10,9 +10,9 @@ from contextlib import redirect_stdout, suppress
 from rich.console import Console
 
 from benchmarks import report
-from hpc_sparse.training.live import LiveReporter
-from hpc_sparse.training.metrics import EpochMetrics
-from hpc_sparse.training.progress import LineReporter, Reporter, SilentReporter
+from hpc_sparse.monitor.live_reporter import LiveReporter
+from hpc_sparse.monitor.metrics import EpochMetrics
+from hpc_sparse.monitor.reporter import LineReporter, Reporter, SilentReporter
 
 EPOCH_SECONDS = 2.0
 """Short: each has a line of its own."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks import report
 from benchmarks.timing import interleave
-from hpc_sparse.evolution.set import replace_weakest
+from hpc_sparse.evolution.strategies.set import replace_weakest
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.initializers import draw_grown_weights, draw_weights
 from hpc_sparse.network.topology import Topology

@@ -11,7 +11,7 @@ from functools import partial
 from benchmarks import report
 from benchmarks.kernel_speed import LayerBench
 from benchmarks.timing import Timing, interleave
-from hpc_sparse.kernels.buffers import aligned_empty
+from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.kernels.threads import use_threads
 
 WIDTHS = (1_000, 100_000)

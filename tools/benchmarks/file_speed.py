@@ -15,8 +15,9 @@ from benchmarks.timing import interleave
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.parallel.collectives import barrier
 from hpc_sparse.parallel.context import start_mpi
-from hpc_sparse.storage.backends import has_parallel_hdf5
-from hpc_sparse.storage.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.container.backends import has_parallel_hdf5
 from hpc_sparse.training.replica import Replica
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,8 +16,8 @@ from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.parallel.agreement import layer_digests
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import write_checkpoint
-from hpc_sparse.storage.word_sum import word_sum
+from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.container.word_sum import word_sum
 
 N_STEPS, STEPS_BETWEEN_SYNCS = 40, 50
 WIDTHS, FAN_IN = [1000, 100_000, 100_000, 10], 50

@@ -13,8 +13,8 @@ import scipy.sparse as sp
 
 from benchmarks import report
 from benchmarks.timing import Timing, interleave
-from hpc_sparse.kernels.activation import record_words
-from hpc_sparse.kernels.buffers import aligned_empty
+from hpc_sparse.kernels.simd.activation import record_words
+from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.initializers import draw_weights
 from hpc_sparse.network.layer import Dropout, SparseLayer

@@ -9,19 +9,19 @@ from pathlib import Path
 
 from hpc_sparse.config import find_data, load_config
 from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import start_mpi
 from hpc_sparse.parallel.gradient_exchange import GradientHeader
 from hpc_sparse.partition import Share
-from hpc_sparse.storage.backends import choose_backend
-from hpc_sparse.storage.dataset import load_dataset
+from hpc_sparse.runs.warm_up import warm_up
+from hpc_sparse.storage.container.backends import choose_backend
+from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.rates import learning_rate
 from hpc_sparse.training.replica import Replica
-from hpc_sparse.training.serving import Server
+from hpc_sparse.training.served.server import Server
+from hpc_sparse.training.served.worker import Worker
 from hpc_sparse.training.trainer import shares
-from hpc_sparse.training.warmup import warm_up
-from hpc_sparse.training.working import Worker
 
 N_EPOCHS = 12
 

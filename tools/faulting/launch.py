@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from faulting.actions import act
 from faulting.phases import arm
 from faulting.plan import PLAN_VARIABLE, FaultPlan
-from hpc_sparse.cli import main
+from hpc_sparse.cli.app import main
 from hpc_sparse.parallel.context import launched_rank
 
 

@@ -201,9 +201,9 @@ def _look_at_checkpoints(workplace: Workplace, trial: Trial, folder: Path, run_f
 def _error_of(workplace: Workplace, command: list[str], newest: Path) -> str:
     """What ``hpc-sparse info`` or ``evaluate`` finds wrong with a checkpoint; called without a process of its own."""
     from hpc_sparse.errors import HpcSparseError
+    from hpc_sparse.models.inspection import describe_file, evaluate_checkpoint
     from hpc_sparse.parallel.context import ParallelContext
-    from hpc_sparse.storage.checkpoint import read_checkpoint_info
-    from hpc_sparse.training.inspection import describe_file, evaluate_checkpoint
+    from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 
     try:
         if command[0] == "info":

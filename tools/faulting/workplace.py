@@ -127,7 +127,7 @@ class Workplace:
         (folder / "metrics.jsonl").write_text("".join(lines[:EPOCHS_BEFORE]))
 
     def _write_data(self) -> None:
-        from hpc_sparse.storage.dataset import write_dataset
+        from hpc_sparse.storage.dataset.writer import write_dataset
 
         centres = np.random.default_rng(1).normal(size=(N_CLASSES, N_FEATURES))
         names = [f"class {number}" for number in range(N_CLASSES)]
@@ -136,7 +136,7 @@ class Workplace:
 
 
 def _samples(centres: np.ndarray, n_samples: int, seed: int):
-    from hpc_sparse.storage.dataset import DenseFeatures, Samples
+    from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
 
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, len(centres), n_samples).astype(np.int32)
@@ -146,7 +146,7 @@ def _samples(centres: np.ndarray, n_samples: int, seed: int):
 
 def result_of(folder: Path) -> dict[str, object]:
     """What a finished run has come to, times aside: every array of its last checkpoint, and its metrics."""
-    from hpc_sparse.training.metrics import CLOCK_FIELDS
+    from hpc_sparse.monitor.metrics import CLOCK_FIELDS
 
     # Bytes, as topologies are sent anew after a stop.
     not_compared = CLOCK_FIELDS | {"sync_bytes"}

@@ -11,7 +11,7 @@ import numpy as np
 
 from hpc_sparse.inference import load_model
 from hpc_sparse.interop.exchange import export_model, import_model
-from hpc_sparse.storage.checkpoint import read_replicas
+from hpc_sparse.storage.checkpoint.file import read_replicas
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from fuzzing.checksums import checked_blocks, put_right
-from hpc_sparse.storage.word_sum import PLAIN_WORD_SUM, WORD_SUM, plain_word_sum, word_sum
+from hpc_sparse.storage.container.word_sum import PLAIN_WORD_SUM, WORD_SUM, plain_word_sum, word_sum
 
 Mutation = Callable[[bytes, random.Random], bytes]
 

@@ -19,14 +19,17 @@ from fuzzing.mutations import ANY_FILE, HDF5, NUMPY, Mutation
 from hpc_sparse.analysis.checkpoints import read_topologies
 from hpc_sparse.config import parse_config
 from hpc_sparse.errors import InputError
+from hpc_sparse.importers.arrays.npz import import_npz
+from hpc_sparse.importers.images.idx import import_idx
+from hpc_sparse.models.inspection import describe_file, evaluate_checkpoint
 from hpc_sparse.network.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import Checkpoint, LayerState, read_replicas, write_checkpoint
-from hpc_sparse.storage.dataset import DenseFeatures, Samples, load_dataset, load_samples, write_dataset
-from hpc_sparse.storage.importers.idx import import_idx
-from hpc_sparse.storage.importers.npz import import_npz
-from hpc_sparse.storage.samples import CsrFeatures
-from hpc_sparse.training.inspection import describe_file, evaluate_checkpoint
+from hpc_sparse.storage.checkpoint.file import read_replicas, write_checkpoint
+from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.dataset.file import load_dataset, load_samples
+from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
+from hpc_sparse.storage.dataset.writer import write_dataset
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 N_FEATURES, WIDTHS, N_CLASSES = 6, (5, 4), 3

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 from fuzzing.subjects import Subject, make_subjects
 from hpc_sparse.errors import InputError
-from hpc_sparse.storage import container
+from hpc_sparse.storage.container import file as container
 
 ACCEPTED, REFUSED = "accepted", "refused"
 MEMORY_BYTES = 256 * 1024 * 1024

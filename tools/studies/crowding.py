@@ -12,7 +12,7 @@ from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.planning.prediction import predict
-from hpc_sparse.storage.dataset import DatasetInfo
+from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 MEETING_SECONDS = 60.0
 """Within which all processes must have started; an error is better than a wait for one that has died."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.storage.importers.npz import import_npz
+from hpc_sparse.importers.arrays.npz import import_npz
 from studies.catalogue import Experiment
 from studies.data_sets import DATA, foreign_file
 

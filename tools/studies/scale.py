@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from hpc_sparse.config import RunConfig, find_data, load_config
+from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.monitor.metrics import peak_rss_bytes
 from hpc_sparse.network.layer import Dropout
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import Workspace
@@ -29,13 +31,13 @@ from hpc_sparse.network.optimizer import Sgd
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, step_key, stream_key
-from hpc_sparse.storage.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from hpc_sparse.storage.dataset import Dataset, load_dataset
-from hpc_sparse.training.batches import BatchAssembler
-from hpc_sparse.training.evolving import Evolution
-from hpc_sparse.training.metrics import peak_rss_bytes
+from hpc_sparse.runs.warm_up import warm_up
+from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.dataset.file import load_dataset
+from hpc_sparse.storage.dataset.samples import Dataset
+from hpc_sparse.training.evolution_step import Evolution
 from hpc_sparse.training.replica import Replica
-from hpc_sparse.training.warmup import warm_up
 
 GIGABYTE = 1e9
 TOOLS = Path(__file__).parents[1]

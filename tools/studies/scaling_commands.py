@@ -21,7 +21,8 @@ from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.planning.prediction import predict
 from hpc_sparse.planning.refusal import GIGABYTE, gigabytes
 from hpc_sparse.planning.traffic import reduction_rate
-from hpc_sparse.storage.dataset import DatasetInfo, read_info
+from hpc_sparse.storage.dataset.file import read_info
+from hpc_sparse.storage.dataset.samples import DatasetInfo
 from studies.crowding import crowded_step
 from studies.link_speed import Link, measure_link
 from studies.runs import ROOT, PlannedRun, result_of

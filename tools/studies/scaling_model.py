@@ -20,7 +20,7 @@ from hpc_sparse.planning.memory import plan_memory
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.planning.prediction import Prediction
 from hpc_sparse.planning.traffic import message_bytes, n_syncs
-from hpc_sparse.storage.dataset import DatasetInfo
+from hpc_sparse.storage.dataset.samples import DatasetInfo
 from studies.link_speed import Link
 
 BUCKET_BYTES = 4 * BUCKET_ITEMS

@@ -10,18 +10,19 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig, find_data, load_config
 from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.initializers import draw_weights
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, stream_key
-from hpc_sparse.storage.dataset import Dataset, load_dataset
+from hpc_sparse.runs.first_topology import choose_first_topology
+from hpc_sparse.storage.dataset.file import load_dataset
+from hpc_sparse.storage.dataset.samples import Dataset
 from hpc_sparse.training.evaluation import evaluate
-from hpc_sparse.training.first_topology import choose_first_topology
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica
 from studies.catalogue import EXPERIMENTS
 from studies.data_sets import make_data_set

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from hpc_sparse.monitor.metrics import CLOCK_FIELDS
+from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.collectives import barrier, on_root
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import checkpoint_path, read_replicas
-from hpc_sparse.training.metrics import CLOCK_FIELDS
-from hpc_sparse.training.progress import SilentReporter
-from hpc_sparse.training.run import train
-from hpc_sparse.training.run_plan import RunRequest
+from hpc_sparse.runs.plan import RunRequest
+from hpc_sparse.runs.run import train
+from hpc_sparse.storage.checkpoint.file import read_replicas
+from hpc_sparse.storage.checkpoint.folder import checkpoint_path
 
 CONFIG = """
 [data]

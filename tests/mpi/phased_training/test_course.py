@@ -11,7 +11,8 @@ import pytest
 
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import read_checkpoint_info, read_replicas
+from hpc_sparse.storage.checkpoint.file import read_replicas
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 
 # What write_small_data writes.
 N_TRAIN, N_TEST = 331, 97

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hpc_sparse.errors import DataError, DivergedError, OutputError, RankError
-from hpc_sparse.training.progress import SilentReporter
+from hpc_sparse.monitor.reporter import SilentReporter
 
 
 class FailingReporter(SilentReporter):

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from hpc_sparse.models.merged import read_merged
+from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.parallel.collectives import barrier
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import read_checkpoint_info, read_replicas
-from hpc_sparse.training.merged_checkpoint import read_merged
-from hpc_sparse.training.stored_network import StoredNetwork
+from hpc_sparse.storage.checkpoint.file import read_replicas
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 
 
 @pytest.mark.mpi(ranks=[4])

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from hpc_sparse.config import load_config
+from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
-from hpc_sparse.storage.checkpoint import read_replicas
-from hpc_sparse.storage.dataset import Dataset, DenseFeatures, load_dataset
-from hpc_sparse.training.batches import shuffled_batches
+from hpc_sparse.storage.checkpoint.file import read_replicas
+from hpc_sparse.storage.dataset.file import load_dataset
+from hpc_sparse.storage.dataset.samples import Dataset, DenseFeatures
 from hpc_sparse.training.replica import Replica
 
 # What write_small_data writes.

@@ -13,8 +13,8 @@ import pytest
 from hpc_sparse.parallel import collectives
 from hpc_sparse.parallel.collectives import barrier, on_root
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage import hdf5
-from hpc_sparse.storage.checkpoint import Checkpoint
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.container import hdf5
 
 GOLDEN_FOLDER = Path(__file__).parents[2] / "golden"
 LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")

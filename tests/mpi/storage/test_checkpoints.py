@@ -12,7 +12,7 @@ import pytest
 from hpc_sparse.errors import OutputError
 from hpc_sparse.parallel.collectives import on_root
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import (
+from hpc_sparse.storage.checkpoint.file import (
     read_checkpoint,
     write_checkpoint,
 )

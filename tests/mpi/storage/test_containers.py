@@ -13,11 +13,11 @@ import pytest
 
 from hpc_sparse.errors import FileFormatError, OutputError, RankError
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage import hdf5
-from hpc_sparse.storage.backends import choose_backend
-from hpc_sparse.storage.container import DATASET_KIND, create_container, open_container
-from hpc_sparse.storage.dataset import DenseFeatures
-from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
+from hpc_sparse.storage.container import hdf5
+from hpc_sparse.storage.container.backends import choose_backend
+from hpc_sparse.storage.container.file import DATASET_KIND, create_container, open_container
+from hpc_sparse.storage.container.word_sum import WORD_SUM, word_sum
+from hpc_sparse.storage.dataset.samples import DenseFeatures
 
 BACKENDS = ("mpio", "serial")
 

@@ -14,9 +14,10 @@ from hpc_sparse.errors import DataError, FileFormatError
 from hpc_sparse.parallel.collectives import gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
-from hpc_sparse.storage.dataset import load_dataset, load_samples, write_dataset
-from hpc_sparse.storage.samples import take_rows
-from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
+from hpc_sparse.storage.container.word_sum import WORD_SUM, word_sum
+from hpc_sparse.storage.dataset.file import load_dataset, load_samples
+from hpc_sparse.storage.dataset.samples import take_rows
+from hpc_sparse.storage.dataset.writer import write_dataset
 
 BACKENDS = ("mpio", "serial")
 

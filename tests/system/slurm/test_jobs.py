@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from hpc_sparse.training.metrics import CLOCK_FIELDS
+from hpc_sparse.monitor.metrics import CLOCK_FIELDS
 
 STOPPED = 75
 # Kernels may have to be compiled first, on a machine that has other work.
@@ -35,7 +35,7 @@ while true; do sleep 0.05; done
 AWAITS_ITS_STOP = f"""#!{sys.executable}
 # The program itself, which in its first start waits in the third epoch until it has been asked to stop.
 import os, time
-from hpc_sparse import cli
+from hpc_sparse.cli import app as cli
 from hpc_sparse.training.local_trainer import LocalTrainer
 
 train_epoch = LocalTrainer.train_epoch

@@ -13,8 +13,8 @@ import pytest
 
 from hpc_sparse.analysis.checkpoints import in_common_numbers, read_one_topology, read_topologies
 from hpc_sparse.errors import FileFormatError, InputError
-from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
-from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
+from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS
+from hpc_sparse.storage.container.word_sum import WORD_SUM, word_sum
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 

@@ -12,9 +12,9 @@ import pytest
 import scipy.sparse
 from scipy.optimize import linear_sum_assignment
 
-from hpc_sparse import cli_analyze
 from hpc_sparse.analysis import pairwise_distances, topology_distance
 from hpc_sparse.analysis.matching import EXACT_WIDTH
+from hpc_sparse.cli import analyze
 from hpc_sparse.errors import InputError
 from hpc_sparse.network.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
@@ -137,5 +137,5 @@ def test_a_layer_of_ten_thousand_neurons_needs_memory_for_its_connections_only()
 
 
 def test_the_command_pairs_exactly_as_wide_layers_as_the_function():
-    parameters = inspect.signature(cli_analyze.distance).parameters
+    parameters = inspect.signature(analyze.distance).parameters
     assert parameters["exact_width"].default == EXACT_WIDTH

@@ -12,7 +12,9 @@ import pytest
 from hpc_sparse.analysis import pictures, reports
 from hpc_sparse.errors import InputError, MachineError, OutputError
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import Checkpoint, LayerState, write_checkpoint
+from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 WIDTHS = (17, 23, 11, 4)
 PNG = b"\x89PNG"

@@ -20,10 +20,10 @@ import hpc_sparse
 from hpc_sparse import SparseMLPClassifier
 from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import DivergedError, MachineError, ParameterError
+from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica
 
 QUICK = {"hidden": (24, 18), "epochs": 12, "random_state": 3, "n_jobs": 1}

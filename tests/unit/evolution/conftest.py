@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hpc_sparse.evolution.protocol import LayerView, NetworkView
-from hpc_sparse.kernels.buffers import aligned_empty, padded_columns
-from hpc_sparse.network.signals import Signals
+from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
+from hpc_sparse.network.layer_signals import Signals
 from hpc_sparse.network.topology import Topology
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpc_sparse.evolution.importance import ImportancePruner
-from hpc_sparse.evolution.set import replace_weakest
+from hpc_sparse.evolution.strategies.set import replace_weakest
 from hpc_sparse.network.compaction import NetworkChange
 from hpc_sparse.network.mlp import SparseMLP
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.evolution.correlated import correlated_topology
+from hpc_sparse.evolution.initial.correlated import correlated_topology
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hpc_sparse.evolution import RiglUpdater, rigl
-from hpc_sparse.evolution.rigl import largest_gradients
-from hpc_sparse.network.signals import Signals
+from hpc_sparse.evolution import RiglUpdater
+from hpc_sparse.evolution.strategies import rigl
+from hpc_sparse.evolution.strategies.rigl import largest_gradients
+from hpc_sparse.network.layer_signals import Signals
 from hpc_sparse.network.topology import Topology
 
 CASES = [

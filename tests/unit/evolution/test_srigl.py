@@ -8,8 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from hpc_sparse.evolution import SriglUpdater, srigl
-from hpc_sparse.network.signals import Signals
+from hpc_sparse.evolution import SriglUpdater
+from hpc_sparse.evolution.strategies import srigl
+from hpc_sparse.network.layer_signals import Signals
 from hpc_sparse.network.topology import Topology
 
 CASES = [

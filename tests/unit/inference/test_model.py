@@ -14,12 +14,12 @@ from scipy.special import expit, softmax
 import hpc_sparse
 from hpc_sparse.errors import DataError, FileFormatError
 from hpc_sparse.inference import network_pass
+from hpc_sparse.models.inspection import evaluate_checkpoint
+from hpc_sparse.models.merged import read_merged
+from hpc_sparse.models.pruning import PruningRequest, prune_checkpoint
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import read_checkpoint, write_checkpoint
-from hpc_sparse.storage.dataset import load_dataset
-from hpc_sparse.training.inspection import evaluate_checkpoint
-from hpc_sparse.training.merged_checkpoint import read_merged
-from hpc_sparse.training.pruning import PruningRequest, prune_checkpoint
+from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
+from hpc_sparse.storage.dataset.file import load_dataset
 
 CTX = ParallelContext.serial(threads=1)
 N_FEATURES = 30

@@ -14,7 +14,7 @@ from hpc_sparse.interop.dense_weights import dense_weights, read_arrays
 from hpc_sparse.interop.exchange import import_model
 from hpc_sparse.interop.magnitude_pruning import prune_to_density, scaled_inputs
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.dataset import load_dataset
+from hpc_sparse.storage.dataset.file import load_dataset
 
 CTX = ParallelContext.serial(threads=1)
 WIDTHS = [30, 24, 18, 3]

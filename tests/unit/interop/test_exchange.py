@@ -12,8 +12,8 @@ import hpc_sparse
 from hpc_sparse.errors import DataError, InputError, MachineError, NewerFormatError, OutputError
 from hpc_sparse.interop import to_torch
 from hpc_sparse.interop.exchange import export_model, import_model
+from hpc_sparse.models.pruning import PruningRequest, prune_checkpoint
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.training.pruning import PruningRequest, prune_checkpoint
 
 CTX = ParallelContext.serial(threads=1)
 X = np.random.default_rng(4).uniform(0, 10, (50, 30)).astype(np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from hpc_sparse.kernels import auction
+from hpc_sparse.kernels.analysis import auction
 from hpc_sparse.network.topology import Topology
 
 

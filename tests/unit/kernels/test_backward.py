@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.kernels.activation import BLOCK, WORDS
-from hpc_sparse.kernels.backward import FUSED_STRIDES, backward, backward_and_gradient
-from hpc_sparse.kernels.gradient import gradient_update, update, weight_gradients
+from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
+from hpc_sparse.kernels.sparse.backward import FUSED_STRIDES, backward, backward_and_gradient
+from hpc_sparse.kernels.sparse.gradient import gradient_update, update, weight_gradients
 
 
 def run_backward(layer, delta, record, slope, scale):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numba import njit
 
-from hpc_sparse.kernels.activation import record_words
-from hpc_sparse.kernels.bfloat16 import as_float
-from hpc_sparse.kernels.forward import forward
+from hpc_sparse.kernels.simd.activation import record_words
+from hpc_sparse.kernels.simd.bfloat16 import as_float
+from hpc_sparse.kernels.sparse.forward import forward
 from hpc_sparse.network.layer import Dropout, SparseLayer
 from hpc_sparse.network.topology import Topology
 

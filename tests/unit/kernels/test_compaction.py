@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.kernels import compaction
+from hpc_sparse.kernels.growth import compaction
 
 SHAPES = [(1, 1), (3, 1), (1, 40), (43, 37), (150, 96)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.kernels import comparison
+from hpc_sparse.kernels.analysis import comparison
 
 SHAPES = [(1, 1), (5, 1), (1, 40), (43, 37), (150, 96)]
 

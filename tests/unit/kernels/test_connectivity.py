@@ -8,7 +8,7 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpc_sparse.kernels import connectivity
+from hpc_sparse.kernels.growth import connectivity
 from hpc_sparse.network.topology import Topology
 
 

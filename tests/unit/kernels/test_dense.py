@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.kernels.dense import forward_dense
-from hpc_sparse.kernels.forward import forward, forward_rows
+from hpc_sparse.kernels.sparse.dense import forward_dense
+from hpc_sparse.kernels.sparse.forward import forward, forward_rows
 from hpc_sparse.network.topology import Topology
 
 ROUNDING = 2e-7

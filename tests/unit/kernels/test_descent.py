@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.kernels.descent import add_scaled, descend_all
+from hpc_sparse.kernels.sparse.descent import add_scaled, descend_all
 
 RATE, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 0.05
 

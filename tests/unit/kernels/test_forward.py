@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.kernels.activation import BLOCK, WORDS
-from hpc_sparse.kernels.forward import forward, forward_train
+from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
+from hpc_sparse.kernels.sparse.forward import forward, forward_train
 from hpc_sparse.network.layer import Dropout
 
 ROUNDING = 2e-7

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.kernels.gradient import bias_gradients, gradient_update, weight_gradients
+from hpc_sparse.kernels.sparse.gradient import bias_gradients, gradient_update, weight_gradients
 
 SHAPES = [(1, 1), (3, 1), (1, 40), (43, 37), (150, 96)]
 N_STEPS = 4

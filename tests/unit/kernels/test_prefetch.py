@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from hpc_sparse.kernels.prefetch import FROM_BYTES, MAX_AHEAD, MIN_AHEAD, connections_ahead
+from hpc_sparse.kernels.simd.prefetch import FROM_BYTES, MAX_AHEAD, MIN_AHEAD, connections_ahead
 from hpc_sparse.network.layer import Dropout, SparseLayer
 from hpc_sparse.network.topology import Topology
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from hpc_sparse.kernels import connectivity
+from hpc_sparse.kernels.growth import connectivity
 from hpc_sparse.network.topology import Topology
 from hpc_sparse.partition import even_bounds
 

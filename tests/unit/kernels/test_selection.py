@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.kernels.selection import keep_from
+from hpc_sparse.kernels.sparse.selection import keep_from
 
 
 @pytest.mark.parametrize("n", [0, 1, 37])

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from hpc_sparse.kernels.activation import BLOCK, WORDS
-from hpc_sparse.kernels.buffers import aligned_empty
-from hpc_sparse.kernels.forward import forward_rows
+from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
+from hpc_sparse.kernels.simd.buffers import aligned_empty
+from hpc_sparse.kernels.sparse.forward import forward_rows
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.initializers import draw_weights
 from hpc_sparse.network.layer import Dropout, SparseLayer

@@ -10,8 +10,8 @@ import pytest
 
 from hpc_sparse import kernels
 from hpc_sparse.errors import MachineError
-from hpc_sparse.kernels.buffers import CACHE_LINE, aligned_empty, padded_columns
-from hpc_sparse.kernels.simd import LANES, PADDING, TILE
+from hpc_sparse.kernels.simd.buffers import CACHE_LINE, aligned_empty, padded_columns
+from hpc_sparse.kernels.simd.row_loops import LANES, PADDING, TILE
 from hpc_sparse.kernels.threads import at_most_threads, threading_layer, use_threads
 
 

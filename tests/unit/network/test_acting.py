@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.kernels.buffers import aligned_empty
+from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.network.acting import acting_weight, n_acting
 from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network.layer_signals import NO_DROPOUT
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import SparseMLP, Workspace
-from hpc_sparse.network.signals import NO_DROPOUT
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.999])

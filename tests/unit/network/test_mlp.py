@@ -9,8 +9,8 @@ import pytest
 import scipy.sparse
 from scipy.special import log_softmax, softmax
 
-from hpc_sparse.kernels.activation import BLOCK, WORDS
-from hpc_sparse.kernels.buffers import padded_columns
+from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
+from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.network.layer import Dropout
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import SparseMLP, Workspace

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpc_sparse.evolution.set import replace_weakest
+from hpc_sparse.evolution.strategies.set import replace_weakest
 from hpc_sparse.network.topology import BLOCKS, Topology, TopologyChange, erdos_renyi_density
 
 SOUND = Topology((3, 5), np.array([0, 2, 2, 4], np.int64), np.array([1, 4, 0, 2], np.int32))

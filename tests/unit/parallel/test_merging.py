@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.evolution.set import replace_weakest
+from hpc_sparse.evolution.strategies.set import replace_weakest
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity
 from hpc_sparse.parallel.agreement import network_digest

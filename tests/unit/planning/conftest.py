@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hpc_sparse.config import RunConfig, parse_config
-from hpc_sparse.storage.dataset import DatasetInfo
+from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 from hpc_sparse.planning.prediction import predict
 from hpc_sparse.planning.probe import Seconds, time_layer, time_network, timed
 from hpc_sparse.planning.traffic import checkpoint_file_bytes, message_bytes, n_syncs
-from hpc_sparse.storage.checkpoint import Checkpoint, write_checkpoint
+from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.training.replica import Replica
 
 ROW_BYTES = 128

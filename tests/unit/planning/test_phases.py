@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.kernels.buffers import padded_columns
+from hpc_sparse.kernels.simd.buffers import padded_columns
+from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.densities import densities
+from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.signals import layer_signals
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning import phases
 from hpc_sparse.planning.network_size import NetworkSize
-from hpc_sparse.storage.checkpoint import Checkpoint, write_checkpoint
-from hpc_sparse.training.evolving import Evolution
-from hpc_sparse.training.first_topology import choose_first_topology
+from hpc_sparse.runs.first_topology import choose_first_topology
+from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.training.evolution_step import Evolution
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica
 
 WIDTHS = [500, 9000, 7001, 11000, 7]

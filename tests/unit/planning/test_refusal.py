@@ -10,9 +10,9 @@ from hpc_sparse.planning.machine import AvailableMemory
 from hpc_sparse.planning.memory import MemoryItem, MemoryPlan
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 from hpc_sparse.planning.refusal import gigabytes, refuse_what_cannot_fit
-from hpc_sparse.training import memory_check
-from hpc_sparse.training.run_folder import RunFolder
-from hpc_sparse.training.run_plan import RunPlan
+from hpc_sparse.runs import memory_check
+from hpc_sparse.runs.folder import RunFolder
+from hpc_sparse.runs.plan import RunPlan
 
 SIZE = NetworkSize((LayerSize(1_000_000, 2_000_000, 3_000_000),))
 ITEMS = (

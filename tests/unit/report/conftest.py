@@ -10,13 +10,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from hpc_sparse.config import RunConfig
+from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
 from hpc_sparse.network.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.report import sections
-from hpc_sparse.storage.checkpoint import Checkpoint, LayerState, write_checkpoint
-from hpc_sparse.storage.checkpoint_folder import checkpoint_path
-from hpc_sparse.training.metrics import EpochMetrics, by_rank
-from hpc_sparse.training.run_folder import RunFolder
+from hpc_sparse.runs.folder import RunFolder
+from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.checkpoint.folder import checkpoint_path
+from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 MakeRun = Callable[..., Path]
 PNG_START = b"\x89PNG\r\n\x1a\n"

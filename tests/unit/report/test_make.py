@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from hpc_sparse.errors import OutputError
+from hpc_sparse.monitor.metrics import by_rank
 from hpc_sparse.report.make import ReportRequest, make_report
 from hpc_sparse.report.page import Section, render_page
 from hpc_sparse.report.panels import fit_to_later_epochs
@@ -18,7 +19,6 @@ from hpc_sparse.report.sections import STEMS
 from hpc_sparse.report.stored_run import read_runs
 from hpc_sparse.report.tables import Table, summary_table
 from hpc_sparse.report.times import seconds_by_rank, time_bars
-from hpc_sparse.training.metrics import by_rank
 
 
 class Page(HTMLParser):

@@ -15,7 +15,7 @@ from hpc_sparse.report.image_shape import ImageShape, guess_image_shape, parse_i
 from hpc_sparse.report.neurons import as_picture
 from hpc_sparse.report.stored_run import read_runs
 from hpc_sparse.report.strengths import read_strengths, spread, strengths_of
-from hpc_sparse.storage.checkpoint import read_checkpoint
+from hpc_sparse.storage.checkpoint.file import read_checkpoint
 
 CTX = ParallelContext.serial(threads=1)
 

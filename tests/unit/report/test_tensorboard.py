@@ -11,7 +11,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 from typer.testing import CliRunner
 
-from hpc_sparse.cli import app
+from hpc_sparse.cli.app import app
 from hpc_sparse.errors import InputError, OutputError
 from hpc_sparse.report import requirements
 from hpc_sparse.report.stored_run import read_runs

@@ -13,9 +13,10 @@ import h5py
 import pytest
 
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.dataset import Samples, write_dataset
-from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
-from hpc_sparse.storage.word_sum import WORD_SUM, word_sum
+from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS
+from hpc_sparse.storage.container.word_sum import WORD_SUM, word_sum
+from hpc_sparse.storage.dataset.samples import Samples
+from hpc_sparse.storage.dataset.writer import write_dataset
 
 GOLDEN_FOLDER = Path(__file__).parents[2] / "golden"
 

@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse
 
 from hpc_sparse.errors import DataError
-from hpc_sparse.storage import checks
+from hpc_sparse.storage.container import checks
 
 
 @pytest.fixture(autouse=True, params=[1, 3, 1 << 22])

@@ -12,19 +12,18 @@ import pytest
 
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import (
-    NO_REPLICA,
-    Checkpoint,
-    LayerState,
+from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
+from hpc_sparse.storage.checkpoint.folder import (
     checkpoint_epochs,
     checkpoint_path,
+    checkpoint_positions,
     newest_checkpoint,
     prune_checkpoints,
-    read_checkpoint,
-    read_checkpoint_info,
-    write_checkpoint,
 )
-from hpc_sparse.storage.checkpoint_folder import checkpoint_positions
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
+from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 ARRAYS = [field.name for field in dataclasses.fields(LayerState) if field.name not in ("shape", "activation")]
 

@@ -11,15 +11,15 @@ import pytest
 
 from hpc_sparse.errors import NewerFormatError
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import write_checkpoint
-from hpc_sparse.storage.checkpoint_folder import (
+from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.checkpoint.folder import (
     checkpoint_path,
     checkpoint_positions,
     newest_intact_checkpoint,
     prune_checkpoints,
     set_aside,
 )
-from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
+from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS
 
 
 @pytest.fixture

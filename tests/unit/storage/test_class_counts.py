@@ -13,8 +13,8 @@ import pytest
 from hpc_sparse.errors import DataError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
-from hpc_sparse.storage.class_counts import _covers_once
-from hpc_sparse.storage.dataset import load_dataset, load_samples
+from hpc_sparse.storage.dataset.class_counts import _covers_once
+from hpc_sparse.storage.dataset.file import load_dataset, load_samples
 
 
 @pytest.fixture

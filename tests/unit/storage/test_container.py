@@ -13,16 +13,16 @@ import pytest
 
 from hpc_sparse.errors import ConfigError, DataError, FileFormatError, MachineError, OutputError
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage import backends, hdf5
-from hpc_sparse.storage.container import (
+from hpc_sparse.storage.container import backends, hdf5
+from hpc_sparse.storage.container.file import (
     CHECKPOINT_KIND,
     DATASET_KIND,
     container_kind,
     create_container,
     open_container,
 )
-from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
-from hpc_sparse.storage.word_sum import WORD_SUM, sum_matches, word_sum
+from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS
+from hpc_sparse.storage.container.word_sum import WORD_SUM, sum_matches, word_sum
 
 
 def write_one(ctx: ParallelContext, path: Path, array: Any) -> None:

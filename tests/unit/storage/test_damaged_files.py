@@ -12,8 +12,11 @@ import pytest
 
 from hpc_sparse.errors import FileFormatError, InputError
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import Checkpoint, read_checkpoint, read_checkpoint_info, read_replicas
-from hpc_sparse.storage.dataset import Dataset, load_dataset
+from hpc_sparse.storage.checkpoint.file import read_checkpoint, read_replicas
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.dataset.file import load_dataset
+from hpc_sparse.storage.dataset.samples import Dataset
 
 N_FLIPS = 400
 

@@ -13,15 +13,9 @@ import pytest
 from hpc_sparse.errors import DataError, FileFormatError, InputError, OutputError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
-from hpc_sparse.storage.dataset import (
-    CsrFeatures,
-    DenseFeatures,
-    Samples,
-    load_dataset,
-    load_samples,
-    read_info,
-)
-from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
+from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS
+from hpc_sparse.storage.dataset.file import load_dataset, load_samples, read_info
+from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
 
 WriteSamples = Callable[..., None]
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from hpc_sparse.storage import feature_statistics
-from hpc_sparse.storage.dataset import CsrFeatures, DenseFeatures, Samples, write_dataset
-from hpc_sparse.storage.feature_statistics import FeatureStatistics
-from hpc_sparse.storage.feature_summary import read_feature_names, read_feature_summary, read_idf
+from hpc_sparse.storage.dataset import feature_statistics
+from hpc_sparse.storage.dataset.feature_statistics import FeatureStatistics
+from hpc_sparse.storage.dataset.feature_summary import read_feature_names, read_feature_summary, read_idf
+from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
+from hpc_sparse.storage.dataset.writer import write_dataset
 
 RNG = np.random.default_rng(3)
 

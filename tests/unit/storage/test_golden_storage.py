@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import NO_REPLICA, Checkpoint, read_checkpoint, read_checkpoint_info, read_replicas
-from hpc_sparse.storage.dataset import CsrFeatures, DenseFeatures, load_dataset
+from hpc_sparse.storage.checkpoint.file import read_checkpoint, read_replicas
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
+from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.dataset.file import load_dataset
+from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures
 
 
 @pytest.mark.parametrize("suffix", ["", "_V2"])

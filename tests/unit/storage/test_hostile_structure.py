@@ -13,10 +13,11 @@ import pytest
 
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import read_checkpoint, read_checkpoint_info, read_replicas
-from hpc_sparse.storage.container import container_kind
-from hpc_sparse.storage.dataset import load_dataset, load_samples, read_info
-from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
+from hpc_sparse.storage.checkpoint.file import read_checkpoint, read_replicas
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
+from hpc_sparse.storage.container.file import container_kind
+from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS
+from hpc_sparse.storage.dataset.file import load_dataset, load_samples, read_info
 
 SECRET = b"what another file holds"
 SHAPE = (7,)
@@ -212,7 +213,7 @@ def test_a_file_of_endless_structure_is_refused(
     tmp_path: Path, golden: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     container_kind(golden["CHECKPOINT"])
-    monkeypatch.setattr("hpc_sparse.storage.plain_hdf5.blocks.MOST_METADATA", 4000)
+    monkeypatch.setattr("hpc_sparse.storage.container.plain_hdf5.blocks.MOST_METADATA", 4000)
     with pytest.raises(FileFormatError, match="more than 4000 bytes of structure"):
         container_kind(golden["CHECKPOINT"])
 

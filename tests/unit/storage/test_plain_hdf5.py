@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import FileFormatError
-from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS, create_array, set_attribute
-from hpc_sparse.storage.plain_hdf5 import check_plain, dense
+from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS, create_array, set_attribute
+from hpc_sparse.storage.container.plain_hdf5 import check_plain, dense
 
 
 def written(path: Path, *steps: Callable[[h5py.File], None]) -> Path:

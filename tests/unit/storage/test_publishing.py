@@ -11,7 +11,7 @@ import pytest
 
 from hpc_sparse.errors import FileFormatError, OutputError
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.container import DATASET_KIND, create_container
+from hpc_sparse.storage.container.file import DATASET_KIND, create_container
 
 
 def write(ctx: ParallelContext, path: Path, **options: Any) -> None:

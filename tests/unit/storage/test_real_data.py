@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpc_sparse.importers.arrays.npz import import_npz
+from hpc_sparse.importers.images.idx import FASHION_MNIST_FOLDER, import_fashion_mnist
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.dataset import CsrFeatures, DenseFeatures, load_dataset, load_samples
-from hpc_sparse.storage.importers.idx import FASHION_MNIST_FOLDER, import_fashion_mnist
-from hpc_sparse.storage.importers.npz import import_npz
+from hpc_sparse.storage.dataset.file import load_dataset, load_samples
+from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures
 
 
 @pytest.fixture

@@ -13,18 +13,13 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import FileFormatError
+from hpc_sparse.models.inspection import describe_file
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint import (
-    NO_REPLICA,
-    read_checkpoint,
-    read_checkpoint_info,
-    read_replicas,
-    write_checkpoint,
-)
-from hpc_sparse.storage.checks import check_ids
-from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
-from hpc_sparse.storage.replica_layers import count_replicas
-from hpc_sparse.training.inspection import describe_file
+from hpc_sparse.storage.checkpoint.file import read_checkpoint, read_replicas, write_checkpoint
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
+from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA, count_replicas
+from hpc_sparse.storage.container.checks import check_ids
+from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS
 
 Rewrite = Callable[[Path, str, Any], None]
 

@@ -11,9 +11,9 @@ import pytest
 
 from hpc_sparse.errors import OutputError
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage import reservation
-from hpc_sparse.storage.container import CHECKPOINT_KIND, create_container
-from hpc_sparse.storage.reservation import METADATA_BYTES, Reservation
+from hpc_sparse.storage.container import reservation
+from hpc_sparse.storage.container.file import CHECKPOINT_KIND, create_container
+from hpc_sparse.storage.container.reservation import METADATA_BYTES, Reservation
 
 
 def write(path, n_values):
@@ -68,7 +68,7 @@ def test_a_disk_that_is_full_from_the_beginning_is_found_before_hdf5_opens_the_f
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(reservation.os, "posix_fallocate", refuse)
-    monkeypatch.setattr("hpc_sparse.storage.writer.open_writer", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr("hpc_sparse.storage.container.writer.open_writer", lambda *_: pytest.fail("opened"))
     with pytest.raises(OutputError, match="No space left on device"):
         write(tmp_path / "file.h5", 5)
     assert list(tmp_path.iterdir()) == []

@@ -13,13 +13,14 @@ import pytest
 from hpc_sparse.errors import FileFormatError, OutputError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage import upgrade
-from hpc_sparse.storage.checkpoint import read_checkpoint_info, read_replicas
-from hpc_sparse.storage.container import CHECKPOINT_KIND, DATASET_KIND, FORMAT_VERSIONS
-from hpc_sparse.storage.dataset import load_dataset
-from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
+from hpc_sparse.storage.checkpoint.file import read_replicas
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
+from hpc_sparse.storage.container.file import CHECKPOINT_KIND, DATASET_KIND, FORMAT_VERSIONS
+from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS
+from hpc_sparse.storage.container.word_sum import WORD_SUM
+from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.storage.upgrade import upgrade_file
 from hpc_sparse.storage.verification import checksum_name
-from hpc_sparse.storage.word_sum import WORD_SUM
 
 
 def content(path: Path, name: str) -> str:

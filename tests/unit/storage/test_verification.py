@@ -13,10 +13,10 @@ import pytest
 from hpc_sparse.errors import DataError, FileFormatError, NewerFormatError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage import verification
-from hpc_sparse.storage.checkpoint import read_replicas, write_checkpoint
-from hpc_sparse.storage.hdf5 import LIBRARY_VERSIONS
+from hpc_sparse.storage.checkpoint.file import read_replicas, write_checkpoint
+from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS
+from hpc_sparse.storage.container.word_sum import PLAIN_WORD_SUM, WORD_SUM
 from hpc_sparse.storage.verification import checksum_name, verify_checkpoint, verify_container
-from hpc_sparse.storage.word_sum import PLAIN_WORD_SUM, WORD_SUM
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 40, 1 << 20])

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import DivergedError
+from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.progress import SilentReporter
 from hpc_sparse.training.replica import Replica, check_invariants
 
 CTX = ParallelContext.serial(threads=1)

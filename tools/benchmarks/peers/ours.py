@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks import workload as w
+from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.layer import Dropout
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import Workspace
 from hpc_sparse.network.optimizer import Sgd
 from hpc_sparse.rng import Purpose, step_key, stream_key
-from hpc_sparse.storage.dataset import DenseFeatures, Samples
-from hpc_sparse.training.batches import BatchAssembler
+from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
 
 
 class Trainer:

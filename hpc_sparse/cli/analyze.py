@@ -1,0 +1,152 @@
+"""The commands ``hpc-sparse analyze``: what the topologies of checkpoints look like and how they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from hpc_sparse.cli.display import show
+from hpc_sparse.cli.guard import guarded
+from hpc_sparse.parallel.context import ParallelContext
+
+analyze_app = typer.Typer(help="Topologies of checkpoints: how they look and differ.", no_args_is_help=True)
+
+JSON_ONLY = ("distributions", "from_input", "to_output", "outputs_reached")
+"""Long lists, which the tables leave out."""
+
+CheckpointFile = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint.", show_default=False)]
+CheckpointFiles = Annotated[
+    list[Path], typer.Argument(metavar="CHECKPOINT...", help="Checkpoints.", show_default=False)
+]
+ReplicaNumber = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--replica", min=0, help="Which network of a checkpoint that holds one per worker."),
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table; has more in it.")]
+PictureFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--picture", metavar="FILE.png", help="Also draw it (.png, .svg, .pdf). Needs matplotlib.", show_default=False
+    ),
+]
+
+
+@analyze_app.command()
+def distance(
+    checkpoints: CheckpointFiles,
+    replica: ReplicaNumber = None,
+    exact_width: Annotated[
+        int, typer.Option(min=0, help="Pair the neurons of layers up to this width exactly, of wider ones to 0.0001.")
+    ] = 2048,  # EXACT_WIDTH, which lives beside compiled code
+    picture: PictureFile = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Topology distance (NNSTD) of every two networks: 0 the same up to the order of neurons, 1 nothing shared.
+
+    Replicas of one checkpoint count as networks. Pairs are shared out among the ranks.
+    """
+
+    def find(ctx: ParallelContext) -> dict[str, Any]:
+        from hpc_sparse.analysis.reports import report_distances
+
+        return report_distances(ctx, checkpoints, replica, exact_width)
+
+    _analyze(find, "draw_distances", picture, as_json=as_json)
+
+
+@analyze_app.command()
+def overlap(
+    checkpoints: CheckpointFiles,
+    replica: ReplicaNumber = None,
+    picture: PictureFile = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Connections that checkpoints of different epochs share, and how many have been tried so far."""
+
+    def find() -> dict[str, Any]:
+        from hpc_sparse.analysis.reports import report_overlap
+
+        return report_overlap(checkpoints, replica)
+
+    _analyze_on_root(find, "draw_overlap", picture, as_json=as_json)
+
+
+@analyze_app.command()
+def degrees(
+    checkpoint: CheckpointFile, replica: ReplicaNumber = None, picture: PictureFile = None, as_json: JsonFlag = False
+) -> None:
+    """Connections per neuron, beside what chance would give."""
+
+    def find() -> dict[str, Any]:
+        from hpc_sparse.analysis.reports import report_degrees
+
+        return report_degrees(checkpoint, replica)
+
+    _analyze_on_root(find, "draw_degrees", picture, as_json=as_json)
+
+
+@analyze_app.command()
+def paths(
+    checkpoint: CheckpointFile, replica: ReplicaNumber = None, picture: PictureFile = None, as_json: JsonFlag = False
+) -> None:
+    """Paths from the inputs to the outputs, and which pairs of them are connected."""
+
+    def find() -> dict[str, Any]:
+        from hpc_sparse.analysis.reports import report_paths
+
+        return report_paths(checkpoint, replica)
+
+    _analyze_on_root(find, "draw_paths", picture, as_json=as_json)
+
+
+@analyze_app.command()
+def summary(
+    checkpoint: CheckpointFile, replica: ReplicaNumber = None, picture: PictureFile = None, as_json: JsonFlag = False
+) -> None:
+    """Size, dead neurons, and connections that are on a path from an input to an output."""
+
+    def find() -> dict[str, Any]:
+        from hpc_sparse.analysis.reports import report_summary
+
+        return report_summary(checkpoint, replica)
+
+    _analyze_on_root(find, "draw_summary", picture, as_json=as_json)
+
+
+def _analyze_on_root(find: Callable[[], dict[str, Any]], drawing: str, picture: Path | None, *, as_json: bool) -> None:
+    """As :func:`_analyze`, for what needs one rank only."""
+
+    def on_one_rank(ctx: ParallelContext) -> dict[str, Any]:
+        from hpc_sparse.parallel.collectives import on_root
+
+        found: dict[str, Any] = {}  # stays there: the other ranks have no use for it
+        on_root(ctx, lambda: found.update(find()))
+        return found
+
+    _analyze(on_one_rank, drawing, picture, as_json=as_json)
+
+
+def _analyze(
+    find: Callable[[ParallelContext], dict[str, Any]], drawing: str, picture: Path | None, *, as_json: bool
+) -> None:
+    """Find something out, draw it with the named function if a picture is wanted, and show it."""
+
+    def work(ctx: ParallelContext) -> None:
+        from hpc_sparse.analysis import pictures
+        from hpc_sparse.kernels.threads import use_threads
+        from hpc_sparse.parallel.collectives import collective_errors, on_root
+
+        if picture is not None:
+            on_root(ctx, lambda: pictures.check_picture(picture))
+        with collective_errors(ctx, "starting threads"):
+            use_threads(ctx.threads)
+        report = find(ctx)
+        if picture is not None:
+            on_root(ctx, lambda: pictures.write_picture(getattr(pictures, drawing), report, picture))
+        if ctx.is_root:
+            show({name: value for name, value in report.items() if as_json or name not in JSON_ONLY}, as_json=as_json)
+
+    guarded(work)

@@ -1,0 +1,105 @@
+"""The commands ``hpc-sparse info``, ``evaluate``, ``prune`` and ``upgrade``: files and the networks in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from hpc_sparse.cli.display import print_text, show
+from hpc_sparse.cli.guard import guarded
+from hpc_sparse.cli.options import CheckpointFile, JsonFlag
+from hpc_sparse.parallel.context import ParallelContext
+
+
+def info(
+    file: Annotated[Path, typer.Argument(help="A data set or a checkpoint.", show_default=False)],
+    as_json: JsonFlag = False,
+) -> None:
+    """What is in a data set or a checkpoint."""
+
+    def work(ctx: ParallelContext) -> None:
+        from hpc_sparse.models.inspection import describe_file
+        from hpc_sparse.parallel.collectives import on_root
+
+        description = on_root(ctx, lambda: describe_file(file))
+        if ctx.is_root:
+            show(description, as_json=as_json)
+
+    guarded(work)
+
+
+def evaluate(
+    checkpoint: CheckpointFile,
+    dataset: Annotated[Path, typer.Argument(help="The data set whose test part is used.", show_default=False)],
+    as_json: JsonFlag = False,
+) -> None:
+    """Loss and accuracy of a checkpoint on the test part of a data set."""
+
+    def work(ctx: ParallelContext) -> None:
+        from hpc_sparse.models.inspection import evaluate_checkpoint
+
+        result = evaluate_checkpoint(ctx, checkpoint, dataset)
+        if ctx.is_root:
+            show(result, as_json=as_json)
+
+    guarded(work)
+
+
+def prune(
+    checkpoint: CheckpointFile,
+    percentile: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Of each hidden layer's neuron importances; neurons at or below it go."),
+    ] = None,
+    target_connections: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Instead: the least percentile that leaves at most so many connections."),
+    ] = None,
+    inputs: Annotated[float, typer.Option(help="The same percentile for the input neurons.")] = 0.0,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The checkpoint to write.", show_default="<CHECKPOINT>-pruned.h5"),
+    ] = None,
+    data: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="A data set on whose test part loss and accuracy are found.", show_default=False),
+    ] = None,
+    curve: Annotated[bool, typer.Option("--curve", help="Show the accuracy at percentiles 0, 5, ..., 95.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Remove the unimportant neurons of a trained network and write what is left as a checkpoint."""
+
+    def work(ctx: ParallelContext) -> None:
+        from hpc_sparse.models.pruning import PruningRequest, prune_checkpoint
+
+        request = PruningRequest(checkpoint, percentile, target_connections, inputs, output, data, curve)
+        result = prune_checkpoint(ctx, request)
+        if ctx.is_root:
+            show(result, as_json=as_json)
+
+    guarded(work)
+
+
+def upgrade(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Data sets and checkpoints.")],
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Where to write the one FILE.", show_default="in place of FILE"),
+    ] = None,
+) -> None:
+    """Rewrite files of older format versions as the newest; each stays as it is until the new one is proven good."""
+    if output is not None and len(files) > 1:
+        raise typer.BadParameter(f"{len(files)} files: expected one", param_hint="'--output'")
+
+    def work(ctx: ParallelContext) -> None:
+        from hpc_sparse.parallel.collectives import on_root
+        from hpc_sparse.storage.upgrade import upgrade_file
+
+        for file in files:
+            result = on_root(ctx, lambda file=file: upgrade_file(file, output))  # type: ignore[misc]
+            if ctx.is_root:
+                print_text(str(result))
+
+    guarded(work)

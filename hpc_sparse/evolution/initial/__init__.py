@@ -1,0 +1,1 @@
+"""Initial topologies that depend on the data."""

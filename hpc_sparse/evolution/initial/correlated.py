@@ -1,0 +1,58 @@
+"""CSTI: a first layer that connects features that go together (Zhang et al. 2024, Cannistraci-Hebb training)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array
+from hpc_sparse.evolution.strategies.rigl import largest_gradients
+from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
+from hpc_sparse.network.layer_signals import Signals
+from hpc_sparse.network.topology import Topology
+
+
+def correlated_topology(
+    batch: Float32Array, n_samples: int, n_out: int, n_connections: int, rng: np.random.Generator
+) -> Topology:
+    """Connect every neuron with the features that are most correlated with its own one, most correlated pairs first.
+
+    A neuron stands for a feature, drawn without repetition as long as there are enough. Of all pairs of a neuron and a
+    feature, those of largest |correlation| are connected, of equal ones the first. Constant features correlate with
+    none.
+
+    No matrix of correlations exists: they are looked at a tile at a time, as gradients are in
+    :mod:`hpc_sparse.evolution.strategies.rigl`. Memory O(n_connections + n_samples (n_in + n_out)); work at most
+    2 n_samples n_in n_out.
+
+    Parameters
+    ----------
+    batch : float32[n_in, at least n_samples]
+        Samples as columns.
+    n_samples : int
+    n_out : int
+        Neurons.
+    n_connections : int
+        At most n_in n_out.
+    rng : numpy.random.Generator
+    """
+    features = _normalised(batch[:, :n_samples].astype(np.float64))
+    n_in = features.shape[0]
+    order = rng.permutation(n_in)
+    own = order[np.arange(n_out) % n_in]
+    delta = aligned_empty((n_out, features.shape[1]), VALUE)
+    delta[:] = features[own]
+    topology = Topology.empty((n_out, n_in))
+    keys = largest_gradients(topology, np.zeros(0, np.bool_), Signals(features, delta, n_samples), n_connections)
+    return Topology.from_keys((n_out, n_in), keys.astype(OFFSET))
+
+
+def _normalised(samples: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Float32Array:
+    """Rows of mean 0 and length 1, or 0 where nothing varies, float32[n, stride]."""
+    n, n_samples = samples.shape
+    centred = samples - samples.mean(axis=1, keepdims=True)
+    length = np.sqrt(np.einsum("ij,ij->i", centred, centred))
+    varies = length > np.finfo(VALUE).eps * np.abs(samples).max(axis=1, initial=0) * np.sqrt(n_samples)
+    rows = aligned_empty((n, padded_columns(n_samples)), VALUE)
+    rows[:] = 0
+    rows[varies, :n_samples] = centred[varies] / length[varies, None]
+    return rows

@@ -1,0 +1,97 @@
+"""CHT: Cannistraci-Hebb training (Zhang et al. 2024): growth predicted from the topology alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Int64Array
+from hpc_sparse.evolution.percolation import percolate
+from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
+from hpc_sparse.evolution.selection import draw_free_keys, find_keys, keep_largest, regrow, replace_connections
+from hpc_sparse.evolution.top_k import StrongestKeys
+from hpc_sparse.kernels.growth import link_prediction
+from hpc_sparse.kernels.threads import threads_in_use
+from hpc_sparse.network.topology import Topology
+
+TILE_BYTES = 1 << 24
+"""Pairs are scored for so many output neurons at a time that their sums take no more than this, where these are at
+least MIN_TILE_ROWS and at most MAX_TILE_ROWS."""
+
+MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 512
+
+SETTLED = 0.9
+"""A layer that would grow more than this share of what it drops stays as it is."""
+
+
+@dataclass(frozen=True)
+class ChtUpdater:
+    """Drop the connections of smallest |weight|, grow those that the most exclusive paths of length three suggest.
+
+    Connections into neurons without any output and out of neurons without any input go as well. What is left of a layer
+    is then a graph in which the missing links of highest score grow (see
+    :func:`hpc_sparse.kernels.growth.link_prediction.score_rows`), and others at random where no path suggests
+    enough of them.
+    What is dropped may grow again, and then keeps weight and velocity; all else begins with 0, as in the authors' code.
+    A layer in which nearly all would be what was dropped stays as it is; the authors end its evolution then, here it
+    may go on when weights have changed.
+
+    Memory O(nnz) and a tile of TILE_BYTES; work O(n_in n_out), and O(nnz min(d^2, n)) for n neurons with d connections:
+    dear above some dozen connections per neuron. It is the same on every rank, and nothing travels between them.
+    """
+
+    needs_signals: bool = False
+    sees_layers_alone: bool = False
+    grows_zero: bool = True
+
+    def update(self, network: NetworkView) -> list[LayerUpdate | None]:
+        """Drop in all layers, then grow in each."""
+        views = network.layers
+        kept = [keep_largest(view.weight, view.n_to_drop(network.drop_fraction)) for view in views]
+        kept = percolate([view.topology for view in views], kept, network.output)
+        return [_grow(view, is_kept) for view, is_kept in zip(views, kept, strict=True)]
+
+
+def _grow(view: LayerView, is_kept: BoolArray) -> LayerUpdate | None:
+    n_grow = view.n_target - int(np.count_nonzero(is_kept))
+    left = replace_connections(view.topology, is_kept, np.empty(0, OFFSET)).topology
+    grown = predicted_links(left, n_grow)
+    if grown.size < n_grow:
+        filled = _joined(left, grown)
+        grown = np.sort(np.concatenate([grown, _draw_free(filled, n_grow - grown.size, view.rng)]))
+    dropped = view.topology.keys()[~is_kept]
+    n_back = int(np.count_nonzero(find_keys(dropped, grown)[1]))
+    if view.n_target == view.weight.size and n_back > SETTLED * dropped.size:
+        return None
+    return LayerUpdate(regrow(view.topology, is_kept, grown))
+
+
+def tile_rows(n_out: int, n_in: int) -> int:
+    """Of how many output neurons the pairs are scored at a time."""
+    return min(n_out, max(MIN_TILE_ROWS, min(MAX_TILE_ROWS, TILE_BYTES // (8 * n_in))))
+
+
+def predicted_links(topology: Topology, n_wanted: int) -> Int64Array:
+    """The missing links of highest score, int64[n], increasing; fewer than wanted only if no more have any path."""
+    best, (n_out, n_in) = StrongestKeys(n_wanted), topology.shape
+    if not n_wanted:
+        return best.keys()
+    by_input, n_tile = topology.transposed, tile_rows(n_out, n_in)
+    index = (topology.indptr, topology.indices, by_input.indptr, by_input.outs)
+    totals, scores = np.empty((n_tile, n_in), np.float64), np.empty((n_tile, n_in), VALUE)
+    columns = np.arange(n_in, dtype=OFFSET)
+    for start in range(0, n_out, n_tile):
+        rows = np.arange(start, min(start + n_tile, n_out), dtype=OFFSET)
+        n_blocks = min(threads_in_use(), rows.size)
+        link_prediction.score_rows(*index, start, rows.size, n_blocks, totals, scores)
+        best.add(scores, rows * n_in, columns)
+    return best.keys()
+
+
+def _joined(topology: Topology, keys: Int64Array) -> Topology:
+    return replace_connections(topology, np.ones(topology.n_connections, np.bool_), keys).topology
+
+
+def _draw_free(topology: Topology, n: int, rng: np.random.Generator) -> Int64Array:
+    return draw_free_keys(topology, np.ones(topology.n_connections, np.bool_), n, rng)

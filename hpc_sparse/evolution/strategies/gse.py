@@ -1,0 +1,94 @@
+"""GSE: guided stochastic exploration (Heddes et al. 2024, arXiv 2401.06898)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from hpc_sparse.dtypes import OFFSET, BoolArray, Float32Array, Int64Array
+from hpc_sparse.evolution.candidates import CandidateRule, draw_candidates, gradients_at
+from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
+from hpc_sparse.evolution.selection import keep_largest, replace_connections
+from hpc_sparse.evolution.top_k import strongest
+
+
+@dataclass(frozen=True)
+class GseUpdater:
+    """Drop the connections of smallest |weight|, grow those of largest |gradient| among drawn candidates, with 0.
+
+    Only pairs without connection are candidates, so nothing is dropped and grown at once. Where there are fewer
+    candidates than connections to be replaced, fewer are replaced.
+
+    Memory O((1 + candidate_ratio) nnz + B (n_in + n_out)) for a growth batch of B samples; work O(B candidate_ratio
+    nnz), the same on every rank; nothing travels between ranks but the pool of samples, once.
+
+    Attributes
+    ----------
+    candidates : "uniform", "grabo" or "graest"
+        See :func:`hpc_sparse.evolution.candidates.draw_candidates`.
+    candidate_ratio : float
+        The paper's gamma: pairs drawn by connections.
+    scope : "layer" or "global"
+        Whether layers keep their sizes, or the weakest go and the strongest come wherever they are.
+    """
+
+    candidates: CandidateRule = "grabo"
+    candidate_ratio: float = 1.0
+    scope: Literal["layer", "global"] = "layer"
+    needs_signals: bool = True
+    sees_layers_alone: bool = False
+    grows_zero: bool = True
+
+    def update(self, network: NetworkView) -> list[LayerUpdate]:
+        """Each layer by itself, or all together."""
+        groups: Sequence[Sequence[LayerView]] = [[view] for view in network.layers]
+        if self.scope == "global" and not network.keeps_sizes:
+            groups = [network.layers] if network.layers else []
+        return [update for group in groups for update in self._update(group, network.drop_fraction)]
+
+    def _update(self, views: Sequence[LayerView], drop_fraction: float) -> list[LayerUpdate]:
+        """Replace connections of some layers; together they keep their size."""
+        candidates = [draw_candidates(view, self.candidates, self.candidate_ratio) for view in views]
+        n_wanted = sum(min(int(drop_fraction * view.weight.size), view.n_target) for view in views)
+        grown = _strongest_of(views, candidates, n_wanted)
+        n_shrink = sum(view.weight.size - view.n_target for view in views)
+        n_drop = sum(keys.size for keys in grown) + n_shrink
+        kept = _keep_largest_of([view.weight for view in views], n_drop)
+        return [
+            LayerUpdate(replace_connections(view.topology, is_kept, keys))
+            for view, is_kept, keys in zip(views, kept, grown, strict=True)
+        ]
+
+
+def _strongest_of(views: Sequence[LayerView], candidates: Sequence[Int64Array], n_wanted: int) -> list[Int64Array]:
+    """The candidates of largest |gradient| in all layers, of equal ones those of lower layers and keys."""
+    scores = [np.abs(_gradients(view, keys)) for view, keys in zip(views, candidates, strict=True)]
+    together = np.concatenate(scores)
+    np.nan_to_num(together, copy=False, nan=0.0)
+    chosen = strongest(together, np.arange(together.size, dtype=OFFSET), n_wanted)
+    bounds = np.cumsum([0, *(keys.size for keys in candidates)])
+    return [
+        keys[chosen[(chosen >= start) & (chosen < stop)] - start]
+        for keys, (start, stop) in zip(candidates, pairwise(bounds.tolist()), strict=True)
+    ]
+
+
+def _gradients(view: LayerView, keys: Int64Array) -> Float32Array:
+    assert view.signals is not None
+    return gradients_at(view.topology.shape, keys, view.signals)
+
+
+def _keep_largest_of(weights: Sequence[Float32Array], n_drop: int) -> list[BoolArray]:
+    """Mark the largest weights of all layers; every layer keeps its largest one in any case, at another's expense."""
+    together = np.concatenate(weights)
+    bounds = np.cumsum([weight.size for weight in weights])[:-1]
+    if len(weights) > 1:
+        together = np.abs(together)
+        for part in np.split(together, bounds):
+            if part.size:
+                part[np.argmax(part)] = np.inf
+    return np.split(keep_largest(together, n_drop), bounds)

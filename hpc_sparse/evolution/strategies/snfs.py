@@ -1,0 +1,86 @@
+"""SNFS: sparse networks from scratch (Dettmers, Zettlemoyer 2019, arXiv 1907.04840), growth from a candidate pool."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_sparse.dtypes import OFFSET, BoolArray, Float64Array, Int64Array
+from hpc_sparse.evolution.candidates import gradients_at
+from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
+from hpc_sparse.evolution.selection import draw_free_keys, keep_largest, regrow
+from hpc_sparse.evolution.top_k import strongest
+from hpc_sparse.network.apportion import apportion
+
+NEARLY_DENSE = 0.2
+"""A layer with a smaller share of free positions has at most as many connections replaced as there are free ones."""
+
+FILLING = 0.99
+"""Share of a layer's free positions that may be filled at once."""
+
+
+@dataclass(frozen=True)
+class SnfsUpdater:
+    """Drop the connections of smallest |weight|, grow where the momentum of a layer's connections is large.
+
+    Layers share what is dropped in proportion to the mean |velocity| of their connections. The authors then grow where
+    the momentum is largest, which they keep for every pair of neurons. Here the gradient of a growth batch of B samples
+    stands for it, at candidates drawn from the free positions. What is dropped may grow again, and then keeps weight
+    and velocity.
+
+    Memory O((1 + candidate_ratio) nnz + B (n_in + n_out)), work O(B candidate_ratio nnz), the same on every rank;
+    nothing travels between ranks but the pool of samples, once.
+
+    Attributes
+    ----------
+    candidate_ratio : float
+        Candidates by connections of the layer; at least as many as grow.
+    """
+
+    candidate_ratio: float = 1.0
+    needs_signals: bool = True
+    sees_layers_alone: bool = False
+    grows_zero: bool = True
+
+    def update(self, network: NetworkView) -> list[LayerUpdate]:
+        """All layers together."""
+        views = network.layers
+        kept = [keep_largest(view.weight, _n_to_drop(view, network.drop_fraction)) for view in views]
+        n_grow = _growth(network, np.array([np.count_nonzero(mask) for mask in kept], OFFSET))
+        return [self._grow(view, is_kept, n) for view, is_kept, n in zip(views, kept, n_grow.tolist(), strict=True)]
+
+    def _grow(self, view: LayerView, is_kept: BoolArray, n_grow: int) -> LayerUpdate:
+        """Grow the best of the candidates."""
+        assert view.signals is not None
+        n_candidates = max(n_grow, math.ceil(self.candidate_ratio * view.weight.size))
+        candidates = draw_free_keys(view.topology, is_kept, n_candidates, view.rng)
+        scores = np.nan_to_num(np.abs(gradients_at(view.topology.shape, candidates, view.signals)))
+        return LayerUpdate(regrow(view.topology, is_kept, candidates[strongest(scores, candidates, n_grow)]))
+
+
+def _n_to_drop(view: LayerView, drop_fraction: float) -> int:
+    """The usual number, but a layer with few free positions keeps more, and every layer one at least."""
+    share_free = 1.0 - view.topology.density
+    n_drop = view.n_to_drop(min(drop_fraction, share_free) if share_free < NEARLY_DENSE else drop_fraction)
+    return min(n_drop, max(view.weight.size - 1, 0))
+
+
+def _growth(network: NetworkView, n_kept: Int64Array) -> Int64Array:
+    """How many connections each layer is to grow, int64[n_layers]."""
+    targets = np.array([view.n_target for view in network.layers], OFFSET)
+    n_missing: Int64Array = np.maximum(targets - n_kept, 0)
+    if network.keeps_sizes:
+        return n_missing
+    n_possible = np.array([math.prod(view.topology.shape) for view in network.layers], OFFSET)
+    room = np.floor(FILLING * (n_possible - n_kept)).astype(OFFSET)
+    return apportion(int(n_missing.sum()), _momentum(network), room)
+
+
+def _momentum(network: NetworkView) -> Float64Array:
+    """Mean |velocity| of each layer's connections."""
+    totals = [float(np.abs(view.velocity).sum(dtype=np.float64)) for view in network.layers]
+    return np.array(
+        [total / max(1, view.velocity.size) for total, view in zip(totals, network.layers, strict=True)], np.float64
+    )

@@ -1,0 +1,125 @@
+"""SRigL: gradient-guided growth with as many inputs for every neuron (Lasby et al. 2024, arXiv 2305.02299)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Int64Array
+from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
+from hpc_sparse.evolution.selection import keep_largest, regrow
+from hpc_sparse.evolution.strategies.rigl import TILE_ROWS, largest_gradients
+from hpc_sparse.kernels.growth.largest_of_rows import grow_rows
+from hpc_sparse.kernels.simd.buffers import padded_columns
+from hpc_sparse.kernels.sparse.dense import forward_dense
+from hpc_sparse.network.distinct_numbers import sorted_distinct
+from hpc_sparse.network.layer_signals import Signals
+from hpc_sparse.network.topology import Topology
+
+
+@dataclass(frozen=True)
+class SriglUpdater:
+    """Drop the smallest |weights| of a layer, let every neuron grow its largest |gradients| to the same fan-in.
+
+    A connection is salient if its |weight| is among those the layer keeps, or its |gradient| among as many as it drops,
+    of all pairs of neurons. A neuron with few salient connections is ablated: it loses all its inputs, and the others
+    share them out; it comes back when enough of its gradients are salient. There are always enough neurons to hold the
+    layer's connections. Fan-ins differ by one at most, where the number of connections is no multiple of the neurons':
+    then those with most salient connections have one more. What is dropped and grown at once keeps weight and velocity.
+
+    Any topology to begin with, or one averaged over replicas, comes to a constant fan-in with the first change.
+
+    Neurons are kept with row pointers like any others, so that ablated ones and those with one connection more need no
+    layout of their own. What makes short rows of equal length fast is that the processor foresees where they end;
+    leaving out the pointers would gain next to nothing (measured, see tools/results/did_not_help.md).
+
+    Memory O(nnz + TILE_ROWS n_in + B (n_in + n_out)) for a growth batch of B samples; work at most 4 B n_in n_out per
+    layer, the same on every rank; nothing travels between ranks but the pool of samples, once.
+
+    Attributes
+    ----------
+    min_salient : float
+        The authors' gamma: a neuron is ablated that has fewer salient connections than this share of the fan-in, or
+        none. 0 ablates nothing.
+    """
+
+    min_salient: float = 0.3
+    needs_signals: bool = True
+    sees_layers_alone: bool = False
+    grows_zero: bool = True
+
+    def update(self, network: NetworkView) -> list[LayerUpdate]:
+        """Each layer by itself."""
+        return [self._update(view, network.drop_fraction) for view in network.layers]
+
+    def _update(self, view: LayerView, drop_fraction: float) -> LayerUpdate:
+        n_keep = view.weight.size - view.n_to_drop(drop_fraction)
+        fan_in = self._fan_in(view, _salient_by_neuron(view, n_keep))
+        is_kept = _keep_within(view, n_keep, fan_in)
+        rows = _rows(view.topology)[is_kept]
+        n_wanted = fan_in - np.bincount(rows, minlength=fan_in.size)
+        assert view.signals is not None
+        return LayerUpdate(regrow(view.topology, is_kept, _grow(view.topology, is_kept, n_wanted, view.signals)))
+
+    def _fan_in(self, view: LayerView, n_salient: Int64Array) -> Int64Array:
+        """Connections that each neuron is to have, int64[n_out]; 0 if it is ablated."""
+        n_out, n_in = view.topology.shape
+        n_before = max(1, int(np.count_nonzero(view.topology.fan_in())))
+        is_active = n_salient >= max(1.0, self.min_salient * view.n_target / n_before)
+        best_first = np.argsort(-n_salient, kind="stable")
+        n_active = n_out if self.min_salient == 0 else int(np.count_nonzero(is_active))
+        n_active = max(n_active, math.ceil(view.n_target / n_in), 1)
+        each, n_more = divmod(view.n_target, n_active)
+        fan_in = np.zeros(n_out, OFFSET)
+        fan_in[best_first[:n_active]] = each
+        fan_in[best_first[:n_more]] += 1
+        return fan_in
+
+
+def _salient_by_neuron(view: LayerView, n_keep: int) -> Int64Array:
+    """Salient connections of each neuron, int64[n_out]."""
+    assert view.signals is not None
+    by_weight = view.topology.keys()[keep_largest(view.weight, view.weight.size - n_keep)]
+    nothing_kept = np.zeros(view.weight.size, np.bool_)
+    by_gradient = largest_gradients(view.topology, nothing_kept, view.signals, view.n_target - n_keep)
+    keys = sorted_distinct(np.concatenate([by_weight, by_gradient]))
+    n_out, n_in = view.topology.shape
+    return np.bincount(keys // n_in, minlength=n_out).astype(OFFSET)
+
+
+def _keep_within(view: LayerView, n_keep: int, fan_in: Int64Array) -> BoolArray:
+    """Mark the ``n_keep`` largest weights of the neurons that stay, but of each no more than its fan-in: bool[nnz]."""
+    rows = _rows(view.topology)
+    stays = fan_in[rows] > 0
+    is_kept = np.zeros(rows.size, np.bool_)
+    is_kept[stays] = keep_largest(view.weight[stays], max(0, int(np.count_nonzero(stays)) - n_keep))
+    position = np.flatnonzero(is_kept)
+    # Of equally large weights the first are dropped, as in the whole layer.
+    by_row = position[np.lexsort((-position, -np.abs(view.weight[position]), rows[position]))]
+    n_of_row = np.bincount(rows[by_row], minlength=fan_in.size)
+    rank = np.arange(by_row.size) - np.repeat(np.cumsum(n_of_row) - n_of_row, n_of_row)
+    is_kept[by_row[rank >= fan_in[rows[by_row]]]] = False
+    return is_kept
+
+
+def _grow(topology: Topology, is_kept: BoolArray, n_wanted: Int64Array, signals: Signals) -> Int64Array:
+    """Keys of each neuron's largest |gradients| among the positions that hold no kept connection, increasing."""
+    starts = np.cumsum(n_wanted) - n_wanted
+    keys = np.empty(int(n_wanted.sum()), OFFSET)
+    (n_out, n_in), n = topology.shape, signals.n_samples
+    source = np.zeros((n, padded_columns(n_in)), VALUE)
+    source[:, :n_in] = signals.source[:, :n].T
+    tile, no_bias, linear = np.empty((TILE_ROWS, source.shape[1]), VALUE), np.zeros(TILE_ROWS, VALUE), VALUE(1)
+    for start in range(0, n_out, TILE_ROWS):
+        delta = np.ascontiguousarray(signals.delta[start : start + TILE_ROWS, :n])
+        n_rows = delta.shape[0]
+        forward_dense(delta.reshape(-1), no_bias[:n_rows], source, linear, tile[:n_rows])
+        grow_rows(topology.indptr, topology.indices, is_kept, n_in, start, n_wanted, tile[:n_rows], starts, keys)
+    return keys
+
+
+def _rows(topology: Topology) -> Int64Array:
+    """Output neuron of each connection, int64[nnz]."""
+    return np.repeat(np.arange(topology.shape[0], dtype=OFFSET), topology.fan_in())

@@ -1,0 +1,1 @@
+"""Arrays of other programs: NumPy, MATLAB, HDF5."""

@@ -1,0 +1,94 @@
+"""The arrays of a NumPy archive (.npz)."""
+
+from __future__ import annotations
+
+import struct
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from hpc_sparse.dtypes import AnyArray
+from hpc_sparse.errors import DataError, quoted
+from hpc_sparse.importers.arrays.npz_members import check_members
+from hpc_sparse.importers.features import csr_features, dense_features
+from hpc_sparse.importers.labels import as_text
+from hpc_sparse.storage.dataset.samples import Features
+
+LABEL_NAMES = ("label", "labels", "y")
+CLASS_NAMES = ("classes", "class_names")
+
+ARCHIVE_ERRORS = (
+    *(OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, RuntimeError, OverflowError, MemoryError),
+    *(SyntaxError, tokenize.TokenError, struct.error, zipfile.BadZipFile, zlib.error),
+)
+"""What zipfile and NumPy raise for a file they cannot make sense of, depending on where they stumble."""
+
+
+class Archive:
+    """The arrays of one file, with errors (DataError) that name it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            # NumPy leaves a damaged file open that it opened itself.
+            with path.open("rb") as file:
+                check_members(path, file)
+                file.seek(0)
+                archive = np.load(file, allow_pickle=False)
+                self.arrays: dict[str, AnyArray] = {name: archive[name] for name in archive.files}
+        except ARCHIVE_ERRORS as error:
+            reason = quoted(str(error))
+            raise DataError(f"{path}: cannot be read as an .npz archive without pickled objects: {reason}") from error
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.arrays
+
+    def array(self, name: str) -> AnyArray:
+        """One of the arrays, which must be there."""
+        if name not in self.arrays:
+            raise DataError(f'{self.path}: array "{name}" is missing (it has {", ".join(self.arrays) or "none"})')
+        return self.arrays[name]
+
+    def where(self, name: str) -> str:
+        """Name of file and array, to begin messages with."""
+        return f"{self.path}: {name}"
+
+    def dense(self, name: str) -> Features:
+        """Dense features from an array."""
+        return dense_features(self.where(name), self.array(name))
+
+    def csr(self, prefix: str, n_rows: int, n_features: int) -> Features:
+        """Sparse features from the arrays that begin with ``prefix``."""
+        return csr_features(
+            self.where(f"{prefix}data") if f"{prefix}data" in self else self.where(f"{prefix}indices"),
+            self.array(f"{prefix}indptr"),
+            self.array(f"{prefix}indices"),
+            self.arrays.get(f"{prefix}data"),
+            (n_rows, n_features),
+        )
+
+    def shape(self, name: str, length: int) -> list[int]:
+        """An array of ``length`` sizes."""
+        shape = self.array(name).reshape(-1)
+        if shape.dtype.kind not in "iu" or shape.size != length or (shape < 0).any():
+            raise DataError(f"{self.where(name)} = {shape.tolist()}: expected {length} sizes")
+        return [int(size) for size in shape]
+
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the integer labels, if the archive has them."""
+        for name in CLASS_NAMES:
+            if name in self:
+                return tuple(as_text(self.where(name), self.array(name)).reshape(-1).tolist())
+        return None
+
+    def labels(self, prefix: str = "") -> AnyArray:
+        """The labels that begin with ``prefix``."""
+        for name in LABEL_NAMES:
+            if f"{prefix}{name}" in self:
+                return self.array(f"{prefix}{name}")
+        raise DataError(
+            f'{self.path}: labels are missing: expected an array "{prefix}label" (it has {list(self.arrays)})'
+        )

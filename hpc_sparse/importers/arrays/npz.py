@@ -1,0 +1,169 @@
+"""NumPy archives (.npz), dense or sparse, with or without a division into training and test samples.
+
+What an archive may hold (C stands for ``indptr``, ``indices`` and, unless all values are 1, ``data``):
+
+- ``x_train, y_train, x_test, y_test``, with ``x_valid, y_valid`` in place of a missing test part;
+- ``x`` and labels: divided at random;
+- ``train_C, test_C, shape = [n_train, n_test, n_features]``, ``train_label, test_label``;
+- ``C, shape`` (or all four with ``feat_`` before) and labels: divided at random.
+
+Labels are called ``label``, ``labels`` or ``y``; ``classes`` or ``class_names`` may name them. Where rows
+would be divided at random, arrays ``train`` and ``test`` (row numbers) are followed instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hpc_sparse.dtypes import AnyArray, Int64Array
+from hpc_sparse.errors import DataError
+from hpc_sparse.importers.arrays.archive import Archive
+from hpc_sparse.importers.features import log2_of
+from hpc_sparse.importers.labels import encode_labels
+from hpc_sparse.importers.options import ImportOptions
+from hpc_sparse.importers.split import stratified_split
+from hpc_sparse.importers.tf_idf import tf_idf_of
+from hpc_sparse.storage.dataset.file import read_info
+from hpc_sparse.storage.dataset.samples import DatasetInfo, Features, Samples, take_rows
+from hpc_sparse.storage.dataset.writer import write_dataset
+
+PREFIXES = ("", "feat_")
+
+
+@dataclass(frozen=True)
+class _Divided:
+    train: Samples
+    test: Samples
+    class_names: tuple[str, ...]
+    split: str
+
+
+def import_npz(
+    source: Path | str,
+    target: Path | str,
+    *,
+    title: str | None = None,
+    log2: bool = False,
+    tf_idf: bool = False,
+    test_fraction: float = 0.2,
+    split_seed: int = 0,
+    order_seed: int = 0,
+    overwrite: bool = False,
+) -> DatasetInfo:
+    """Import an archive in one of the layouts that this module's description lists.
+
+    Parameters
+    ----------
+    source, target : path
+    title : str, optional
+        By default the file's name.
+    log2 : bool
+        Replace each value x by log2(max(x, 1)): for intensities of microarrays, which spread over many powers of two
+        and are noise below 1. Dense features only.
+    tf_idf : bool
+        Weigh the term counts of sparse features; see :mod:`hpc_sparse.importers.tf_idf`.
+    test_fraction : float
+        Fraction of each class that a random division gives to the test part.
+    split_seed, order_seed : int
+        Seeds of the random division and of the order of the training samples.
+    overwrite : bool
+        Whether an existing target may be replaced.
+
+    Raises
+    ------
+    DataError
+        The file is not an archive, holds another layout, or its arrays do not fit or are not finite.
+    OutputError
+        ``target`` exists and is not to be overwritten, or cannot be written.
+    """
+    path = Path(source)
+    divided = _divide(Archive(path), test_fraction, split_seed)
+    train, test = (log2_of(str(path), part) if log2 else part for part in (divided.train, divided.test))
+    train, test, idf = tf_idf_of(str(path), train, test) if tf_idf else (train, test, None)
+    write_dataset(
+        target,
+        train,
+        test,
+        title=path.stem if title is None else title,
+        class_names=divided.class_names,
+        source=path.name + ImportOptions(log2=log2, tf_idf=tf_idf).steps(),
+        split=divided.split,
+        order_seed=order_seed,
+        overwrite=overwrite,
+        idf=idf,
+    )
+    return read_info(target)
+
+
+def _divide(archive: Archive, test_fraction: float, seed: int) -> _Divided:
+    if "x_train" in archive:
+        test = "valid" if "x_valid" in archive and "x_test" not in archive else "test"
+        split = "as published; the test part is the validation part" if test == "valid" else "as published"
+        train_features, test_features = archive.dense("x_train"), archive.dense(f"x_{test}")
+        return _published(
+            archive, (train_features, test_features), (archive.array("y_train"), archive.array(f"y_{test}")), split
+        )
+    if "train_indptr" in archive:
+        n_train, n_test, n_features = archive.shape("shape", 3)
+        parts = archive.csr("train_", n_train, n_features), archive.csr("test_", n_test, n_features)
+        return _published(archive, parts, (archive.labels("train_"), archive.labels("test_")), "as published")
+    if "x" in archive:
+        return _undivided(archive, archive.dense("x"), test_fraction, seed)
+    for prefix in PREFIXES:
+        if f"{prefix}indptr" in archive:
+            n_rows, n_features = archive.shape(f"{prefix}shape", 2)
+            return _undivided(archive, archive.csr(prefix, n_rows, n_features), test_fraction, seed)
+    raise DataError(
+        f"{archive.path}: unknown layout with arrays {', '.join(archive.arrays) or 'none'}: expected x_train and so "
+        "on, x, train_indptr and so on, or indptr and so on"
+    )
+
+
+def _published(
+    archive: Archive, features: tuple[Features, Features], labels: tuple[AnyArray, AnyArray], split: str
+) -> _Divided:
+    for part, part_features, part_labels in zip(("train", "test"), features, labels, strict=True):
+        _check_n_labels(archive, part, part_features, part_labels)
+    encoded, names = encode_labels(str(archive.path), labels, archive.class_names())
+    return _Divided(Samples(features[0], encoded[0]), Samples(features[1], encoded[1]), names, split)
+
+
+def _undivided(archive: Archive, features: Features, test_fraction: float, seed: int) -> _Divided:
+    labels = archive.labels()
+    _check_n_labels(archive, "all samples", features, labels)
+    (encoded,), names = encode_labels(str(archive.path), (labels,), archive.class_names())
+    if "train" in archive and "test" in archive:
+        train_rows, test_rows = _published_rows(archive, features.n_samples)
+        split = "as published, by row numbers"
+    else:
+        train_rows, test_rows = stratified_split(encoded, test_fraction, seed)
+        split = f"random within each class, test fraction {test_fraction:g}, seed {seed}"
+    train, test = (Samples(take_rows(features, rows), encoded[rows]) for rows in (train_rows, test_rows))
+    return _Divided(train, test, names, split)
+
+
+def _check_n_labels(archive: Archive, part: str, features: Features, labels: AnyArray) -> None:
+    if labels.size != features.n_samples:
+        raise DataError(
+            f"{archive.path}: {part}: {labels.size} labels for {features.n_samples} samples: expected one per sample"
+        )
+
+
+def _published_rows(archive: Archive, n_samples: int) -> tuple[Int64Array, Int64Array]:
+    rows = []
+    for part in ("train", "test"):
+        numbers = archive.array(part).reshape(-1)
+        if numbers.dtype.kind not in "iu":
+            raise DataError(f"{archive.where(part)}: {numbers.dtype}: expected row numbers")
+        outside = (numbers < 0) | (numbers >= n_samples)
+        if outside.any():
+            position = int(np.argmax(outside))
+            raise DataError(f"{archive.where(part)}[{position}] = {numbers[position]}: must be >= 0 and < {n_samples}")
+        rows.append(numbers.astype(np.int64))
+    shared = np.intersect1d(rows[0], rows[1])
+    if shared.size:
+        raise DataError(f"{archive.path}: row {shared[0]} is in both train and test: expected each in one")
+    return rows[0], rows[1]

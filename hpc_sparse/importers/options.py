@@ -1,0 +1,55 @@
+"""What every import lets its user choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Report: TypeAlias = Callable[[str, int, int], None]
+"""Is told what is being done and how far it is: done so much, of so much (in a unit of its own)."""
+
+
+def report_nothing(doing: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How samples are divided, prepared, ordered and named.
+
+    Attributes
+    ----------
+    title : str or None
+        What the data are; by default the name of the source.
+    test_fraction : float
+        Share of the samples for testing, where the source does not say which.
+    split_seed : int
+        Of that division.
+    stratified : bool
+        Whether each class gives that share of its samples; else any samples are taken.
+    order_seed : int
+        Of the order in which training samples are stored.
+    log2 : bool
+        Replace each value x of dense features by log2(max(x, 1)): for intensities of microarrays.
+    tf_idf : bool
+        Weigh the term counts of sparse features; see :mod:`hpc_sparse.importers.tf_idf`.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    report : callable
+        Is told how far the import is.
+    """
+
+    title: str | None = None
+    test_fraction: float = 0.2
+    split_seed: int = 0
+    stratified: bool = True
+    order_seed: int = 0
+    log2: bool = False
+    tf_idf: bool = False
+    overwrite: bool = False
+    report: Report = report_nothing
+
+    def steps(self) -> str:
+        """The preparation in words, to follow the name of the source."""
+        return (", log2(max(x, 1))" if self.log2 else "") + (", tf-idf" if self.tf_idf else "")

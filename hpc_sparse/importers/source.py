@@ -1,0 +1,94 @@
+"""What a source of samples in another format gives: chunks of them, and in the end what the features are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import scipy.sparse
+
+from hpc_sparse.dtypes import INDEX, AnyArray, Int32Array
+from hpc_sparse.errors import DataError
+from hpc_sparse.importers.labels import LabelCollector
+from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features
+
+CHUNK_BYTES = 8 * 1024 * 1024
+"""Size of a chunk, roughly, where the source can choose."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some samples as they come, one after the other, from a source.
+
+    Attributes
+    ----------
+    features : Features
+        Finite. Sparse ones without zeros and duplicates; in any order, with preliminary numbers.
+    labels : int32[n_samples]
+        Preliminary numbers that a :class:`LabelCollector` gave.
+    done : int
+        How far in the source that is, in the unit of its size.
+    """
+
+    features: Features
+    labels: Int32Array
+    done: int
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """What is known of the features when all samples have come.
+
+    Attributes
+    ----------
+    n_features : int
+    is_sparse : bool
+        Whether they are to be stored by compressed sparse rows; dense features stay dense.
+    names : sequence of str, optional
+    number : int32[n_preliminary], optional
+        The number of each feature of sparse chunks; by default the preliminary one.
+    """
+
+    n_features: int
+    is_sparse: bool
+    names: Sequence[str] | None = None
+    number: Int32Array | None = None
+
+    def arranged(self, features: Features) -> Features:
+        """The features as they are stored."""
+        if isinstance(features, DenseFeatures):
+            return features
+        indices = features.indices if self.number is None else self.number[features.indices]
+        shape = (features.n_samples, self.n_features)
+        matrix = scipy.sparse.csr_array((features.values, indices, features.indptr), shape=shape)
+        if not self.is_sparse:
+            return DenseFeatures(matrix.toarray())
+        matrix.sort_indices()
+        return CsrFeatures(features.indptr, matrix.indices.astype(INDEX), matrix.data, self.n_features)
+
+
+class SampleSource(Protocol):
+    """Samples of another format: one set of them to be divided, or a training and a test set."""
+
+    where: str
+    n_parts: int
+    labels: LabelCollector
+
+    def chunks(self, part: int) -> Iterator[Chunk]:
+        """All samples of a set (0 or 1), in order."""
+
+    def size(self, part: int) -> int:
+        """How much there is of a set, in the unit of ``Chunk.done``."""
+
+    def feature_space(self) -> FeatureSpace:
+        """The features of all chunks; called after the last one."""
+
+    def description(self) -> str:
+        """File, and what else the user should know about where samples came from; called after the last chunk."""
+
+
+def check_n_labels(where: str, n_samples: int, labels: AnyArray) -> None:
+    """Refuse (DataError) other than one label per sample."""
+    if labels.size != n_samples:
+        raise DataError(f"{where}: {labels.size} labels for {n_samples} samples: expected one per sample")

@@ -1,0 +1,1 @@
+"""Tables: comma- and tab-separated text, Parquet."""

@@ -1,0 +1,114 @@
+"""From a shard's samples to batches: which samples, in which order, as neuron-major columns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, Float32Array, Int32Array, Int64Array
+from hpc_sparse.kernels import batch as kernels
+from hpc_sparse.kernels import chosen_features
+from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
+from hpc_sparse.partition import chunk_ranges
+from hpc_sparse.rng import Purpose, stream
+from hpc_sparse.storage.dataset.samples import CsrFeatures, Samples
+
+
+class BatchAssembler:
+    """Assembles batches into one buffer that is used again and again.
+
+    Dense features are standardised on the way, so that the shard stays in memory as it is on disk. CSR
+    features are written into a buffer of zeros and taken out again: O(stored features), not O(all features).
+    Dense features are assembled whole even if some are left out: that is the fast way.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        max_batch: int,
+        *,
+        mean: Float32Array | None,
+        deviation: Float32Array | None,
+        features: Int32Array | None = None,
+    ) -> None:
+        """Prepare for batches of up to ``max_batch`` samples; dense features are standardised if a mean is given.
+
+        Of the ``n_features`` features in the data, batches have those whose numbers are in ``features``, or all.
+        """
+        self._n_features, self._features, self._row_of = n_features, features, _rows(features, n_features)
+        stride = padded_columns(max_batch)
+        self._buffer = aligned_empty(n_features * stride, VALUE)
+        self._buffer.fill(0)
+        self._inputs = aligned_empty((0 if features is None else features.size) * stride, VALUE)
+        self._written: tuple[CsrFeatures, Int64Array, Float32Array] | None = None
+        self._shift, self._scale = np.zeros(n_features, VALUE), np.ones(n_features, VALUE)
+        if mean is not None and deviation is not None:
+            self._shift, self._scale = mean, (1.0 / deviation.astype(np.float64)).astype(VALUE)
+
+    @property
+    def n_inputs(self) -> int:
+        """Features of a batch."""
+        return self._n_features if self._features is None else self._features.size
+
+    def assemble(self, samples: Samples, chosen: Int64Array) -> tuple[Float32Array, Int32Array]:
+        """The batch of the ``chosen`` samples (int64[n_batch]).
+
+        Returns
+        -------
+        batch : float32[n_inputs, stride]
+            Valid until the next call; 0 in the columns beyond the batch.
+        labels : int32[n_batch]
+        """
+        features = samples.features
+        if isinstance(features, CsrFeatures):
+            batch = self._scatter(features, chosen)
+        else:
+            batch = _shaped(self._buffer, self._n_features, chosen)
+            kernels.gather_dense(features.values, chosen, self._shift, self._scale, batch)
+            if self._features is not None:
+                batch = batch.take(self._features, 0, _shaped(self._inputs, self.n_inputs, chosen), "clip")
+        return batch, samples.labels[chosen]
+
+    def _scatter(self, features: CsrFeatures, chosen: Int64Array) -> Float32Array:
+        self._clear()
+        batch = _shaped(self._buffer, self.n_inputs, chosen)
+        arrays = (features.indptr, features.indices, features.values)
+        if self._row_of is None:
+            kernels.scatter_csr(*arrays, chosen, batch)
+        else:
+            chosen_features.scatter_chosen(*arrays, self._row_of, chosen, batch)
+        self._written = (features, chosen, batch)
+        return batch
+
+    def _clear(self) -> None:
+        if self._written is None:
+            return
+        features, chosen, batch = self._written
+        if self._row_of is None:
+            kernels.clear_csr(features.indptr, features.indices, chosen, batch)
+        else:
+            chosen_features.clear_chosen(features.indptr, features.indices, self._row_of, chosen, batch)
+
+
+def shuffled_batches(n_samples: int, batch_size: int, seed: int, epoch: int, replica: int) -> list[Int64Array]:
+    """The batches of one epoch of one replica's shard: a new order each epoch, the last batch may be smaller."""
+    order = stream(seed, Purpose.SHUFFLE, epoch=epoch, replica=replica).permutation(n_samples).astype(OFFSET)
+    return [order[start:stop] for start, stop in chunk_ranges(0, n_samples, batch_size)]
+
+
+def ordered_batches(n_samples: int, batch_size: int) -> list[Int64Array]:
+    """All samples in order, for evaluation."""
+    return [np.arange(start, stop, dtype=OFFSET) for start, stop in chunk_ranges(0, n_samples, batch_size)]
+
+
+def _rows(features: Int32Array | None, n_features: int) -> Int32Array | None:
+    """int32[n_features]: the row of each feature among the chosen ``features``, -1 for the others; None for all."""
+    if features is None:
+        return None
+    row_of = np.full(n_features, -1, INDEX)
+    row_of[features] = np.arange(features.size, dtype=INDEX)
+    return row_of
+
+
+def _shaped(buffer: Float32Array, n_rows: int, chosen: Int64Array) -> Float32Array:
+    stride = padded_columns(chosen.size)
+    return buffer[: n_rows * stride].reshape(n_rows, stride)

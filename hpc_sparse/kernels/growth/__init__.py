@@ -1,0 +1,1 @@
+"""Building and changing connectivity, and scoring positions without connections."""

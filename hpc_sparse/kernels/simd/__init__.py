@@ -1,0 +1,1 @@
+"""Explicit vector code in LLVM's terms."""

@@ -1,0 +1,33 @@
+"""bfloat16: the upper half of a float32, which is what activations may be stored as, to halve what they take.
+
+NumPy has no such type: arrays of them are uint16 arrays. Loads and stores of vectors convert by themselves
+(:mod:`hpc_sparse.kernels.simd.vector_code`); sums are always made in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from hpc_sparse.kernels.simd.vector_code import FLOAT, INT32
+
+
+@intrinsic
+def _as_float(typing_context, value):
+    """A float32 as it is, or the one that a bfloat16 in a uint16 stands for."""
+    signature = types.float32(value)
+
+    def codegen(context, builder, signature, args):
+        (value,) = args
+        if value.type == FLOAT:
+            return value
+        return builder.bitcast(builder.shl(builder.zext(value, INT32), ir.Constant(INT32, 16)), FLOAT)
+
+    return signature, codegen
+
+
+as_float: Callable[..., Any] = _as_float

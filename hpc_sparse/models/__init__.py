@@ -1,0 +1,1 @@
+"""Trained networks as files: stored, merged, pruned, looked at."""

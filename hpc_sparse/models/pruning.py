@@ -1,0 +1,213 @@
+"""Importance pruning of a network that is trained: to a percentile or a size, and the accuracy at many sizes."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hpc_sparse.errors import InputError, OutputError
+from hpc_sparse.evolution.importance import ImportancePruner, distinct_percentiles
+from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.models.stored import StoredNetwork
+from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.parallel.collectives import collective_errors, on_root
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.dataset.samples import Dataset
+from hpc_sparse.training.replica import Replica
+
+CURVE_PERCENTILES = tuple(float(percentile) for percentile in range(0, 100, 5))
+
+
+@dataclass(frozen=True)
+class PruningRequest:
+    """What the user asked for.
+
+    Attributes
+    ----------
+    checkpoint : Path
+    percentile : float or None
+        Of each hidden layer's importances, in [0, 100).
+    target_connections : int or None
+        Instead: the least percentile that leaves at most so many connections.
+    input_percentile : float
+        Of the inputs' importances, whatever becomes of the hidden layers.
+    output : Path or None
+        The checkpoint to write; beside the one that is read if None.
+    dataset : Path or None
+        Whose test part tells what pruning does.
+    has_curve : bool
+        Evaluate at :data:`CURVE_PERCENTILES`; with neither percentile nor target, do nothing else.
+    """
+
+    checkpoint: Path
+    percentile: float | None = None
+    target_connections: int | None = None
+    input_percentile: float = 0.0
+    output: Path | None = None
+    dataset: Path | None = None
+    has_curve: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether a pruned checkpoint is asked for."""
+        return self.percentile is not None or self.target_connections is not None
+
+    @property
+    def target_file(self) -> Path:
+        """The checkpoint to write."""
+        return self.output or self.checkpoint.with_name(f"{self.checkpoint.stem}-pruned.h5")
+
+    def check(self) -> None:
+        """Check everything that can be told without reading the checkpoint.
+
+        Raises
+        ------
+        InputError
+            The request contradicts itself or would overwrite something.
+        """
+        if self.percentile is not None and self.target_connections is not None:
+            raise InputError("--percentile and --target-connections exclude each other: give one of them")
+        if not self.writes and not self.has_curve:
+            raise InputError("nothing to do: expected --percentile, --target-connections or --curve")
+        if self.has_curve and self.dataset is None:
+            raise InputError("--curve: expected --data with the data set to evaluate on")
+        if self.output is not None and not self.writes:
+            raise InputError(f"--output {self.output}: expected --percentile or --target-connections with it")
+        for name, value in (("percentile", self.percentile), ("inputs", self.input_percentile)):
+            if value is not None and not 0 <= value < 100:
+                raise InputError(f"--{name} = {value}: must be >= 0 and < 100")
+        if self.writes and self.target_file.exists():
+            raise OutputError(f"{self.target_file}: exists already; choose another --output")
+
+
+def prune_checkpoint(ctx: ParallelContext, request: PruningRequest) -> dict[str, Any]:
+    """Prune as requested and return what came of it, as plain values (collective).
+
+    Raises
+    ------
+    InputError
+        On every rank: a file is not what it should be, or the request cannot be met; nothing was written.
+    """
+    on_root(ctx, request.check)
+    with collective_errors(ctx, "starting threads"):
+        use_threads(ctx.threads)
+    stored = StoredNetwork.read(ctx, request.checkpoint)
+    dataset = None if request.dataset is None else stored.load_data(ctx, request.dataset)
+    result: dict[str, Any] = {
+        "checkpoint": str(request.checkpoint),
+        "epoch": stored.checkpoint.epoch,
+        "dataset": None if request.dataset is None else str(request.dataset),
+        "input_percentile": request.input_percentile,
+    }
+    if request.writes:
+        result |= _prune(ctx, request, stored, dataset)
+    if request.has_curve:
+        result["curve"] = _curve(ctx, request, stored, dataset)
+    return result
+
+
+def _prune(
+    ctx: ParallelContext, request: PruningRequest, stored: StoredNetwork, dataset: Dataset | None
+) -> dict[str, Any]:
+    """Write the pruned checkpoint; percentile, file, and sizes before and after (collective)."""
+    with collective_errors(ctx, "pruning"):
+        percentile = _percentile(request, stored.replica.network)
+        pruned = pruned_replica(stored.replica, percentile, request.input_percentile)
+        if pruned is stored.replica:
+            raise InputError(f"{request.checkpoint}: no neuron goes at percentile {percentile:g}: nothing to prune")
+    before = _measured(ctx, stored, stored.replica, dataset)
+    after = _measured(ctx, stored, pruned, dataset)
+    _write(ctx, request, stored, pruned, {"pruning_percentile": percentile, **_numbers(after)})
+    sizes = [{"network": "before", **before}, {"network": "after", **after}]
+    return {"percentile": percentile, "output": str(request.target_file), "sizes": sizes}
+
+
+def _percentile(request: PruningRequest, network: SparseMLP) -> float:
+    """The percentile that is asked for, or the least that leaves no more connections than asked for."""
+    if request.percentile is not None:
+        return request.percentile
+    target = request.target_connections
+    assert target is not None
+
+    def n_left(percentile: float) -> int:
+        change = ImportancePruner("compact", percentile, request.input_percentile).prune(network)
+        return network.n_connections if change is None else change.n_connections
+
+    percentiles = distinct_percentiles(network.widths[1:-1]).tolist()
+    found = bisect_left(percentiles, -target, key=lambda percentile: -n_left(percentile))
+    if found == len(percentiles):
+        raise InputError(
+            f"--target-connections = {target}: {request.checkpoint} has {n_left(percentiles[-1])} connections left "
+            "when every hidden layer has lost all neurons but the strongest; ask for at least as many"
+        )
+    return float(percentiles[found])
+
+
+def pruned_replica(replica: Replica, percentile: float, input_percentile: float) -> Replica:
+    """What is left of a replica, which is not changed; the replica itself if nothing goes."""
+    change = ImportancePruner("compact", percentile, input_percentile).prune(replica.network)
+    if change is None:
+        return replica
+    # Layers and velocities get new arrays and leave the old ones alone.
+    network = SparseMLP([replace(layer) for layer in replica.network.layers], list(replica.network.neuron_ids))
+    velocities = [replace(velocity) for velocity in replica.velocities]
+    network.apply(change, velocities)
+    return Replica(network, velocities)
+
+
+def _curve(
+    ctx: ParallelContext, request: PruningRequest, stored: StoredNetwork, dataset: Dataset | None
+) -> list[dict[str, Any]]:
+    """Size and accuracy at a series of percentiles (collective)."""
+    points = []
+    for percentile in CURVE_PERCENTILES:
+        with collective_errors(ctx, "pruning"):
+            pruned = pruned_replica(stored.replica, percentile, request.input_percentile)
+        points.append({"percentile": percentile, **_measured(ctx, stored, pruned, dataset)})
+    return points
+
+
+def _measured(ctx: ParallelContext, stored: StoredNetwork, replica: Replica, dataset: Dataset | None) -> dict[str, Any]:
+    """Size of a network, and how good it is if there are data (collective)."""
+    network = replica.network
+    loss, accuracy = (None, None) if dataset is None else stored.evaluate(ctx, network, dataset)
+    return {
+        "widths": network.widths,
+        "neurons": network.n_neurons,
+        "connections": network.n_connections,
+        "parameters": network.n_parameters,
+        "density": network.density,
+        "test_loss": loss,
+        "test_accuracy": accuracy,
+    }
+
+
+def _numbers(measured: dict[str, Any]) -> dict[str, float]:
+    """What of it a checkpoint stores: how good the network is now."""
+    return {name: measured[name] for name in ("test_loss", "test_accuracy") if measured[name] is not None}
+
+
+def _write(
+    ctx: ParallelContext, request: PruningRequest, stored: StoredNetwork, pruned: Replica, metrics: dict[str, float]
+) -> None:
+    """Write the pruned network with the metrics it has now; those of its run hold no longer (collective).
+
+    It is one network, although there may have been several, with no unfinished epoch to be taken up.
+    """
+    before = stored.checkpoint
+    checkpoint = replace(
+        before,
+        step=before.step - before.step_in_epoch,
+        layers=pruned.to_states(stored.config.network.activation),
+        neuron_ids=tuple(pruned.network.neuron_ids),
+        metrics={"pruning_input_percentile": request.input_percentile, **metrics},
+        history_best=None,
+        replica=None,
+        target_connections=(),
+        step_in_epoch=0,
+        progress=None,
+    )
+    write_checkpoint(ctx, request.target_file, checkpoint)

@@ -1,0 +1,105 @@
+"""A trained network out of a checkpoint, with all that is needed to evaluate it, whole or in part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpc_sparse.config import RunConfig, parse_config
+from hpc_sparse.errors import DataError
+from hpc_sparse.inputs.batches import BatchAssembler
+from hpc_sparse.models.merged import read_merged
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.mlp import SparseMLP, Workspace
+from hpc_sparse.parallel.collectives import collective_errors, on_root
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.checkpoint.file import read_checkpoint
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.dataset.file import load_dataset
+from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo
+from hpc_sparse.training.evaluation import evaluate
+from hpc_sparse.training.replica import Replica, check_fits
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """What a checkpoint holds, ready for use.
+
+    Attributes
+    ----------
+    path : Path
+    checkpoint : Checkpoint
+    config : RunConfig
+        Of the run that wrote it.
+    replica : Replica
+    """
+
+    path: Path
+    checkpoint: Checkpoint
+    config: RunConfig
+    replica: Replica
+
+    @classmethod
+    def read(cls, ctx: ParallelContext, path: Path) -> StoredNetwork:
+        """Read the network of a checkpoint, or the average of several, on every rank (collective).
+
+        Raises
+        ------
+        InputError
+            On every rank: the file is not what it should be.
+        """
+        info = on_root(ctx, lambda: read_checkpoint_info(path))
+        origin = f"configuration stored in {path}"
+        if info.n_replicas:
+            with collective_errors(ctx, f"reading {path}"):
+                config = parse_config(info.config_text, origin)
+                checkpoint, replica = read_merged(path, config.network)
+            return cls(path, checkpoint, config, replica)
+        checkpoint = read_checkpoint(ctx, path)
+        with collective_errors(ctx, f"reading {path}"):
+            config = parse_config(checkpoint.config_text, origin)
+            replica = Replica.from_states(config.network, checkpoint.layers, checkpoint.neuron_ids)
+        return cls(path, checkpoint, config, replica)
+
+    def load_data(self, ctx: ParallelContext, path: Path) -> Dataset:
+        """Load a data set for this network, on each rank its share (collective).
+
+        Raises
+        ------
+        InputError
+            On every rank: the file is not a data set, or does not fit the network.
+        """
+        dataset = load_dataset(ctx, path)
+        with collective_errors(ctx, "fitting the checkpoint to the data set"):
+            check_fits(self.replica.network, self.config, dataset.info, str(self.path))
+            self._check_statistics(dataset.info)
+        return dataset
+
+    def evaluate(self, ctx: ParallelContext, network: SparseMLP, dataset: Dataset) -> tuple[float, float]:
+        """Loss and accuracy on the test part, with features scaled as in training (collective).
+
+        ``network`` is that of the replica, or what is left of it after pruning.
+        """
+        batch_size, standardize = self.config.training.batch_size, self.config.data.standardize
+        assembler = BatchAssembler(
+            dataset.info.n_features,
+            batch_size,
+            mean=self.checkpoint.mean if standardize else None,
+            deviation=self.checkpoint.deviation if standardize else None,
+            features=network.neuron_ids[0],
+        )
+        loss = LOSSES[self.config.training.loss]
+        workspace = Workspace(network.widths, batch_size, activations=self.config.training.activations)
+        return evaluate(ctx, network, loss, dataset.test, assembler, workspace, batch_size)
+
+    def _check_statistics(self, info: DatasetInfo) -> None:
+        """The features must be scaled as in training; a network without some of its inputs may fit more of them."""
+        mean = self.checkpoint.mean
+        if mean is not None and mean.size != info.n_features:
+            raise DataError(f"{info.path}: {info.n_features} features, but {self.path} was trained on {mean.size}")
+        if mean is not None and info.is_sparse and self.config.data.standardize:
+            raise DataError(
+                f"{info.path}: sparse features, which are not standardised: expected dense ones, as {self.path} was "
+                "trained on with data.standardize = true"
+            )

@@ -1,0 +1,107 @@
+"""What a person sees of a run: a live display on a terminal, plain lines in a log, or nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal, Protocol
+
+from hpc_sparse.monitor.metrics import EpochMetrics, peak_rss_bytes
+from hpc_sparse.monitor.throughput import Pace, shown_duration, shown_rate
+
+ProgressStyle = Literal["auto", "live", "lines", "none"]
+
+SECONDS_BETWEEN_LINES = 60.0
+"""Within an epoch; one that is shorter has one line."""
+
+MIB = 2**20
+
+
+class Reporter(Protocol):
+    """Is told how the run goes."""
+
+    def start(self, headline: str, first_epoch: int, n_epochs: int, n_steps: int, n_samples: int) -> None:
+        """The run begins; ``n_steps`` and ``n_samples`` (of all ranks) per epoch."""
+
+    def step(self, n_done: int) -> None:
+        """So many steps of the epoch are done."""
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """An epoch is complete."""
+
+    def stop(self) -> None:
+        """The run is over, for whatever reason."""
+
+
+class SilentReporter:
+    """Shows nothing: ranks other than root, and quiet runs."""
+
+    def start(self, headline: str, first_epoch: int, n_epochs: int, n_steps: int, n_samples: int) -> None:
+        """Nothing."""
+
+    def step(self, n_done: int) -> None:
+        """Nothing."""
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """Nothing."""
+
+    def stop(self) -> None:
+        """Nothing."""
+
+
+class LineReporter(SilentReporter):
+    """One plain line per epoch, and one a minute within it: for job logs."""
+
+    def __init__(self) -> None:
+        self._pace = Pace(1, 1, 1, 1)
+        self._last_line = 0.0
+
+    def start(self, headline: str, first_epoch: int, n_epochs: int, n_steps: int, n_samples: int) -> None:
+        """Print the headline."""
+        self._pace = Pace(first_epoch, n_epochs, n_steps, n_samples)
+        self._print(headline)
+
+    def step(self, n_done: int) -> None:
+        """Print a line if the last one is long ago."""
+        now = time.monotonic()
+        self._pace.advance(n_done, now)
+        if now - self._last_line >= SECONDS_BETWEEN_LINES:
+            pace = self._pace
+            where = f"epoch {pace.epoch}/{pace.n_epochs}  step {pace.step:,} of {pace.n_steps:,}"
+            self._print(f"{where}  {pace_text(pace, now)}")
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """Print the epoch's line."""
+        self._print(f"{epoch_line(metrics, self._pace.n_epochs)}  {pace_text(self._pace, time.monotonic())}")
+
+    def _print(self, line: str) -> None:
+        self._last_line = time.monotonic()
+        print(line, flush=True)
+
+
+def make_reporter(style: ProgressStyle, *, is_root: bool, is_terminal: bool) -> Reporter:
+    """The reporter for a style; ``auto`` is live on a terminal, else lines."""
+    if not is_root or style == "none":
+        return SilentReporter()
+    if style == "live" or (style == "auto" and is_terminal):
+        from hpc_sparse.monitor.live_reporter import LiveReporter  # noqa: PLC0415 - only those who look need it
+
+        return LiveReporter()
+    return LineReporter()
+
+
+def epoch_line(metrics: EpochMetrics, n_epochs: int) -> str:
+    """An epoch in one line of less than 80 columns: losses, accuracies, seconds of training."""
+    return (
+        f"epoch {metrics.epoch:>{len(str(n_epochs))}}/{n_epochs}"
+        f"  train loss {metrics.train_loss:.4f}, {metrics.train_accuracy:.2%}"
+        f"  test loss {metrics.test_loss:.4f}, {metrics.test_accuracy:.2%}"
+        f"  {metrics.train_seconds:.2f} s"
+    )
+
+
+def pace_text(pace: Pace, now: float) -> str:
+    """Samples per second, time left, and the most memory that this rank has had."""
+    return (
+        f"{shown_rate(pace.samples_per_second(now), 'samples')}"
+        f"  left {shown_duration(pace.seconds_left(now))}  memory {peak_rss_bytes() / MIB:,.0f} MiB"
+    )

@@ -1,0 +1,222 @@
+"""The gradients that training uses, against differences of the loss in double precision: the debug mode's self-test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.sparse
+from scipy.special import expit, logsumexp
+
+from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array, Float64Array, Int32Array
+from hpc_sparse.errors import DivergedError
+from hpc_sparse.inputs.batches import shuffled_batches
+from hpc_sparse.kernels.simd.buffers import aligned_empty
+from hpc_sparse.network.layer import Dropout, SparseLayer
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.mlp import LINEAR, SparseMLP, Workspace
+from hpc_sparse.network.optimizer import Sgd
+from hpc_sparse.network.parameters import ParameterLayout
+from hpc_sparse.network.topology import Topology
+from hpc_sparse.parallel.collectives import collective_errors, gather_objects
+from hpc_sparse.training.job import TrainingJob
+from hpc_sparse.training.shard_batches import SampleSource
+from hpc_sparse.training.trainer import is_served
+
+TOLERANCES = {"float32": 1e-3, "bfloat16": 0.05}
+"""Shares of a layer's largest gradient, by how activations are stored; they come out at about 1e-6 and 1e-2."""
+
+N_LARGEST, N_SPREAD = 2, 3
+"""Weights looked at per layer: those with the largest gradients, and some from its first connection to its last."""
+
+STEP = 1e-5
+"""By which a weight is moved in either direction."""
+
+Gradients = list[tuple[Float32Array, Float32Array]]
+"""Of each layer's weights and biases."""
+
+
+def check_gradients(job: TrainingJob, epoch: int) -> float:
+    """Compare gradients of each rank's first batch of ``epoch`` with central differences (collective).
+
+    Without dropout and with it; a few weights and a bias of every layer. The network stays as it is.
+
+    Returns
+    -------
+    float
+        The largest difference found on any rank, by the largest gradient of its layer.
+
+    Raises
+    ------
+    DivergedError
+        On every rank: a difference is larger than one of :data:`TOLERANCES`.
+    """
+    with collective_errors(job.ctx, "checking the gradients"):
+        worst = _check_first_batch(job, epoch) if job.dataset.train.n_samples else 0.0
+    largest: float = max(gather_objects(job.ctx, worst))
+    return largest
+
+
+def _check_first_batch(job: TrainingJob, epoch: int) -> float:
+    shard, training = job.dataset.train, job.config.training
+    first = shuffled_batches(shard.n_samples, training.batch_size, training.seed, epoch, job.ctx.rank)[:1]
+    batch, labels = job.make_assembler().assemble(*next(iter(SampleSource(job).batches(epoch, first))))
+    dropouts = job.dropouts(epoch, 0)
+    worst = 0.0
+    for dropout in ([Dropout(0.0, each.key) for each in dropouts], dropouts):
+        gradients, factors = _computed_gradients(job, batch, labels, dropout)
+        source = batch[:, : labels.size].astype(np.float64)
+        exact = _Exact(job.replica.network, source, factors, _loss_function(training.loss, labels))
+        for number, (weight_gradient, bias_gradient) in enumerate(gradients):
+            found = _check_layer(exact, number, weight_gradient, bias_gradient, TOLERANCES[training.activations])
+            worst = max(worst, found)
+    return worst
+
+
+def _computed_gradients(
+    job: TrainingJob, batch: Float32Array, labels: Int32Array, dropouts: list[Dropout]
+) -> tuple[Gradients, list[Float64Array]]:
+    """What the kernels make of a batch, and what dropout has multiplied each hidden activation by."""
+    network, workspace, loss = _copy(job.replica.network), job.make_workspace(), LOSSES[job.config.training.loss]
+    if is_served(job.ctx, job.config):
+        layout = ParameterLayout.of(network)
+        gradients = layout.views(layout.new_vector())
+        network.gradient_batch(batch, labels, loss, dropouts, workspace, gradients)
+    else:
+        # The first step from rest at rate 1: the velocities are the gradients with the other sign.
+        velocities = network.resting_velocities()
+        network.train_batch(batch, labels, loss, dropouts, Sgd(0.0), 1.0, velocities, workspace)
+        gradients = [(-velocity.weight, -velocity.bias) for velocity in velocities]
+    return gradients, _dropout_factors(network, workspace, dropouts, batch.shape[1], labels.size)
+
+
+def _dropout_factors(
+    network: SparseMLP, workspace: Workspace, dropouts: list[Dropout], stride: int, n_samples: int
+) -> list[Float64Array]:
+    """What dropout multiplies the hidden activations by: what it makes of layers in which all of them are 1."""
+    factors = []
+    source = aligned_empty((1, stride), VALUE)
+    source.fill(0)
+    for number, (layer, dropout) in enumerate(zip(network.layers[:-1], dropouts, strict=True)):
+        n_out = layer.topology.shape[0]
+        ones = SparseLayer(Topology.empty((n_out, 1)), np.empty(0, VALUE), np.ones(n_out, VALUE), LINEAR)
+        out = aligned_empty((n_out, stride), VALUE)
+        ones.forward_train(source, dropout, out, workspace.records(stride)[number])
+        factors.append(out[:, :n_samples].astype(np.float64))
+    return factors
+
+
+def _copy(network: SparseMLP) -> SparseMLP:
+    layers = [
+        SparseLayer(each.topology, each.acting_weight.copy(), each.bias.copy(), each.slope) for each in network.layers
+    ]
+    return SparseMLP(layers, list(network.neuron_ids))
+
+
+def _check_layer(
+    exact: _Exact, number: int, weight_gradient: Float32Array, bias_gradient: Float32Array, tolerance: float
+) -> float:
+    """The largest difference of the parameters looked at, by the layer's largest gradient."""
+    pairs = [
+        (float(gradient[position]), exact.slope_at(number, values, position))
+        for gradient, values in (
+            (weight_gradient, exact.matrices[number].data),
+            (bias_gradient, exact.biases[number]),
+        )
+        for position in _positions(gradient)
+    ]
+    # Below the least single-precision number that computes at full precision, all gradients count as none.
+    scale = max([float(np.finfo(VALUE).tiny), *(abs(value) for pair in pairs for value in pair)])
+    worst = max((abs(computed - expected) for computed, expected in pairs), default=0.0) / scale
+    if not worst <= tolerance:
+        raise DivergedError(
+            f"gradients of layer {number} differ from central differences by {worst:.1e} of the largest: expected at "
+            f"most {tolerance:.0e}; kernels compute wrongly on this machine, or inputs or weights are not finite"
+        )
+    return worst
+
+
+def _positions(gradient: Float32Array) -> list[int]:
+    largest = np.argsort(-np.abs(gradient), kind="stable")[:N_LARGEST]
+    spread = np.linspace(0, gradient.size - 1, min(N_SPREAD, gradient.size)).astype(OFFSET)
+    return sorted({*largest.tolist(), *spread.tolist()})
+
+
+class _Exact:
+    """The loss of a batch in double precision, as a function of the parameters near those of a network.
+
+    Each activation keeps to the side of 0 on which it is: there, the derivative by its weighted sum is a number.
+
+    Parameters
+    ----------
+    network : SparseMLP
+    batch : float64[n_in, n_samples]
+    factors : list of float64[n, n_samples]
+        What dropout multiplies each hidden activation by.
+    loss : callable
+        Mean loss of the output layer's weighted sums.
+    """
+
+    def __init__(
+        self,
+        network: SparseMLP,
+        batch: Float64Array,
+        factors: list[Float64Array],
+        loss: Callable[[Float64Array], float],
+    ) -> None:
+        self._loss = loss
+        self._sources, self._factors = [batch], list(factors)
+        self.biases = [layer.bias.astype(np.float64) for layer in network.layers]
+        self.matrices = [
+            scipy.sparse.csr_array(
+                (layer.acting_weight.astype(np.float64), layer.topology.indices, layer.topology.indptr),
+                shape=layer.topology.shape,
+            )
+            for layer in network.layers
+        ]
+        for number, factor in enumerate(factors):
+            sums = self._sums(number, self._sources[number])
+            self._factors[number] = np.where(sums < 0, network.layers[number].slope, 1.0) * factor
+            self._sources.append(sums * self._factors[number])
+
+    def slope_at(self, number: int, values: AnyArray, position: int) -> float:
+        """Central difference of the loss by a number in ``values``, parameters of layer ``number``."""
+        before = values[position]
+        losses = []
+        for step in (STEP, -STEP):
+            values[position] = before + step
+            losses.append(self._loss_from(number))
+        values[position] = before
+        return (losses[0] - losses[1]) / (2 * STEP)
+
+    def _loss_from(self, number: int) -> float:
+        source = self._sources[number]
+        for layer in range(number, len(self.matrices) - 1):
+            source = self._sums(layer, source) * self._factors[layer]
+        return self._loss(self._sums(len(self.matrices) - 1, source))
+
+    def _sums(self, number: int, source: Float64Array) -> Float64Array:
+        sums: Float64Array = self.matrices[number] @ source + self.biases[number][:, np.newaxis]
+        return sums
+
+
+def _loss_function(name: str, labels: Int32Array) -> Callable[[Float64Array], float]:
+    """The mean loss in double precision."""
+
+    def cross_entropy(sums: Float64Array) -> float:
+        return float(np.mean(logsumexp(sums, axis=0) - sums[labels, np.arange(labels.size)]))
+
+    def binary_cross_entropy(sums: Float64Array) -> float:
+        return float(np.mean(np.logaddexp(0.0, sums[0]) - sums[0] * labels))
+
+    def squared(outputs: Float64Array, low: float) -> float:
+        classes = np.array([[1]]) if outputs.shape[0] == 1 else np.arange(outputs.shape[0])[:, np.newaxis]
+        return float(np.mean(np.square(outputs - np.where(labels == classes, 1.0, low))))
+
+    functions: dict[str, Callable[[Float64Array], float]] = {
+        "cross_entropy": cross_entropy,
+        "binary_cross_entropy": binary_cross_entropy,
+        "mse": lambda sums: squared(expit(sums), 0.0),
+        "mse_tanh": lambda sums: squared(np.tanh(sums), -1.0),
+    }
+    return functions[name]

@@ -1,0 +1,143 @@
+"""What a run is going to be: the request, looked at as far as possible before any data is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpc_sparse.config import RunConfig, find_data, load_config, parse_config
+from hpc_sparse.errors import ConfigError, FileFormatError, OutputError
+from hpc_sparse.runs.folder import RunFolder
+from hpc_sparse.storage.checkpoint.folder import Damaged, checkpoint_positions, newest_intact_checkpoint
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
+from hpc_sparse.storage.dataset.file import read_info
+from hpc_sparse.storage.dataset.samples import DatasetInfo
+from hpc_sparse.training.replica import n_outputs
+
+RESUME_AUTO = "auto"
+
+FIXED_KEYS: dict[str, tuple[str, ...]] = {
+    "network": (),
+    "training": ("seed", "loss"),
+    "data": ("standardize", "augmentation"),
+}
+"""What must not change when a run is continued, by section; no keys means all."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What the user asked for.
+
+    Attributes
+    ----------
+    config_path : Path
+    overrides : tuple of str
+        ``section.key=value`` each.
+    output : Path or None
+        The run folder; ``runs/<name of the configuration>`` if None.
+    resume : str or None
+        "auto" (the newest checkpoint of the run folder, if there is one) or a checkpoint file.
+    is_debug : bool
+        Check invariants and the replicas' agreement as the run goes.
+    """
+
+    config_path: Path
+    overrides: tuple[str, ...] = ()
+    output: Path | None = None
+    resume: str | None = None
+    is_debug: bool = False
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A request that has been looked at: everything is there and fits together.
+
+    ``previous`` is the configuration of the run that is continued, if any; ``damaged`` are the checkpoints beyond
+    ``checkpoint`` that could not be used.
+    """
+
+    config: RunConfig
+    info: DatasetInfo
+    folder: RunFolder
+    checkpoint: Path | None
+    previous: RunConfig | None = None
+    damaged: tuple[Damaged, ...] = ()
+
+
+def make_plan(request: RunRequest) -> RunPlan:
+    """Check a request as far as possible without loading data; changes nothing. Called by root.
+
+    Raises
+    ------
+    InputError
+        Something asked for is wrong or missing.
+    """
+    config = load_config(request.config_path, request.overrides)
+    info = read_info(find_data(config.data.path, request.config_path))
+    n_outputs(config, info)
+    folder = RunFolder(request.output or Path("runs") / request.config_path.stem)
+    checkpoint, damaged = _find_checkpoint(request.resume, folder)
+    _check_place(request, folder, checkpoint, damaged)
+    previous = None
+    if checkpoint is not None:
+        text = read_checkpoint_info(checkpoint).config_text
+        previous = parse_config(text, f"configuration stored in {checkpoint}")
+    elif request.resume is not None and folder.has_only_begun():
+        previous = load_config(folder.config)
+        check_same_network(previous, config, str(folder.config))
+    return RunPlan(config, info, folder, checkpoint, previous, damaged)
+
+
+def _find_checkpoint(resume: str | None, folder: RunFolder) -> tuple[Path | None, tuple[Damaged, ...]]:
+    if resume is None:
+        return None, ()
+    if resume == RESUME_AUTO:
+        newest, damaged = newest_intact_checkpoint(folder.checkpoints)
+        if newest is None and damaged:
+            reasons = "; ".join(each.reason for each in damaged)
+            raise FileFormatError(f"{folder.checkpoints}: no checkpoint is intact: {reasons}")
+        return newest, tuple(damaged)
+    if not Path(resume).is_file():
+        raise ConfigError(f'--resume {resume}: no such checkpoint; expected a file, or "auto"')
+    return Path(resume), ()
+
+
+def _check_place(request: RunRequest, folder: RunFolder, checkpoint: Path | None, damaged: tuple[Damaged, ...]) -> None:
+    """The run folder must be new, or one that this run continues from its end."""
+    if checkpoint is None:
+        if request.resume is None or not folder.has_only_begun():
+            folder.check_unused()
+    elif run_of(checkpoint) != folder.path.resolve():
+        folder.check_unused()
+    else:
+        unusable = {each.path for each in damaged}
+        newest = [path for path in checkpoint_positions(folder.checkpoints).values() if path not in unusable][-1]
+        if newest.resolve() != checkpoint.resolve():
+            raise OutputError(
+                f"{folder.path}: holds a later checkpoint, {newest.name}, than {checkpoint.name}; "
+                "choose another --output to branch off"
+            )
+
+
+def run_of(checkpoint: Path) -> Path | None:
+    """The run folder that a checkpoint is in, if it is in one."""
+    folder = RunFolder(checkpoint.resolve().parent.parent)
+    return folder.path if folder.checkpoints == checkpoint.resolve().parent else None
+
+
+def check_same_network(stored: RunConfig, config: RunConfig, origin: str) -> None:
+    """Check that ``config`` describes the network, data, seed and loss of the run from ``origin``.
+
+    Raises
+    ------
+    ConfigError
+        It does not.
+    """
+    for section, keys in FIXED_KEYS.items():
+        before, now = getattr(stored, section).model_dump(), getattr(config, section).model_dump()
+        for key in keys or before:
+            if before[key] != now[key]:
+                raise ConfigError(
+                    f"{section}.{key} = {now[key]!r}: {origin} was trained with {before[key]!r}; "
+                    "a run can be resumed with the same network, data, seed and loss only"
+                )

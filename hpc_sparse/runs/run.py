@@ -1,0 +1,274 @@
+"""A whole run: look at everything first, then load, train, and leave a run folder."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.errors import HpcSparseError, MachineError, PlannedStop
+from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.monitor.log import start_logging
+from hpc_sparse.monitor.metrics import EpochMetrics, peak_rss_bytes, summarize
+from hpc_sparse.monitor.position import Phase, Pulse
+from hpc_sparse.monitor.reporter import Reporter
+from hpc_sparse.monitor.stalls import stall_watch
+from hpc_sparse.monitor.stopping import StopRequest, describe_reason
+from hpc_sparse.parallel.collectives import collective_errors, gather_objects, on_root
+from hpc_sparse.parallel.context import ParallelContext, cores_of_node
+from hpc_sparse.runs.folder import RunFolder
+from hpc_sparse.runs.memory_check import check_memory
+from hpc_sparse.runs.plan import RunPlan, RunRequest, make_plan, run_of
+from hpc_sparse.runs.starting_point import StartingPoint, starting_point
+from hpc_sparse.runs.warm_up import warm_up
+from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.checkpoint.folder import checkpoint_epochs, checkpoint_path, prune_checkpoints, set_aside
+from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.container.backends import choose_backend
+from hpc_sparse.storage.dataset.file import load_dataset
+from hpc_sparse.training.job import Pause, TrainingJob
+from hpc_sparse.training.trainer import Trainer, make_trainer, shares
+
+LOG = logging.getLogger(__name__)
+
+
+def train(
+    ctx: ParallelContext, request: RunRequest, reporter: Reporter, stop_request: StopRequest | None = None
+) -> dict[str, Any]:
+    """Train as requested and return the run's summary (collective).
+
+    Signals that ask the run to stop are those that ``stop_request`` hears; without one, only the time limit counts.
+
+    Raises
+    ------
+    HpcSparseError
+        On every rank: see :mod:`hpc_sparse.errors`. Nothing existing has been overwritten.
+    """
+    started, pulse = time.monotonic(), Pulse()
+    plan = on_root(ctx, lambda: make_plan(request))
+    stop_request = stop_request or StopRequest()
+    stop_request.set_time_limit(plan.config.runtime.time_limit, started)
+    with stall_watch(ctx, plan.config.runtime.stall_timeout, pulse):
+        return _train_as_planned(ctx, request, plan, reporter, stop_request, pulse, started)
+
+
+def _train_as_planned(
+    ctx: ParallelContext,
+    request: RunRequest,
+    plan: RunPlan,
+    reporter: Reporter,
+    stop_request: StopRequest,
+    pulse: Pulse,
+    started: float,
+) -> dict[str, Any]:
+    """Load what is needed, train, and return the summary (collective)."""
+    config = plan.config
+    if config.runtime.threads:
+        ctx = replace(ctx, threads=config.runtime.threads)
+    _check_machine(ctx, config)
+    check_memory(ctx, plan)
+    with collective_errors(ctx, "starting threads"):
+        use_threads(ctx.threads)
+    backend = choose_backend(ctx, config.runtime.hdf5)
+    train_share, test_share = shares(ctx, config)
+    pulse.at(Phase.READING)
+    dataset = load_dataset(ctx, plan.info.path, backend, train=train_share, test=test_share)
+    start = starting_point(ctx, plan, dataset, backend)
+    pulse.at(Phase.STARTING)
+    if start.n_epochs == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
+        return finished
+    job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request, pulse)
+    trainer = make_trainer(job, start.target_connections)
+    history = on_root(ctx, lambda: _open_folder(plan, start.n_epochs))
+    warm_up(ctx, config, plan.info)
+    start_logging(ctx, config.runtime.log, shows_all_ranks=request.is_debug)
+    _log_notes(ctx, plan, start)
+    if request.is_debug:
+        from hpc_sparse.runs.gradient_check import check_gradients  # noqa: PLC0415 - it needs SciPy
+
+        worst = check_gradients(job, start.n_epochs + 1)
+        LOG.info("gradients agree with central differences to %.0e", worst)
+    n_epochs, n_samples = config.training.epochs, plan.info.n_train
+    reporter.start(_headline(job, plan, start), start.n_epochs + 1, n_epochs, trainer.n_steps, n_samples)
+    try:
+        _train(job, trainer, plan, start, history, backend)
+        trainer.finish()
+    except HpcSparseError:
+        # Every rank is here.
+        trainer.finish()
+        raise
+    finally:
+        reporter.stop()
+    peak = max(gather_objects(ctx, peak_rss_bytes()))
+    summary = summarize(ctx, start.replica.network, history, plan.info.n_train, time.monotonic() - started, peak)
+    on_root(ctx, lambda: plan.folder.write_summary(summary))
+    return summary
+
+
+def _train(
+    job: TrainingJob, trainer: Trainer, plan: RunPlan, start: StartingPoint, history: list[EpochMetrics], backend: str
+) -> None:
+    """Train from checkpoint to checkpoint; ``history`` grows by the epochs (collective).
+
+    Raises
+    ------
+    PlannedStop
+        On every rank, after a checkpoint: the run was asked to stop.
+    """
+
+    def record(metrics: EpochMetrics) -> None:
+        plan.folder.append(metrics)
+        job.reporter.epoch(metrics)
+
+    n_done, n_epochs, pause = start.n_epochs, job.config.training.epochs, start.pause
+    n_steps = start.n_steps - (0 if pause is None else pause.step)
+    for first, last in _between_checkpoints(n_done, n_epochs, job.config.checkpoint.every_epochs):
+        stretch = trainer.train_epochs(first, last, record, pause)
+        pause = stretch.pause
+        history += stretch.history
+        n_done += len(stretch.history)
+        n_steps += len(stretch.history) * trainer.n_steps
+        _write_checkpoint(job, trainer, plan, history, Position(n_done, n_steps, pause), backend)
+        if stretch.stop_reason and n_done < n_epochs:
+            raise PlannedStop(_stop_message(stretch.stop_reason, n_done, pause, plan))
+
+
+def _stop_message(reason: int, n_done: int, pause: Pause | None, plan: RunPlan) -> str:
+    steps = "" if pause is None else f" and {pause.step} steps"
+    return (
+        f"stopped as asked ({describe_reason(reason)}) after {n_done} epochs{steps}; a checkpoint is in "
+        f"{plan.folder.checkpoints}; the same command with --resume auto goes on from it"
+    )
+
+
+def _check_machine(ctx: ParallelContext, config: RunConfig) -> None:
+    n_cores = cores_of_node(ctx)
+    with collective_errors(ctx, "looking at the machine"):
+        if ctx.node_size > n_cores and not config.runtime.oversubscribe:
+            shown = "1 core" if n_cores == 1 else f"{n_cores} cores"
+            raise MachineError(
+                f"{ctx.node_size} ranks on a node with {shown}: expected at most one rank per core; "
+                "start fewer (mpirun -n), or allow it with --set runtime.oversubscribe=true"
+            )
+
+
+def _between_checkpoints(n_done: int, n_epochs: int, every: int) -> Iterator[tuple[int, int]]:
+    """First and last epoch of each stretch that a checkpoint ends."""
+    while n_done < n_epochs:
+        last = min(n_epochs, (n_done // every + 1) * every)
+        yield n_done + 1, last
+        n_done = last
+
+
+def _log_notes(ctx: ParallelContext, plan: RunPlan, start: StartingPoint) -> None:
+    """Say what may surprise: a strategy without effect, and settings other than those of the run that is continued."""
+    if ctx.size == 1 and plan.config.parallel.strategy != "local_sgd":
+        LOG.info("%s on one rank: there are no workers, so this is sequential training", plan.config.parallel.strategy)
+    pruning, n_epochs = plan.config.importance_pruning, plan.config.training.epochs
+    if pruning.mode != "off" and n_epochs <= pruning.after_epoch:
+        LOG.warning(
+            "importance_pruning.after_epoch = %d: nothing is pruned in %d epochs", pruning.after_epoch, n_epochs
+        )
+    if start.note:
+        LOG.warning("%s", start.note)
+    if plan.damaged:
+        reasons = "; ".join(each.reason for each in plan.damaged)
+        LOG.warning("going on from %s: damaged ones were set aside: %s", plan.checkpoint, reasons)
+    if plan.previous is None:
+        return
+    before, now = (config.model_dump(exclude={"runtime", "checkpoint"}) for config in (plan.previous, plan.config))
+    changes = [
+        f"{section}.{key} {before[section][key]!r} -> {value!r}"
+        for section in now
+        for key, value in now[section].items()
+        if before[section][key] != value and (section, key) not in {("training", "epochs"), ("data", "path")}
+    ]
+    if changes:
+        LOG.info("continuing with other settings: %s", ", ".join(changes))
+    if plan.checkpoint is None:
+        LOG.warning("%s: no checkpoint yet, starting again", plan.folder.path)
+
+
+def _open_folder(plan: RunPlan, n_done: int) -> list[EpochMetrics]:
+    """Make the run folder, or take up the one that is continued; returns the epochs already there."""
+    source = None if plan.checkpoint is None else run_of(plan.checkpoint)
+    history = [] if source is None else RunFolder(source).history(n_done)
+    plan.folder.create(plan.config.to_toml())
+    for each in plan.damaged:
+        set_aside(each.path)
+    plan.folder.replace_history(history)
+    return history
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a run has come: complete epochs, the steps in them, and where the next epoch was left."""
+
+    n_epochs: int
+    n_steps: int
+    pause: Pause | None
+
+
+def _write_checkpoint(
+    job: TrainingJob, trainer: Trainer, plan: RunPlan, history: list[EpochMetrics], position: Position, backend: str
+) -> None:
+    """Write the state that has been reached, then remove what need not be kept (collective)."""
+    job.pulse.at(Phase.WRITING)
+    ctx, folder, replica = job.ctx, plan.folder.checkpoints, trainer.replica_number
+    n_steps, progress = 0, None
+    if position.pause is not None:
+        n_steps, sums = position.pause.step, position.pause.sums
+        progress = np.zeros((ctx.size, len(sums)))
+        progress[ctx.rank] = sums
+    checkpoint = Checkpoint(
+        config_text=plan.config.to_toml(),
+        epoch=position.n_epochs,
+        step=position.n_steps + n_steps,
+        n_ranks=ctx.size,
+        layers=() if replica == NO_REPLICA else job.replica.to_states(plan.config.network.activation),
+        metrics=history[-1].numbers() if history else {},
+        history_best=_best(history, range(1, position.n_epochs + 1)),
+        mean=job.dataset.mean,
+        deviation=job.dataset.deviation,
+        neuron_ids=tuple(job.replica.network.neuron_ids),
+        replica=replica,
+        target_connections=() if replica is None else trainer.target_connections,
+        step_in_epoch=n_steps,
+        progress=progress,
+    )
+    write_checkpoint(ctx, checkpoint_path(folder, position.n_epochs, n_steps), checkpoint, backend)
+
+    def prune() -> None:
+        best = _best(history, checkpoint_epochs(folder))
+        prune_checkpoints(folder, plan.config.checkpoint.keep_last, best[0] if best else None)
+
+    on_root(ctx, prune)
+
+
+def _best(history: list[EpochMetrics], epochs: Any) -> tuple[int, float] | None:
+    """Epoch and test accuracy of the best of the given epochs; decides only which checkpoint is kept."""
+    candidates = [
+        (metrics.epoch, metrics.test_accuracy)
+        for metrics in history
+        if metrics.epoch in epochs and math.isfinite(metrics.test_accuracy)
+    ]
+    return max(candidates, key=lambda candidate: candidate[1], default=None)
+
+
+def _headline(job: TrainingJob, plan: RunPlan, start: StartingPoint) -> str:
+    ctx, network = job.ctx, job.replica.network
+    shape = " - ".join(f"{width:,}" for width in network.widths)
+    steps = f" and {start.pause.step} steps" if start.pause else ""
+    resumed = f", resumed after epoch {start.n_epochs}{steps}" if start.n_epochs or steps else ""
+    return (
+        f"{plan.info.title or plan.info.path.name}: {shape}, {network.n_connections:,} connections "
+        f"(density {network.density:.3g}); {ctx.size} rank{'s' if ctx.size > 1 else ''} x {ctx.threads} "
+        f"thread{'s' if ctx.threads > 1 else ''}; {plan.folder.path}{resumed}"
+    )

@@ -1,0 +1,148 @@
+"""Where a run starts: at a new network, or where a checkpoint left off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_sparse.config import RunConfig, parse_config
+from hpc_sparse.errors import ConfigError, DataError
+from hpc_sparse.models.merged import read_merged
+from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.parallel.collectives import collective_errors, on_root
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.runs.first_topology import choose_first_topology
+from hpc_sparse.runs.plan import RunPlan, check_same_network, run_of
+from hpc_sparse.storage.checkpoint.file import read_checkpoint
+from hpc_sparse.storage.checkpoint.info import CheckpointInfo, read_checkpoint_info
+from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.dataset.samples import Dataset
+from hpc_sparse.training.job import Pause, TrainingJob
+from hpc_sparse.training.replica import Replica, check_fits
+from hpc_sparse.training.served.phased_trainer import last_served_epoch
+from hpc_sparse.training.trainer import is_served
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """What a run starts from.
+
+    Attributes
+    ----------
+    replica : Replica
+        This rank's.
+    n_epochs, n_steps : int
+        That it has behind it.
+    target_connections : tuple of int
+        Where the ranks' networks differ: connections of each layer once they are averaged; else ().
+    pause : Pause or None
+        Where the epoch after those was left, if the run stopped within it.
+    note : str
+        What the user should know about it, or "".
+    """
+
+    replica: Replica
+    n_epochs: int = 0
+    n_steps: int = 0
+    target_connections: tuple[int, ...] = ()
+    pause: Pause | None = None
+    note: str = ""
+
+
+def starting_point(ctx: ParallelContext, plan: RunPlan, dataset: Dataset, backend: str) -> StartingPoint:
+    """The new network, or the checkpoint's (collective).
+
+    A checkpoint may hold one network per rank, or have been written within an epoch. Where the run goes on in the same
+    way, on as many ranks, each takes up its own network exactly where it was. Otherwise all start from the average,
+    cut back to size, and an unfinished epoch is begun again.
+
+    Raises
+    ------
+    InputError
+        On every rank: the checkpoint is not what it should be, or does not fit the configuration or the data.
+    """
+    if plan.checkpoint is None:
+        with collective_errors(ctx, "building the network"):
+            replica = Replica.initial(plan.config, plan.info)
+        choose_first_topology(TrainingJob(ctx, plan.config, dataset, replica, SilentReporter()))
+        return StartingPoint(replica)
+    path = plan.checkpoint
+    info = on_root(ctx, lambda: read_checkpoint_info(path))
+    goes_on, is_apart = goes_on_exactly(ctx, plan.config, info), info.n_replicas > 0
+    if is_apart and not goes_on:
+        with collective_errors(ctx, "resuming"):
+            checkpoint, replica = read_merged(path, plan.config.network)
+    else:
+        checkpoint = read_checkpoint(ctx, path, backend, replica=_own_replica(ctx, plan.config) if is_apart else None)
+        with collective_errors(ctx, "resuming"):
+            replica = Replica.from_states(plan.config.network, checkpoint.layers, checkpoint.neuron_ids)
+    with collective_errors(ctx, "resuming"):
+        _check_same_run(plan, checkpoint)
+        check_fits(replica.network, plan.config, plan.info, str(path))
+        _check_same_data(plan, checkpoint, dataset)
+    if goes_on:
+        pause = _pause(ctx, checkpoint)
+        return StartingPoint(replica, info.epoch, info.step, checkpoint.target_connections, pause)
+    n_steps = info.step - info.step_in_epoch
+    return StartingPoint(replica, info.epoch, n_steps, note=_note(info))
+
+
+def goes_on_exactly(ctx: ParallelContext, config: RunConfig, info: CheckpointInfo) -> bool:
+    """Whether every rank takes up exactly what it left; ``info`` is of the checkpoint, ``config`` of the run now."""
+    if not info.n_replicas and not info.step_in_epoch:
+        return True
+    if info.n_ranks != ctx.size:
+        return False
+    before = parse_config(info.config_text, f"configuration stored in {info.path}")
+    is_within = info.step_in_epoch > 0
+    has_same_steps = before.parallel == config.parallel and before.training.batch_size == config.training.batch_size
+    if is_within and not has_same_steps:
+        return False
+    if not is_served(ctx, config):
+        # Between two epochs, only workers that train alone have networks that differ.
+        return is_within
+    # In a longer or shorter run, the epoch that was begun may be of the other phase.
+    is_alone = info.epoch + is_within > last_served_epoch(config.training.epochs, config.parallel.phase2_share)
+    return is_alone == (info.n_replicas > 0)
+
+
+def _own_replica(ctx: ParallelContext, config: RunConfig) -> int:
+    """The number of this rank's network; a serving rank looks on with a copy of the first worker's."""
+    return max(0, ctx.rank - 1) if is_served(ctx, config) else ctx.rank
+
+
+def _pause(ctx: ParallelContext, checkpoint: Checkpoint) -> Pause | None:
+    if not checkpoint.step_in_epoch or checkpoint.progress is None:
+        return None
+    return Pause(checkpoint.step_in_epoch, tuple(checkpoint.progress[ctx.rank].tolist()))
+
+
+def _note(info: CheckpointInfo) -> str:
+    networks = f"the average of {info.n_replicas} networks" if info.n_replicas else "the network"
+    again = f"; epoch {info.epoch + 1} is begun again" if info.step_in_epoch else ""
+    return f"ranks, batches or strategy are others than before: starting from {networks} in {info.path}{again}"
+
+
+def _check_same_run(plan: RunPlan, checkpoint: Checkpoint) -> None:
+    """A resumed run may be longer, go on with other settings or elsewhere, but with the same network."""
+    stored = parse_config(checkpoint.config_text, f"configuration stored in {plan.checkpoint}")
+    check_same_network(stored, plan.config, str(plan.checkpoint))
+    n_done, n_planned = checkpoint.epoch, plan.config.training.epochs
+    n_begun = n_done + (checkpoint.step_in_epoch > 0)
+    continues_in_place = plan.checkpoint is not None and run_of(plan.checkpoint) == plan.folder.path.resolve()
+    if n_begun > n_planned or (n_done == n_planned and not continues_in_place):
+        raise ConfigError(
+            f"training.epochs = {n_planned}: {plan.checkpoint} has {n_done} epochs behind it; ask for more"
+        )
+
+
+def _check_same_data(plan: RunPlan, checkpoint: Checkpoint, dataset: Dataset) -> None:
+    """The features must be scaled as they were, which their statistics tell."""
+    for name in ("mean", "deviation"):
+        before, now = getattr(checkpoint, name), getattr(dataset, name)
+        if (before is None) != (now is None) or (before is not None and not np.array_equal(before, now)):
+            raise DataError(
+                f"{plan.info.path}: the {name} of its features is not the one stored in {plan.checkpoint}: "
+                "a run can be resumed on the same data set only"
+            )

@@ -1,0 +1,101 @@
+"""Having every kernel compiled or loaded before the clock runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
+from hpc_sparse.kernels.simd.row_loops import PADDING, TILE
+from hpc_sparse.kernels.sparse.descent import add_scaled, descend_all
+from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
+from hpc_sparse.parallel.agreement import network_digest
+from hpc_sparse.parallel.collectives import collective_errors
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
+from hpc_sparse.training.job import TrainingJob
+from hpc_sparse.training.local_trainer import LocalTrainer
+from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.trainer import is_served
+
+N_FEATURES = 6
+BATCH = TILE
+N_SAMPLES = TILE + 2 * PADDING + 8
+"""A batch for the fused backward pass, and one of a width for which there is none: so both ways are compiled."""
+
+WIDTHS = (8, 8)
+TINY_RATE = 1e-6
+
+
+def warm_up(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
+    """Train a tiny network for two epochs with the run's own settings and kinds of data (collective).
+
+    Expects :func:`hpc_sparse.kernels.threads.use_threads` to have been called.
+    One rank of each node goes first and leaves the compiled code in the cache, from which the others load it.
+    """
+    with collective_errors(ctx, "preparing the kernels"):
+        if ctx.node_rank == 0:
+            _train_tiny(ctx, config, info)
+    with collective_errors(ctx, "preparing the kernels"):
+        if ctx.node_rank != 0:
+            _train_tiny(ctx, config, info)
+
+
+def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
+    data = config.data.model_copy(update={"augmentation": "none"})
+    network = config.network.model_copy(update={"hidden": WIDTHS, "epsilon": None, "density": 0.5})
+    training = config.training.model_copy(update={"epochs": 2, "batch_size": BATCH})
+    # At the run's own learning rate this network could diverge where the run's does not.
+    optimizer = config.optimizer.model_copy(update={"learning_rate": TINY_RATE, "weight_decay": 0.0})
+    evolution = config.evolution.model_copy(
+        update={"every_epochs": 1, "every_steps": None, "begin_epoch": 0, "end_epoch": None, "final_density": None}
+    )
+    pruning = config.importance_pruning.model_copy(update={"after_epoch": 0, "every_epochs": 1, "until_epoch": 1})
+    tiny_config = config.model_copy(
+        update={
+            "data": data,
+            "network": network,
+            "training": training,
+            "optimizer": optimizer,
+            "evolution": evolution,
+            "importance_pruning": pruning,
+        }
+    )
+    tiny = _tiny_dataset(info)
+    alone = ParallelContext.serial(ctx.threads)
+    job = TrainingJob(alone, tiny_config, tiny, Replica.initial(tiny_config, tiny.info), SilentReporter())
+    trainer = LocalTrainer(job)
+    for epoch in (1, 2):
+        trainer.train_epoch(epoch)
+    network_digest(job.replica.network)
+    if is_served(ctx, config):
+        _serve_tiny(job)
+
+
+def _serve_tiny(job: TrainingJob) -> None:
+    """What a worker and the server do with a batch, on one rank."""
+    network, optimizer = job.replica.network, job.config.optimizer
+    layout = ParameterLayout.of(network)
+    gradient = layout.new_vector()
+    batch, labels = job.make_assembler().assemble(job.dataset.train, np.arange(BATCH, dtype=OFFSET))
+    loss = LOSSES[job.config.training.loss]
+    network.gradient_batch(batch, labels, loss, job.dropouts(1, 0), job.make_workspace(), layout.views(gradient))
+    total = np.zeros_like(gradient)
+    add_scaled(gradient, VALUE(1), total)
+    values, velocities = gather_network(network), gather_velocities(network, job.replica.velocities)
+    factors = (VALUE(TINY_RATE), VALUE(optimizer.momentum), VALUE(0), optimizer.nesterov)
+    descend_all(total, layout.n_weights, *factors, values, velocities)
+
+
+def _tiny_dataset(info: DatasetInfo) -> Dataset:
+    """Features of the kind that ``info`` describes: a batch that fills the registers, and a few more."""
+    tiny = DatasetInfo(**{**vars(info), "n_features": N_FEATURES, "n_train": N_SAMPLES, "n_test": N_SAMPLES})
+    labels = np.zeros(N_SAMPLES, INDEX)
+    if info.is_sparse:
+        indptr, indices = np.arange(N_SAMPLES + 1, dtype=OFFSET), np.arange(N_SAMPLES, dtype=INDEX) % N_FEATURES
+        samples = Samples(CsrFeatures(indptr, indices, np.ones(N_SAMPLES, VALUE), N_FEATURES), labels)
+        return Dataset(tiny, samples, samples, None, None)
+    samples = Samples(DenseFeatures(np.ones((N_SAMPLES, N_FEATURES), info.dtype)), labels)
+    return Dataset(tiny, samples, samples, np.zeros(N_FEATURES, VALUE), np.ones(N_FEATURES, VALUE))

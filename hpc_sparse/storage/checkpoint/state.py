@@ -1,0 +1,79 @@
+"""What a checkpoint is made of, and that all ranks mean the same one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpc_sparse.dtypes import Float32Array, Float64Array, Int32Array
+from hpc_sparse.parallel.collectives import gather_objects
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.checkpoint.layer_state import LayerState
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a run after ``epoch`` epochs and ``step_in_epoch`` steps of the next one.
+
+    On every rank the same but for ``layers`` and ``replica``, and the rows of ``progress``.
+
+    Attributes
+    ----------
+    config_text : str
+        The complete configuration.
+    epoch, step : int
+        Epochs and optimiser steps done.
+    n_ranks : int
+        Ranks of the run that wrote it.
+    layers : tuple of LayerState
+        From the input to the output: the network of all ranks, or this rank's own; () if it has none.
+    metrics : dict
+        Of the last epoch.
+    history_best : (epoch, value) or None
+        The best evaluation so far.
+    mean, deviation : float32[n_features] or None
+        Statistics of the training data with which dense features were standardised: of all features, also
+        of those whose input neurons were removed.
+    neuron_ids : tuple of int32[width] or None
+        Original number of each surviving neuron, increasing, per layer of neurons, inputs first; None for a
+        layer as it was at the start, () if all are. The same for all replicas.
+    replica : int or None
+        None if all ranks have the same network. Else the number, from 0 on, of the replica whose layers these
+        are, or :data:`~hpc_sparse.storage.checkpoint.replica_layers.NO_REPLICA` on a rank that has none.
+    target_connections : tuple of int
+        Connections that each layer is brought back to when replicas are averaged; () if not decided yet.
+    step_in_epoch : int
+        Steps done of the epoch after ``epoch``.
+    progress : float64[n_ranks, n] or None
+        Running sums of that epoch, by rank. On as many ranks, writing takes from each its own row only.
+    """
+
+    config_text: str
+    epoch: int
+    step: int
+    n_ranks: int
+    layers: tuple[LayerState, ...]
+    metrics: dict[str, float]
+    history_best: tuple[int, float] | None
+    mean: Float32Array | None = None
+    deviation: Float32Array | None = None
+    neuron_ids: tuple[Int32Array | None, ...] = ()
+    replica: int | None = None
+    target_connections: tuple[int, ...] = ()
+    step_in_epoch: int = 0
+    progress: Float64Array | None = None
+
+
+def check_agreement(ctx: ParallelContext, checkpoint: Checkpoint) -> None:
+    """Assert that the ranks mean the same checkpoint; else parallel HDF5 would wait for ever (collective)."""
+    arrays = (checkpoint.mean, checkpoint.deviation, checkpoint.progress, *checkpoint.neuron_ids)
+    shared = (
+        [checkpoint.epoch, checkpoint.step, checkpoint.step_in_epoch, checkpoint.n_ranks],
+        [checkpoint.history_best, checkpoint.target_connections, *checkpoint.metrics],
+        [None if array is None else array.shape for array in arrays],
+    )
+    gathered = gather_objects(ctx, (shared, len(checkpoint.layers)))
+    for rank, (other, _) in enumerate(gathered):
+        assert other == shared, f"rank {rank} writes a checkpoint of {other}, rank {ctx.rank} of {shared}"
+    n_layers = max(n_layers for _, n_layers in gathered)
+    assert len(checkpoint.target_connections) in {0, n_layers}, (checkpoint.target_connections, n_layers)
+    assert len(checkpoint.neuron_ids) in {0, n_layers + 1}, (len(checkpoint.neuron_ids), n_layers)

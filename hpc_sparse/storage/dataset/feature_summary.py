@@ -1,0 +1,101 @@
+"""What a data set file tells about its features besides their values: names, weights, statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.container.file import DATASET_KIND, open_container
+from hpc_sparse.storage.container.reader import ContainerReader
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class FeatureSummary:
+    """The features of the training part in a few numbers, None where the file does not say.
+
+    Attributes
+    ----------
+    value_range : (float, float) or None
+        Least and greatest value.
+    share_of_zeros : float or None
+        Of all values.
+    n_always_zero : int or None
+        Features that are 0 in every training sample.
+    mean_range, deviation_range : (float, float) or None
+        Over the dense features.
+    has_names, has_idf : bool
+        Whether the file names the features, and has the weights of term counts.
+    """
+
+    value_range: Range | None
+    share_of_zeros: float | None
+    n_always_zero: int | None
+    mean_range: Range | None
+    deviation_range: Range | None
+    has_names: bool
+    has_idf: bool
+
+
+def read_feature_summary(path: Path | str) -> FeatureSummary:
+    """Summarise the statistics of a data set file; reads no samples and needs no MPI.
+
+    Raises
+    ------
+    DataError, FileFormatError
+        The file is missing, foreign or damaged.
+    """
+    with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
+        n_features = reader.integer("/", "n_features", minimum=1)
+        n_train = reader.integer("train", "n_samples", minimum=1)
+        value_range, share_of_zeros, n_always_zero = _nonzero_statistics(reader, n_train, n_features)
+        return FeatureSummary(
+            value_range,
+            share_of_zeros,
+            n_always_zero,
+            _range_of(reader, "statistics/mean", n_features),
+            _range_of(reader, "statistics/deviation", n_features),
+            reader.has("feature_names"),
+            reader.has("preparation/idf"),
+        )
+
+
+def read_feature_names(path: Path | str) -> tuple[str, ...] | None:
+    """The features' names, or None if the file has none; needs no MPI."""
+    with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
+        if not reader.has("feature_names"):
+            return None
+        return tuple(name.decode() for name in reader.read("feature_names").tolist())
+
+
+def read_idf(path: Path | str) -> Float32Array | None:
+    """The weights (float32[n_features]) that term counts were multiplied with, or None; needs no MPI."""
+    with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
+        if not reader.has("preparation/idf"):
+            return None
+        reader.require("preparation/idf", VALUE, (reader.integer("/", "n_features", minimum=1),))
+        return reader.read("preparation/idf")
+
+
+def _nonzero_statistics(
+    reader: ContainerReader, n_train: int, n_features: int
+) -> tuple[Range | None, float | None, int | None]:
+    if reader.has("statistics/nonzero"):
+        reader.require("statistics/nonzero", OFFSET, (n_features,))
+        nonzero = reader.read("statistics/nonzero")
+        lowest, highest = (reader.number("statistics", name) for name in ("minimum", "maximum"))
+        return (lowest, highest), 1 - float(nonzero.sum() / n_train / n_features), int((nonzero == 0).sum())
+    if reader.has("train/indices"):
+        return None, 1 - reader.shape("train/indices")[0] / n_train / n_features, None
+    return None, None, None
+
+
+def _range_of(reader: ContainerReader, name: str, n_features: int) -> Range | None:
+    if not reader.has(name):
+        return None
+    reader.require(name, VALUE, (n_features,))
+    values = reader.read(name)
+    return float(values.min()), float(values.max())

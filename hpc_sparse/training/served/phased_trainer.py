@@ -1,0 +1,209 @@
+"""WASAP-SGD and WASSP-SGD: training around a serving rank, then workers on their own, then their average."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from hpc_sparse.errors import DataError, HpcSparseError
+from hpc_sparse.monitor.metrics import EpochMetrics
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.parallel.collectives import on_root
+from hpc_sparse.parallel.replication import broadcast_network, receive_network, send_network
+from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.training.evaluation import Evaluation
+from hpc_sparse.training.evolution_step import needs_growth_samples
+from hpc_sparse.training.growth_pool import GrowthSource
+from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
+from hpc_sparse.training.local_trainer import LocalTrainer
+from hpc_sparse.training.rates import learning_rate, learning_rate_alone
+from hpc_sparse.training.served.server import Server, n_updates_per_epoch
+from hpc_sparse.training.served.worker import Worker
+
+LOG = logging.getLogger(__name__)
+
+
+class PhasedTrainer:
+    """Trains in two phases (Curci, Mocanu, Pechenizkiy 2021).
+
+    Phase 1: rank 0 serves, the other ranks compute gradients on their shards. Phase 2, the last epochs: every worker
+    trains and evolves alone; at the very end their networks are averaged over the union of their connections and cut
+    back to as many connections as phase 1 ended with.
+
+    Parameters
+    ----------
+    job : TrainingJob
+        On rank 0 with no training samples and all test samples, on a worker with shards of both.
+    target_connections : tuple of int
+        Of a run that is continued within phase 2: connections of each layer at the end of phase 1.
+
+    Raises
+    ------
+    DataError
+        There are fewer training samples than workers.
+    """
+
+    def __init__(self, job: TrainingJob, target_connections: tuple[int, ...] = ()) -> None:
+        self._job, self._ctx, self._config = job, job.ctx, job.config
+        self._n_workers = job.ctx.size - 1
+        if job.dataset.info.n_train < self._n_workers:
+            raise DataError(
+                f"{job.dataset.info.path}: {job.dataset.info.n_train} training samples for {self._n_workers} workers: "
+                "expected at least one for each; start fewer ranks"
+            )
+        self._last_served = last_served_epoch(job.config.training.epochs, job.config.parallel.phase2_share)
+        self.n_steps = n_updates_per_epoch(job)
+        self._growth = GrowthSource(job, LOSSES[job.config.training.loss]) if needs_growth_samples(job.config) else None
+        self.target_connections = target_connections
+        self._alone: LocalTrainer | None = None
+        self._is_apart = False
+
+    def train_epochs(self, first: int, last: int, record: Record, pause: Pause | None = None) -> Stretch:
+        """Train epochs ``first`` to ``last``, or until a stop is due (collective).
+
+        Parameters and errors as of :meth:`LocalTrainer.train_epochs`.
+        """
+        history: list[EpochMetrics] = []
+        if first <= self._last_served:
+            served = self._train_served(first, min(last, self._last_served), record, pause)
+            if served.stop_reason or last <= self._last_served:
+                return served
+            history, pause = served.history, None
+        for epoch in range(max(first, self._last_served + 1), last + 1):
+            alone = self._alone or self._begin_alone()
+            metrics = self._train_alone(alone, epoch, pause)
+            pause = None
+            if metrics is None:
+                return Stretch(history, alone.pause, alone.stop_reason)
+            history.append(metrics)
+            on_root(self._ctx, lambda: record(history[-1]))
+            if alone.stop_reason:
+                return Stretch(history, None, alone.stop_reason)
+        return Stretch(history)
+
+    @property
+    def replica_number(self) -> int | None:
+        """Which of the networks that differ now is this rank's; None if they agree."""
+        if not self._is_apart:
+            return None
+        return NO_REPLICA if self._ctx.is_root else self._ctx.rank - 1
+
+    def _train_served(self, first: int, last: int, record: Record, pause: Pause | None) -> Stretch:
+        """Phase 1; afterwards all ranks have the server's network and velocities (collective)."""
+        if self._ctx.is_root:
+            server = Server(self._job, learning_rate(self._config, self._n_workers), self._growth)
+            result = self._serve(server, first, last, record, pause)
+            stretch = on_root(self._ctx, result)
+        else:
+            n_updates = (first - 1) * self.n_steps + (0 if pause is None else pause.step)
+            is_synchronous = self._config.parallel.strategy == "wassp"
+            n_under_way = 2 if self._config.parallel.overlap else 1
+            Worker(self._job, n_under_way).work(n_updates if is_synchronous else n_updates // self._n_workers)
+            stretch = on_root(self._ctx, lambda: Stretch([]))
+        broadcast_network(self._ctx, self._job.replica.network, self._job.replica.velocities)
+        return stretch
+
+    def _serve(
+        self, server: Server, first: int, last: int, record: Record, pause: Pause | None
+    ) -> Callable[[], Stretch]:
+        """Serve; what is returned gives the result, or raises what ended it after the workers were sent home.
+
+        Anything else goes up at once: the workers then wait for the result in vain, and the job has to be ended.
+        """
+        try:
+            stretch = server.serve(first, last, record, pause)
+        except (HpcSparseError, OSError) as error:
+            failure = error
+
+            def fail() -> Stretch:
+                raise failure
+
+            return fail
+        return lambda: stretch
+
+    def finish(self) -> None:
+        """Complete what is under way between the ranks (collective)."""
+        if self._alone is not None:
+            self._alone.finish()
+
+    def _train_alone(self, alone: LocalTrainer, epoch: int, pause: Pause | None) -> EpochMetrics | None:
+        """An epoch of phase 2, with the average after the last one; None if stopped within (collective)."""
+        if epoch == self._last_served + 1 and pause is None:
+            self._correct_momentum(epoch)
+        metrics = alone.train_epoch(epoch, pause)
+        if metrics is None:
+            return None
+        metrics = replace(metrics, phase=2)
+        return metrics if epoch < self._config.training.epochs else self._average(alone, metrics)
+
+    def _average(self, alone: LocalTrainer, metrics: EpochMetrics) -> EpochMetrics:
+        """The end: one network from those of the workers (collective)."""
+        parts = self._evaluate_parts()
+        alone.average()
+        self._is_apart = False
+        test_loss, test_accuracy = alone.evaluate()
+        alone.confirm_agreement()
+        LOG.info(
+            "test accuracy of the workers' networks: %s; of their average: %.2f %%",
+            ", ".join(f"{100 * part:.2f} %" for part in parts),
+            100 * test_accuracy,
+        )
+        return replace(
+            metrics,
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+            parts_test_accuracy=parts,
+            n_connections=self._job.replica.network.n_connections,
+        )
+
+    def _begin_alone(self) -> LocalTrainer:
+        job = self._job
+        if job.ctx.is_root:
+            # The parts are tested on the workers' shards of the test samples, which together are all.
+            job = replace(job, dataset=replace(job.dataset, test=job.dataset.train))
+        # The networks agree now unless the run is continued. Both are averaged in the same way, to the same bits.
+        if not self.target_connections:
+            layers = job.replica.network.layers
+            self.target_connections = tuple(layer.topology.n_connections for layer in layers)
+        self._is_apart = True
+        rate = learning_rate_alone(self._config)
+        self._alone = LocalTrainer(job, rate=rate, is_alone=True, targets=self.target_connections)
+        return self._alone
+
+    def _correct_momentum(self, epoch: int) -> None:
+        """At the border of the phases the rate goes from one schedule to another: the trainer knows its own only."""
+        if self._config.optimizer.momentum_correction:
+            served, alone = learning_rate(self._config, self._n_workers), learning_rate_alone(self._config)
+            for velocity in self._job.replica.velocities:
+                velocity.scale(alone.at(epoch - 1) / served.at(epoch - 1))
+
+    def _evaluate_parts(self) -> tuple[float, ...]:
+        """Test accuracy of each worker's network, on all test samples, before they are averaged (collective)."""
+        return tuple(self._evaluate_part(rank) for rank in range(1, self._ctx.size))
+
+    def _evaluate_part(self, rank: int) -> float:
+        """Have the network of one worker tested by root; one at a time, so that an error leaves nobody sending."""
+        network = self._job.replica.network
+        if self._ctx.rank == rank:
+            send_network(self._ctx, network, 0)
+        if self._ctx.is_root:
+            network = receive_network(self._ctx, network, rank)
+        return on_root(self._ctx, lambda: self._test_accuracy(network))
+
+    def _test_accuracy(self, network: SparseMLP) -> float:
+        job = self._job
+        return Evaluation(
+            network,
+            LOSSES[job.config.training.loss],
+            job.dataset.test,
+            job.make_assembler(),
+            job.make_workspace(),
+            job.config.training.batch_size,
+        ).finish()[1]
+
+
+def last_served_epoch(n_epochs: int, phase2_share: float) -> int:
+    """The last epoch of phase 1; there is at least one."""
+    return max(1, n_epochs - round(phase2_share * n_epochs))

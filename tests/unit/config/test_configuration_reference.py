@@ -1,0 +1,57 @@
+"""The reference of the configuration says what the model of the configuration says, and is up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hpc_sparse.cli.app import app
+from hpc_sparse.config import RunConfig
+from hpc_sparse.config.reference import configuration_reference
+
+FILE = Path(__file__).parents[3] / "jobs" / "CONFIGURATION.md"
+
+
+def rows():
+    """Cells by ``section.key``."""
+    found, section = {}, ""
+    for line in configuration_reference().splitlines():
+        if line.startswith("## "):
+            section = line[len("## `[") : -len("]`")]
+        elif line.startswith("| `"):
+            key, *cells = line.strip("| ").split(" | ")
+            found[f"{section}.{key.strip('`')}"] = cells
+    return found
+
+
+def test_the_committed_reference_is_what_the_command_prints():
+    result = CliRunner().invoke(app, ["config"])
+    assert result.exit_code == 0
+    assert FILE.read_text(encoding="utf-8") == result.output, "run: hpc-sparse config > jobs/CONFIGURATION.md"
+
+
+def test_every_key_has_its_values_and_its_meaning():
+    keys = {
+        f"{section}.{key}" for section, field in RunConfig.model_fields.items() for key in field.annotation.model_fields
+    }
+    assert set(rows()) == keys
+    assert all(values and meaning for _, values, meaning in rows().values())
+
+
+@pytest.mark.parametrize(
+    ("key", "default", "values"),
+    [
+        ("data.path", "required", "text"),
+        ("network.hidden", "required", "list of: whole number >= 1"),
+        ("network.density", "", "number > 0 and <= 1"),
+        ("network.dropout", "`0.3`", "number >= 0 and < 1"),
+        ("training.seed", "`0`", "whole number >= 0"),
+        ("runtime.hdf5", '`"auto"`', '`"auto"`, `"mpio"`, `"serial"`'),
+        ("runtime.oversubscribe", "`false`", "`true`, `false`"),
+        ("parallel.sync_every_steps", '`"epoch"`', 'whole number >= 1 or `"epoch"`'),
+    ],
+)
+def test_defaults_and_values_are_in_the_notation_of_the_file(key, default, values):
+    assert rows()[key][:2] == [default, values]

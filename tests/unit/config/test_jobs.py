@@ -1,0 +1,80 @@
+"""Every published configuration loads, names its data set as itself, and takes the variants its comments promise."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hpc_sparse.config import load_config
+
+JOBS = Path(__file__).parents[3] / "jobs"
+HIDDEN = {
+    "fashion_mnist": (1000, 1000, 1000),
+    "cifar10": (4000, 1000, 4000),
+    "madelon": (400, 100, 400),
+    "higgs": (1000, 1000, 1000),
+    "leukemia_like": (27500, 27500),
+    "sarcoma": (11000, 11000),
+    "arcene": (5000, 5000),
+}
+SCALES = {
+    "scale_1m": (100_000, 1.0),
+    "scale_5m": (500_000, 1.0),
+    "scale_10m": (1_000_000, 1.0),
+    "scale_50m": (5_000_000, 1.0),
+    "scale_275m": (27_500_000, 0.5),
+}
+"""Width of each of the ten hidden layers, and epsilon."""
+VARIANTS = [
+    *("network.activation=relu", "parallel.strategy=wassp", "parallel.strategy=wasap"),
+    *("importance_pruning.mode=compact", "importance_pruning.mode=released", "data.augmentation=none"),
+]
+
+
+def test_there_is_one_configuration_for_each_experiment() -> None:
+    assert {path.stem for path in JOBS.glob("*.toml")} == {*HIDDEN, *SCALES, "news20"}
+
+
+def test_the_wide_network_that_learns_loads_with_its_variant() -> None:
+    path = JOBS / "news20.toml"
+    config = load_config(path)
+    assert (config.data.path, config.network.hidden) == ("news20_bydate_65536.h5", (1_000_000,))
+    (override,) = re.findall(r"--set (\w+\.\w+=\S+)", path.read_text())
+    assert load_config(path, [override]).network.hidden == (200_000,)
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_the_configuration_loads(name: str) -> None:
+    config = load_config(JOBS / f"{name}.toml")
+    assert config.data.path == f"{name}.h5"
+    assert config.network.hidden == HIDDEN[name]
+    assert (config.training.epochs, config.optimizer.momentum, config.network.dropout) == (500, 0.9, 0.3)
+    assert (config.data.augmentation == "cifar") == (name == "cifar10")
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_the_variants_load(name: str) -> None:
+    path = JOBS / f"{name}.toml"
+    promised = re.findall(r"--set (\w+\.\w+=\w+)", path.read_text())
+    for override in {*VARIANTS, *promised}:
+        # Inputs are pruned in this mode only, as the comments say.
+        others = ["importance_pruning.mode=compact"] if "input_percentile" in override else []
+        assert load_config(path, [*others, override]) != (
+            load_config(path, others) if override != "data.augmentation=none" else None
+        )
+    assert load_config(path, ["importance_pruning.mode=compact", "importance_pruning.input_percentile=10"])
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_a_huge_network_has_ten_layers_behind_the_newsgroups(name: str) -> None:
+    path = JOBS / f"{name}.toml"
+    config = load_config(path)
+    width, epsilon = SCALES[name]
+    assert (config.network.hidden, config.network.epsilon) == ((width,) * 10, epsilon)
+    assert config.data.path == "news20_bydate_65536.h5"
+    for override in re.findall(r"--set (\w+\.\w+=\w+)", path.read_text()):
+        assert load_config(path, [override]) != config
+    assert f"jobs/train.sbatch jobs/{name}.toml" in path.read_text()
+    assert f"hpc-sparse plan jobs/{name}.toml" in path.read_text()

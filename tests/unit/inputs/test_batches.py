@@ -1,0 +1,82 @@
+"""Batches: every sample once, a new order each epoch, standardised columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches, shuffled_batches
+
+
+@pytest.mark.parametrize(("n_samples", "batch_size", "last"), [(100, 20, 20), (101, 20, 1), (5, 20, 5), (37, 1, 1)])
+def test_every_sample_comes_once_per_epoch(n_samples, batch_size, last):
+    for batches in (shuffled_batches(n_samples, batch_size, 1, 2, 0), ordered_batches(n_samples, batch_size)):
+        assert sorted(np.concatenate(batches).tolist()) == list(range(n_samples))
+        assert {batch.size for batch in batches[:-1]} <= {batch_size}
+        assert batches[-1].size == last
+
+
+def test_a_shard_without_samples_has_no_batches():
+    assert shuffled_batches(0, 20, 1, 1, 0) == ordered_batches(0, 20) == []
+
+
+def test_the_order_depends_on_seed_epoch_and_replica():
+    names = [(1, 1, 0), (2, 1, 0), (1, 2, 0), (1, 1, 1)]
+    orders = {tuple(np.concatenate(shuffled_batches(50, 20, *name)).tolist()) for name in names}
+    assert len(orders) == len(names)
+    again = np.concatenate(shuffled_batches(50, 20, *names[0]))
+    assert tuple(again.tolist()) in orders
+
+
+def test_evaluation_keeps_the_order():
+    assert np.concatenate(ordered_batches(50, 20)).tolist() == list(range(50))
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+def test_dense_batches_are_standardised_columns(make_dataset, kind):
+    dataset = make_dataset(kind=kind)
+    assembler = BatchAssembler(12, 64, mean=dataset.mean, deviation=dataset.deviation)
+    chosen = np.array([5, 200, 7, 7])
+    batch, labels = assembler.assemble(dataset.train, chosen)
+    expected = (dataset.train.features.values[chosen].astype(np.float64) - dataset.mean) / dataset.deviation
+    assert batch.shape == (12, 16)
+    np.testing.assert_allclose(batch[:, :4], expected.T, rtol=1e-5, atol=1e-5)
+    assert (batch[:, 4:] == 0).all()
+    np.testing.assert_array_equal(labels, dataset.train.labels[chosen])
+
+
+def test_without_statistics_features_stay_as_they_are(make_dataset):
+    dataset = make_dataset()
+    batch, _ = BatchAssembler(12, 64, mean=None, deviation=None).assemble(dataset.train, np.array([3]))
+    np.testing.assert_array_equal(batch[:, 0], dataset.train.features.values[3])
+
+
+def test_sparse_batches_leave_nothing_behind_for_the_next(make_dataset):
+    dataset = make_dataset(kind="csr")
+    features = dataset.train.features
+    dense = np.zeros((features.n_samples, 12), np.float32)
+    rows = np.repeat(np.arange(features.n_samples), np.diff(features.indptr))
+    dense[rows, features.indices] = features.values
+    assembler = BatchAssembler(12, 64, mean=None, deviation=None)
+    for chosen in (np.arange(64), np.arange(90, 95), np.arange(64, 128), np.array([3])):
+        batch, labels = assembler.assemble(dataset.train, chosen)
+        np.testing.assert_array_equal(batch[:, : chosen.size], dense[chosen].T)
+        assert (batch[:, chosen.size :] == 0).all()
+        np.testing.assert_array_equal(labels, dataset.train.labels[chosen])
+
+
+@pytest.mark.parametrize("features", [[4], [0, 3, 4, 11], list(range(12))])
+@pytest.mark.parametrize("kind", ["float32", "uint8", "csr"])
+def test_batches_of_some_features_are_those_rows_of_the_whole_batch(make_dataset, kind, features):
+    dataset = make_dataset(kind=kind)
+    statistics = {"mean": dataset.mean, "deviation": dataset.deviation}
+    whole = BatchAssembler(12, 64, **statistics)
+    some = BatchAssembler(12, 64, **statistics, features=np.array(features, np.int32))
+    assert (whole.n_inputs, some.n_inputs) == (12, len(features))
+    for chosen in (np.arange(64), np.arange(90, 95), np.arange(64, 128), np.array([3])):
+        expected, _ = whole.assemble(dataset.train, chosen)
+        batch, labels = some.assemble(dataset.train, chosen)
+        assert batch.flags.c_contiguous
+        assert batch.ctypes.data % 64 == 0
+        np.testing.assert_array_equal(batch, expected[features])
+        np.testing.assert_array_equal(labels, dataset.train.labels[chosen])

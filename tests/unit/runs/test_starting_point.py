@@ -1,0 +1,68 @@
+"""When a run goes on exactly where its ranks were, and when from one network at the start of an epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.runs.starting_point import goes_on_exactly
+from hpc_sparse.storage.checkpoint.info import CheckpointInfo
+
+CTX = ParallelContext.serial(threads=1)
+SERVED = ("parallel.strategy=wassp", "parallel.phase2_share=0.5", "training.epochs=10")
+
+
+def stored(config, epoch, step_in_epoch, n_replicas):
+    """What matters of a checkpoint on three ranks."""
+    unused = dict.fromkeys(field.name for field in dataclasses.fields(CheckpointInfo))
+    facts = {"epoch": epoch, "step_in_epoch": step_in_epoch, "n_replicas": n_replicas, "n_ranks": 3}
+    return CheckpointInfo(**unused | facts | {"path": Path("net.h5"), "config_text": config.to_toml()})
+
+
+def on(n_ranks):
+    return dataclasses.replace(CTX, size=n_ranks)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "step_in_epoch", "n_replicas", "n_epochs", "expected"),
+    [
+        # Phase 1 lasts for half of the epochs. Between two epochs:
+        (3, 0, 0, 10, True),
+        (7, 0, 2, 10, True),
+        (7, 0, 2, 12, True),
+        (7, 0, 2, 14, False),
+        (7, 0, 2, 20, False),
+        # Within one:
+        (4, 5, 0, 10, True),
+        (4, 5, 0, 20, True),
+        (4, 5, 0, 8, False),
+        (5, 5, 2, 10, True),
+        (7, 5, 2, 14, True),
+        (7, 5, 2, 16, False),
+    ],
+)
+def test_an_epoch_goes_on_in_the_phase_in_which_it_began(
+    make_config, epoch, step_in_epoch, n_replicas, n_epochs, expected
+):
+    info = stored(make_config(*SERVED), epoch, step_in_epoch, n_replicas)
+    config = make_config(*SERVED, f"training.epochs={n_epochs}")
+    assert goes_on_exactly(on(3), config, info) == expected
+
+
+def test_a_network_of_all_ranks_between_two_epochs_goes_on_anywhere(make_config):
+    info = stored(make_config(), 3, 0, 0)
+    for n_ranks in (1, 3, 4):
+        assert goes_on_exactly(on(n_ranks), make_config("training.batch_size=7", *SERVED), info)
+
+
+@pytest.mark.parametrize("n_replicas", [0, 3])
+def test_an_unfinished_epoch_goes_on_with_the_same_ranks_batches_and_strategy_only(make_config, n_replicas):
+    info = stored(make_config(), 3, 5, n_replicas)
+    assert goes_on_exactly(on(3), make_config("optimizer.momentum=0.5", "training.epochs=9"), info)
+    assert not goes_on_exactly(on(2), make_config(), info)
+    assert not goes_on_exactly(on(3), make_config("training.batch_size=7"), info)
+    assert not goes_on_exactly(on(3), make_config("parallel.sync_every_steps=2"), info)
+    assert not goes_on_exactly(on(3), make_config("parallel.strategy=wasap"), info)

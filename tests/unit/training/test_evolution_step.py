@@ -1,0 +1,191 @@
+"""What happens to a network before an epoch, and when."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hpc_sparse.errors import ConfigError
+from hpc_sparse.evolution.importance import ImportancePruner
+from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.parallel.agreement import network_digest
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.training.evolution_step import Evolution
+from hpc_sparse.training.growth_pool import GrowthSource
+from hpc_sparse.training.job import TrainingJob
+from hpc_sparse.training.replica import Replica, check_invariants
+from hpc_sparse.training.target_size import initial_size
+
+CTX = ParallelContext.serial(threads=1)
+
+PRUNES = ("importance_pruning.mode=compact", "importance_pruning.after_epoch=2", "importance_pruning.every_epochs=2")
+
+
+def make_replica(config, dataset):
+    """With velocities that tell what became of them."""
+    replica = Replica.initial(config, dataset.info)
+    rng = np.random.default_rng(5)
+    for layer, velocity in zip(replica.network.layers, replica.velocities, strict=True):
+        layer.bias = rng.standard_normal(layer.bias.size).astype(np.float32)
+        velocity.weight = 1 + rng.random(layer.weight.size).astype(np.float32)
+        velocity.bias = 1 + rng.random(layer.bias.size).astype(np.float32)
+    return replica
+
+
+def history(config, dataset, n_epochs=9, **options):
+    """For each epoch whether the network was pruned and whether it evolved before it."""
+    replica, evolution, found = make_replica(config, dataset), Evolution(config), []
+    for epoch in range(1, n_epochs + 1):
+        step = evolution.step(replica, epoch, **options)
+        check_invariants(replica)
+        found.append((step is not None and step.pruning is not None, step is not None and step.n_grown > 0))
+    return found
+
+
+def test_a_topology_evolves_every_so_many_epochs_but_not_before_the_first(make_config, make_dataset):
+    evolved = [each for _, each in history(make_config("evolution.every_epochs=3"), make_dataset())]
+    assert evolved == [False, False, False, True, False, False, True, False, False]
+    assert not any(each for _, each in history(make_config("evolution.strategy=static"), make_dataset()))
+
+
+def test_pruning_begins_after_its_epoch_and_comes_every_so_many(make_config, make_dataset):
+    # After epochs 4, 6 and 8: "no pruning before epoch 2 is over" leaves out the one right then.
+    expected = [False, False, False, False, True, False, True, False, True]
+    assert [each for each, _ in history(make_config(*PRUNES), make_dataset())] == expected
+    until_six = [each and number < 8 for number, each in enumerate(expected)]
+    assert [
+        each for each, _ in history(make_config(*PRUNES, "importance_pruning.until_epoch=6"), make_dataset())
+    ] == until_six
+    assert not any(each for each, _ in history(make_config(*PRUNES), make_dataset(), may_prune=False))
+    assert not any(each for each, _ in history(make_config(), make_dataset()))
+
+
+def test_what_is_kept_keeps_weight_and_velocity_and_what_is_grown_gets_a_weight_and_rests(make_config, make_dataset):
+    config, dataset = make_config("network.epsilon=3"), make_dataset()
+    replica = make_replica(config, dataset)
+    before = [
+        dict(zip(layer.topology.keys().tolist(), zip(layer.weight, velocity.weight, strict=True), strict=True))
+        for layer, velocity in zip(replica.network.layers, replica.velocities, strict=True)
+    ]
+    step = Evolution(config).step(replica, 2)
+    assert step.pruning is None
+    assert step.growth[-1] is None
+    n_grown = 0
+    for layer, velocity, old in zip(replica.network.layers, replica.velocities, before, strict=True):
+        for key, weight, speed in zip(layer.topology.keys().tolist(), layer.weight, velocity.weight, strict=True):
+            n_grown += speed == 0
+            assert weight != 0
+            assert speed == 0 or (weight, speed) == old[key]
+    assert n_grown == step.n_grown
+    n_first = replica.network.layers[0].weight.size
+    assert 0 < np.count_nonzero(replica.velocities[0].weight == 0) <= 0.3 * n_first
+
+
+@pytest.mark.parametrize("mode", ["compact", "released"])
+def test_a_composed_change_carries_what_was_there_before_to_where_it_is_now(make_config, make_dataset, mode):
+    config, dataset = make_config(*PRUNES, f"importance_pruning.mode={mode}", "network.epsilon=3"), make_dataset()
+    replica = make_replica(config, dataset)
+    velocities = [(velocity.weight.copy(), velocity.bias.copy()) for velocity in replica.velocities]
+    expected = ImportancePruner(mode, 20.0).prune(replica.network)
+    step = Evolution(config).step(replica, 5)
+    assert step.pruning.n_connections == expected.n_connections
+    for change, (weight, bias), velocity in zip(step.composed(), velocities, replica.velocities, strict=True):
+        np.testing.assert_array_equal(change.carry(weight), velocity.weight)
+        np.testing.assert_array_equal(change.carry_neurons(bias), velocity.bias)
+    is_smaller = sum(replica.network.widths) < 12 + 24 + 18 + 3
+    assert is_smaller == (mode == "compact")
+
+
+def test_pruning_without_evolution_is_the_whole_change(make_config, make_dataset):
+    config, dataset = make_config(*PRUNES, "evolution.every_epochs=3"), make_dataset()
+    step = Evolution(config).step(make_replica(config, dataset), 5)
+    assert step.composed() == list(step.pruning.layers)
+    assert step.n_grown == 0
+
+
+def test_replicas_with_the_same_number_evolve_alike_and_others_do_not(make_config, make_dataset):
+    config, dataset = make_config("network.epsilon=3"), make_dataset()
+    digests = []
+    for number in (0, 0, 1):
+        replica = make_replica(config, dataset)
+        Evolution(config, number).step(replica, 2)
+        digests.append(network_digest(replica.network))
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_evolution_may_come_every_so_many_steps_within_an_epoch_and_before_one(make_config, make_dataset):
+    config, dataset = make_config("evolution.every_steps=5", "network.epsilon=3"), make_dataset()
+    evolution = Evolution(config, n_steps=10)
+    assert [step for step in range(11) if evolution.is_due_within(1, step)] == [5]
+    assert evolution.step(make_replica(config, dataset), 1) is None
+    assert evolution.step_within(make_replica(config, dataset), 1, 4) is None
+    digests = []
+    for change in (
+        lambda replica: evolution.step(replica, 2),
+        lambda replica: evolution.step_within(replica, 2, 5),
+        lambda replica: evolution.step_within(replica, 1, 5),
+    ):
+        replica = make_replica(config, dataset)
+        assert change(replica).n_grown > 0
+        check_invariants(replica)
+        digests.append(network_digest(replica.network))
+    assert len(set(digests)) == 3
+
+
+@pytest.mark.parametrize("strategy", ["set", "rigl", "srigl", "gse", "snfs", "deep_r", "top_kast", "cht"])
+def test_a_network_shrinks_to_its_final_density_layer_by_layer_alike(make_config, make_dataset, strategy):
+    acting = ("network.acting_share=0.5",) if strategy == "top_kast" else ()
+    config = make_config("evolution.final_density=0.05", f"evolution.strategy={strategy}", *acting)
+    dataset = make_dataset()
+    replica = make_replica(config, dataset)
+    growth = GrowthSource(TrainingJob(CTX, config, dataset, replica, SilentReporter()), LOSSES["cross_entropy"])
+    evolution = Evolution(config, growth=growth)
+    before = [layer.topology.n_connections for layer in replica.network.layers]
+    sizes = []
+    for epoch in range(2, 6):
+        evolution.step(replica, epoch)
+        check_invariants(replica)
+        sizes.append([layer.topology.n_connections for layer in replica.network.layers])
+    assert [one < other for one, other in zip(sizes[0][:-1], before[:-1], strict=True)] == [True, True]
+    assert sizes[-1][-1] == before[-1]
+    assert sum(sizes[-1][:-1]) == pytest.approx(0.05 * (12 * 24 + 24 * 18), abs=1)
+    if strategy != "snfs":
+        assert sizes[-1][0] / before[0] == pytest.approx(sizes[-1][1] / before[1], rel=0.2)
+    alone = make_replica(config, dataset)
+    Evolution(config, growth=growth, keeps_sizes=True, redistributes=False).step(alone, 5)
+    assert [layer.topology.n_connections for layer in alone.network.layers] == before
+
+
+def test_a_density_that_is_none_to_shrink_to_is_refused(make_config):
+    config = make_config("evolution.final_density=0.9")
+    with pytest.raises(ConfigError, match=r"final_density = 0.9: must be below .* begin with, 0\.\d+"):
+        initial_size(config, [12, 24, 18, 3])
+
+
+@pytest.mark.parametrize(
+    ("strategy", "choice", "is_drawn"),
+    [
+        ("set", "strategy", True),
+        ("rigl", "strategy", False),
+        ("gse", "strategy", False),
+        ("set", "zero", False),
+        ("cht", "strategy", False),
+        ("cht", "initial", True),
+        ("rigl", "initial", True),
+    ],
+)
+def test_grown_weights_are_drawn_or_zero_as_strategy_or_user_says(
+    make_config, make_dataset, strategy, choice, is_drawn
+):
+    names = (f"evolution.strategy={strategy}", f"evolution.grown_weights={choice}", "network.epsilon=3")
+    config, dataset = make_config(*names), make_dataset()
+    replica = make_replica(config, dataset)
+    growth = GrowthSource(TrainingJob(CTX, config, dataset, replica, SilentReporter()), LOSSES["cross_entropy"])
+    step = Evolution(config, growth=growth).step(replica, 2)
+    change = step.growth[0]
+    grown = replica.network.layers[0].weight[change.old_position < 0]
+    assert grown.size
+    assert (grown != 0).all() == is_drawn
+    assert grown.any() == is_drawn
+    assert not replica.velocities[0].weight[change.old_position < 0].any()
