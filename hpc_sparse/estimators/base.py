@@ -19,14 +19,15 @@ from hpc_sparse.errors import ConfigError, ParameterError
 from hpc_sparse.estimators.arrays import standardisation
 from hpc_sparse.estimators.parameters import Parameters, check_parameters
 from hpc_sparse.estimators.training import FittedState, train
-from hpc_sparse.evolution.importance import outgoing_importance
 from hpc_sparse.inference.inputs import to_features
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import Loss
 from hpc_sparse.storage.dataset.samples import Features, Samples, take_rows
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    random_replica,
+)
 
 LARGEST_SEED = (1 << 31) - 1
 
@@ -124,7 +125,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         Source: Atashgahi et al. 2022, "Quick and robust feature selection" (Machine Learning 111). Strengths of
         features on different scales do not compare: standardise the features.
         """
-        strength = outgoing_importance(self.network_.layers[0])
+        strength = self.network_.incoming()[0].outgoing_strength()
         total = strength.sum()
         return strength / total if total > 0 else strength
 
@@ -227,7 +228,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
     def _new_state(self, features: Features, parameters: Parameters) -> FittedState:
         config = parameters.config
         try:
-            replica = Replica.random(config, features.n_features, self._output_count())
+            replica = random_replica(config, features.n_features, self._output_count())
         except ConfigError as error:
             raise ParameterError(f"{type(self).__name__}: {error}") from None
         scaling = standardisation(features) if config.data.standardize else None

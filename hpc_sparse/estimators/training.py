@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,13 @@ import numpy as np
 from hpc_sparse.estimators.arrays import Standardisation, make_dataset
 from hpc_sparse.estimators.parameters import Parameters
 from hpc_sparse.monitor.reporter import SilentReporter
-from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import Loss
-from hpc_sparse.network.optimizers.sgd import Velocity
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Samples
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.replica import Replica
 
 
 @dataclass
@@ -47,10 +45,10 @@ class FittedState:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        network, velocities = self.replica.network, self.replica.velocities
-        if not all(layer.weight.flags.writeable for layer in network.layers):
+        network, states = self.replica.network, self.replica.states
+        if not all(connections.weight.flags.writeable for _, connections in network.connections()):
             # Memory-mapped by joblib: kernels are compiled for arrays that can be written to, and training does.
-            self.replica = Replica(_copied(network), [_copied_velocity(velocity) for velocity in velocities])
+            self.replica = Replica(_copied(network), [state.copy() for state in states])
             if self.scaling is not None:
                 self.scaling = np.array(self.scaling[0]), np.array(self.scaling[1])
 
@@ -94,7 +92,7 @@ def train(
             if best.n_waited >= parameters.fit.n_iter_no_change:
                 break
     if best.network is not None:
-        state.replica = Replica(best.network, best.network.resting_velocities())
+        state.replica = Replica.at_rest(best.network)
 
 
 class _BestNetwork:
@@ -116,18 +114,12 @@ class _BestNetwork:
 
 
 def _copied(network: Network) -> Network:
-    """A copy that shares no memory."""
-    layers = [
-        replace(
-            layer,
-            topology=Topology(layer.topology.shape, np.array(layer.topology.indptr), np.array(layer.topology.indices)),
-            weight=np.array(layer.weight),
-            bias=np.array(layer.bias),
-        )
-        for layer in network.layers
-    ]
-    return Network(layers, list(network.neuron_ids))
-
-
-def _copied_velocity(velocity: Velocity) -> Velocity:
-    return Velocity(np.array(velocity.weight), np.array(velocity.bias))
+    """A copy that shares no memory, not even of the connections' structure."""
+    copied = network.copy()
+    for layer in copied.layers:
+        topologies = {}
+        for owner, connections in layer.connections().items():
+            structure = {name: np.array(array) for name, array in connections.structure().items()}
+            topologies[owner] = connections.rebuilt(connections.shape, structure, connections.weight).topology
+        layer.rewire(layer.shape, topologies, {name: each.values for name, each in layer.parameters().items()})
+    return copied

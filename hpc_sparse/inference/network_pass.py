@@ -6,8 +6,8 @@ import numpy as np
 
 from hpc_sparse.dtypes import INDEX, VALUE, Float32Array
 from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches
-from hpc_sparse.kernels.sparse.single_sample import forward_sample
-from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.storage.dataset.samples import DenseFeatures, Features, Samples
 
 BATCH = 128
@@ -49,8 +49,8 @@ class NetworkPass:
         """float32[n_outputs]."""
         values = self._values_of_one(features)
         for layer in self._network.layers:
-            t, out = layer.topology, np.empty(layer.bias.size, VALUE)
-            forward_sample(t.indptr, t.indices, layer.acting_weight, layer.bias, values, VALUE(layer.slope), out)
+            out = np.empty(layer.shape[0], VALUE)
+            layer.forward_alone(values, out)
             values = out
         return values
 
@@ -70,7 +70,7 @@ class NetworkPass:
         most = min(BATCH, n_samples)
         mean, deviation = self._scaling or (None, None)
         assembler = BatchAssembler(features.n_features, most, mean=mean, deviation=deviation, features=self._inputs)
-        workspace = Workspace(widths, most)
+        workspace = Workspace(self._network.layers, most)
         samples = Samples(features, np.zeros(n_samples, INDEX))
         for chosen in ordered_batches(n_samples, BATCH):
             batch, _ = assembler.assemble(samples, chosen)

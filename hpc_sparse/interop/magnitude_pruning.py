@@ -10,11 +10,13 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array
 from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.interop.dense_weights import DenseLayer, DenseWeights
-from hpc_sparse.network.activations import negative_slopes
+from hpc_sparse.network.activations import OUTPUT_ACTIVATION, negative_slope
+from hpc_sparse.network.connections.registry import unstructured
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import densities
+from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.network import LINEAR, Network
+from hpc_sparse.network.network import Network
 
 
 def prune_to_density(weights: DenseWeights, config: RunConfig) -> Network:
@@ -28,12 +30,13 @@ def prune_to_density(weights: DenseWeights, config: RunConfig) -> Network:
         Its ``network`` says how many connections, and which activation the weights were trained with.
     """
     widths = [weights.layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in weights.layers)]
-    slopes = [*negative_slopes(config.network.activation, config.network.alpha, len(widths) - 2), LINEAR]
-    layers = []
-    for layer, density, slope in zip(weights.layers, densities(config.network, widths), slopes, strict=True):
-        topology, weight = _strongest_connections(layer, density)
-        layers.append(SparseLayer(topology, weight, layer.bias.astype(VALUE), slope))
-    assert [layer.topology.shape[::-1] for layer in layers] == list(pairwise(widths))
+    wanted, alpha = densities(config.network, widths), config.network.alpha
+    layers: list[Layer] = []
+    for number, (layer, density) in enumerate(zip(weights.layers, wanted, strict=True)):
+        name = config.network.activation if number < len(wanted) - 1 else OUTPUT_ACTIVATION
+        incoming = unstructured(*_strongest_connections(layer, density))
+        layers.append(SparseLayer(incoming, layer.bias.astype(VALUE), negative_slope(name, alpha, number + 2), name))
+    assert [layer.shape[::-1] for layer in layers] == list(pairwise(widths))
     return Network(layers)
 
 

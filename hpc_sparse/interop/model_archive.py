@@ -18,11 +18,11 @@ from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int3
 from hpc_sparse.errors import DataError, NewerFormatError, quoted
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import TrainedModel
-from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.activations import OUTPUT_ACTIVATION
+from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
 from hpc_sparse.storage.checkpoint.layer_state import LayerState, check_layer
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.container.checks import check_finite, check_ids, check_positive
-from hpc_sparse.training.replica import OUTPUT_ACTIVATION
 
 FORMAT = "hpc_sparse.model"
 FORMAT_VERSION = 1
@@ -42,7 +42,7 @@ def to_arrays(model: TrainedModel) -> dict[str, AnyArray]:
     for name in STATISTICS:
         if (values := getattr(model, name)) is not None:
             arrays[name] = values
-    for number, layer in enumerate(model.network.layers):
+    for number, layer in enumerate(sparse_layers(model.network)):
         arrays |= {f"layer_{number}.{name}": values for name, values in _layer_arrays(layer).items()}
     for number, ids in enumerate(model.network.neuron_ids):
         if ids is not None:
@@ -86,12 +86,12 @@ def read_model(archive: Archive) -> Checkpoint:
 
 
 def _layer_arrays(layer: SparseLayer) -> dict[str, AnyArray]:
-    topology = layer.topology
+    matrix = layer.incoming.to_csr()
     return {
-        "data": layer.acting_weight,
-        "indices": topology.indices,
-        "indptr": topology.indptr,
-        "shape": np.array(topology.shape, OFFSET),
+        "data": matrix.data,
+        "indices": matrix.indices,
+        "indptr": matrix.indptr,
+        "shape": np.array(matrix.shape, OFFSET),
         "bias": layer.bias,
         "slope": np.array(layer.slope, VALUE),
     }

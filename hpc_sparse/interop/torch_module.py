@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from hpc_sparse.inference import TrainedModel
-from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
 
 BETA_NOTICE = "Sparse CSR tensor support is in beta"
 
@@ -28,7 +28,7 @@ class SparseModule(torch.nn.Module):
         self.register_buffer("inputs", None if inputs is None else torch.from_numpy(inputs.astype(np.int64)))
         self.register_buffer("mean", None if mean is None else torch.from_numpy(mean.copy()))
         self.register_buffer("deviation", None if deviation is None else torch.from_numpy(deviation.copy()))
-        self.layers = torch.nn.ModuleList(SparseLinear(layer) for layer in model.network.layers)
+        self.layers = torch.nn.ModuleList(SparseLinear(layer) for layer in sparse_layers(model.network))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weighted sums of the output layer (logits), float32[n_samples, n_outputs]."""
@@ -46,12 +46,12 @@ class SparseLinear(torch.nn.Module):
 
     def __init__(self, layer: SparseLayer) -> None:
         super().__init__()
-        topology = layer.topology
-        indptr, indices = (torch.from_numpy(array.astype(np.int64)) for array in (topology.indptr, topology.indices))
-        values = torch.from_numpy(layer.acting_weight.copy())
+        matrix = layer.incoming.to_csr()
+        indptr, indices = (torch.from_numpy(array.astype(np.int64)) for array in (matrix.indptr, matrix.indices))
+        values = torch.from_numpy(matrix.data.copy())
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=BETA_NOTICE)
-            weight = torch.sparse_csr_tensor(indptr, indices, values, topology.shape, check_invariants=False)
+            weight = torch.sparse_csr_tensor(indptr, indices, values, matrix.shape, check_invariants=False)
         self.weight = torch.nn.Parameter(weight)
         self.bias = torch.nn.Parameter(torch.from_numpy(layer.bias.copy()))
         self.slope = layer.slope

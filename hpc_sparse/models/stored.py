@@ -9,8 +9,10 @@ from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.errors import DataError
 from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.models.merged import read_merged
-from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
@@ -19,7 +21,10 @@ from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo
 from hpc_sparse.training.evaluation import evaluate
-from hpc_sparse.training.replica import Replica, check_fits
+from hpc_sparse.training.replica_states import (
+    check_fits,
+    replica_from_states,
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class StoredNetwork:
         checkpoint = read_checkpoint(ctx, path)
         with collective_errors(ctx, f"reading {path}"):
             config = parse_config(checkpoint.config_text, origin)
-            replica = Replica.from_states(config.network, checkpoint.layers, checkpoint.neuron_ids)
+            replica = replica_from_states(config.network, checkpoint.layers, checkpoint.neuron_ids)
         return cls(path, checkpoint, config, replica)
 
     def load_data(self, ctx: ParallelContext, path: Path) -> Dataset:
@@ -90,7 +95,7 @@ class StoredNetwork:
             features=network.neuron_ids[0],
         )
         loss = LOSSES[self.config.training.loss]
-        workspace = Workspace(network.widths, batch_size, activations=self.config.training.activations)
+        workspace = Workspace(network.layers, batch_size, activations=self.config.training.activations)
         return evaluate(ctx, network, loss, dataset.test, assembler, workspace, batch_size)
 
     def _check_statistics(self, info: DatasetInfo) -> None:

@@ -12,7 +12,9 @@ from hpc_sparse.storage.checkpoint.folder import Damaged, checkpoint_positions, 
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 from hpc_sparse.storage.dataset.file import read_info
 from hpc_sparse.storage.dataset.samples import DatasetInfo
-from hpc_sparse.training.replica import n_outputs
+from hpc_sparse.training.replica_states import (
+    n_outputs,
+)
 
 RESUME_AUTO = "auto"
 

@@ -34,6 +34,7 @@ from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.container.backends import choose_backend
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.training.job import Pause, TrainingJob
+from hpc_sparse.training.replica_states import replica_to_states
 from hpc_sparse.training.trainer import Trainer, make_trainer, shares
 
 LOG = logging.getLogger(__name__)
@@ -232,7 +233,7 @@ def _write_checkpoint(
         epoch=position.n_epochs,
         step=position.n_steps + n_steps,
         n_ranks=ctx.size,
-        layers=() if replica == NO_REPLICA else job.replica.to_states(plan.config.network.activation),
+        layers=() if replica == NO_REPLICA else replica_to_states(job.replica),
         metrics=history[-1].numbers() if history else {},
         history_best=_best(history, range(1, position.n_epochs + 1)),
         mean=job.dataset.mean,

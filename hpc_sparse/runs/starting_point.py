@@ -10,6 +10,7 @@ from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.errors import ConfigError, DataError
 from hpc_sparse.models.merged import read_merged
 from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.first_topology import choose_first_topology
@@ -19,7 +20,11 @@ from hpc_sparse.storage.checkpoint.info import CheckpointInfo, read_checkpoint_i
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.samples import Dataset
 from hpc_sparse.training.job import Pause, TrainingJob
-from hpc_sparse.training.replica import Replica, check_fits
+from hpc_sparse.training.replica_states import (
+    check_fits,
+    initial_replica,
+    replica_from_states,
+)
 from hpc_sparse.training.served.phased_trainer import last_served_epoch
 from hpc_sparse.training.trainer import is_served
 
@@ -64,7 +69,7 @@ def starting_point(ctx: ParallelContext, plan: RunPlan, dataset: Dataset, backen
     """
     if plan.checkpoint is None:
         with collective_errors(ctx, "building the network"):
-            replica = Replica.initial(plan.config, plan.info)
+            replica = initial_replica(plan.config, plan.info)
         choose_first_topology(TrainingJob(ctx, plan.config, dataset, replica, SilentReporter()))
         return StartingPoint(replica)
     path = plan.checkpoint
@@ -76,7 +81,7 @@ def starting_point(ctx: ParallelContext, plan: RunPlan, dataset: Dataset, backen
     else:
         checkpoint = read_checkpoint(ctx, path, backend, replica=_own_replica(ctx, plan.config) if is_apart else None)
         with collective_errors(ctx, "resuming"):
-            replica = Replica.from_states(plan.config.network, checkpoint.layers, checkpoint.neuron_ids)
+            replica = replica_from_states(plan.config.network, checkpoint.layers, checkpoint.neuron_ids)
     with collective_errors(ctx, "resuming"):
         _check_same_run(plan, checkpoint)
         check_fits(replica.network, plan.config, plan.info, str(path))

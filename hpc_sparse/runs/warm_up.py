@@ -17,7 +17,9 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 from hpc_sparse.training.trainer import is_served
 
 N_FEATURES = 6
@@ -65,7 +67,7 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     )
     tiny = _tiny_dataset(info)
     alone = ParallelContext.serial(ctx.threads)
-    job = TrainingJob(alone, tiny_config, tiny, Replica.initial(tiny_config, tiny.info), SilentReporter())
+    job = TrainingJob(alone, tiny_config, tiny, initial_replica(tiny_config, tiny.info), SilentReporter())
     trainer = LocalTrainer(job)
     for epoch in (1, 2):
         trainer.train_epoch(epoch)
@@ -84,9 +86,9 @@ def _serve_tiny(job: TrainingJob) -> None:
     network.gradient_batch(batch, labels, loss, job.dropouts(1, 0), job.make_workspace(), layout.views(gradient))
     total = np.zeros_like(gradient)
     add_scaled(gradient, VALUE(1), total)
-    values, velocities = gather_network(network), gather_velocities(network, job.replica.velocities)
+    values, velocities = gather_network(network), gather_velocities(job.replica)
     factors = (VALUE(TINY_RATE), VALUE(optimizer.momentum), VALUE(0), optimizer.nesterov)
-    descend_all(total, layout.n_weights, *factors, values, velocities)
+    descend_all(total, layout.n_decayed, *factors, values, velocities)
 
 
 def _tiny_dataset(info: DatasetInfo) -> Dataset:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches
-from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Samples

@@ -11,12 +11,12 @@ from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.monitor.position import Pulse
 from hpc_sparse.monitor.reporter import Reporter
 from hpc_sparse.monitor.stopping import StopAgreement, StopRequest
-from hpc_sparse.network.layers.sparse import Dropout
-from hpc_sparse.network.network import Workspace
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, step_key, stream_key
 from hpc_sparse.storage.dataset.samples import Dataset
-from hpc_sparse.training.replica import Replica
 
 Record = Callable[[EpochMetrics], None]
 """Called by root alone when an epoch is over; may fail, which then ends the run on every rank."""
@@ -70,7 +70,7 @@ class TrainingJob:
     def make_workspace(self) -> Workspace:
         """Buffers for the widths that the network has now."""
         training = self.config.training
-        return Workspace(self.replica.network.widths, training.batch_size, activations=training.activations)
+        return Workspace(self.replica.network.layers, training.batch_size, activations=training.activations)
 
     def dropouts(self, epoch: int, step: int) -> list[Dropout]:
         """Dropout of one step on this rank, one per hidden layer."""

@@ -8,11 +8,13 @@ import time
 from collections.abc import Sequence
 
 from hpc_sparse.errors import DivergedError
+from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
 from hpc_sparse.monitor.position import Phase
 from hpc_sparse.network.objectives.losses import LOSSES, Loss
-from hpc_sparse.network.optimizers.sgd import LearningRate, Sgd
+from hpc_sparse.network.optimizers.learning_rate import LearningRate
+from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.collectives import gather_objects, on_root, patient_barrier
 from hpc_sparse.parallel.local_sgd import LocalSgd
@@ -22,7 +24,6 @@ from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.rank_totals import EpochSums
 from hpc_sparse.training.rates import learning_rate
-from hpc_sparse.training.replica import check_invariants
 from hpc_sparse.training.shard_batches import SampleSource
 
 LOG = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class LocalTrainer:
             job.ctx,
             has_shared_topology=not self._has_own_topology,
             momentum=config.parallel.momentum,
+            cut_back=resparsify,
             is_contributor=self._shard.n_samples > 0,
         )
         if targets is None:
@@ -75,7 +77,7 @@ class LocalTrainer:
             self._averaging.start_apart(job.replica.network, targets)
         self._fit_buffers()
         if job.is_debug:
-            check_invariants(job.replica)
+            job.replica.check_invariants()
         self._rate = rate or learning_rate(config, self._averaging.n_contributors)
         largest_shard = max(gather_objects(job.ctx, self._shard.n_samples))
         self.n_steps: int = -(-largest_shard // config.training.batch_size)
@@ -230,7 +232,7 @@ class LocalTrainer:
             LOG.debug("epoch %d: %d connections replaced", epoch, step.n_grown)
         sums.evolve += time.perf_counter() - started
         if self._job.is_debug:
-            check_invariants(self._job.replica)
+            self._job.replica.check_invariants()
 
     @property
     def _is_looking_on(self) -> bool:
@@ -239,8 +241,8 @@ class LocalTrainer:
 
     def _correct_momentum(self, epoch: int) -> None:
         if self._config.optimizer.momentum_correction:
-            for velocity in self._job.replica.velocities:
-                velocity.scale(self._rate.change_before(epoch))
+            for state in self._job.replica.states:
+                state.scale(self._rate.change_before(epoch))
 
     def _train(self, epoch: int, first_step: int, sums: EpochSums) -> int:
         """The batches from ``first_step`` on, with the syncs that are due; returns the steps that are then done."""
@@ -254,8 +256,8 @@ class LocalTrainer:
             if step < len(batches):
                 batch, labels = self._assembler.assemble(*next(prepared))
                 dropouts = self._job.dropouts(epoch, step)
-                loss, n_correct = replica.network.train_batch(
-                    batch, labels, self._loss, dropouts, self._sgd, rate, replica.velocities, self._workspace
+                loss, n_correct = replica.train_batch(
+                    batch, labels, self._loss, dropouts, self._sgd, rate, self._workspace
                 )
                 sums.loss += loss
                 sums.n_correct += n_correct
@@ -288,7 +290,7 @@ class LocalTrainer:
         elif every == "epoch" or (step + 1) % every:
             self._averaging.progress()
         elif self._config.parallel.overlap:
-            self._averaging.sync_delayed(replica.network, replica.velocities)
+            self._averaging.sync_delayed(replica)
         else:
             self.average()
         sums.sync += time.perf_counter() - started
@@ -297,9 +299,9 @@ class LocalTrainer:
     def average(self) -> None:
         """Average the replicas, which then agree (collective)."""
         network = self._job.replica.network
-        self._averaging.sync(network, self._job.replica.velocities)
+        self._averaging.sync(self._job.replica)
         if self._job.is_debug:
-            check_invariants(self._job.replica)
+            self._job.replica.check_invariants()
             check_agreement(self._ctx, network)
             LOG.debug("synced, replicas agree: %s", network_digest(network))
 

@@ -32,7 +32,9 @@ from hpc_sparse.storage.dataset.samples import CsrFeatures
 from hpc_sparse.training.evolution_step import Evolution, needs_growth_samples
 from hpc_sparse.training.growth_pool import GrowthSource, gather_pool
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 
 CONFIG = """
 [data]
@@ -150,7 +152,7 @@ def test_ranks_with_shards_decide_as_one_rank_with_all_samples(ctx: ParallelCont
         digests = []
         for context in (ctx, ParallelContext.serial(threads=1)):
             dataset = load_dataset(context, folder / "data.h5", "serial")
-            replica = Replica.initial(config, dataset.info)
+            replica = initial_replica(config, dataset.info)
             job = TrainingJob(context, config, dataset, replica, SilentReporter())
             growth = GrowthSource(job, LOSSES["cross_entropy"]) if needs_growth_samples(config) else None
             evolution = Evolution(config, growth=growth)
@@ -172,7 +174,7 @@ def test_a_first_topology_from_the_data_is_that_of_one_rank_with_all_samples(
         digests = []
         for context in (ctx, ParallelContext.serial(threads=1)):
             dataset = load_dataset(context, folder / "data.h5", "serial")
-            replica = Replica.initial(config, dataset.info)
+            replica = initial_replica(config, dataset.info)
             at_random = network_digest(replica.network)
             choose_first_topology(TrainingJob(context, config, dataset, replica, SilentReporter()))
             digests.append(network_digest(replica.network))

@@ -10,7 +10,6 @@ import pytest
 
 from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.optimizers.sgd import Velocity
 from hpc_sparse.parallel import collectives
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import broadcast_object, gather_objects

@@ -12,12 +12,11 @@ from hpc_sparse.evolution.strategies.set import replace_weakest
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.optimizers.sgd import Velocity
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.agreement import check_agreement
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.local_sgd import LocalSgd
-from hpc_sparse.training.replica import Replica, check_invariants
 
 WIDTHS = (23, 37, 19, 3)
 DENSITIES = (0.2, 0.3, 1.0)
@@ -30,7 +29,7 @@ def base_network() -> Network:
     for number, density in enumerate(DENSITIES):
         topology = Topology.random((WIDTHS[number + 1], WIDTHS[number]), density, np.uint64(number))
         weight, bias = np.zeros(topology.n_connections, np.float32), np.zeros(topology.shape[0], np.float32)
-        layers.append(SparseLayer(topology, weight, bias, 0.0))
+        layers.append(SparseLayer.of(topology, weight, bias, 0.0))
     return Network(layers)
 
 
@@ -79,7 +78,7 @@ def dense_means(
 
 def assert_replicas_agree(ctx: ParallelContext, network: Network, velocities: list[Velocity]) -> None:
     check_agreement(ctx, network)
-    check_invariants(Replica(network, velocities))
+    Replica(network, velocities).check_invariants()
     bits = b"".join(velocity.weight.tobytes() + velocity.bias.tobytes() for velocity in velocities)
     assert len(set(gather_objects(ctx, bits))) == 1
 

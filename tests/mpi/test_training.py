@@ -23,7 +23,9 @@ from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 
 CONFIG = """
 [data]
@@ -120,7 +122,7 @@ def test_every_replica_is_the_same_after_each_epoch(ctx: ParallelContext, run: R
         overrides = (f"parallel.topology={topology}", "parallel.sync_every_steps=2")
         plan = make_plan(RunRequest(mpi_tmp_path / "run.toml", overrides, mpi_tmp_path / "unused"))
         dataset = load_dataset(ctx, mpi_tmp_path / "data.h5")
-        replica = Replica.initial(plan.config, plan.info)
+        replica = initial_replica(plan.config, plan.info)
         trainer = LocalTrainer(TrainingJob(ctx, plan.config, dataset, replica, SilentReporter()))
         digests = set()
         for epoch in (1, 2, 3):

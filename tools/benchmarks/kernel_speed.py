@@ -18,8 +18,9 @@ from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.connections.initial_topology import Pattern, draw_topology
 from hpc_sparse.network.connections.initial_weights import draw_weights
-from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
-from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.optimizers.sgd import Sgd
 
 SHAPES = ((1000, 0.04), (4000, 0.01), (16000, 0.0025), (65536, 0.0005))
 SGEMM_SIZE = 2048
@@ -35,8 +36,8 @@ class LayerBench:
         self.n_flops = 2 * topology.n_connections * batch
         rng = np.random.default_rng(0)
         weight = draw_weights("he_uniform", topology, np.uint64(2))
-        self.layer = SparseLayer(topology, weight, np.zeros(n, np.float32), 0.6)
-        self.below = SparseLayer(topology, weight, np.zeros(n, np.float32), -0.6)
+        self.layer = SparseLayer.of(topology, weight, np.zeros(n, np.float32), 0.6)
+        self.below = SparseLayer.of(topology, weight, np.zeros(n, np.float32), -0.6)
         self.velocity = Velocity.zeros(weight.size, n)
         self.source, self.out, self.delta = (aligned_empty((n, batch), np.float32) for _ in range(3))
         self.record = aligned_empty((n, record_words(batch)), np.uint16)

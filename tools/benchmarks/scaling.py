@@ -11,10 +11,11 @@ import numpy as np
 from benchmarks import report
 from benchmarks import workload as w
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.layers.sparse import Dropout
-from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.workspace import Workspace
 
 FAN_IN = 40
 N_HIDDEN = 3

@@ -18,7 +18,9 @@ from hpc_sparse.storage.container.backends import choose_backend
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.rates import learning_rate
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 from hpc_sparse.training.served.server import Server
 from hpc_sparse.training.served.worker import Worker
 from hpc_sparse.training.trainer import shares
@@ -47,7 +49,7 @@ def main() -> None:
     # Without test samples the server has nothing else to do.
     parts = {"train": train, "test": Share.none()}
     dataset = load_dataset(ctx, find_data(config.data.path, path), choose_backend(ctx, "auto"), **parts)
-    job = TrainingJob(ctx, config, dataset, Replica.initial(config, dataset.info), SilentReporter())
+    job = TrainingJob(ctx, config, dataset, initial_replica(config, dataset.info), SilentReporter())
     warm_up(ctx, config, dataset.info)
     if not ctx.is_root:
         IdleWorker(job, 1).work(0)

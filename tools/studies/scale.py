@@ -24,10 +24,10 @@ from hpc_sparse.config import RunConfig, find_data, load_config
 from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.metrics import peak_rss_bytes
-from hpc_sparse.network.layers.sparse import Dropout
-from hpc_sparse.network.network import Workspace
+from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, step_key, stream_key
@@ -37,7 +37,11 @@ from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.storage.dataset.samples import Dataset
 from hpc_sparse.training.evolution_step import Evolution
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+    replica_from_states,
+    replica_to_states,
+)
 
 GIGABYTE = 1e9
 TOOLS = Path(__file__).parents[1]
@@ -55,7 +59,7 @@ class Trial:
     def __init__(self, config: RunConfig, dataset: Dataset, n_threads: int) -> None:
         self.config, self.dataset, self._ctx = config, dataset, ParallelContext.serial(threads=n_threads)
         started = time.perf_counter()
-        self.replica = Replica.initial(config, dataset.info)
+        self.replica = initial_replica(config, dataset.info)
         self.construction = time.perf_counter() - started
         self._workspace = self._new_workspace()
         self._assembler = BatchAssembler(
@@ -103,7 +107,7 @@ class Trial:
 
     def store(self, path: Path) -> None:
         """Write a checkpoint."""
-        states = self.replica.to_states(self.config.network.activation)
+        states = replica_to_states(self.replica)
         text, data = self.config.to_toml(), self.dataset
         write_checkpoint(
             self._ctx, path, Checkpoint(text, 1, self._n_steps, 1, states, {}, None, data.mean, data.deviation)
@@ -113,7 +117,7 @@ class Trial:
         """Read it again, in the place of the network that there is, as a run does that is resumed."""
         del self.replica, self._workspace
         checkpoint = read_checkpoint(self._ctx, path)
-        self.replica = Replica.from_states(self.config.network, checkpoint.layers, checkpoint.neuron_ids)
+        self.replica = replica_from_states(self.config.network, checkpoint.layers, checkpoint.neuron_ids)
         self._workspace = self._new_workspace()
 
 

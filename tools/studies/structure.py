@@ -15,6 +15,7 @@ from hpc_sparse.network.connections.initial_weights import draw_weights
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, stream_key
 from hpc_sparse.runs.first_topology import choose_first_topology
@@ -23,7 +24,9 @@ from hpc_sparse.storage.dataset.samples import Dataset
 from hpc_sparse.training.evaluation import evaluate
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 from studies.catalogue import EXPERIMENTS
 from studies.data_sets import make_data_set
 from studies.paper import config_of
@@ -83,7 +86,7 @@ class Laboratory:
             Called with the network and the connections that the topology has grown before the epoch.
         """
         if network is None:
-            replica = Replica.initial(config, self.dataset.info)
+            replica = initial_replica(config, self.dataset.info)
         else:
             replica = Replica(network, network.resting_velocities())
         job = TrainingJob(self.ctx, config, self.dataset, replica, SilentReporter())

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy.sparse
 
 from hpc_sparse.dtypes import (
     INDEX,
     OFFSET,
     VALUE,
+    AnyArray,
     Float32Array,
     Int32Array,
     Int64Array,
@@ -104,10 +106,22 @@ class Topology:
 
     def keys(self) -> Int64Array:
         """int64[nnz], increasing: ``out * n_in + in`` of every connection."""
-        rows = np.repeat(np.arange(self.shape[0], dtype=OFFSET), self.fan_in())
+        rows = self.outs()
         rows *= self.shape[1]
         rows += self.indices
         return rows
+
+    def outs(self) -> Int64Array:
+        """int64[nnz]: the output neuron of every connection."""
+        return np.repeat(np.arange(self.shape[0], dtype=OFFSET), self.fan_in())
+
+    def matrix(self, values: AnyArray) -> scipy.sparse.csr_array:
+        """``values`` [nnz] as a SciPy matrix (n_out, n_in) that shares their memory."""
+        return scipy.sparse.csr_array((values, self.indices, self.indptr), shape=self.shape)
+
+    def select(self, positions: Int64Array) -> Topology:
+        """The topology with the connections at ``positions`` int64[n], increasing, alone."""
+        return Topology.from_keys(self.shape, np.ascontiguousarray(self.keys()[positions]))
 
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> Topology:

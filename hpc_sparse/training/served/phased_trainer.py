@@ -11,7 +11,7 @@ from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.collectives import on_root
-from hpc_sparse.parallel.replication import broadcast_network, receive_network, send_network
+from hpc_sparse.parallel.replication import broadcast_replica, receive_network, send_network
 from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
 from hpc_sparse.training.evaluation import Evaluation
 from hpc_sparse.training.evolution_step import needs_growth_samples
@@ -102,7 +102,7 @@ class PhasedTrainer:
             n_under_way = 2 if self._config.parallel.overlap else 1
             Worker(self._job, n_under_way).work(n_updates if is_synchronous else n_updates // self._n_workers)
             stretch = on_root(self._ctx, lambda: Stretch([]))
-        broadcast_network(self._ctx, self._job.replica.network, self._job.replica.velocities)
+        broadcast_replica(self._ctx, self._job.replica)
         return stretch
 
     def _serve(
@@ -165,8 +165,8 @@ class PhasedTrainer:
             job = replace(job, dataset=replace(job.dataset, test=job.dataset.train))
         # The networks agree now unless the run is continued. Both are averaged in the same way, to the same bits.
         if not self.target_connections:
-            layers = job.replica.network.layers
-            self.target_connections = tuple(layer.topology.n_connections for layer in layers)
+            places = job.replica.network.connections()
+            self.target_connections = tuple(connections.topology.n_connections for _, connections in places)
         self._is_apart = True
         rate = learning_rate_alone(self._config)
         self._alone = LocalTrainer(job, rate=rate, is_alone=True, targets=self.target_connections)
@@ -176,8 +176,8 @@ class PhasedTrainer:
         """At the border of the phases the rate goes from one schedule to another: the trainer knows its own only."""
         if self._config.optimizer.momentum_correction:
             served, alone = learning_rate(self._config, self._n_workers), learning_rate_alone(self._config)
-            for velocity in self._job.replica.velocities:
-                velocity.scale(alone.at(epoch - 1) / served.at(epoch - 1))
+            for state in self._job.replica.states:
+                state.scale(alone.at(epoch - 1) / served.at(epoch - 1))
 
     def _evaluate_parts(self) -> tuple[float, ...]:
         """Test accuracy of each worker's network, on all test samples, before they are averaged (collective)."""

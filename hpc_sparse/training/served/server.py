@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections import deque
-from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.monitor.position import Phase
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
-from hpc_sparse.network.optimizers.sgd import LearningRate
+from hpc_sparse.network.optimizers.learning_rate import LearningRate
 from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
 from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, ServerEnd
 from hpc_sparse.parallel.replication import topology_arrays
@@ -25,7 +24,6 @@ from hpc_sparse.training.evaluation import Evaluation
 from hpc_sparse.training.evolution_step import Evolution, EvolutionStep
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
-from hpc_sparse.training.replica import check_invariants
 from hpc_sparse.training.served.history import TopologyHistory
 from hpc_sparse.training.served.server_totals import Tally
 
@@ -130,7 +128,7 @@ class Server:
         """Have all parameters in one vector, all velocities in another, and room for a gradient."""
         replica = self._job.replica
         self._values = gather_network(replica.network)
-        self._velocities = gather_velocities(replica.network, replica.velocities)
+        self._velocities = gather_velocities(replica)
         self._layout = ParameterLayout.of(replica.network)
         if self._scratch.size < self._values.size:
             self._scratch = self._layout.new_vector()
@@ -202,7 +200,7 @@ class Server:
         optimizer, rate = self._optimizer, self._tally.rate * self._rate_factor
         descend_all(
             gradient,
-            self._layout.n_weights,
+            self._layout.n_decayed,
             VALUE(rate),
             VALUE(optimizer.momentum),
             VALUE(rate * optimizer.weight_decay),
@@ -250,7 +248,7 @@ class Server:
         if self._optimizer.momentum_correction:
             self._velocities *= VALUE(self._rate.change_before(epoch))
         if self._job.is_debug:
-            check_invariants(replica)
+            replica.check_invariants()
         self._is_between_epochs = False
         self._tally = Tally(epoch, self._rate.at(epoch), 0 if step is None else step.n_grown)
         self._tally.evolve = time.perf_counter() - started
@@ -264,7 +262,7 @@ class Server:
             self._tally.n_changed += step.n_grown
             self._tally.evolve += time.perf_counter() - started
             if self._job.is_debug:
-                check_invariants(self._job.replica)
+                self._job.replica.check_invariants()
 
     def _take_note(self, step: EvolutionStep) -> None:
         """Go on with a network that has changed."""
@@ -302,14 +300,10 @@ class Server:
     def _snapshot(self) -> Network:
         """The network as it is now, with copies of what updates change."""
         network = self._job.replica.network
-        views = self._layout.views(self._values.copy())
-        return Network(
-            [
-                replace(layer, weight=weight, bias=bias)
-                for layer, (weight, bias) in zip(network.layers, views, strict=True)
-            ],
-            list(network.neuron_ids),
-        )
+        snapshot = network.copy()
+        for layer, values in zip(snapshot.layers, self._layout.views(self._values.copy()), strict=True):
+            layer.bind(values)
+        return snapshot
 
     def _do_idle_work(self) -> bool:
         if self._evaluation is None:

@@ -9,12 +9,15 @@ import pytest
 
 from hpc_sparse.config import load_config
 from hpc_sparse.inputs.batches import shuffled_batches
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
 from hpc_sparse.storage.checkpoint.file import read_replicas
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.storage.dataset.samples import Dataset, DenseFeatures
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 
 # What write_small_data writes.
 N_TRAIN = 331
@@ -78,7 +81,7 @@ def test_wassp_applies_the_mean_gradient_over_all_samples_of_the_workers_batches
     metrics, folder = run(*overrides)
     config, alone = load_config(run.folder / "run.toml", overrides), ParallelContext.serial(threads=1)
     shards = [load_dataset(alone, run.folder / "data.h5", train=Share(worker, 2)) for worker in (0, 1)]
-    oracle = DenseOracle(Replica.initial(config, shards[0].info))
+    oracle = DenseOracle(initial_replica(config, shards[0].info))
     n_steps = N_TRAIN // (16 * 2)
     assert metrics[0]["learning_rate"] == 0.04
     for update in range(2 * n_steps):

@@ -10,7 +10,8 @@ from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.bfloat16 import as_float
 from hpc_sparse.kernels.sparse.forward import forward
 from hpc_sparse.network.connections.topology import Topology
-from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.sparse import SparseLayer
 
 HALF_STEP = 2.0**-8
 """Largest relative error of rounding to bfloat16."""
@@ -93,7 +94,7 @@ def test_a_layer_backward_is_that_of_the_rounded_deltas(make_connections, make_c
 def test_a_dense_layer_takes_short_inputs_and_gives_short_outputs(make_columns):
     topology = Topology.random((7, 37), 1.0, np.uint64(1))
     weight = np.linspace(-1, 1, 7 * 37, dtype=np.float32)
-    layer, source = SparseLayer(topology, weight, np.ones(7, np.float32), -0.6), shortened(make_columns(37, 48))
+    layer, source = SparseLayer.of(topology, weight, np.ones(7, np.float32), -0.6), shortened(make_columns(37, 48))
     exact, long, short = (np.empty((7, 48), kind) for kind in (np.float32, np.float32, np.uint16))
     layer.forward(widened(source), exact)
     layer.forward(source, long)
@@ -103,4 +104,4 @@ def test_a_dense_layer_takes_short_inputs_and_gives_short_outputs(make_columns):
 
 
 def as_layer(connections, slope=-0.6):
-    return SparseLayer(connections.topology, connections.weight, connections.bias, slope)
+    return SparseLayer.of(connections.topology, connections.weight, connections.bias, slope)

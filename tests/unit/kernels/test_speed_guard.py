@@ -18,8 +18,9 @@ from hpc_sparse.kernels.sparse.forward import forward_rows
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.connections.initial_weights import draw_weights
 from hpc_sparse.network.connections.topology import Topology
-from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
-from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.optimizers.sgd import Sgd
 
 N_NEURONS, DENSITY, BATCH = 1000, 0.04, 128
 N_ROUNDS = 40
@@ -33,7 +34,7 @@ def fastest_seconds() -> dict[str, float]:
     use_threads(1)
     topology = Topology.random((N_NEURONS, N_NEURONS), DENSITY, np.uint64(1))
     weight = draw_weights("he_uniform", topology, np.uint64(2))
-    layer = SparseLayer(topology, weight, np.zeros(N_NEURONS, np.float32), 0.6)
+    layer = SparseLayer.of(topology, weight, np.zeros(N_NEURONS, np.float32), 0.6)
     source, delta, out = (aligned_empty((N_NEURONS, BATCH), np.float32) for _ in range(3))
     source[:] = np.random.default_rng(0).standard_normal(source.shape)
     delta[:] = source[::-1]
@@ -65,7 +66,7 @@ def test_a_layer_with_every_connection_takes_the_faster_product():
     n_out = 100
     topology = Topology.random((n_out, N_NEURONS), 1.0, np.uint64(1))
     weight = draw_weights("he_uniform", topology, np.uint64(2))
-    layer = SparseLayer(topology, weight, np.zeros(n_out, np.float32), 1.0)
+    layer = SparseLayer.of(topology, weight, np.zeros(n_out, np.float32), 1.0)
     source, out = aligned_empty((N_NEURONS, BATCH), np.float32), aligned_empty((n_out, BATCH), np.float32)
     source[:] = np.random.default_rng(0).standard_normal(source.shape)
     rows = (topology.indptr, topology.indices, weight, layer.bias, source, np.float32(1), topology.bounds, out)

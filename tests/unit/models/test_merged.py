@@ -10,7 +10,10 @@ from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.storage.checkpoint.state import Checkpoint
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+    replica_to_states,
+)
 
 CTX = ParallelContext.serial(threads=1)
 
@@ -20,10 +23,10 @@ def test_a_checkpoint_of_one_replica_is_that_replica_cut_back_to_the_targets_if_
     make_config, make_dataset, tmp_path, targets
 ):
     config, dataset = make_config(), make_dataset()
-    replica = Replica.initial(config, dataset.info)
+    replica = initial_replica(config, dataset.info)
     for velocity in replica.velocities:
         velocity.weight[:], velocity.bias[:] = 2, 3
-    layers = replica.to_states("all_relu")
+    layers = replica_to_states(replica)
     options = {"replica": 0, "target_connections": targets}
     checkpoint = Checkpoint(config.to_toml(), 1, 12, 2, layers, {"epoch": 1.0}, None, **options)
     write_checkpoint(CTX, tmp_path / "a.h5", checkpoint)

@@ -20,7 +20,11 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
-from hpc_sparse.training.replica import Replica, check_invariants
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+    replica_from_states,
+    replica_to_states,
+)
 
 CTX = ParallelContext.serial(threads=1)
 ALL_FEATURES = 30
@@ -34,7 +38,7 @@ def data(tmp_path, write_small_data):
 @pytest.fixture
 def replica(data, make_config):
     """A network with biases and velocities of its own, as if it had been trained."""
-    replica = Replica.initial(make_config(), load_dataset(CTX, data).info)
+    replica = initial_replica(make_config(), load_dataset(CTX, data).info)
     rng = np.random.default_rng(6)
     for layer, velocity in zip(replica.network.layers, replica.velocities, strict=True):
         for array in (layer.bias, velocity.weight, velocity.bias):
@@ -51,7 +55,7 @@ def checkpoint(tmp_path, data, make_config, replica):
         epoch=3,
         step=36,
         n_ranks=1,
-        layers=replica.to_states("all_relu"),
+        layers=replica_to_states(replica),
         metrics={"test_accuracy": 0.25, "epoch": 3.0},
         history_best=(2, 0.5),
         mean=dataset.mean,
@@ -65,8 +69,8 @@ def test_a_pruned_checkpoint_holds_what_is_left_and_says_so(checkpoint, replica)
     result = prune_checkpoint(CTX, PruningRequest(checkpoint, percentile=30, input_percentile=20))
     expected = pruned_replica(replica, 30, 20)
     found = read_checkpoint(CTX, checkpoint.with_name("net-pruned.h5"))
-    again = Replica.from_states(parse_config(found.config_text, "test").network, found.layers, found.neuron_ids)
-    check_invariants(again)
+    again = replica_from_states(parse_config(found.config_text, "test").network, found.layers, found.neuron_ids)
+    again.check_invariants()
     assert result["output"] == str(checkpoint.with_name("net-pruned.h5"))
     for layer, other in zip(again.network.layers, expected.network.layers, strict=True):
         np.testing.assert_array_equal(layer.topology.keys(), other.topology.keys())

@@ -15,7 +15,10 @@ from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
 from hpc_sparse.storage.dataset.writer import write_dataset
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+    replica_to_states,
+)
 
 CTX = ParallelContext.serial(threads=1)
 
@@ -48,7 +51,7 @@ def files(tmp_path, write_small_data):
 def checkpoint(files, make_config):
     """A checkpoint of a run with the dense one."""
     dataset, config = load_dataset(CTX, files / "dense.h5"), make_config()
-    layers = Replica.initial(config, dataset.info).to_states("all_relu")
+    layers = replica_to_states(initial_replica(config, dataset.info))
     state = Checkpoint(config.to_toml(), 3, 36, 1, layers, {}, None, mean=dataset.mean, deviation=dataset.deviation)
     write_checkpoint(CTX, files / "net.h5", state)
     return files / "net.h5"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layer_signals import layer_signals
-from hpc_sparse.network.layers.sparse import Dropout
-from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.workspace import Workspace
 
 
 @pytest.mark.parametrize("widths", [[9, 7], [13, 21, 3], [13, 24, 18, 11, 3]])

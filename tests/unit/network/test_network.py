@@ -11,10 +11,11 @@ from scipy.special import log_softmax, softmax
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.simd.buffers import padded_columns
-from hpc_sparse.network.layers.sparse import Dropout
-from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.workspace import Workspace
 
 WIDTHS = [23, 40, 31, 35, 7]
 SLOPES = [-0.6, 0.6, -0.6]

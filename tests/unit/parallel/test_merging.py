@@ -7,7 +7,6 @@ import pytest
 
 from hpc_sparse.evolution.strategies.set import replace_weakest
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.optimizers.sgd import Velocity
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.merging import merge_replicas
 

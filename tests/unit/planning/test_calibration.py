@@ -18,7 +18,10 @@ from hpc_sparse.planning.probe import Seconds, time_layer, time_network, timed
 from hpc_sparse.planning.traffic import checkpoint_file_bytes, message_bytes, n_syncs
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.storage.checkpoint.state import Checkpoint
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    random_replica,
+    replica_to_states,
+)
 
 ROW_BYTES = 128
 CTX = ParallelContext.serial(threads=1)
@@ -134,8 +137,8 @@ def test_samples_of_every_kind_are_fetched(make_config, make_dataset, kind):
 
 def test_a_checkpoint_has_the_planned_size(make_config, tmp_path):
     config = make_config("network.hidden=[5000, 4001]")
-    replica = Replica.random(config, 12, 3)
-    states = replica.to_states("all_relu")
+    replica = random_replica(config, 12, 3)
+    states = replica_to_states(replica)
     write_checkpoint(CTX, tmp_path / "file.h5", Checkpoint(config.to_toml(), 1, 1, 1, states, {}, None))
     size = NetworkSize.of_layers((state.shape, state.indices.size) for state in states)
     assert checkpoint_file_bytes(size) == pytest.approx((tmp_path / "file.h5").stat().st_size, rel=0.03)

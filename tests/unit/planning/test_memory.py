@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from hpc_sparse.inputs.batches import BatchAssembler
-from hpc_sparse.network.network import Workspace
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.planning.memory import plan_memory, shard_bytes
 from hpc_sparse.planning.network_size import NetworkSize
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    random_replica,
+)
 
 N_OUTPUTS = 7
 
@@ -34,7 +36,7 @@ def transposed_arrays(network) -> Iterator[np.ndarray]:
 @pytest.mark.parametrize("hidden", ["[9000, 7001, 11000]", "[333]", "[]"])
 def test_the_network_is_counted_byte_by_byte(wide_config, info, hidden):
     config = wide_config(f"network.hidden={hidden}")
-    replica = Replica.random(config, info.n_features, N_OUTPUTS)
+    replica = random_replica(config, info.n_features, N_OUTPUTS)
     network, velocities = replica.network, replica.velocities
     plan = plan_memory(config, size_of(network), info, n_ranks=1)
     assert items(plan, "network") == {
@@ -52,7 +54,7 @@ def test_the_network_is_counted_byte_by_byte(wide_config, info, hidden):
 )
 def test_the_working_memory_is_counted_byte_by_byte(wide_config, info, batch_size, activations):
     config = wide_config(f"training.batch_size={batch_size}", f"training.activations={activations}")
-    network = Replica.random(config, info.n_features, N_OUTPUTS).network
+    network = random_replica(config, info.n_features, N_OUTPUTS).network
     plan = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")
     workspace = Workspace(network.widths, batch_size, activations=activations)
     workspace.scratch(max(layer.weight.size for layer in network.layers[1:]))
@@ -66,7 +68,7 @@ def test_the_working_memory_is_counted_byte_by_byte(wide_config, info, batch_siz
 
 def test_connections_that_do_not_act_need_room_in_every_step(wide_config, info, peak_of):
     config = wide_config("evolution.strategy=top_kast", "network.acting_share=0.5")
-    network = Replica.random(config, info.n_features, N_OUTPUTS).network
+    network = random_replica(config, info.n_features, N_OUTPUTS).network
     planned = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")["weights that act in one layer"]
     largest = max(network.layers[:-1], key=lambda layer: layer.weight.size)
     assert peak_of(lambda: largest.acting_weight) == pytest.approx(planned, rel=0.03)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    random_replica,
+)
 
 N_INPUTS, N_OUTPUTS = 500, 7
 
@@ -25,7 +27,7 @@ N_INPUTS, N_OUTPUTS = 500, 7
 )
 def test_a_drawn_network_has_the_expected_size(wide_config, overrides):
     config = wide_config(*overrides)
-    network = Replica.random(config, N_INPUTS, N_OUTPUTS).network
+    network = random_replica(config, N_INPUTS, N_OUTPUTS).network
     expected = NetworkSize.expected(config.network, N_INPUTS, N_OUTPUTS)
     drawn = NetworkSize.of_layers((layer.topology.shape, layer.topology.n_connections) for layer in network.layers)
     assert expected.widths == drawn.widths == network.widths
@@ -38,7 +40,7 @@ def test_a_drawn_network_has_the_expected_size(wide_config, overrides):
 
 def test_a_fixed_number_of_inputs_is_counted_exactly(wide_config):
     config = wide_config("network.topology=constant_fan_in")
-    network = Replica.random(config, N_INPUTS, N_OUTPUTS).network
+    network = random_replica(config, N_INPUTS, N_OUTPUTS).network
     assert NetworkSize.expected(config.network, N_INPUTS, N_OUTPUTS).n_connections == network.n_connections
 
 

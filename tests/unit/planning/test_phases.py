@@ -11,6 +11,7 @@ from hpc_sparse.network.densities import densities
 from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning import phases
 from hpc_sparse.planning.network_size import NetworkSize
@@ -19,7 +20,11 @@ from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.training.evolution_step import Evolution
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+    random_replica,
+    replica_to_states,
+)
 
 WIDTHS = [500, 9000, 7001, 11000, 7]
 OTHER = 200_000
@@ -102,7 +107,7 @@ class Growth:
 def test_no_strategy_takes_more_than_is_planned_nor_much_less(wide_config, peak_of, strategy, n_samples, overrides):
     names = [f"evolution.strategy={strategy}", f"evolution.growth_samples={n_samples}"]
     config = wide_config("network.hidden=[901,1201]", "network.epsilon=40", *names, *overrides)
-    replica = Replica.random(config, 300, 7)
+    replica = random_replica(config, 300, 7)
     size = NetworkSize.expected(config.network, 300, 7)
 
     def index() -> None:
@@ -122,7 +127,7 @@ def test_data_that_choose_the_first_topology_take_what_is_planned(
     names = [f"network.topology={topology}", f"evolution.growth_samples={n_samples}"]
     config = wide_config("network.hidden=[901,1201]", "network.epsilon=40", *names)
     dataset = make_dataset()
-    replica = Replica.initial(config, dataset.info)
+    replica = initial_replica(config, dataset.info)
     size = NetworkSize.expected(config.network, dataset.info.n_features, replica.network.widths[-1])
     job = TrainingJob(ParallelContext.serial(threads=1), config, dataset, replica, SilentReporter())
     found = peak_of(lambda: choose_first_topology(job))
@@ -138,7 +143,7 @@ def test_a_topology_that_stays_takes_nothing(wide_config):
 def test_one_rank_writes_a_checkpoint_without_copies(wide_config, peak_of, tmp_path):
     config = wide_config("network.epsilon=150")
     network = draw(config)
-    states = Replica(network, network.resting_velocities()).to_states("all_relu")
+    states = replica_to_states(Replica(network, network.resting_velocities()))
     checkpoint = Checkpoint("", 1, 1, 1, states, {}, None)
     ctx = ParallelContext.serial(threads=1)
     assert phases.checkpoint_bytes(config, NetworkSize.expected(config.network, 500, 7), 1) == 0

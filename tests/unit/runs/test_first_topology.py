@@ -11,7 +11,9 @@ from hpc_sparse.network.densities import MOST_DENSE
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.first_topology import choose_first_topology, source_network
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.replica import Replica, check_invariants
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 
 CTX = ParallelContext.serial(threads=1)
 
@@ -22,9 +24,9 @@ def chosen(make_config, make_dataset):
 
     def choose(*overrides):
         config, dataset = make_config("evolution.growth_samples=40", "network.density=0.08", *overrides), make_dataset()
-        before, after = (Replica.initial(config, dataset.info) for _ in range(2))
+        before, after = (initial_replica(config, dataset.info) for _ in range(2))
         choose_first_topology(TrainingJob(CTX, config, dataset, after, SilentReporter()))
-        check_invariants(after)
+        after.check_invariants()
         return config, before.network, after.network
 
     return choose

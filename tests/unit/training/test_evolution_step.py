@@ -14,7 +14,9 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.evolution_step import Evolution
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.replica import Replica, check_invariants
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 from hpc_sparse.training.target_size import initial_size
 
 CTX = ParallelContext.serial(threads=1)
@@ -24,7 +26,7 @@ PRUNES = ("importance_pruning.mode=compact", "importance_pruning.after_epoch=2",
 
 def make_replica(config, dataset):
     """With velocities that tell what became of them."""
-    replica = Replica.initial(config, dataset.info)
+    replica = initial_replica(config, dataset.info)
     rng = np.random.default_rng(5)
     for layer, velocity in zip(replica.network.layers, replica.velocities, strict=True):
         layer.bias = rng.standard_normal(layer.bias.size).astype(np.float32)
@@ -38,7 +40,7 @@ def history(config, dataset, n_epochs=9, **options):
     replica, evolution, found = make_replica(config, dataset), Evolution(config), []
     for epoch in range(1, n_epochs + 1):
         step = evolution.step(replica, epoch, **options)
-        check_invariants(replica)
+        replica.check_invariants()
         found.append((step is not None and step.pruning is not None, step is not None and step.n_grown > 0))
     return found
 
@@ -79,7 +81,7 @@ def test_what_is_kept_keeps_weight_and_velocity_and_what_is_grown_gets_a_weight_
             assert speed == 0 or (weight, speed) == old[key]
     assert n_grown == step.n_grown
     n_first = replica.network.layers[0].weight.size
-    assert 0 < np.count_nonzero(replica.velocities[0].weight == 0) <= 0.3 * n_first
+    assert 0 < np.count_nonzero(replica.states[0].velocity["weight"] == 0) <= 0.3 * n_first
 
 
 @pytest.mark.parametrize("mode", ["compact", "released"])
@@ -128,7 +130,7 @@ def test_evolution_may_come_every_so_many_steps_within_an_epoch_and_before_one(m
     ):
         replica = make_replica(config, dataset)
         assert change(replica).n_grown > 0
-        check_invariants(replica)
+        replica.check_invariants()
         digests.append(network_digest(replica.network))
     assert len(set(digests)) == 3
 
@@ -145,7 +147,7 @@ def test_a_network_shrinks_to_its_final_density_layer_by_layer_alike(make_config
     sizes = []
     for epoch in range(2, 6):
         evolution.step(replica, epoch)
-        check_invariants(replica)
+        replica.check_invariants()
         sizes.append([layer.topology.n_connections for layer in replica.network.layers])
     assert [one < other for one, other in zip(sizes[0][:-1], before[:-1], strict=True)] == [True, True]
     assert sizes[-1][-1] == before[-1]
@@ -188,4 +190,4 @@ def test_grown_weights_are_drawn_or_zero_as_strategy_or_user_says(
     assert grown.size
     assert (grown != 0).all() == is_drawn
     assert grown.any() == is_drawn
-    assert not replica.velocities[0].weight[change.old_position < 0].any()
+    assert not replica.states[0].velocity["weight"][change.old_position < 0].any()

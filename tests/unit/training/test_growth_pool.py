@@ -14,7 +14,9 @@ from hpc_sparse.rng import Purpose, stream
 from hpc_sparse.storage.dataset.samples import take_rows
 from hpc_sparse.training.growth_pool import GrowthSource, gather_pool
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 
 CTX = ParallelContext.serial(threads=1)
 
@@ -50,7 +52,7 @@ def test_targets_of_a_regression_keep_their_columns(make_dataset):
 def test_a_batch_is_standardised_like_those_of_training_and_depends_on_its_stream(make_config, make_dataset, kind):
     config = make_config("evolution.strategy=rigl", "evolution.growth_samples=33", "evolution.growth_pool=77")
     dataset = make_dataset(kind=kind)
-    replica = Replica.initial(config, dataset.info)
+    replica = initial_replica(config, dataset.info)
     job = TrainingJob(CTX, config, dataset, replica, SilentReporter())
     source = GrowthSource(job, LOSSES["cross_entropy"])
     one, same, other = (source.signals(replica.network, np.random.default_rng(seed)) for seed in (1, 1, 2))
@@ -70,7 +72,7 @@ def test_a_batch_is_standardised_like_those_of_training_and_depends_on_its_strea
 
 def test_inputs_that_were_pruned_are_left_out(make_config, make_dataset):
     config, dataset = make_config("evolution.strategy=rigl"), make_dataset()
-    replica = Replica.initial(config, dataset.info)
+    replica = initial_replica(config, dataset.info)
     kept = np.array([0, 3, 4, 11], np.int32)
     layer = replica.network.layers[0]
     layer.topology = type(layer.topology).random((24, 4), 0.5, np.uint64(1))

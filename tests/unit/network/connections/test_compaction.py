@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpc_sparse.network.activations import LINEAR
 from hpc_sparse.network.connections.compaction import cut_incoming, keep_connected, remove_neurons
 from hpc_sparse.network.connections.topology import Topology
-from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
-from hpc_sparse.network.network import LINEAR, Network, Workspace
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.network import Network, Workspace
 from hpc_sparse.network.objectives.losses import LOSSES
-from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
+from hpc_sparse.network.optimizers.sgd import Sgd
 
 WIDTHS = [23, 37, 19, 41, 5]
 SLOPES = [-0.6, 0.6, -0.6, LINEAR]
@@ -25,7 +27,7 @@ def make_network(make_connections):
         layers, velocities = [], []
         for number, (n_in, n_out, slope) in enumerate(zip(widths[:-1], widths[1:], SLOPES, strict=True)):
             part = make_connections(n_out, n_in, seed=number)
-            layers.append(SparseLayer(part.topology, part.weight, part.bias, slope))
+            layers.append(SparseLayer.of(part.topology, part.weight, part.bias, slope))
             velocities.append(Velocity(1000 + part.weight, 1000 + part.bias))
         return Network(layers), velocities
 

@@ -9,8 +9,9 @@ from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.network.connections.reserve import acting_weight, n_acting
 from hpc_sparse.network.layer_signals import NO_DROPOUT
 from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.workspace import Workspace
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.999])
@@ -35,7 +36,7 @@ def make_pair(make_connections, share):
     parts = [make_connections(23, 31), make_connections(17, 23, 5), make_connections(4, 17, 9)]
     networks = []
     for thinned in (False, True):
-        layers = [SparseLayer(part.topology, part.weight.copy(), part.bias.copy(), 0.3) for part in parts]
+        layers = [SparseLayer.of(part.topology, part.weight.copy(), part.bias.copy(), 0.3) for part in parts]
         for layer in layers[:-1]:
             if thinned:
                 layer.weight = acting_weight(layer.weight, share)

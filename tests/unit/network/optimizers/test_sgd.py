@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
-from hpc_sparse.network.optimizers.sgd import LearningRate, Velocity
+from hpc_sparse.network.optimizers.learning_rate import LearningRate
 
 
 def test_a_constant_rate_stays():

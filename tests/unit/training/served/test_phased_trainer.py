@@ -10,7 +10,9 @@ from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 from hpc_sparse.training.served.phased_trainer import last_served_epoch
 from hpc_sparse.training.served.server import n_updates_per_epoch
 from hpc_sparse.training.trainer import is_served, make_trainer, shares
@@ -48,7 +50,7 @@ def test_an_epoch_is_so_many_updates_that_it_takes_all_samples_once(
 ):
     # Batches of 20 on three workers.
     config, dataset = make_config(f"parallel.strategy={strategy}"), make_dataset(n_train=n_train)
-    job = TrainingJob(rank(0, 4), config, dataset, Replica.initial(config, dataset.info), SilentReporter())
+    job = TrainingJob(rank(0, 4), config, dataset, initial_replica(config, dataset.info), SilentReporter())
     assert n_updates_per_epoch(job) == expected
 
 
@@ -77,6 +79,6 @@ def test_one_rank_is_not_served_and_trains_itself(make_config, make_dataset):
         config = make_config(f"parallel.strategy={strategy}")
         assert not is_served(CTX, config)
         assert is_served(rank(1, 2), config) == (strategy != "local_sgd")
-        job = TrainingJob(CTX, config, dataset, Replica.initial(config, dataset.info), SilentReporter())
+        job = TrainingJob(CTX, config, dataset, initial_replica(config, dataset.info), SilentReporter())
         assert isinstance(make_trainer(job), LocalTrainer)
         assert [share.range(9) for share in shares(CTX, config)] == [(0, 9), (0, 9)]

@@ -13,7 +13,9 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.gradient_exchange import GradientHeader
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.rates import learning_rate
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 from hpc_sparse.training.served import server
 from hpc_sparse.training.served.server_totals import Tally
 
@@ -58,7 +60,7 @@ def serve(make_config, make_dataset, monkeypatch):
     def serve_script(*script):
         config, dataset = make_config("parallel.strategy=wasap"), make_dataset()
         ctx = dataclasses.replace(ParallelContext.serial(threads=1), size=3)
-        job = TrainingJob(ctx, config, dataset, Replica.initial(config, dataset.info), SilentReporter())
+        job = TrainingJob(ctx, config, dataset, initial_replica(config, dataset.info), SilentReporter())
         monkeypatch.setattr(server, "ServerEnd", lambda *_, **__: ScriptedEnd(script))
         return server.Server(job, learning_rate(config, 2)).serve(2, 2, lambda metrics: None)
 
