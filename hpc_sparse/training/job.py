@@ -76,7 +76,7 @@ class TrainingJob:
         """Dropout of one step on this rank, one per hidden layer."""
         rate, seed = self.config.network.dropout, self.config.training.seed
         keys = (
-            stream_key(seed, Purpose.DROPOUT, epoch=epoch, layer=layer, replica=self.ctx.rank)
+            stream_key(seed, Purpose.DROPOUT, epoch=epoch, layer=layer, replica=self.ctx.replica)
             for layer in range(len(self.replica.network.layers) - 1)
         )
         return [Dropout(rate, step_key(key, step)) for key in keys]

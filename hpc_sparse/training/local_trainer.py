@@ -83,7 +83,7 @@ class LocalTrainer:
         self.n_steps: int = -(-largest_shard // config.training.batch_size)
         self._evolution = Evolution(
             config,
-            job.ctx.rank if self._has_own_topology else 0,
+            job.ctx.replica if self._has_own_topology else 0,
             n_steps=self.n_steps,
             growth=GrowthSource(job, self._loss) if needs_growth_samples(config) else None,
             keeps_sizes=is_alone,
@@ -193,7 +193,7 @@ class LocalTrainer:
     @property
     def replica_number(self) -> int | None:
         """Which of the networks that differ now, within an epoch, is this rank's; None if they agree."""
-        return self._ctx.rank if self._ctx.size > 1 and self.pause is not None else None
+        return self._ctx.replica if self._ctx.size > 1 and self.pause is not None else None
 
     @property
     def target_connections(self) -> tuple[int, ...]:
@@ -247,7 +247,7 @@ class LocalTrainer:
     def _train(self, epoch: int, first_step: int, sums: EpochSums) -> int:
         """The batches from ``first_step`` on, with the syncs that are due; returns the steps that are then done."""
         training, replica = self._config.training, self._job.replica
-        batches = shuffled_batches(self._shard.n_samples, training.batch_size, training.seed, epoch, self._ctx.rank)
+        batches = shuffled_batches(self._shard.n_samples, training.batch_size, training.seed, epoch, self._ctx.replica)
         rate = self._rate.at(epoch)
         prepared = self._source.batches(epoch, batches[first_step:])
         for step in range(first_step, self.n_steps):

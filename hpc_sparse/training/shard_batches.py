@@ -25,7 +25,7 @@ class SampleSource:
         self._shard = job.dataset.train
         self._augmented: AugmentedBatches | None = None
         if job.config.data.augmentation == "cifar" and self._shard.n_samples:
-            self._augmented = AugmentedBatches(self._shard, job.config.training.seed, job.ctx.rank)
+            self._augmented = AugmentedBatches(self._shard, job.config.training.seed, job.ctx.replica)
 
     def batches(self, epoch: int, batches: Sequence[Int64Array]) -> Iterator[tuple[Samples, Int64Array]]:
         """For each batch (int64[n_batch], positions in the shard): samples, and which of them it consists of."""

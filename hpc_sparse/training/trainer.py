@@ -65,7 +65,7 @@ def is_served(ctx: ParallelContext, config: RunConfig) -> bool:
 def shares(ctx: ParallelContext, config: RunConfig) -> tuple[Share, Share]:
     """Which shares this rank takes of the training and of the test samples."""
     if not is_served(ctx, config):
-        return Share(ctx.rank, ctx.size), Share(ctx.rank, ctx.size)
+        return Share(ctx.data.rank, ctx.data.size), Share(ctx.data.rank, ctx.data.size)
     if ctx.is_root:
         return Share.none(), Share.all()
     return Share(ctx.rank - 1, ctx.size - 1), Share(ctx.rank - 1, ctx.size - 1)

@@ -136,11 +136,12 @@ class Topology:
         return cls(shape, indptr, columns.astype(INDEX))
 
     @classmethod
-    def random(cls, shape: tuple[int, int], density: float, key: np.uint64) -> Topology:
+    def random(cls, shape: tuple[int, int], density: float, key: np.uint64, *, first_row: int = 0) -> Topology:
         """Erdos-Renyi: each possible connection exists independently with probability ``density``.
 
         Time and memory grow with the number of connections only. The result depends on ``key`` and the
         arguments alone, not on threads or ranks (Mocanu et al. 2018; gaps drawn as by Batagelj, Brandes 2005).
+        ``first_row`` is the number of the first row among all neurons of the layer.
         """
         n_out, n_in = shape
         log_absent = math.log1p(-density) if density < 1 else -math.inf
@@ -148,10 +149,10 @@ class Topology:
         if density <= 0:
             return cls(shape, indptr, np.empty(0, INDEX))
         blocks = even_bounds(n_out, BLOCKS)
-        connectivity.count_random_rows(0, n_in, log_absent, key, blocks, indptr[1:])
+        connectivity.count_random_rows(first_row, n_in, log_absent, key, blocks, indptr[1:])
         np.cumsum(indptr, out=indptr)
         indices = np.empty(int(indptr[-1]), INDEX)
-        connectivity.fill_random_rows(0, log_absent, key, blocks, indptr, indices)
+        connectivity.fill_random_rows(first_row, log_absent, key, blocks, indptr, indices)
         return cls(shape, indptr, indices)
 
     def check(self) -> None:

@@ -43,6 +43,8 @@ class SparseLayer:
         Slope of the activation below 0; 1 for the linear output layer.
     activation : str
         Its name.
+    first_row : int
+        Number of the first neuron here among all of the layer.
     """
 
     kind: ClassVar[str] = "sparse"
@@ -51,6 +53,7 @@ class SparseLayer:
     bias: Float32Array
     slope: float
     activation: str = OUTPUT_ACTIVATION
+    first_row: int = 0
 
     def __post_init__(self) -> None:
         self._slope = VALUE(self.slope)
@@ -121,7 +124,9 @@ class SparseLayer:
         if dropout is None or saved is None:
             self.incoming.product(source, Epilogue(self.bias, self._slope), out)
         else:
-            self.incoming.product(source, Epilogue(self.bias, self._slope, dropout, saved["record"]), out)
+            self.incoming.product(
+                source, Epilogue(self.bias, self._slope, dropout, saved["record"], self.first_row), out
+            )
 
     def forward_alone(self, source: Float32Array, out: Float32Array) -> None:
         """The bits of :meth:`forward` without dropout for one sample."""
