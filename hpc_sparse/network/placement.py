@@ -29,7 +29,7 @@ class Placement(Protocol):
 
 
 class Whole:
-    """This rank holds all neurons: nothing travels."""
+    """All neurons on one rank: nothing travels."""
 
     def rows(self, n_out: int) -> range:
         """All of them."""

@@ -92,9 +92,9 @@ class ParallelContext:
         if model == 1:
             return replace(self, _model=self.serial(self.threads), _data=None)
         assert self.comm is not None
-        together = self.from_comm(self.comm.Split(self.rank // model, self.rank), self.threads)
-        alike = self.from_comm(self.comm.Split(self.rank % model, self.rank), self.threads)
-        return replace(self, _model=together, _data=alike)
+        together, alike = (self.comm.Split(color, self.rank) for color in divmod(self.rank, model))
+        contexts = [self.from_comm(cast("MPI.Intracomm", each), self.threads) for each in (together, alike)]
+        return replace(self, _model=contexts[0], _data=contexts[1])
 
     @property
     def model(self) -> ParallelContext:
@@ -103,7 +103,7 @@ class ParallelContext:
 
     @property
     def data(self) -> ParallelContext:
-        """The ranks that hold the same part of a network, each of its own replica: all of them unless they were split."""
+        """The ranks that hold the same part of a network, each of its replica: all of them unless they were split."""
         return self._data or self
 
     @property

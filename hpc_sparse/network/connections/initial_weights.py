@@ -39,7 +39,7 @@ INITIALIZERS = (*UNIFORM_BOUNDS, "normal")
 
 
 def draw_weights(name: str, topology: Topology, key: np.uint64, *, first_row: int = 0) -> Float32Array:
-    """Initial weights of all connections of a topology, float32[nnz]; ``first_row`` as in :func:`draw_grown_weights`."""
+    """Initial weights of all connections, float32[nnz]; ``first_row`` as in :func:`draw_grown_weights`."""
     weight = np.empty(topology.n_connections, VALUE)
     draw_grown_weights(name, topology, np.full(weight.size, -1, OFFSET), key, weight, first_row=first_row)
     return weight
