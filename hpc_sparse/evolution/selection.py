@@ -40,6 +40,22 @@ def keep_largest(weight: Float32Array, n_drop: int) -> BoolArray:
     return keep_strongest(np.abs(weight), n_drop, 0)
 
 
+def resparsify(weight: Float32Array, n_target: int) -> BoolArray:
+    """Mark the ``n_target`` weights that stay: of each sign the same share closest to zero is dropped.
+
+    Weights of exactly 0 (connections that no replica has any more) go first. Rounding is made up for by the
+    negative weights, so that the count is exact. Source: phase 2 of WASAP-SGD (Curci et al. 2021).
+    """
+    n_drop = weight.size - n_target
+    n_zero = int(np.count_nonzero(weight == 0))
+    n_negative = int(np.count_nonzero(weight < 0))
+    n_positive = weight.size - n_zero - n_negative
+    n_rest = max(0, n_drop - n_zero)
+    n_drop_positive = min(n_positive, round(n_rest * n_positive / max(1, n_positive + n_negative)))
+    n_drop_positive = max(n_drop_positive, n_rest - n_negative)
+    return keep_strongest(weight, min(n_drop, n_zero) + n_drop_positive, n_rest - n_drop_positive)
+
+
 def replace_connections(topology: Topology, is_kept: BoolArray, grown: Int64Array) -> TopologyChange:
     """The change that keeps the marked connections and grows others.
 

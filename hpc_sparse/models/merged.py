@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hpc_sparse.config import NetworkSection
+from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.parallel.merging import merge_replicas
 from hpc_sparse.storage.checkpoint.file import read_replicas
 from hpc_sparse.storage.checkpoint.state import Checkpoint
@@ -21,5 +22,5 @@ def read_merged(path: Path, config: NetworkSection) -> tuple[Checkpoint, Replica
     networks = [part.network for part in parts]
     own = tuple(layer.topology.n_connections for layer in networks[0].layers)
     targets = checkpoints[0].target_connections or own
-    network, velocities = merge_replicas(networks, [part.velocities for part in parts], targets)
+    network, velocities = merge_replicas(networks, [part.velocities for part in parts], targets, resparsify)
     return checkpoints[0], Replica(network, velocities)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Float32Array
 from hpc_sparse.errors import DivergedError
-from hpc_sparse.evolution.selection import keep_strongest
 from hpc_sparse.network.compaction import NetworkChange
 from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.mlp import SparseMLP
@@ -22,6 +21,9 @@ from hpc_sparse.parallel.collectives import all_gather_counts
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.delayed_average import DelayedAverage
 from hpc_sparse.parallel.shared_index import SharedIndex
+
+CutBack = Callable[[Float32Array, int], BoolArray]
+"""Rule of what stays after an average: (weights float32[n], n_target) -> bool[n] with ``n_target`` marks."""
 
 
 @dataclass
@@ -35,6 +37,8 @@ class LocalSgd:
         All replicas evolve alike, so no keys travel; else the union is formed and cut back to size.
     momentum : "average" or "reset"
         What happens to the velocities.
+    cut_back : callable
+        Which of the averaged connections stay where the replicas' topologies differ: see ``CutBack``.
     is_contributor : bool
         Whether this rank trains. A rank without samples takes part in every sync but adds nothing to the average.
     """
@@ -42,6 +46,7 @@ class LocalSgd:
     ctx: ParallelContext
     has_shared_topology: bool
     momentum: Literal["average", "reset"]
+    cut_back: CutBack
     is_contributor: bool = True
 
     def __post_init__(self) -> None:
@@ -106,7 +111,7 @@ class LocalSgd:
         arrays = [array for parameters in placed for array in parameters.arrays(self.momentum)]
         self.n_bytes_sent += average_arrays(self.ctx, arrays, self.n_contributors, is_contributor=self.is_contributor)
         for target, layer, velocity, parameters in zip(self._targets, network.layers, velocities, placed, strict=True):
-            parameters.cut_back(target, layer, velocity)
+            parameters.cut_back(self.cut_back, target, layer, velocity)
         self.start(network)
         self._agreement.start(network)
 
@@ -184,28 +189,12 @@ class _Placed:
         velocities = [self.weight_velocity, self.bias_velocity] if momentum == "average" else []
         return [self.weight, self.bias, *velocities]
 
-    def cut_back(self, n_target: int, layer: SparseLayer, velocity: Velocity) -> None:
+    def cut_back(self, rule: CutBack, n_target: int, layer: SparseLayer, velocity: Velocity) -> None:
         """Give the layer ``n_target`` of the averaged connections; a missing one has counted 0."""
         if self.index is None:
             return
         if not np.isfinite(self.weight).all():
             raise DivergedError.not_finite()
-        is_kept = resparsify(self.weight, n_target)
+        is_kept = rule(self.weight, n_target)
         layer.weight, velocity.weight = self.weight[is_kept], self.weight_velocity[is_kept]
         layer.topology = Topology.from_keys(layer.topology.shape, self.index.keys[is_kept])
-
-
-def resparsify(weight: Float32Array, n_target: int) -> BoolArray:
-    """Mark the ``n_target`` weights that stay: of each sign the same share closest to zero is dropped.
-
-    Weights of exactly 0 (connections that no replica has any more) go first. Rounding is made up for by the
-    negative weights, so that the count is exact. Source: phase 2 of WASAP-SGD (Curci et al. 2021).
-    """
-    n_drop = weight.size - n_target
-    n_zero = int(np.count_nonzero(weight == 0))
-    n_negative = int(np.count_nonzero(weight < 0))
-    n_positive = weight.size - n_zero - n_negative
-    n_rest = max(0, n_drop - n_zero)
-    n_drop_positive = min(n_positive, round(n_rest * n_positive / max(1, n_positive + n_negative)))
-    n_drop_positive = max(n_drop_positive, n_rest - n_negative)
-    return keep_strongest(weight, min(n_drop, n_zero) + n_drop_positive, n_rest - n_drop_positive)

@@ -13,11 +13,11 @@ from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.network.optimizer import Velocity
 from hpc_sparse.network.topology import Topology
-from hpc_sparse.parallel.local_sgd import resparsify
+from hpc_sparse.parallel.local_sgd import CutBack
 
 
 def merge_replicas(
-    networks: Sequence[SparseMLP], velocities: Sequence[list[Velocity]], targets: Sequence[int]
+    networks: Sequence[SparseMLP], velocities: Sequence[list[Velocity]], targets: Sequence[int], cut_back: CutBack
 ) -> tuple[SparseMLP, list[Velocity]]:
     """The average of replicas over the union of their connections, cut back to size (phase 2 of WASAP-SGD).
 
@@ -27,11 +27,13 @@ def merge_replicas(
         With the same neurons and activations, and any connections.
     targets : sequence of int
         Connections of each layer afterwards; at most as many as the union has.
+    cut_back : callable
+        Which of the averaged connections stay.
     """
     layers, merged_velocities = [], []
     for number, target in enumerate(targets):
         layer, velocity = _merge_layer(
-            [network.layers[number] for network in networks], [each[number] for each in velocities], target
+            [network.layers[number] for network in networks], [each[number] for each in velocities], target, cut_back
         )
         layers.append(layer)
         merged_velocities.append(velocity)
@@ -39,7 +41,7 @@ def merge_replicas(
 
 
 def _merge_layer(
-    layers: Sequence[SparseLayer], velocities: Sequence[Velocity], target: int
+    layers: Sequence[SparseLayer], velocities: Sequence[Velocity], target: int, cut_back: CutBack
 ) -> tuple[SparseLayer, Velocity]:
     each_keys = [layer.topology.keys() for layer in layers]
     keys = sorted_distinct(np.concatenate(each_keys))
@@ -49,7 +51,7 @@ def _merge_layer(
     for layer, velocity, place in zip(layers, velocities, places, strict=True):
         weight[place] += layer.weight / factor
         weight_velocity[place] += velocity.weight / factor
-    is_kept = resparsify(weight, min(target, keys.size))
+    is_kept = cut_back(weight, min(target, keys.size))
     topology = Topology.from_keys(layers[0].topology.shape, keys[is_kept])
     bias = _mean([layer.bias for layer in layers])
     merged = replace(layers[0], topology=topology, weight=weight[is_kept], bias=bias)

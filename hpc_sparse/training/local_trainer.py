@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from hpc_sparse.errors import DivergedError
+from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
 from hpc_sparse.monitor.position import Phase
@@ -67,6 +68,7 @@ class LocalTrainer:
             job.ctx,
             has_shared_topology=not self._has_own_topology,
             momentum=config.parallel.momentum,
+            cut_back=resparsify,
             is_contributor=self._shard.n_samples > 0,
         )
         if targets is None:
