@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpc_sparse.config import NetworkSection
+from hpc_sparse.config import RunConfig
 from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.parallel.merging import merge_replicas
 from hpc_sparse.storage.checkpoint.file import read_replicas
@@ -12,7 +12,7 @@ from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.training.replica import Replica
 
 
-def read_merged(path: Path, config: NetworkSection) -> tuple[Checkpoint, Replica]:
+def read_merged(path: Path, config: RunConfig) -> tuple[Checkpoint, Replica]:
     """A checkpoint that one network per worker was stored in, and their average, cut back to size.
 
     Of the layers only the average is to be used. Reads alone, without the other ranks.

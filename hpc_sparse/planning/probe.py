@@ -166,7 +166,7 @@ def timed(action: Callable[[], object], n_rounds: int, before: Callable[[], obje
 def _time_evolution(config: RunConfig, layer: SparseLayer, velocity: Velocity, stride: int) -> float:
     """Seconds of one change of a layer as the configured strategy makes it."""
     updater, settings = make_updater(config.evolution), config.evolution
-    if settings.strategy == "static":
+    if not updater.changes_topology:
         return 0.0
     signals = None
     if updater.needs_signals:

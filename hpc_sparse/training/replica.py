@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.config import NetworkSection, RunConfig
+from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError
+from hpc_sparse.evolution import make_updater
 from hpc_sparse.network.activations import negative_slopes
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import densities
@@ -70,18 +71,18 @@ class Replica:
                     f"network.{key} = {getattr(config.network, key)}: the layer of {n_in} x {n_out} neurons comes out "
                     "without connections; expected at least one in every layer"
                 )
-        _set_acting_share(network, config.network)
+        _set_acting_share(network, config)
         return cls(network, network.resting_velocities())
 
     @classmethod
     def from_states(
         cls,
-        config: NetworkSection,
+        config: RunConfig,
         states: tuple[LayerState, ...],
         neuron_ids: Sequence[Int32Array | None] = (),
     ) -> Replica:
         """The replica that a checkpoint holds."""
-        slopes = [*negative_slopes(config.activation, config.alpha, len(states) - 1), LINEAR]
+        slopes = [*negative_slopes(config.network.activation, config.network.alpha, len(states) - 1), LINEAR]
         layers = [
             SparseLayer(Topology(state.shape, state.indptr, state.indices), state.weight, state.bias, slope)
             for state, slope in zip(states, slopes, strict=True)
@@ -118,9 +119,10 @@ class Replica:
         return bool(np.isfinite(totals).all())
 
 
-def _set_acting_share(network: Network, config: NetworkSection) -> None:
+def _set_acting_share(network: Network, config: RunConfig) -> None:
+    share = make_updater(config.evolution).acting_share
     for layer in network.layers[:-1]:
-        layer.acting_share = config.acting_share
+        layer.acting_share = share
 
 
 def n_outputs(config: RunConfig, info: DatasetInfo) -> int:

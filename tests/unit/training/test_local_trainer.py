@@ -101,7 +101,7 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(make_config, make_datase
         )
         for state in stopped.to_states(config.network.activation)
     ]
-    rest, resumed = run(config, dataset, first=4, replica=Replica.from_states(config.network, tuple(copies)))
+    rest, resumed = run(config, dataset, first=4, replica=Replica.from_states(config, tuple(copies)))
     assert first + rest == whole
     assert state_of(resumed) == state_of(whole_replica)
 

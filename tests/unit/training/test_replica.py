@@ -30,7 +30,7 @@ def test_a_replica_survives_being_stored(make_config, make_dataset):
     replica.velocities[1].weight[:] = 0.5
     states = replica.to_states("leaky_relu")
     assert [state.activation for state in states] == ["leaky_relu", "leaky_relu", "output"]
-    again = Replica.from_states(config.network, states)
+    again = Replica.from_states(config, states)
     check_invariants(again)
     assert network_digest(again.network) == network_digest(replica.network)
     assert [layer.slope for layer in again.network.layers] == [0.6, 0.6, 1.0]
