@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Float32Array, Float64Array, Int64Array
@@ -40,6 +42,11 @@ class GradientTiles:
         self._source = np.zeros((source.shape[1], padded_columns(source.shape[0])), VALUE)
         self._source[:, : source.shape[0]] = source.T
         self._tile = np.empty((TILE_ROWS, self._source.shape[1]), VALUE)
+
+    def __iter__(self) -> Iterator[tuple[int, Float32Array]]:
+        """All tiles, each with its first row; a tile is overwritten by the next."""
+        for start in range(0, self._delta.shape[0], TILE_ROWS):
+            yield start, self.compute(start, self._source.shape[1])
 
     def compute(self, start: int, n_columns: int) -> Float32Array:
         """The gradients of TILE_ROWS rows from ``start`` on, in at least the first ``n_columns`` columns.
