@@ -103,6 +103,7 @@ def plan(
 
 def config() -> None:
     """Every key of a configuration: default, values, meaning; as Markdown."""
+    import hpc_sparse.evolution  # noqa: F401  (its strategies have sections)
     from hpc_sparse.config.reference import configuration_reference
 
     print_text(configuration_reference().rstrip())

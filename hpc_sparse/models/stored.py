@@ -59,12 +59,12 @@ class StoredNetwork:
         if info.n_replicas:
             with collective_errors(ctx, f"reading {path}"):
                 config = parse_config(info.config_text, origin)
-                checkpoint, replica = read_merged(path, config.network)
+                checkpoint, replica = read_merged(path, config)
             return cls(path, checkpoint, config, replica)
         checkpoint = read_checkpoint(ctx, path)
         with collective_errors(ctx, f"reading {path}"):
             config = parse_config(checkpoint.config_text, origin)
-            replica = replica_from_states(config.network, checkpoint.layers, checkpoint.neuron_ids)
+            replica = replica_from_states(config, checkpoint.layers, checkpoint.neuron_ids)
         return cls(path, checkpoint, config, replica)
 
     def load_data(self, ctx: ParallelContext, path: Path) -> Dataset:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.config import NetworkSection, RunConfig
+from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE, pointer_dtype
 from hpc_sparse.evolution import make_updater
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import padded_columns
+from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.planning import phases
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 from hpc_sparse.storage.dataset.samples import DatasetInfo
@@ -91,7 +92,7 @@ def plan_memory(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks
     items = (
         *_network_items(size),
         *_working_items(size, stride, info.n_features, HIDDEN_VALUES[config.training.activations]),
-        *_acting_items(config.network, size),
+        *_acting_items(config, size),
         *_parallel_items(config, size, n_ranks),
         *_data_items(config, info, n_ranks),
         MemoryItem("program", "program and libraries", PROGRAM_BYTES + (MPI_BYTES if n_ranks > 1 else 0)),
@@ -153,9 +154,9 @@ def _working_items(size: NetworkSize, stride: int, n_features: int, hidden: type
     ]
 
 
-def _acting_items(config: NetworkSection, size: NetworkSize) -> list[MemoryItem]:
+def _acting_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
     """Sizes of a layer's weights, whose place the weights that act take, and their sizes sorted."""
-    if config.acting_share == 1:
+    if make_updater(config.evolution).acting_share == ALL_ACT:
         return []
     largest = max((layer.n_connections for layer in size.layers[:-1]), default=0)
     return [MemoryItem("working", "weights that act in one layer", largest * 2 * _bytes(VALUE))]
@@ -165,13 +166,13 @@ def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[
     if n_ranks == 1:
         return []
     parallel, vector = config.parallel, size.n_parameters * _bytes(VALUE)
-    if parallel.strategy != "local_sgd":
+    if parallel.algorithm != "local_sgd":
         # A worker's gradients; the serving rank has one, and a copy of the parameters that it evaluates.
         return [MemoryItem("exchange", "gradients of all layers", 2 * vector)]
     if parallel.overlap:
         # Weights and velocities as they were, as they travel, and the MPI library's own room for them.
         return [MemoryItem("exchange", "average under way", 3 * 2 * vector)]
-    if parallel.topology == "independent" and config.evolution.strategy != "static":
+    if parallel.replica_topology == "independent" and make_updater(config.evolution).changes_topology:
         n_rows = sum(layer.n_out for layer in size.layers)
         n_bytes = size.n_connections * _bytes(INDEX) + n_rows * _bytes(INDEX)
         return [MemoryItem("exchange", "connections of the last sync", n_bytes)]

@@ -56,7 +56,7 @@ def predict(ctx: ParallelContext, config: RunConfig, size: NetworkSize, info: Da
     """
     calibration, fetch = calibrate(config, size, N_ROUNDS), time_fetching(config, info, N_ROUNDS)
     seconds = _slowest(ctx, calibration.seconds)
-    n_trainers = n_ranks if config.parallel.strategy == "local_sgd" else max(1, n_ranks - 1)
+    n_trainers = n_ranks if config.parallel.algorithm == "local_sgd" else max(1, n_ranks - 1)
     n_steps, n_batches = (_batches(config, n, n_trainers) for n in (info.n_train, info.n_test))
     count = n_syncs(config, n_steps) if n_ranks > 1 else 0
     sync = message_bytes(config, size) / reduction_rate(ctx, n_ranks) if n_ranks > 1 else 0.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hpc_sparse.evolution  # noqa: F401  (configurations choose from the strategies that it loads)
 from hpc_sparse.config import RunConfig, load_config
 from hpc_sparse.errors import FileFormatError, InputError
 from hpc_sparse.monitor.metrics import RANK_PARTS, EpochMetrics

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hpc_sparse.config import RunConfig, find_data, load_config, parse_config
 from hpc_sparse.errors import ConfigError, FileFormatError, OutputError
+from hpc_sparse.evolution import make_updater
 from hpc_sparse.runs.folder import RunFolder
 from hpc_sparse.storage.checkpoint.folder import Damaged, checkpoint_positions, newest_intact_checkpoint
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
@@ -143,3 +144,9 @@ def check_same_network(stored: RunConfig, config: RunConfig, origin: str) -> Non
                     f"{section}.{key} = {now[key]!r}: {origin} was trained with {before[key]!r}; "
                     "a run can be resumed with the same network, data, seed and loss only"
                 )
+    acted, acts = (make_updater(each.evolution).acting_share for each in (stored, config))
+    if acted != acts:
+        raise ConfigError(
+            f"evolution.{config.evolution.strategy}: {acts:.0%} of the connections act, but {origin} was trained with "
+            f"{acted:.0%}; a run can be resumed with the same network only"
+        )

@@ -170,8 +170,8 @@ def _between_checkpoints(n_done: int, n_epochs: int, every: int) -> Iterator[tup
 
 def _log_notes(ctx: ParallelContext, plan: RunPlan, start: StartingPoint) -> None:
     """Say what may surprise: a strategy without effect, and settings other than those of the run that is continued."""
-    if ctx.size == 1 and plan.config.parallel.strategy != "local_sgd":
-        LOG.info("%s on one rank: there are no workers, so this is sequential training", plan.config.parallel.strategy)
+    if ctx.size == 1 and plan.config.parallel.algorithm != "local_sgd":
+        LOG.info("%s on one rank: there are no workers, so this is sequential training", plan.config.parallel.algorithm)
     pruning, n_epochs = plan.config.importance_pruning, plan.config.training.epochs
     if pruning.mode != "off" and n_epochs <= pruning.after_epoch:
         LOG.warning(

@@ -77,11 +77,11 @@ def starting_point(ctx: ParallelContext, plan: RunPlan, dataset: Dataset, backen
     goes_on, is_apart = goes_on_exactly(ctx, plan.config, info), info.n_replicas > 0
     if is_apart and not goes_on:
         with collective_errors(ctx, "resuming"):
-            checkpoint, replica = read_merged(path, plan.config.network)
+            checkpoint, replica = read_merged(path, plan.config)
     else:
         checkpoint = read_checkpoint(ctx, path, backend, replica=_own_replica(ctx, plan.config) if is_apart else None)
         with collective_errors(ctx, "resuming"):
-            replica = replica_from_states(plan.config.network, checkpoint.layers, checkpoint.neuron_ids)
+            replica = replica_from_states(plan.config, checkpoint.layers, checkpoint.neuron_ids)
     with collective_errors(ctx, "resuming"):
         _check_same_run(plan, checkpoint)
         check_fits(replica.network, plan.config, plan.info, str(path))

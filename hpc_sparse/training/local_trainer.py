@@ -63,11 +63,11 @@ class LocalTrainer:
         self._source = SampleSource(job)
         self._loss = loss or LOSSES[config.training.loss]
         self._sgd = Sgd(config.optimizer.momentum, config.optimizer.weight_decay, config.optimizer.nesterov)
-        self._has_own_topology = is_alone or config.parallel.topology == "independent"
+        self._has_own_topology = is_alone or config.parallel.replica_topology == "independent"
         self._averaging = LocalSgd(
             job.ctx,
             has_shared_topology=not self._has_own_topology,
-            momentum=config.parallel.momentum,
+            momentum=config.parallel.velocity_at_sync,
             cut_back=resparsify,
             is_contributor=self._shard.n_samples > 0,
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hpc_sparse.config import NetworkSection, RunConfig
+from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError
+from hpc_sparse.evolution import make_updater
 from hpc_sparse.network.activations import negative_slope
 from hpc_sparse.network.connections.registry import unstructured, with_reserve
 from hpc_sparse.network.connections.topology import Topology
@@ -51,7 +52,7 @@ def random_replica(config: RunConfig, n_inputs: int, n_outputs: int) -> Replica:
         initializer=config.network.initializer,
         pattern=config.network.random_pattern,
         seed=config.training.seed,
-        acting_share=config.network.acting_share,
+        acting_share=make_updater(config.evolution).acting_share,
     )
     for _, connections in network.connections():
         if not connections.weight.size:
@@ -65,17 +66,18 @@ def random_replica(config: RunConfig, n_inputs: int, n_outputs: int) -> Replica:
 
 
 def replica_from_states(
-    config: NetworkSection,
+    config: RunConfig,
     states: Sequence[LayerState],
     neuron_ids: Sequence[Int32Array | None] = (),
 ) -> Replica:
     """The replica that a checkpoint holds."""
+    acting_share = make_updater(config.evolution).acting_share
     layers: list[Layer] = []
     for number, state in enumerate(states):
         topology = Topology(state.shape, state.indptr, state.indices)
         is_last = number == len(states) - 1
-        incoming = with_reserve(unstructured(topology, state.weight), 1.0 if is_last else config.acting_share)
-        slope = negative_slope(state.activation, config.alpha, number + 2)
+        incoming = with_reserve(unstructured(topology, state.weight), 1.0 if is_last else acting_share)
+        slope = negative_slope(state.activation, config.network.alpha, number + 2)
         layers.append(SparseLayer(incoming, state.bias, slope, state.activation))
     velocities = [OptimizerState({"weight": state.weight_velocity, "bias": state.bias_velocity}) for state in states]
     return Replica(Network(layers, list(neuron_ids)), velocities)

@@ -59,7 +59,7 @@ def make_trainer(job: TrainingJob, target_connections: tuple[int, ...] = ()) -> 
 
 def is_served(ctx: ParallelContext, config: RunConfig) -> bool:
     """Whether rank 0 serves the others, instead of training itself."""
-    return ctx.size > 1 and config.parallel.strategy != "local_sgd"
+    return ctx.size > 1 and config.parallel.algorithm != "local_sgd"
 
 
 def shares(ctx: ParallelContext, config: RunConfig) -> tuple[Share, Share]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import DivergedError
+from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.network import Network
 from hpc_sparse.parallel import local_sgd
@@ -31,7 +32,7 @@ def test_a_bit_flipped_behind_a_sync_is_noticed_at_the_next_one(
 ) -> None:
     network = make_network()
     velocities = network.resting_velocities()
-    averaging = LocalSgd(ctx, has_shared_topology=is_shared, momentum="average")
+    averaging = LocalSgd(ctx, has_shared_topology=is_shared, momentum="average", cut_back=resparsify)
     averaging.start(network)
     averaging.sync(network, velocities)
     average = local_sgd.average_arrays
@@ -54,7 +55,7 @@ def test_a_bit_flipped_behind_a_sync_is_noticed_at_the_next_one(
 @pytest.mark.mpi(ranks=[2, 3])
 def test_topologies_that_differ_are_noticed_without_another_sync(ctx: ParallelContext) -> None:
     network = make_network()
-    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average")
+    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average", cut_back=resparsify)
     averaging.start(network)
     if ctx.rank == ctx.size - 1:
         topology = network.layers[0].topology
@@ -73,7 +74,7 @@ def test_topologies_that_differ_are_noticed_without_another_sync(ctx: ParallelCo
 def test_replicas_that_agree_go_on(ctx: ParallelContext) -> None:
     network = make_network()
     velocities = network.resting_velocities()
-    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average")
+    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average", cut_back=resparsify)
     averaging.start(network)
     for _ in range(3):
         averaging.sync(network, velocities)

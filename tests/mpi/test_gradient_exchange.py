@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.evolution.importance import ImportancePruner
+from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.network.network import Network
 from hpc_sparse.parallel import collectives
 from hpc_sparse.parallel.agreement import network_digest
@@ -195,13 +196,15 @@ def test_replicas_apart_are_averaged_as_in_one_process_and_a_rank_that_looks_on_
     workers = [make_network(rank) for rank in range(1, ctx.size)]
     targets = [layer.topology.n_connections - 2 for layer in workers[0][0].layers]
     expected, expected_velocities = merge_replicas(
-        [network for network, _ in workers], [velocities for _, velocities in workers], targets
+        [network for network, _ in workers], [velocities for _, velocities in workers], targets, resparsify
     )
     # What the rank that looks on has must not matter, not even for the order in which the others are added up.
     digests = []
     for density in (0.1, 0.9):
         network, velocities = make_network(ctx.rank, density=density if ctx.is_root else 0.4)
-        averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average", is_contributor=not ctx.is_root)
+        averaging = LocalSgd(
+            ctx, has_shared_topology=False, momentum="average", cut_back=resparsify, is_contributor=not ctx.is_root
+        )
         averaging.start_apart(network, targets)
         averaging.sync(network, velocities)
         assert [layer.topology.n_connections for layer in network.layers] == targets
@@ -226,7 +229,7 @@ def test_replicas_that_were_pruned_alike_before_they_evolved_apart_are_averaged_
     ctx: ParallelContext,
 ) -> None:
     network, velocities = make_network(0)
-    averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average")
+    averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average", cut_back=resparsify)
     averaging.start(network)
     change = ImportancePruner("compact", 30, 20).prune(network)
     assert change is not None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import DivergedError
+from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.evolution.strategies.set import replace_weakest
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layers.sparse import SparseLayer
@@ -89,7 +90,7 @@ def test_replicas_of_one_topology_become_their_plain_mean(ctx: ParallelContext) 
     velocities = train_apart(network, ctx.rank, evolves=False)
     means = dense_means(ctx, network, velocities, contributors=ctx.size)
     topologies = [layer.topology for layer in network.layers]
-    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average")
+    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average", cut_back=resparsify)
     averaging.start(network)
     averaging.sync(network, velocities)
     assert_replicas_agree(ctx, network, velocities)
@@ -108,7 +109,7 @@ def test_replicas_of_different_topologies_become_the_strongest_of_the_mean_over_
     ctx: ParallelContext,
 ) -> None:
     network = base_network()
-    averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average")
+    averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average", cut_back=resparsify)
     averaging.start(network)
     n_connections = [layer.topology.n_connections for layer in network.layers]
     velocities = train_apart(network, ctx.rank, evolves=True)
@@ -139,7 +140,7 @@ def assert_strongest_of_each_sign_stayed(mean: Any, kept_keys: Any) -> None:
 def test_a_sync_can_bring_the_velocities_to_rest(ctx: ParallelContext) -> None:
     for is_shared in (True, False):
         network = base_network()
-        averaging = LocalSgd(ctx, has_shared_topology=is_shared, momentum="reset")
+        averaging = LocalSgd(ctx, has_shared_topology=is_shared, momentum="reset", cut_back=resparsify)
         averaging.start(network)
         velocities = train_apart(network, ctx.rank, evolves=not is_shared)
         averaging.sync(network, velocities)
@@ -151,7 +152,7 @@ def test_a_sync_can_bring_the_velocities_to_rest(ctx: ParallelContext) -> None:
 def test_a_rank_without_samples_adds_nothing_but_takes_the_result(ctx: ParallelContext) -> None:
     for is_shared in (True, False):
         network = base_network()
-        averaging = LocalSgd(ctx, is_shared, "average", is_contributor=ctx.rank < 2)
+        averaging = LocalSgd(ctx, is_shared, "average", resparsify, is_contributor=ctx.rank < 2)
         averaging.start(network)
         velocities = train_apart(network, ctx.rank, evolves=not is_shared)
         means = dense_means(ctx, network, velocities, contributors=2)
@@ -168,7 +169,7 @@ def test_a_rank_without_samples_adds_nothing_but_takes_the_result(ctx: ParallelC
 @pytest.mark.mpi(ranks=[2])
 def test_only_grown_keys_travel_and_none_of_a_dense_layer(ctx: ParallelContext) -> None:
     network = base_network()
-    averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average")
+    averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average", cut_back=resparsify)
     averaging.start(network)
     velocities = [Velocity.zeros(layer.weight.size, layer.bias.size) for layer in network.layers]
     averaging.sync(network, velocities)
@@ -191,7 +192,7 @@ def test_only_grown_keys_travel_and_none_of_a_dense_layer(ctx: ParallelContext) 
 @pytest.mark.mpi(ranks=[3])
 def test_values_that_are_not_finite_end_the_sync_on_all_ranks(ctx: ParallelContext) -> None:
     network = base_network()
-    averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average")
+    averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average", cut_back=resparsify)
     averaging.start(network)
     velocities = train_apart(network, ctx.rank, evolves=True)
     if ctx.rank == 1:
@@ -214,7 +215,7 @@ def test_replicas_that_differ_are_noticed_on_all_ranks(ctx: ParallelContext) -> 
 def test_a_delayed_average_moves_each_replica_by_what_the_mean_differed_from_it_then(ctx):
     network = base_network()
     velocities = train_apart(network, ctx.rank, evolves=False)
-    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average")
+    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average", cut_back=resparsify)
     averaging.start(network)
     then = [array.astype(np.float64) for array in parameters(network, velocities)]
     means = [np.mean(gather_objects(ctx, array), axis=0) for array in then]

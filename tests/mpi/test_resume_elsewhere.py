@@ -32,7 +32,7 @@ epsilon = 4
 epochs = 2
 batch_size = 4
 [parallel]
-topology = "independent"
+replica_topology = "independent"
 [runtime]
 threads = 1
 oversubscribe = true
@@ -78,7 +78,7 @@ def test_another_number_of_ranks_begins_the_epoch_again_from_the_average(
     plan = on_root(ctx, lambda: make_plan(asked))
     dataset = load_dataset(ctx, plan.info.path)
     start = starting_point(ctx, plan, dataset, "serial")
-    _, merged = read_merged(path, plan.config.network)
+    _, merged = read_merged(path, plan.config)
     assert network_digest(start.replica.network) == network_digest(merged.network)
     assert (start.n_epochs, start.n_steps, start.pause) == (0, 0, None)
     assert f"starting from the average of 2 networks in {path}; epoch 1 is begun again" in start.note

@@ -117,7 +117,7 @@ class Trial:
         """Read it again, in the place of the network that there is, as a run does that is resumed."""
         del self.replica, self._workspace
         checkpoint = read_checkpoint(self._ctx, path)
-        self.replica = replica_from_states(self.config.network, checkpoint.layers, checkpoint.neuron_ids)
+        self.replica = replica_from_states(self.config, checkpoint.layers, checkpoint.neuron_ids)
         self._workspace = self._new_workspace()
 
 

@@ -98,7 +98,7 @@ class PhasedTrainer:
             stretch = on_root(self._ctx, result)
         else:
             n_updates = (first - 1) * self.n_steps + (0 if pause is None else pause.step)
-            is_synchronous = self._config.parallel.strategy == "wassp"
+            is_synchronous = self._config.parallel.algorithm == "wassp"
             n_under_way = 2 if self._config.parallel.overlap else 1
             Worker(self._job, n_under_way).work(n_updates if is_synchronous else n_updates // self._n_workers)
             stretch = on_root(self._ctx, lambda: Stretch([]))

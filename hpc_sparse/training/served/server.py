@@ -50,7 +50,7 @@ class Server:
         parallel, optimizer = job.config.parallel, job.config.optimizer
         self._job, self._rate, self._optimizer = job, rate, optimizer
         # With one worker both strategies are the same; waiting would only round each gradient once more.
-        self._waits = parallel.strategy == "wassp" and job.ctx.size > 2
+        self._waits = parallel.algorithm == "wassp" and job.ctx.size > 2
         self._max_staleness, self._is_staleness_aware = parallel.max_staleness, parallel.staleness_aware
         self._n_under_way = 2 if parallel.overlap else 1
         self._workers = list(range(1, job.ctx.size))
@@ -335,5 +335,5 @@ class Server:
 def n_updates_per_epoch(job: TrainingJob) -> int:
     """Updates that make an epoch: samples by batch size, and by workers where each update takes a batch of each."""
     n_samples, batch_size = job.dataset.info.n_train, job.config.training.batch_size
-    n_workers = job.ctx.size - 1 if job.config.parallel.strategy == "wassp" else 1
+    n_workers = job.ctx.size - 1 if job.config.parallel.algorithm == "wassp" else 1
     return max(1, n_samples // (batch_size * n_workers))

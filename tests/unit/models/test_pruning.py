@@ -69,7 +69,7 @@ def test_a_pruned_checkpoint_holds_what_is_left_and_says_so(checkpoint, replica)
     result = prune_checkpoint(CTX, PruningRequest(checkpoint, percentile=30, input_percentile=20))
     expected = pruned_replica(replica, 30, 20)
     found = read_checkpoint(CTX, checkpoint.with_name("net-pruned.h5"))
-    again = replica_from_states(parse_config(found.config_text, "test").network, found.layers, found.neuron_ids)
+    again = replica_from_states(parse_config(found.config_text, "test"), found.layers, found.neuron_ids)
     again.check_invariants()
     assert result["output"] == str(checkpoint.with_name("net-pruned.h5"))
     for layer, other in zip(again.network.layers, expected.network.layers, strict=True):

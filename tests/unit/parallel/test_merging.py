@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.evolution.strategies.set import replace_weakest
 from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.agreement import network_digest
@@ -41,7 +42,7 @@ def targets_of(network):
 def test_replicas_become_the_strongest_of_their_mean_over_the_union(n_replicas):
     networks, velocities = zip(*(make_replica(seed) for seed in range(n_replicas)), strict=True)
     targets = targets_of(networks[0])
-    merged, merged_velocities = merge_replicas(networks, velocities, targets)
+    merged, merged_velocities = merge_replicas(networks, velocities, targets, resparsify)
     assert targets_of(merged) == targets
     assert merged.neuron_ids[0].tolist() == networks[0].neuron_ids[0].tolist()
     for number, (layer, velocity) in enumerate(zip(merged.layers, merged_velocities, strict=True)):
@@ -63,7 +64,7 @@ def test_replicas_become_the_strongest_of_their_mean_over_the_union(n_replicas):
 
 def test_one_replica_is_itself():
     network, velocities = make_replica(5)
-    merged, merged_velocities = merge_replicas([network], [velocities], targets_of(network))
+    merged, merged_velocities = merge_replicas([network], [velocities], targets_of(network), resparsify)
     assert network_digest(merged) == network_digest(network)
     for own, kept in zip(merged_velocities, velocities, strict=True):
         np.testing.assert_array_equal(own.weight, kept.weight)
@@ -74,7 +75,7 @@ def test_what_is_merged_is_not_changed():
     replicas = [make_replica(seed) for seed in (1, 2)]
     before = [network_digest(network) for network, _ in replicas]
     networks, velocities = zip(*replicas, strict=True)
-    merged, _ = merge_replicas(networks, velocities, [10, 10, 10])
+    merged, _ = merge_replicas(networks, velocities, [10, 10, 10], resparsify)
     assert targets_of(merged) == [10, 10, 10]
     for layer in merged.layers:
         layer.weight[:], layer.bias[:] = 0, 0
@@ -83,5 +84,5 @@ def test_what_is_merged_is_not_changed():
 
 def test_more_connections_than_the_union_has_cannot_be_kept():
     networks, velocities = zip(*(make_replica(seed, evolves=False) for seed in (1, 2)), strict=True)
-    merged, _ = merge_replicas(networks, velocities, [10_000, 3, 51])
+    merged, _ = merge_replicas(networks, velocities, [10_000, 3, 51], resparsify)
     assert targets_of(merged) == [targets_of(networks[0])[0], 3, 51]

@@ -67,7 +67,7 @@ def test_the_working_memory_is_counted_byte_by_byte(wide_config, info, batch_siz
 
 
 def test_connections_that_do_not_act_need_room_in_every_step(wide_config, info, peak_of):
-    config = wide_config("evolution.strategy=top_kast", "network.acting_share=0.5")
+    config = wide_config("evolution.strategy=top_kast", "evolution.top_kast.acting_share=0.5")
     network = random_replica(config, info.n_features, N_OUTPUTS).network
     planned = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")["weights that act in one layer"]
     largest = max(network.layers[:-1], key=lambda layer: layer.weight.size)
@@ -89,7 +89,7 @@ def test_more_ranks_need_room_for_what_they_exchange(wide_config, info):
 
     overlapped = ("parallel.overlap=true", "parallel.sync_every_steps=2")
     shared = resident(2)
-    for overrides in (("parallel.topology=independent",), ("parallel.strategy=wassp",), overlapped):
+    for overrides in (("parallel.replica_topology=independent",), ("parallel.algorithm=wassp",), overlapped):
         assert resident(2, *overrides) > shared
         assert resident(1, *overrides) == resident(1)
 
