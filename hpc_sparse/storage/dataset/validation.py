@@ -7,6 +7,7 @@ out among the ranks in even contiguous shards. Each rank holds the validation sa
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +20,10 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.transfer import gather_rows
 from hpc_sparse.partition import Share, chunk_ranges
 from hpc_sparse.rng import Purpose, stream
-from hpc_sparse.storage.dataset.samples import CsrFeatures, DatasetInfo, DenseFeatures, Features, Samples, take_rows
+from hpc_sparse.storage.dataset.samples import CsrFeatures, DatasetInfo, DenseFeatures, Features, Samples
 
 ROWS_AT_A_TIME = 1024
-"""Samples that are moved within their arrays at a time."""
+"""Samples that are taken apart at a time."""
 
 
 @dataclass(frozen=True)
@@ -136,11 +137,10 @@ def set_apart(samples: Samples, is_held_out: BoolArray) -> tuple[Samples, Sample
     samples : Samples
     is_held_out : bool[n_samples]
     """
-    held_out = np.flatnonzero(is_held_out).astype(OFFSET)
-    validation = Samples(take_rows(samples.features, held_out), samples.labels[held_out])
     rows = np.arange(samples.n_samples + 1, dtype=OFFSET)
+    validation = Samples(_features(samples.features, is_held_out, _copied), _copied(samples.labels, rows, is_held_out))
     kept = ~is_held_out
-    return Samples(_keep_features(samples.features, kept), _keep(samples.labels, rows, kept)), validation
+    return Samples(_features(samples.features, kept, _moved), _moved(samples.labels, rows, kept)), validation
 
 
 def whole_on_root(ctx: ParallelContext, samples: Samples) -> Samples:
@@ -156,31 +156,44 @@ def whole_on_root(ctx: ParallelContext, samples: Samples) -> Samples:
     return Samples(gathered, labels) if ctx.is_root else samples
 
 
-def _keep_features(features: Features, is_kept: BoolArray) -> Features:
+def _features(
+    features: Features, is_wanted: BoolArray, take: Callable[[AnyArray, Int64Array, BoolArray], AnyArray]
+) -> Features:
+    """Those of the wanted samples, taken from each array by :func:`_copied` or :func:`_moved`."""
     if isinstance(features, DenseFeatures):
-        return DenseFeatures(_keep(features.values, np.arange(is_kept.size + 1, dtype=OFFSET), is_kept))
+        return DenseFeatures(take(features.values, np.arange(is_wanted.size + 1, dtype=OFFSET), is_wanted))
     indptr = features.indptr
-    indices, values = (_keep(array, indptr, is_kept) for array in (features.indices, features.values))
-    return CsrFeatures(_pointers(np.diff(indptr)[is_kept]), indices, values, features.n_features)
+    indices, values = (take(array, indptr, is_wanted) for array in (features.indices, features.values))
+    return CsrFeatures(_pointers(np.diff(indptr)[is_wanted]), indices, values, features.n_features)
 
 
-def _keep(array: AnyArray, indptr: Int64Array, is_kept: BoolArray) -> AnyArray:
-    """The beginning of an array, to which the items of the kept samples have been moved.
+def _copied(array: AnyArray, indptr: Int64Array, is_wanted: BoolArray) -> AnyArray:
+    """The items of the wanted samples."""
+    return np.concatenate([array[:0], *_pieces(array, indptr, is_wanted)])
+
+
+def _moved(array: AnyArray, indptr: Int64Array, is_wanted: BoolArray) -> AnyArray:
+    """The beginning of ``array``, to which the items of the wanted samples have been moved."""
+    n_moved = 0
+    for piece in _pieces(array, indptr, is_wanted):
+        array[n_moved : n_moved + piece.shape[0]] = piece
+        n_moved += piece.shape[0]
+    return array[:n_moved]
+
+
+def _pieces(array: AnyArray, indptr: Int64Array, is_wanted: BoolArray) -> Iterator[AnyArray]:
+    """Copies of the items of the wanted samples, some samples at a time.
 
     Parameters
     ----------
     array : [n_items, ...]
     indptr : int64[n_samples + 1]
         Where each sample's items start.
-    is_kept : bool[n_samples]
+    is_wanted : bool[n_samples]
     """
-    n_moved = 0
-    for start, stop in chunk_ranges(0, is_kept.size, ROWS_AT_A_TIME):
-        of_items = np.repeat(is_kept[start:stop], np.diff(indptr[start : stop + 1]))
-        moved = array[indptr[start] : indptr[stop]][of_items]
-        array[n_moved : n_moved + moved.shape[0]] = moved
-        n_moved += moved.shape[0]
-    return array[:n_moved]
+    for start, stop in chunk_ranges(0, is_wanted.size, ROWS_AT_A_TIME):
+        of_items = np.repeat(is_wanted[start:stop], np.diff(indptr[start : stop + 1]))
+        yield array[indptr[start] : indptr[stop]][of_items]
 
 
 def _pointers(lengths: Int64Array) -> Int64Array:
