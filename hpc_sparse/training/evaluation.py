@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches
-from hpc_sparse.network.losses import Loss
-from hpc_sparse.network.mlp import SparseMLP, Workspace
+from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.objectives.losses import Loss
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Dataset, Samples
@@ -40,7 +40,7 @@ class Evaluation:
 
     Parameters
     ----------
-    network : SparseMLP
+    network : Network
         Must not change before the evaluation is done.
     loss : Loss
     samples : Samples
@@ -51,7 +51,7 @@ class Evaluation:
 
     def __init__(
         self,
-        network: SparseMLP,
+        network: Network,
         loss: Loss,
         samples: Samples,
         assembler: BatchAssembler,
@@ -96,7 +96,7 @@ class EpochEvaluation:
 
     def __init__(
         self,
-        network: SparseMLP,
+        network: Network,
         loss: Loss,
         dataset: Dataset,
         assembler: BatchAssembler,
@@ -117,7 +117,7 @@ class EpochEvaluation:
 
 def evaluate(
     ctx: ParallelContext,
-    network: SparseMLP,
+    network: Network,
     loss: Loss,
     shard: Samples,
     assembler: BatchAssembler,
