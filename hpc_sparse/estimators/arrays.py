@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array, Float64Array
-from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, Features, Samples
+from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array, Float64Array
+from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, Features, Samples, take_rows
 
 Standardisation = tuple[Float32Array, Float32Array]
 """Mean and deviation of each feature, float32[n_features] each; a deviation of 0 is stored as 1."""
@@ -27,17 +27,19 @@ def mean_and_deviation(values: AnyArray) -> tuple[Float64Array, Float64Array]:
     return mean, np.where(deviation > np.finfo(VALUE).tiny, deviation, 1.0)
 
 
-def make_dataset(train: Samples, validation: Samples, n_outputs: int, scaling: Standardisation | None) -> Dataset:
-    """The data set that a trainer is given; it tests on ``validation``."""
-    features = train.features
+def make_dataset(
+    train: Samples, validation: Samples | None, n_outputs: int, scaling: Standardisation | None
+) -> Dataset:
+    """The data set that a trainer is given, without test samples; ``validation`` are those that were held out."""
+    features, n_validation = train.features, 0 if validation is None else validation.n_samples
     is_sparse = isinstance(features, CsrFeatures)
     info = DatasetInfo(
         path=Path("(in memory)"),
         title="",
         source="",
         split="",
-        n_train=train.n_samples,
-        n_test=validation.n_samples,
+        n_train=train.n_samples + n_validation,
+        n_test=0,
         n_features=features.n_features,
         n_classes=n_outputs,
         class_names=(),
@@ -49,4 +51,7 @@ def make_dataset(train: Samples, validation: Samples, n_outputs: int, scaling: S
         creator="",
         format_version=0,
     )
-    return Dataset(info, train, validation, *(scaling or (None, None)))
+    none = np.empty(0, OFFSET)
+    test = Samples(take_rows(features, none), train.labels[none])
+    mean, deviation = scaling or (None, None)
+    return Dataset(info, train, test, mean, deviation, validation, n_validation)

@@ -208,7 +208,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
                 parameters,
                 self._loss(samples.labels, is_whole=is_whole),
                 samples,
-                _rows(features, targets, held_out),
+                _rows(features, targets, held_out) if held_out.size else None,
                 n_epochs=parameters.fit.epochs if is_whole else 1,
                 n_threads=n_threads,
             )

@@ -63,7 +63,7 @@ def train(
     parameters: Parameters,
     loss: Loss,
     samples: Samples,
-    validation: Samples,
+    validation: Samples | None,
     *,
     n_epochs: int,
     n_threads: int,
@@ -86,9 +86,9 @@ def train(
         metrics = trainer.train_epoch(epoch)
         assert metrics is not None, "nobody asks this run to stop"
         state.losses.append(metrics.train_loss)
-        if validation.n_samples:
-            state.validation_losses.append(metrics.test_loss)
-            best.consider(metrics.test_loss, state.replica.network)
+        if metrics.validation_loss is not None:
+            state.validation_losses.append(metrics.validation_loss)
+            best.consider(metrics.validation_loss, state.replica.network)
             if best.n_waited >= parameters.fit.n_iter_no_change:
                 break
     if best.network is not None:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from hpc_sparse.inference import TrainedModel
-from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.dropout import Dropout
 
 BETA_NOTICE = "Sparse CSR tensor support is in beta"
 

@@ -19,6 +19,7 @@ from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.planning import phases
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 from hpc_sparse.storage.dataset.samples import DatasetInfo
+from hpc_sparse.storage.dataset.validation import count_validation
 
 PROGRAM_BYTES = 210 * 10**6
 """Python, its libraries and the compiled kernels. Measured."""
@@ -180,9 +181,15 @@ def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[
 
 
 def _data_items(config: RunConfig, info: DatasetInfo, n_ranks: int) -> list[MemoryItem]:
-    order = -(-info.n_train // n_ranks) * _bytes(OFFSET)
+    n_validation = count_validation(info, config.data.validation_fraction)
+    order = -(-(info.n_train - n_validation) // n_ranks) * _bytes(OFFSET)
     statistics = 0 if info.is_sparse else 2 * info.n_features * _bytes(VALUE)
     items = [MemoryItem("data", "samples", shard_bytes(info, n_ranks) + order + statistics)]
+    if n_validation:
+        # Beside the shard, in whose arrays the samples to train on have moved together; a serving rank has them all.
+        n_holders = n_ranks if config.parallel.algorithm == "local_sgd" else 1
+        share = n_validation / (info.n_train + info.n_test)
+        items.append(MemoryItem("data", "validation samples", round(share * shard_bytes(info, 1) / n_holders)))
     if make_updater(config.evolution).needs_signals:
         share = min(1.0, config.evolution.growth_pool / (info.n_train + info.n_test))
         items.append(MemoryItem("data", "samples that guide growth", round(share * shard_bytes(info, 1))))

@@ -57,6 +57,11 @@ class StoredRun:
         return stored if stored is not None or self.newest is None else self.newest.n_ranks
 
     @property
+    def has_validation(self) -> bool:
+        """Whether samples of the training part were held out."""
+        return self.config.data.validation_fraction > 0
+
+    @property
     def n_parameters(self) -> int | None:
         """Weights and biases in the end, None if nothing says so yet."""
         stored: int | None = self.summary.get("n_parameters")

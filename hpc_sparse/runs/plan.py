@@ -13,6 +13,7 @@ from hpc_sparse.storage.checkpoint.folder import Damaged, checkpoint_positions, 
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 from hpc_sparse.storage.dataset.file import read_info
 from hpc_sparse.storage.dataset.samples import DatasetInfo
+from hpc_sparse.storage.dataset.validation import validation_counts
 from hpc_sparse.training.replica_states import (
     n_outputs,
 )
@@ -22,7 +23,7 @@ RESUME_AUTO = "auto"
 FIXED_KEYS: dict[str, tuple[str, ...]] = {
     "network": (),
     "training": ("seed", "loss"),
-    "data": ("standardize", "augmentation"),
+    "data": ("standardize", "augmentation", "validation_fraction"),
 }
 """What must not change when a run is continued, by section; no keys means all."""
 
@@ -78,6 +79,7 @@ def make_plan(request: RunRequest) -> RunPlan:
     config = load_config(request.config_path, request.overrides)
     info = read_info(find_data(config.data.path, request.config_path))
     n_outputs(config, info)
+    validation_counts(info, config.data.validation_fraction)
     folder = RunFolder(request.output or Path("runs") / request.config_path.stem)
     checkpoint, damaged = _find_checkpoint(request.resume, folder)
     _check_place(request, folder, checkpoint, damaged)

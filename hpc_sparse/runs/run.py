@@ -15,7 +15,7 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import HpcSparseError, MachineError, PlannedStop
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.log import start_logging
-from hpc_sparse.monitor.metrics import EpochMetrics, peak_rss_bytes, summarize
+from hpc_sparse.monitor.metrics import EpochMetrics, best_epoch, peak_rss_bytes, summarize
 from hpc_sparse.monitor.position import Phase, Pulse
 from hpc_sparse.monitor.reporter import Reporter
 from hpc_sparse.monitor.stalls import stall_watch
@@ -35,7 +35,7 @@ from hpc_sparse.storage.container.backends import choose_backend
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.training.job import Pause, TrainingJob
 from hpc_sparse.training.replica_states import replica_to_states
-from hpc_sparse.training.trainer import Trainer, make_trainer, shares
+from hpc_sparse.training.trainer import Trainer, make_trainer, shares, validation_part
 
 LOG = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ def _train_as_planned(
     backend = choose_backend(ctx, config.runtime.hdf5)
     train_share, test_share = shares(ctx, config)
     pulse.at(Phase.READING)
-    dataset = load_dataset(ctx, plan.info.path, backend, train=train_share, test=test_share)
+    validation = validation_part(ctx, config)
+    dataset = load_dataset(ctx, plan.info.path, backend, train=train_share, test=test_share, validation=validation)
     start = starting_point(ctx, plan, dataset, backend)
     pulse.at(Phase.STARTING)
     if start.n_epochs == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
@@ -96,7 +97,7 @@ def _train_as_planned(
 
         worst = check_gradients(job, start.n_epochs + 1)
         LOG.info("gradients agree with central differences to %.0e", worst)
-    n_epochs, n_samples = config.training.epochs, plan.info.n_train
+    n_epochs, n_samples = config.training.epochs, dataset.n_train
     reporter.start(_headline(job, plan, start), start.n_epochs + 1, n_epochs, trainer.n_steps, n_samples)
     try:
         _train(job, trainer, plan, start, history, backend)
@@ -108,7 +109,7 @@ def _train_as_planned(
     finally:
         reporter.stop()
     peak = max(gather_objects(ctx, peak_rss_bytes()))
-    summary = summarize(ctx, start.replica.network, history, plan.info.n_train, time.monotonic() - started, peak)
+    summary = summarize(ctx, start.replica.network, history, n_samples, time.monotonic() - started, peak)
     on_root(ctx, lambda: plan.folder.write_summary(summary))
     return summary
 
@@ -254,13 +255,10 @@ def _write_checkpoint(
 
 
 def _best(history: list[EpochMetrics], epochs: Any) -> tuple[int, float] | None:
-    """Epoch and test accuracy of the best of the given epochs; decides only which checkpoint is kept."""
-    candidates = [
-        (metrics.epoch, metrics.test_accuracy)
-        for metrics in history
-        if metrics.epoch in epochs and math.isfinite(metrics.test_accuracy)
-    ]
-    return max(candidates, key=lambda candidate: candidate[1], default=None)
+    """Number and accuracy of the best of the given epochs; decides only which checkpoint is kept."""
+    candidates = [metrics for metrics in history if metrics.epoch in epochs]
+    best = best_epoch(candidates) if candidates else None
+    return None if best is None or not math.isfinite(best.accuracy) else (best.epoch, best.accuracy)
 
 
 def _headline(job: TrainingJob, plan: RunPlan, start: StartingPoint) -> str:

@@ -15,10 +15,13 @@ from hpc_sparse.monitor.position import Phase
 from hpc_sparse.network.objectives.losses import LOSSES, Loss
 from hpc_sparse.network.optimizers.learning_rate import LearningRate
 from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.optimizers.learning_rate import LearningRate
+from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.collectives import gather_objects, on_root, patient_barrier
 from hpc_sparse.parallel.local_sgd import LocalSgd
-from hpc_sparse.training.evaluation import evaluate, mean_over_ranks
+from hpc_sparse.storage.dataset.samples import Samples
+from hpc_sparse.training.evaluation import Scores, evaluate, mean_over_ranks
 from hpc_sparse.training.evolution_step import Evolution, EvolutionStep, needs_growth_samples
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
@@ -156,7 +159,7 @@ class LocalTrainer:
         self._check_finite(epoch, train_loss)
         started = time.perf_counter()
         self._job.pulse.at(Phase.EVALUATING)
-        test_loss, test_accuracy = self.evaluate()
+        scores = self.evaluate()
         sums.evaluate += time.perf_counter() - started
         seconds = (sums.train, sums.sync, sums.evolve, sums.evaluate, self._job.pulse.take_file_seconds())
         of_ranks = gather_objects(self._ctx, (sums.n_grown, *seconds))
@@ -167,8 +170,7 @@ class LocalTrainer:
             epoch=epoch,
             train_loss=train_loss,
             train_accuracy=train_accuracy,
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
+            **scores.as_metrics(),
             n_neurons=network.n_neurons,
             n_connections=network.n_connections,
             connections_changed=int(n_grown),
@@ -312,13 +314,18 @@ class LocalTrainer:
         if not is_finite:
             raise DivergedError.in_epoch(epoch, train_loss, self._config.optimizer.learning_rate)
 
-    def evaluate(self) -> tuple[float, float]:
-        """Mean test loss and accuracy, each rank's network on its share of the test samples (collective)."""
+    def evaluate(self) -> Scores:
+        """Mean losses and accuracies, each rank's network on its share of the samples of a part (collective)."""
+        dataset = self._job.dataset
+        validation = () if dataset.validation is None else self._evaluate(dataset.validation)
+        return Scores(*self._evaluate(dataset.test), *validation)
+
+    def _evaluate(self, shard: Samples) -> tuple[float, float]:
         return evaluate(
             self._ctx,
             self._job.replica.network,
             self._loss,
-            self._job.dataset.test,
+            shard,
             self._assembler,
             self._workspace,
             self._config.training.batch_size,

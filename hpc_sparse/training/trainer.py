@@ -8,6 +8,7 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
+from hpc_sparse.storage.dataset.validation import ValidationPart
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
 from hpc_sparse.training.served.phased_trainer import PhasedTrainer
@@ -63,9 +64,17 @@ def is_served(ctx: ParallelContext, config: RunConfig) -> bool:
 
 
 def shares(ctx: ParallelContext, config: RunConfig) -> tuple[Share, Share]:
-    """Which shares this rank takes of the training and of the test samples."""
+    """Shares that this rank takes of the samples that are trained on and of the test samples."""
     if not is_served(ctx, config):
         return Share(ctx.data.rank, ctx.data.size), Share(ctx.data.rank, ctx.data.size)
     if ctx.is_root:
         return Share.none(), Share.all()
     return Share(ctx.rank - 1, ctx.size - 1), Share(ctx.rank - 1, ctx.size - 1)
+
+
+def validation_part(ctx: ParallelContext, config: RunConfig) -> ValidationPart | None:
+    """What a configuration holds out of the training samples; None if it is nothing."""
+    fraction = config.data.validation_fraction
+    if not fraction:
+        return None
+    return ValidationPart(fraction, config.training.seed, is_whole_on_root=is_served(ctx, config))

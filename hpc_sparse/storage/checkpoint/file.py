@@ -1,7 +1,8 @@
 """Checkpoints: everything a run needs to go on exactly where it was, and to be understood later.
 
 Layout of format version 3. The root has attributes ``epoch``, ``step``, ``step_in_epoch``, ``n_ranks``,
-``n_replicas`` and, if there was an evaluation, ``best_epoch`` and ``best_value``; group ``metrics`` has
+``n_replicas`` and, if there was an evaluation, ``best_epoch`` and ``best_value`` (of the
+validation part, or of the test part of runs that have none); group ``metrics`` has
 one attribute per metric; ``config`` is text; ``statistics`` may hold ``mean`` and ``deviation`` of the
 features. Where all ranks have the same network, ``n_replicas`` is 0 and ``layers/0000`` and so on have
 attributes ``n_out``, ``n_in``, ``activation`` and ``n_connections`` and one array per field of

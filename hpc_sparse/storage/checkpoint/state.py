@@ -29,7 +29,7 @@ class Checkpoint:
     metrics : dict
         Of the last epoch.
     history_best : (epoch, value) or None
-        The best evaluation so far.
+        The best epoch so far and its accuracy: on the validation part, or on the test part if there is none.
     mean, deviation : float32[n_features] or None
         Statistics of the training data with which dense features were standardised: of all features, also
         of those whose input neurons were removed.

@@ -8,12 +8,13 @@ Layout of format version 2; version 1 differs in its checksums only. Parts ``tra
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int64Array
 from hpc_sparse.errors import DataError
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
@@ -23,6 +24,13 @@ from hpc_sparse.storage.container.file import DATASET_KIND, open_container
 from hpc_sparse.storage.container.reader import ContainerReader
 from hpc_sparse.storage.dataset.class_counts import check_class_counts
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
+from hpc_sparse.storage.dataset.validation import (
+    ValidationPart,
+    choose_rows,
+    rows_of_share,
+    set_apart,
+    whole_on_root,
+)
 
 MOST_NAME_BYTES = 16 * 1024 * 1024
 """Of the names of classes."""
@@ -54,8 +62,11 @@ def load_dataset(
     *,
     train: Share | None = None,
     test: Share | None = None,
+    validation: ValidationPart | None = None,
 ) -> Dataset:
     """Load this rank's contiguous shards of the training and of the test part (collective).
+
+    With a validation part, the shard of training samples is one of those that are not held out.
 
     Parameters
     ----------
@@ -66,6 +77,8 @@ def load_dataset(
         This rank's shard of each part; None for an even one over all ranks. Shards may overlap or leave samples out;
         damage is noticed where a rank loads a whole part, or the other ranks together load it once. With more shards
         than samples the last ones are empty.
+    validation : ValidationPart or None
+        What is held out of the training part. The shares of ``train`` are then all of it, each row once.
 
     Raises
     ------
@@ -74,7 +87,8 @@ def load_dataset(
     """
     with open_container(ctx, path, DATASET_KIND, backend) as reader:
         info = _read_info(reader)
-        train_rows = (train or Share(ctx.rank, ctx.size)).range(info.n_train)
+        held_out = _choose_validation(ctx, reader, info, validation)
+        train_rows = rows_of_share(train or Share(ctx.rank, ctx.size), info.n_train, held_out)
         test_rows = (test or Share(ctx.rank, ctx.size)).range(info.n_test)
         train_samples = _read_rows(reader, info, "train", *train_rows)
         test_samples = _read_rows(reader, info, "test", *test_rows)
@@ -86,7 +100,8 @@ def load_dataset(
         _check_statistics(info, mean, deviation)
     check_class_counts(ctx, info, "train", train_rows, train_samples.labels)
     check_class_counts(ctx, info, "test", test_rows, test_samples.labels)
-    return Dataset(info, train_samples, test_samples, mean, deviation)
+    dataset = Dataset(info, train_samples, test_samples, mean, deviation)
+    return dataset if validation is None else _with_validation(ctx, dataset, validation, held_out, train_rows[0])
 
 
 def load_samples(path: Path | str, part: Part) -> Samples:
@@ -97,6 +112,35 @@ def load_samples(path: Path | str, part: Part) -> Samples:
     _check_samples(info, part, samples, 0)
     check_class_counts(ParallelContext.serial(threads=1), info, part, (0, samples.n_samples), samples.labels)
     return samples
+
+
+def _choose_validation(
+    ctx: ParallelContext, reader: ContainerReader, info: DatasetInfo, part: ValidationPart | None
+) -> Int64Array:
+    """Rows of the training part that are held out, from labels that each rank reads its part of (collective)."""
+    if part is None:
+        return np.empty(0, OFFSET)
+    rows = Share(ctx.rank, ctx.size).range(info.n_train)
+    reader.require("train/labels", INDEX, (info.n_train,))
+    labels = reader.read("train/labels", *rows)
+    with collective_errors(ctx, f"checking {info.path}"):
+        check_labels(f"{info.path}: train/labels", labels, info.n_classes, error=DataError, first_row=rows[0])
+    check_class_counts(ctx, info, "train", rows, labels)
+    return choose_rows(ctx, part, info, labels, rows[0])
+
+
+def _with_validation(
+    ctx: ParallelContext, dataset: Dataset, part: ValidationPart, held_out: Int64Array, first_row: int
+) -> Dataset:
+    """The data set with the validation part taken out of the training samples (collective)."""
+    with collective_errors(ctx, "setting the validation part apart"):
+        is_held_out = np.zeros(dataset.train.n_samples, np.bool_)
+        first, last = np.searchsorted(held_out, [first_row, first_row + is_held_out.size])
+        is_held_out[held_out[first:last] - first_row] = True
+        train, validation = set_apart(dataset.train, is_held_out)
+    if part.is_whole_on_root:
+        validation = whole_on_root(ctx, validation)
+    return replace(dataset, train=train, validation=validation, n_validation=held_out.size)
 
 
 def _read_info(reader: ContainerReader) -> DatasetInfo:

@@ -149,6 +149,10 @@ class Dataset:
     mean, deviation : float32[n_features] or None
         Of each feature over the whole training part, in the unit of the features; a deviation of 0
         is stored as 1. None for sparse features, which are not centred.
+    validation : Samples or None
+        This rank's samples of the validation part, which ``train`` does not have; None if nothing is held out.
+    n_validation : int
+        Samples of the validation part, those of other ranks included.
     """
 
     info: DatasetInfo
@@ -156,3 +160,10 @@ class Dataset:
     test: Samples
     mean: Float32Array | None
     deviation: Float32Array | None
+    validation: Samples | None = None
+    n_validation: int = 0
+
+    @property
+    def n_train(self) -> int:
+        """Samples that all ranks together train on."""
+        return self.info.n_train - self.n_validation

@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass, field
 from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
 from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.gradient_exchange import GradientHeader
+from hpc_sparse.training.evaluation import Scores
 
 STALENESS_BINS = 16
 """The last bin holds what is staler than all others."""
@@ -83,8 +84,7 @@ class Tally:
     def to_metrics(
         self,
         network: Network,
-        test_loss: float,
-        test_accuracy: float,
+        scores: Scores,
         *,
         n_workers: int,
         file_seconds: float = 0.0,
@@ -95,8 +95,7 @@ class Tally:
             epoch=self.epoch,
             train_loss=self.mean_loss,
             train_accuracy=self._n_correct / max(1, self._n_samples),
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
+            **scores.as_metrics(),
             n_connections=network.n_connections,
             connections_changed=self.n_changed,
             train_seconds=self.train,

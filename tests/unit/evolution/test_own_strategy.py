@@ -26,7 +26,9 @@ from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.planning.probe import time_network
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 
 THINKING = 1_000_000
 """Bytes that the strategy says it needs beyond all else."""
@@ -78,7 +80,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_trains(make_config, make_dataset):
     config, dataset = make_config("evolution.strategy=swap", "evolution.swap.n_swaps=7"), make_dataset()
-    replica = Replica.initial(config, dataset.info)
+    replica = initial_replica(config, dataset.info)
     before = [layer.topology.keys() for layer in replica.network.layers]
     trainer = LocalTrainer(TrainingJob(ParallelContext.serial(1), config, dataset, replica, SilentReporter()))
     losses = [trainer.train_epoch(epoch).train_loss for epoch in (1, 2)]

@@ -11,6 +11,7 @@ from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.planning.memory import plan_memory, shard_bytes
 from hpc_sparse.planning.network_size import NetworkSize
+from hpc_sparse.storage.dataset.validation import set_apart, validation_counts
 from hpc_sparse.training.replica_states import (
     random_replica,
 )
@@ -80,6 +81,23 @@ def test_dense_samples_are_counted_byte_by_byte(make_dataset, kind):
     parts = (data.train, data.test)
     assert shard_bytes(data.info, 1) == sum(part.features.values.nbytes + part.labels.nbytes for part in parts)
     assert shard_bytes(data.info, 3) == pytest.approx(shard_bytes(data.info, 1) / 3, rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+def test_held_out_samples_are_counted_byte_by_byte(wide_config, make_dataset, kind):
+    data = make_dataset(kind=kind)
+    size = NetworkSize.expected(wide_config().network, 12, N_OUTPUTS)
+    config = wide_config("data.validation_fraction=0.2")
+    n_held_out = int(validation_counts(data.info, 0.2).sum())
+    is_held_out = np.arange(data.info.n_train) < n_held_out
+    held_out = set_apart(data.train, is_held_out)[1]
+    own = held_out.features.values.nbytes + held_out.labels.nbytes
+    planned = [items(plan_memory(each, size, data.info, 1), "data") for each in (wide_config(), config)]
+    # The shard stays in its arrays; orders of the samples are shorter.
+    assert planned[1] == {"samples": planned[0]["samples"] - 8 * n_held_out, "validation samples": own}
+    served = wide_config("data.validation_fraction=0.2", "parallel.algorithm=wasap")
+    of_ranks = [items(plan_memory(each, size, data.info, 3), "data")["validation samples"] for each in (config, served)]
+    assert of_ranks == [round(own / 3), own]
 
 
 def test_more_ranks_need_room_for_what_they_exchange(wide_config, info):

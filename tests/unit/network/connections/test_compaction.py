@@ -10,9 +10,10 @@ from hpc_sparse.network.connections.compaction import cut_incoming, keep_connect
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.workspace import Workspace
 
 WIDTHS = [23, 37, 19, 41, 5]
 SLOPES = [-0.6, 0.6, -0.6, LINEAR]
