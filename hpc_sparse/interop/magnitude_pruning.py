@@ -16,7 +16,6 @@ from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import densities
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.network import Network
 
 
@@ -36,7 +35,7 @@ def prune_to_density(weights: DenseWeights, config: RunConfig) -> Network:
     for number, (layer, density) in enumerate(zip(weights.layers, wanted, strict=True)):
         name = config.network.activation if number < len(wanted) - 1 else OUTPUT_ACTIVATION
         incoming = unstructured(*_strongest_connections(layer, density))
-        layers.append(SparseLayer.of(incoming, layer.bias.astype(VALUE), negative_slope(name, alpha, number + 2), name))
+        layers.append(SparseLayer(incoming, layer.bias.astype(VALUE), negative_slope(name, alpha, number + 2), name))
     assert [layer.shape[::-1] for layer in layers] == list(pairwise(widths))
     return Network(layers)
 

@@ -19,8 +19,7 @@ from hpc_sparse.errors import DataError, NewerFormatError, quoted
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import TrainedModel
 from hpc_sparse.network.activations import OUTPUT_ACTIVATION
-from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
 from hpc_sparse.storage.checkpoint.layer_state import LayerState, check_layer
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.container.checks import check_finite, check_ids, check_positive

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from hpc_sparse.inference import TrainedModel
-from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
 
 BETA_NOTICE = "Sparse CSR tensor support is in beta"
 

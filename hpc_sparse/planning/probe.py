@@ -25,12 +25,9 @@ from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layer_signals import Signals
 from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.network import Network, Place
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.optimizers.sgd import Sgd
-from hpc_sparse.network.optimizers.learning_rate import LearningRate
-from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.sinks import Descend, StepFactors
 from hpc_sparse.network.workspace import Workspace
@@ -129,7 +126,7 @@ def time_layer(config: RunConfig, size: LayerSize, place: Position, n_rounds: in
     topology = draw_topology(config.network.random_pattern, (size.n_out, size.n_in), density, KEY)
     weight = draw_weights(config.network.initializer, topology, KEY)
     incoming = with_reserve(unstructured(topology, weight), make_updater(config.evolution).acting_share)
-    layer = SparseLayer.of(incoming, np.zeros(size.n_out, VALUE), slope, config.network.activation)
+    layer = SparseLayer(incoming, np.zeros(size.n_out, VALUE), slope, config.network.activation)
     construct = time.perf_counter() - started
     replica = Replica.at_rest(Network([layer]))
     hidden = HIDDEN_VALUES[config.training.activations]

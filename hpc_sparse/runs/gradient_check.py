@@ -15,13 +15,10 @@ from hpc_sparse.network.activations import LINEAR
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.protocol import Layer
-from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.optimizers.sgd import Sgd
-from hpc_sparse.network.optimizers.learning_rate import LearningRate
-from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.parameters import ParameterLayout
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.workspace import Workspace

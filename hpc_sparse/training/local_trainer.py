@@ -15,8 +15,6 @@ from hpc_sparse.monitor.position import Phase
 from hpc_sparse.network.objectives.losses import LOSSES, Loss
 from hpc_sparse.network.optimizers.learning_rate import LearningRate
 from hpc_sparse.network.optimizers.sgd import Sgd
-from hpc_sparse.network.optimizers.learning_rate import LearningRate
-from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.collectives import gather_objects, on_root, patient_barrier
 from hpc_sparse.parallel.local_sgd import LocalSgd

@@ -15,8 +15,7 @@ import scipy.sparse
 from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array, Float64Array, Int64Array
 from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
 from hpc_sparse.network.network import Network
 
 TEMPERATURE = 200.0
