@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array, Float64Array
-from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, Features, Samples
+from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import VALUE, AnyArray, Float64Array
+from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
 
-Standardisation = tuple[Float32Array, Float32Array]
-"""Mean and deviation of each feature, float32[n_features] each; a deviation of 0 is stored as 1."""
 
-
-def standardisation(features: Features) -> Standardisation | None:
-    """Mean and deviation of each feature; None for sparse features, which stay as they are."""
-    if isinstance(features, CsrFeatures):
-        return None
-    mean, deviation = mean_and_deviation(features.values)
-    return mean.astype(VALUE), deviation.astype(VALUE)
+def fitted_front_end(config: RunConfig, samples: Samples, n_outputs: int) -> FrontEndChain:
+    """The front ends that a configuration asks for, fitted to these samples."""
+    dataset = make_dataset(samples, samples, n_outputs)
+    if config.data.standardize and isinstance(samples.features, DenseFeatures):
+        mean, deviation = (values.astype(VALUE) for values in mean_and_deviation(samples.features.values))
+        dataset = replace(dataset, mean=mean, deviation=deviation)
+    return FrontEndChain.start(ParallelContext.serial(threads=1), config, dataset)
 
 
 def mean_and_deviation(values: AnyArray) -> tuple[Float64Array, Float64Array]:
@@ -27,8 +29,8 @@ def mean_and_deviation(values: AnyArray) -> tuple[Float64Array, Float64Array]:
     return mean, np.where(deviation > np.finfo(VALUE).tiny, deviation, 1.0)
 
 
-def make_dataset(train: Samples, validation: Samples, n_outputs: int, scaling: Standardisation | None) -> Dataset:
-    """The data set that a trainer is given; it tests on ``validation``."""
+def make_dataset(train: Samples, validation: Samples, n_outputs: int) -> Dataset:
+    """The data set that a trainer is given, without statistics; it tests on ``validation``."""
     features = train.features
     is_sparse = isinstance(features, CsrFeatures)
     info = DatasetInfo(
@@ -49,4 +51,4 @@ def make_dataset(train: Samples, validation: Samples, n_outputs: int, scaling: S
         creator="",
         format_version=0,
     )
-    return Dataset(info, train, validation, *(scaling or (None, None)))
+    return Dataset(info, train, validation, None, None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.errors import DataError
 from hpc_sparse.inputs.batches import BatchAssembler
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.models.merged import read_merged
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import SparseMLP, Workspace
@@ -62,6 +64,11 @@ class StoredNetwork:
             replica = Replica.from_states(config.network, checkpoint.layers, checkpoint.neuron_ids)
         return cls(path, checkpoint, config, replica)
 
+    @cached_property
+    def front_end(self) -> FrontEndChain:
+        """The front ends of the network, with all its inputs."""
+        return FrontEndChain.restore(self.config, self.checkpoint.front_end)
+
     def load_data(self, ctx: ParallelContext, path: Path) -> Dataset:
         """Load a data set for this network, on each rank its share (collective).
 
@@ -73,33 +80,28 @@ class StoredNetwork:
         dataset = load_dataset(ctx, path)
         with collective_errors(ctx, "fitting the checkpoint to the data set"):
             check_fits(self.replica.network, self.config, dataset.info, str(self.path))
-            self._check_statistics(dataset.info)
+            self._check_features(dataset.info)
         return dataset
 
     def evaluate(self, ctx: ParallelContext, network: SparseMLP, dataset: Dataset) -> tuple[float, float]:
-        """Loss and accuracy on the test part, with features scaled as in training (collective).
+        """Loss and accuracy on the test part, with the front ends of the training (collective).
 
         ``network`` is that of the replica, or what is left of it after pruning.
         """
-        batch_size, standardize = self.config.training.batch_size, self.config.data.standardize
-        assembler = BatchAssembler(
-            dataset.info.n_features,
-            batch_size,
-            mean=self.checkpoint.mean if standardize else None,
-            deviation=self.checkpoint.deviation if standardize else None,
-            features=network.neuron_ids[0],
-        )
+        batch_size = self.config.training.batch_size
+        front_end = self.front_end.choosing(network.neuron_ids[0])
+        assembler = BatchAssembler(front_end, dataset.info.n_features, batch_size)
         loss = LOSSES[self.config.training.loss]
         workspace = Workspace(network.widths, batch_size, activations=self.config.training.activations)
         return evaluate(ctx, network, loss, dataset.test, assembler, workspace, batch_size)
 
-    def _check_statistics(self, info: DatasetInfo) -> None:
-        """The features must be scaled as in training; a network without some of its inputs may fit more of them."""
-        mean = self.checkpoint.mean
-        if mean is not None and mean.size != info.n_features:
-            raise DataError(f"{info.path}: {info.n_features} features, but {self.path} was trained on {mean.size}")
-        if mean is not None and info.is_sparse and self.config.data.standardize:
+    def _check_features(self, info: DatasetInfo) -> None:
+        """The front ends must fit; a network without some of its inputs might have more features than they know."""
+        n_features, setting = self.front_end.n_features, self.front_end.needs_dense
+        if n_features not in {None, info.n_features}:
+            raise DataError(f"{info.path}: {info.n_features} features, but {self.path} was trained on {n_features}")
+        if info.is_sparse and setting:
             raise DataError(
                 f"{info.path}: sparse features, which are not standardised: expected dense ones, as {self.path} was "
-                "trained on with data.standardize = true"
+                f"trained on with {setting}"
             )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -149,6 +150,9 @@ class Dataset:
     mean, deviation : float32[n_features] or None
         Of each feature over the whole training part, in the unit of the features; a deviation of 0
         is stored as 1. None for sparse features, which are not centred.
+    term_weights : dict of array
+        Of features that are weighted counts of terms: ``idf`` float32[n_features], the weights of the terms, and
+        ``row_length`` float64[1], the Euclidean length of every sample. {} of other features.
     """
 
     info: DatasetInfo
@@ -156,3 +160,4 @@ class Dataset:
     test: Samples
     mean: Float32Array | None
     deviation: Float32Array | None
+    term_weights: Mapping[str, AnyArray] = field(default_factory=dict)
