@@ -20,7 +20,6 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import VALUE, AnyArray, BoolArray, Float32Array, Int64Array, UInt8Array
 from hpc_sparse.errors import DataError, MachineError
 from hpc_sparse.inputs.protocol import FrontEnd
-from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.rng import Purpose, stream
 from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
 
@@ -60,10 +59,6 @@ class Augmentation(FrontEnd):
     def training_batches(self, shard: Samples, seed: int, replica: int) -> AugmentedBatches | None:
         """Transformed images; None for a shard without samples."""
         return AugmentedBatches(shard, seed, replica) if shard.n_samples else None
-
-    def fold(self, layer: SparseLayer) -> SparseLayer:
-        """The same layer: only training images are transformed."""
-        return layer
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,9 @@ class FrontEndChain:
         DataError
             On every rank: the samples are not what a front end needs.
         """
-        arrays = {kind.name: kind.fit(ctx, config, dataset) for kind in FRONT_ENDS}
-        return cls.restore(config, _named(arrays))
+        chain = cls.restore(config, _named({kind.name: kind.fit(ctx, config, dataset) for kind in FRONT_ENDS}))
+        chain.check_fits(str(dataset.info.path), dataset.info.n_features, dataset.info.n_features)
+        return chain
 
     @classmethod
     def known(cls, config: RunConfig, dataset: Dataset) -> FrontEndChain:
@@ -72,7 +73,7 @@ class FrontEndChain:
         if unknown := {name.partition("/")[0] for name in arrays} - {kind.name for kind in FRONT_ENDS}:
             known = ", ".join(kind.name for kind in FRONT_ENDS)
             raise DataError(f"front end {min(unknown)}: unknown; known are {known}")
-        found = [kind.restore(config, _own(arrays, kind.name)) for kind in FRONT_ENDS]
+        found = [kind.restore(config, _own(config, arrays, kind)) for kind in FRONT_ENDS]
         return cls(tuple(part for part in found if part is not None)).choosing(chosen)
 
     @property
@@ -110,6 +111,24 @@ class FrontEndChain:
         if chosen is not None:
             parts = (*parts, ChosenFeatures(chosen, self.n_features))
         return replace(self, parts=parts)
+
+    def check_fits(self, where: str, n_features: int, n_inputs: int) -> None:
+        """Check that samples of ``n_features`` features give the values of ``n_inputs`` input neurons.
+
+        Raises
+        ------
+        DataError
+            A front end is for another number of features, or the last one gives another number of values.
+        """
+        n_values = n_features
+        for part in self.parts:
+            if part.n_features not in {None, n_values}:
+                raise DataError(f"{where}: front end {part.name}: {part.n_features} features: expected {n_values}")
+            if isinstance(part, ChosenFeatures) and part.n_least > n_values:
+                raise DataError(f"{where}: input {part.n_least - 1}: must be < {n_values}, the features")
+            n_values = part.n_inputs(n_values)
+        if n_values != n_inputs:
+            raise DataError(f"{where}: front ends give {n_values} values per sample: expected {n_inputs} inputs")
 
     def copied(self) -> FrontEndChain:
         """The same with arrays of its own, which can be written to."""
@@ -184,6 +203,12 @@ def _named(arrays: Mapping[str, Mapping[str, AnyArray]]) -> dict[str, AnyArray]:
     return {f"{kind}/{name}": array for kind, own in arrays.items() for name, array in own.items()}
 
 
-def _own(arrays: Mapping[str, AnyArray], kind: str) -> dict[str, AnyArray]:
-    start = f"{kind}/"
-    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+def _own(config: RunConfig, arrays: Mapping[str, AnyArray], kind: type[FrontEnd]) -> dict[str, AnyArray]:
+    """The arrays of a kind: all or none, and all if the kind has been asked for by a key of its own."""
+    start = f"{kind.name}/"
+    own = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+    is_asked = kind.section is not None and kind.settings(config) is not None
+    if (own or is_asked) and own.keys() != set(kind.array_names):
+        found = ", ".join(own) or "none"
+        raise DataError(f"front end {kind.name}: arrays {found}: expected {', '.join(kind.array_names)}")
+    return own

@@ -35,11 +35,6 @@ class ChosenFeatures(FrontEnd):
         """None: no configuration asks for it."""
         return None
 
-    @classmethod
-    def without(cls, config: RunConfig) -> RunConfig:
-        """The same configuration."""
-        return config
-
     @property
     def n_least(self) -> int:
         """Features that a sample has at least."""

@@ -68,6 +68,8 @@ class FrontEnd(ABC):
     ----------
     name : str
         The key of ``[data]`` that asks for it, and the group of its arrays in files.
+    array_names : tuple of str
+        Names of the arrays, which are fields.
     section : Section or None
         Values of the key ``data.name``, if the kind brings that key along.
     acts_in_training : bool
@@ -79,6 +81,7 @@ class FrontEnd(ABC):
     """
 
     name: ClassVar[str]
+    array_names: ClassVar[tuple[str, ...]] = ()
     section: ClassVar[type[Section] | None] = None
     acts_in_training: ClassVar[bool] = True
     acts_in_predictions: ClassVar[bool] = True
@@ -97,7 +100,7 @@ class FrontEnd(ABC):
     @classmethod
     @abstractmethod
     def restore(cls, config: RunConfig, arrays: Mapping[str, AnyArray]) -> Self | None:
-        """The front end with these arrays; None if the configuration or the arrays ask for none.
+        """The front end with these arrays, all or none of them; None if it is not asked for.
 
         Raises
         ------
@@ -113,7 +116,9 @@ class FrontEnd(ABC):
     @classmethod
     def without(cls, config: RunConfig) -> RunConfig:
         """The configuration of a network that does without this front end."""
-        off = None if cls.section is not None else type(config.data).model_fields[cls.name].default
+        if cls.name not in type(config.data).model_fields:
+            return config
+        off = type(config.data).model_fields[cls.name].default
         return config.model_copy(update={"data": config.data.model_copy(update={cls.name: off})})
 
     @classmethod
@@ -133,7 +138,7 @@ class FrontEnd(ABC):
 
     def arrays(self) -> Mapping[str, AnyArray]:
         """What a checkpoint stores, by the names of the fields."""
-        return {}
+        return {name: getattr(self, name) for name in self.array_names}
 
     def copied(self) -> Self:
         """The same with arrays of its own, which can be written to."""
@@ -165,14 +170,14 @@ class FrontEnd(ABC):
 
     def fused(self, gather: Gather) -> Gather | None:
         """The same pass with this front end in it; None if it is to be applied to the batch that comes of it."""
-        return gather
+        return gather if type(self).apply is FrontEnd.apply else None
 
     def apply(self, batch: Float32Array, n_samples: int, out: Float32Array) -> None:
         """``out`` float32[n_inputs, stride] from ``batch`` float32[n_before, stride], 0 from ``n_samples`` on.
 
-        Only called if :meth:`fused` gives None.
+        By default the front end changes nothing.
         """
-        raise NotImplementedError
+        out[:] = batch
 
     def fold(self, layer: SparseLayer) -> SparseLayer:
         """A first layer that gives for what comes in here what ``layer`` gives for what comes out.
@@ -182,4 +187,6 @@ class FrontEnd(ABC):
         InputError
             There is no such layer.
         """
+        if not self.acts_in_predictions:
+            return layer
         raise InputError(f"front end {self.name}: cannot be folded into the first layer, as an export would need it")

@@ -31,6 +31,7 @@ class Standardise(FrontEnd):
     """
 
     name: ClassVar[str] = "standardize"
+    array_names: ClassVar[tuple[str, ...]] = ("mean", "deviation")
 
     mean: Float32Array
     deviation: Float32Array
@@ -72,10 +73,6 @@ class Standardise(FrontEnd):
     def scale(self) -> Float32Array:
         """float32[n_features]: 1 / deviation."""
         return (1.0 / self.deviation.astype(np.float64)).astype(VALUE)
-
-    def arrays(self) -> Mapping[str, AnyArray]:
-        """The statistics."""
-        return {"mean": self.mean, "deviation": self.deviation}
 
     def fused(self, gather: Gather) -> Gather | None:
         """The pass with shift and scale, if nothing comes before."""

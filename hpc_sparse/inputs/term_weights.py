@@ -10,8 +10,8 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array, Float64Array
+from hpc_sparse.errors import DataError
 from hpc_sparse.inputs.protocol import FrontEnd
-from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo, Features
 
 
@@ -31,6 +31,7 @@ class TermWeights(FrontEnd):
     """
 
     name: ClassVar[str] = "term_weights"
+    array_names: ClassVar[tuple[str, ...]] = ("idf", "row_length")
     acts_in_training: ClassVar[bool] = False
     acts_in_predictions: ClassVar[bool] = False
 
@@ -45,12 +46,13 @@ class TermWeights(FrontEnd):
     @classmethod
     def restore(cls, config: RunConfig, arrays: Mapping[str, AnyArray]) -> Self | None:
         """The front end with these weights; None if there are none."""
-        return cls(arrays["idf"], arrays["row_length"]) if arrays else None
-
-    @classmethod
-    def without(cls, config: RunConfig) -> RunConfig:
-        """The same configuration: the data set asks for weights, not the run."""
-        return config
+        if not arrays:
+            return None
+        idf, row_length = arrays["idf"], arrays["row_length"]
+        if idf.ndim != 1 or idf.dtype != VALUE or row_length.shape != (1,):
+            found = f"idf {idf.dtype}{list(idf.shape)}, row_length {list(row_length.shape)}"
+            raise DataError(f"front end {cls.name}: {found}: expected float32[n_features] and [1]")
+        return cls(idf, row_length)
 
     @classmethod
     def planned_bytes(cls, config: RunConfig, info: DatasetInfo, stride: int) -> int:
@@ -61,10 +63,6 @@ class TermWeights(FrontEnd):
     def n_features(self) -> int:
         """Terms."""
         return int(self.idf.size)
-
-    def arrays(self) -> Mapping[str, AnyArray]:
-        """The weights."""
-        return {"idf": self.idf, "row_length": self.row_length}
 
     def prepare(self, where: str, features: Features) -> Features:
         """Weighted counts.
@@ -78,7 +76,3 @@ class TermWeights(FrontEnd):
 
         weights = tf_idf.TermWeights(self.idf, float(self.row_length[0]))
         return weights.weigh(tf_idf.check_counts(where, features))
-
-    def fold(self, layer: SparseLayer) -> SparseLayer:
-        """The same layer: it takes weighted counts."""
-        return layer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from hpc_sparse.config import RunConfig, parse_config
@@ -35,12 +34,15 @@ class StoredNetwork:
     config : RunConfig
         Of the run that wrote it.
     replica : Replica
+    front_end : FrontEndChain
+        Of the network, with the features that it has inputs for.
     """
 
     path: Path
     checkpoint: Checkpoint
     config: RunConfig
     replica: Replica
+    front_end: FrontEndChain
 
     @classmethod
     def read(cls, ctx: ParallelContext, path: Path) -> StoredNetwork:
@@ -57,17 +59,12 @@ class StoredNetwork:
             with collective_errors(ctx, f"reading {path}"):
                 config = parse_config(info.config_text, origin)
                 checkpoint, replica = read_merged(path, config.network)
-            return cls(path, checkpoint, config, replica)
+                return cls(path, checkpoint, config, replica, _front_end(path, checkpoint, config, replica))
         checkpoint = read_checkpoint(ctx, path)
         with collective_errors(ctx, f"reading {path}"):
             config = parse_config(checkpoint.config_text, origin)
             replica = Replica.from_states(config.network, checkpoint.layers, checkpoint.neuron_ids)
-        return cls(path, checkpoint, config, replica)
-
-    @cached_property
-    def front_end(self) -> FrontEndChain:
-        """The front ends of the network, with all its inputs."""
-        return FrontEndChain.restore(self.config, self.checkpoint.front_end)
+            return cls(path, checkpoint, config, replica, _front_end(path, checkpoint, config, replica))
 
     def load_data(self, ctx: ParallelContext, path: Path) -> Dataset:
         """Load a data set for this network, on each rank its share (collective).
@@ -105,3 +102,11 @@ class StoredNetwork:
                 f"{info.path}: sparse features, which are not standardised: expected dense ones, as {self.path} was "
                 f"trained on with {setting}"
             )
+
+
+def _front_end(path: Path, checkpoint: Checkpoint, config: RunConfig, replica: Replica) -> FrontEndChain:
+    """The front ends of a checkpoint, checked against its network."""
+    chain = FrontEndChain.restore(config, checkpoint.front_end, replica.network.neuron_ids[0])
+    if chain.n_features is not None:
+        chain.check_fits(str(path), chain.n_features, replica.network.widths[0])
+    return chain
