@@ -8,7 +8,7 @@ from hpc_sparse.dtypes import INDEX, VALUE, Float32Array
 from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.kernels.sparse.single_sample import forward_sample
-from hpc_sparse.network.mlp import SparseMLP, Workspace
+from hpc_sparse.network.network import Network, Workspace
 from hpc_sparse.storage.dataset.samples import Features, Samples
 
 BATCH = 128
@@ -25,13 +25,13 @@ class NetworkPass:
 
     Parameters
     ----------
-    network : SparseMLP
+    network : Network
         May change its weights and connections, but not its neurons.
     front_end : FrontEndChain
         Of the network with its inputs.
     """
 
-    def __init__(self, network: SparseMLP, front_end: FrontEndChain) -> None:
+    def __init__(self, network: Network, front_end: FrontEndChain) -> None:
         self._network, self._front_end = network, front_end
         self._gather, self._later = front_end.fused()
 

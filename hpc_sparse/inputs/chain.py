@@ -14,7 +14,7 @@ from hpc_sparse.errors import DataError
 from hpc_sparse.inputs.chosen_features import ChosenFeatures
 from hpc_sparse.inputs.protocol import FrontEnd, Gather, TrainingBatches
 from hpc_sparse.inputs.registry import FRONT_ENDS
-from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo, Features, Samples
 

@@ -9,8 +9,8 @@ from typing import ClassVar, Self
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import AnyArray, Float32Array, Int32Array
 from hpc_sparse.inputs.protocol import FrontEnd, Gather
-from hpc_sparse.network.layer import SparseLayer
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.sparse import SparseLayer
 
 
 @dataclass(frozen=True)

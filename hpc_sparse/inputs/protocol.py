@@ -12,7 +12,7 @@ import numpy as np
 from hpc_sparse.config import RunConfig, Section
 from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array, Int32Array, Int64Array
 from hpc_sparse.errors import InputError
-from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo, DenseFeatures, Features, Samples
 

@@ -12,7 +12,7 @@ import numpy as np
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array
 from hpc_sparse.inputs.protocol import FrontEnd, Gather
-from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo
 
 

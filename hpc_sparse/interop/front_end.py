@@ -11,7 +11,7 @@ from hpc_sparse.inference import TrainedModel
 from hpc_sparse.inputs.chosen_features import ChosenFeatures
 from hpc_sparse.inputs.protocol import FrontEnd
 from hpc_sparse.inputs.standardise import Standardise
-from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network.layers.sparse import SparseLayer
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from hpc_sparse.errors import DataError, NewerFormatError, quoted
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import TrainedModel
 from hpc_sparse.interop.front_end import ExportedNetwork
-from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.layer_state import LayerState, check_layer
 from hpc_sparse.storage.checkpoint.state import Checkpoint

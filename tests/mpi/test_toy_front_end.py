@@ -20,7 +20,7 @@ from hpc_sparse.interop.exchange import export_model, import_model
 from hpc_sparse.models.inspection import evaluate_checkpoint
 from hpc_sparse.models.pruning import PruningRequest, prune_checkpoint
 from hpc_sparse.monitor.reporter import SilentReporter
-from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.parallel.collectives import all_gather_parts, barrier, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.memory import plan_memory

@@ -28,7 +28,7 @@ from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.inputs.term_weights import TermWeights
 from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.monitor.reporter import SilentReporter
-from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.plan import RunRequest
 from hpc_sparse.runs.run import train
