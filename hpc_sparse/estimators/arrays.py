@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array, Float64Array
-from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, Features, Samples, take_rows
+from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float64Array
+from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples, take_rows
 
-Standardisation = tuple[Float32Array, Float32Array]
-"""Mean and deviation of each feature, float32[n_features] each; a deviation of 0 is stored as 1."""
 
-
-def standardisation(features: Features) -> Standardisation | None:
-    """Mean and deviation of each feature; None for sparse features, which stay as they are."""
-    if isinstance(features, CsrFeatures):
-        return None
-    mean, deviation = mean_and_deviation(features.values)
-    return mean.astype(VALUE), deviation.astype(VALUE)
+def fitted_front_end(config: RunConfig, samples: Samples, n_outputs: int) -> FrontEndChain:
+    """The front ends that a configuration asks for, fitted to these samples."""
+    dataset = make_dataset(samples, None, n_outputs)
+    if config.data.standardize and isinstance(samples.features, DenseFeatures):
+        mean, deviation = (values.astype(VALUE) for values in mean_and_deviation(samples.features.values))
+        dataset = replace(dataset, mean=mean, deviation=deviation)
+    return FrontEndChain.start(ParallelContext.serial(threads=1), config, dataset)
 
 
 def mean_and_deviation(values: AnyArray) -> tuple[Float64Array, Float64Array]:
@@ -27,10 +29,8 @@ def mean_and_deviation(values: AnyArray) -> tuple[Float64Array, Float64Array]:
     return mean, np.where(deviation > np.finfo(VALUE).tiny, deviation, 1.0)
 
 
-def make_dataset(
-    train: Samples, validation: Samples | None, n_outputs: int, scaling: Standardisation | None
-) -> Dataset:
-    """The data set that a trainer is given, without test samples; ``validation`` are those that were held out."""
+def make_dataset(train: Samples, validation: Samples | None, n_outputs: int) -> Dataset:
+    """The data set that a trainer is given, without statistics and test samples; ``validation`` was held out."""
     features, n_validation = train.features, 0 if validation is None else validation.n_samples
     is_sparse = isinstance(features, CsrFeatures)
     info = DatasetInfo(
@@ -53,5 +53,4 @@ def make_dataset(
     )
     none = np.empty(0, OFFSET)
     test = Samples(take_rows(features, none), train.labels[none])
-    mean, deviation = scaling or (None, None)
-    return Dataset(info, train, test, mean, deviation, validation, n_validation)
+    return Dataset(info, train, test, None, None, validation, n_validation)

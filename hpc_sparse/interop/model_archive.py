@@ -18,8 +18,10 @@ from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int3
 from hpc_sparse.errors import DataError, NewerFormatError, quoted
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import TrainedModel
+from hpc_sparse.interop.front_end import ExportedNetwork
 from hpc_sparse.network.activations import OUTPUT_ACTIVATION
-from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.layer_state import LayerState, check_layer
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.container.checks import check_finite, check_ids, check_positive
@@ -31,20 +33,26 @@ STATISTICS = ("mean", "deviation")
 
 
 def to_arrays(model: TrainedModel) -> dict[str, AnyArray]:
-    """Everything that predictions depend on, by the names of the archive."""
+    """Everything that predictions depend on, by the names of the archive.
+
+    Raises
+    ------
+    InputError
+        The network has a front end that the archive cannot say.
+    """
+    exported = ExportedNetwork.of(model)
     arrays: dict[str, AnyArray] = {
         "format": np.array(FORMAT),
         "format_version": np.array(FORMAT_VERSION, OFFSET),
-        "config": np.array(model.config.to_toml()),
+        "config": np.array(exported.config.to_toml()),
         "epoch": np.array(model.epoch, OFFSET),
         "output": np.array(model.output),
     }
-    for name in STATISTICS:
-        if (values := getattr(model, name)) is not None:
-            arrays[name] = values
-    for number, layer in enumerate(sparse_layers(model.network)):
+    if exported.standardise is not None:
+        arrays |= exported.standardise.arrays()
+    for number, layer in enumerate(exported.layers):
         arrays |= {f"layer_{number}.{name}": values for name, values in _layer_arrays(layer).items()}
-    for number, ids in enumerate(model.network.neuron_ids):
+    for number, ids in enumerate([exported.chosen, *model.network.neuron_ids[1:]]):
         if ids is not None:
             arrays[f"neurons_{number}"] = ids
     return arrays
@@ -79,8 +87,7 @@ def read_model(archive: Archive) -> Checkpoint:
         layers=layers,
         metrics={},
         history_best=None,
-        mean=mean,
-        deviation=deviation,
+        front_end=statistics_arrays(mean, deviation),
         neuron_ids=() if all(ids is None for ids in neuron_ids) else neuron_ids,
     )
 

@@ -13,6 +13,8 @@ import numpy as np
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE, pointer_dtype
 from hpc_sparse.evolution import make_updater
+from hpc_sparse.inputs.batches import batch_bytes
+from hpc_sparse.inputs.chain import planned_bytes
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.network.connections.reserve import ALL_ACT
@@ -151,7 +153,7 @@ def _working_items(size: NetworkSize, stride: int, n_features: int, hidden: type
         MemoryItem("working", "activations and deltas", n_hidden * _bytes(hidden) + n_outputs * _bytes(VALUE)),
         MemoryItem("working", "records of activations", sum(widths[1:-1]) * record_words(stride) * RECORD_BYTES),
         MemoryItem("working", "gradients of one layer", largest * _bytes(VALUE)),
-        MemoryItem("working", "batch of samples", n_features * (stride + 2) * _bytes(VALUE)),
+        MemoryItem("working", "batch of samples", batch_bytes(n_features, stride)),
     ]
 
 
@@ -183,8 +185,8 @@ def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[
 def _data_items(config: RunConfig, info: DatasetInfo, n_ranks: int) -> list[MemoryItem]:
     n_validation = count_validation(info, config.data.validation_fraction)
     order = -(-(info.n_train - n_validation) // n_ranks) * _bytes(OFFSET)
-    statistics = 0 if info.is_sparse else 2 * info.n_features * _bytes(VALUE)
-    items = [MemoryItem("data", "samples", shard_bytes(info, n_ranks) + order + statistics)]
+    front_ends = planned_bytes(config, info, padded_columns(config.training.batch_size))
+    items = [MemoryItem("data", "samples", shard_bytes(info, n_ranks) + order + front_ends)]
     if n_validation:
         # Beside the shard, in whose arrays the samples to train on have moved together; a serving rank has them all.
         n_holders = n_ranks if config.parallel.algorithm == "local_sgd" else 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from hpc_sparse.config import RunConfig, find_data, load_config, parse_config
 from hpc_sparse.errors import ConfigError, FileFormatError, OutputError
 from hpc_sparse.evolution import make_updater
+from hpc_sparse.inputs.registry import fixed_keys
 from hpc_sparse.runs.folder import RunFolder
 from hpc_sparse.storage.checkpoint.folder import Damaged, checkpoint_positions, newest_intact_checkpoint
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
@@ -23,9 +24,8 @@ RESUME_AUTO = "auto"
 FIXED_KEYS: dict[str, tuple[str, ...]] = {
     "network": (),
     "training": ("seed", "loss"),
-    "data": ("standardize", "augmentation", "validation_fraction"),
 }
-"""What must not change when a run is continued, by section; no keys means all."""
+"""What must not change when a run is continued, by section, beside the front ends; no keys means all."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def check_same_network(stored: RunConfig, config: RunConfig, origin: str) -> Non
     ConfigError
         It does not.
     """
-    for section, keys in FIXED_KEYS.items():
+    for section, keys in {**FIXED_KEYS, "data": (*fixed_keys(), "validation_fraction")}.items():
         before, now = getattr(stored, section).model_dump(), getattr(config, section).model_dump()
         for key in keys or before:
             if before[key] != now[key]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import HpcSparseError, MachineError, PlannedStop
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.log import start_logging
 from hpc_sparse.monitor.metrics import EpochMetrics, best_epoch, peak_rss_bytes, summarize
@@ -82,11 +83,12 @@ def _train_as_planned(
     pulse.at(Phase.READING)
     validation = validation_part(ctx, config)
     dataset = load_dataset(ctx, plan.info.path, backend, train=train_share, test=test_share, validation=validation)
-    start = starting_point(ctx, plan, dataset, backend)
+    front_end = FrontEndChain.start(ctx, config, dataset)
+    start = starting_point(ctx, plan, dataset, front_end, backend)
     pulse.at(Phase.STARTING)
     if start.n_epochs == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
         return finished
-    job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request, pulse)
+    job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request, pulse, front_end)
     trainer = make_trainer(job, start.target_connections)
     history = on_root(ctx, lambda: _open_folder(plan, start.n_epochs))
     warm_up(ctx, config, plan.info)
@@ -237,8 +239,7 @@ def _write_checkpoint(
         layers=() if replica == NO_REPLICA else replica_to_states(job.replica),
         metrics=history[-1].numbers() if history else {},
         history_best=_best(history, range(1, position.n_epochs + 1)),
-        mean=job.dataset.mean,
-        deviation=job.dataset.deviation,
+        front_end=job.front_end.arrays(),
         neuron_ids=tuple(job.replica.network.neuron_ids),
         replica=replica,
         target_connections=() if replica is None else trainer.target_connections,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hpc_sparse.errors import PlannedStop
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.models.merged import read_merged
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.monitor.stopping import StopRequest
@@ -77,7 +78,7 @@ def test_another_number_of_ranks_begins_the_epoch_again_from_the_average(
 
     plan = on_root(ctx, lambda: make_plan(asked))
     dataset = load_dataset(ctx, plan.info.path)
-    start = starting_point(ctx, plan, dataset, "serial")
+    start = starting_point(ctx, plan, dataset, FrontEndChain.start(ctx, plan.config, dataset), "serial")
     _, merged = read_merged(path, plan.config)
     assert network_digest(start.replica.network) == network_digest(merged.network)
     assert (start.n_epochs, start.n_steps, start.pause) == (0, 0, None)

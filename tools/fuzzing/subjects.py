@@ -25,6 +25,7 @@ from hpc_sparse.models.inspection import describe_file, evaluate_checkpoint
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_replicas, write_checkpoint
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.layer_state import LayerState
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset, load_samples
@@ -197,7 +198,9 @@ def _made_containers(folder: Path) -> tuple[tuple[bytes, ...], tuple[bytes, ...]
     checkpoints = []
     ctx, layers = ParallelContext.serial(threads=1), _layers(rng)
     whole = Checkpoint(parse_config(CONFIG, "run.toml").to_toml(), 2, 6, 1, layers, {"train_loss": 0.5}, (1, 0.25))
-    whole = replace(whole, mean=np.zeros(N_FEATURES, np.float32), deviation=np.ones(N_FEATURES, np.float32))
+    whole = replace(
+        whole, front_end=statistics_arrays(np.zeros(N_FEATURES, np.float32), np.ones(N_FEATURES, np.float32))
+    )
     ids = (None, np.array([0, 1, 2, 3, 4], np.int32), np.array([0, 1, 2, 3], np.int32), None)
     for checkpoint in (
         whole,

@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array, Int32Array
+from hpc_sparse.dtypes import Float64Array
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.checkpoint.front_end import check_front_end, read_front_end, write_front_end
 from hpc_sparse.storage.checkpoint.info import (
     METRIC_PREFIX,
     read_config_text,
@@ -50,12 +51,10 @@ from hpc_sparse.storage.checkpoint.replica_layers import (
     write_replica_layers,
 )
 from hpc_sparse.storage.checkpoint.state import Checkpoint, check_agreement
-from hpc_sparse.storage.container.checks import check_finite, check_ids, check_positive
+from hpc_sparse.storage.container.checks import check_ids
 from hpc_sparse.storage.container.file import CHECKPOINT_KIND, create_container, open_container
 from hpc_sparse.storage.container.reader import ContainerReader
 from hpc_sparse.storage.container.writer import ContainerWriter
-
-STATISTICS = ("mean", "deviation")
 
 
 def write_checkpoint(ctx: ParallelContext, path: Path | str, checkpoint: Checkpoint, backend: str = "auto") -> None:
@@ -76,9 +75,9 @@ def write_checkpoint(ctx: ParallelContext, path: Path | str, checkpoint: Checkpo
             writer.set_attribute("/", name, getattr(checkpoint, name))
         writer.set_attribute("/", "n_replicas", n_replicas)
         _write_record(writer, checkpoint)
-        for name in (*STATISTICS, "progress"):
-            if (array := getattr(checkpoint, name)) is not None:
-                write_even_parts(writer, name if name == "progress" else f"statistics/{name}", array)
+        write_front_end(writer, checkpoint.front_end)
+        if checkpoint.progress is not None:
+            write_even_parts(writer, "progress", checkpoint.progress)
         if checkpoint.replica is None:
             write_layers(writer, checkpoint.layers)
         else:
@@ -164,7 +163,6 @@ def _read_common(reader: ContainerReader) -> Checkpoint:
     infos = read_layer_infos(reader)
     widths = [infos[0].shape[1], *(info.shape[0] for info in infos)]
     neuron_ids = read_neuron_ids(reader, widths)
-    mean, deviation = _read_statistics(reader, widths[0], neuron_ids[0] if neuron_ids else None)
     n_ranks = reader.integer("/", "n_ranks", minimum=1)
     return Checkpoint(
         config_text=read_config_text(reader),
@@ -174,30 +172,12 @@ def _read_common(reader: ContainerReader) -> Checkpoint:
         layers=(),
         metrics=read_metrics(reader),
         history_best=read_history_best(reader),
-        mean=mean,
-        deviation=deviation,
+        front_end=read_front_end(reader, widths[0], neuron_ids[0] if neuron_ids else None),
         neuron_ids=neuron_ids,
         target_connections=read_targets(reader, infos),
         step_in_epoch=read_counter(reader, "step_in_epoch"),
         progress=_read_progress(reader, n_ranks),
     )
-
-
-def _read_statistics(
-    reader: ContainerReader, n_inputs: int, input_ids: Int32Array | None
-) -> tuple[Float32Array | None, Float32Array | None]:
-    """Mean and deviation of the features: as many as inputs, or more where some were removed (collective)."""
-    found: list[Float32Array | None] = [None, None]
-    n_features = n_inputs if input_ids is None else None
-    for position, name in enumerate(STATISTICS):
-        if reader.has(f"statistics/{name}"):
-            (n_features,) = reader.require(f"statistics/{name}", VALUE, (n_features,))
-            found[position] = reader.read(f"statistics/{name}")
-    if (found[0] is None) != (found[1] is None):
-        reader.fail("statistics: only one of mean and deviation: expected both or none")
-    if input_ids is not None and n_features is not None and input_ids.max() >= n_features:
-        reader.fail(f"{NEURONS}/0000: input {input_ids.max()}: must be < {n_features}, the features of statistics")
-    return found[0], found[1]
 
 
 def _read_progress(reader: ContainerReader, n_ranks: int) -> Float64Array | None:
@@ -224,8 +204,4 @@ def _check(path: Path, checkpoint: Checkpoint) -> None:
     for number, ids in enumerate(checkpoint.neuron_ids):
         if ids is not None:
             check_ids(f"{path}: {NEURONS}/{number:04d}", ids, error=FileFormatError)
-    for name in STATISTICS:
-        if (array := getattr(checkpoint, name)) is not None:
-            check_finite(f"{path}: statistics/{name}", array, error=FileFormatError)
-    if checkpoint.deviation is not None:
-        check_positive(f"{path}: statistics/deviation", checkpoint.deviation, error=FileFormatError)
+    check_front_end(path, checkpoint.front_end)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from hpc_sparse.dtypes import Float32Array, Float64Array, Int32Array
+from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, Int32Array
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.checkpoint.front_end import DEVIATION, MEAN
 from hpc_sparse.storage.checkpoint.layer_state import LayerState
 
 
@@ -30,9 +32,9 @@ class Checkpoint:
         Of the last epoch.
     history_best : (epoch, value) or None
         The best epoch so far and its accuracy: on the validation part, or on the test part if there is none.
-    mean, deviation : float32[n_features] or None
-        Statistics of the training data with which dense features were standardised: of all features, also
-        of those whose input neurons were removed.
+    front_end : dict of array
+        What the network's front ends learnt of the features, by ``front end/array``: of all features, also of those
+        whose input neurons were removed.
     neuron_ids : tuple of int32[width] or None
         Original number of each surviving neuron, increasing, per layer of neurons, inputs first; None for a
         layer as it was at the start, () if all are. The same for all replicas.
@@ -54,22 +56,32 @@ class Checkpoint:
     layers: tuple[LayerState, ...]
     metrics: dict[str, float]
     history_best: tuple[int, float] | None
-    mean: Float32Array | None = None
-    deviation: Float32Array | None = None
+    front_end: Mapping[str, AnyArray] = field(default_factory=dict)
     neuron_ids: tuple[Int32Array | None, ...] = ()
     replica: int | None = None
     target_connections: tuple[int, ...] = ()
     step_in_epoch: int = 0
     progress: Float64Array | None = None
 
+    @property
+    def mean(self) -> Float32Array | None:
+        """float32[n_features]: means of dense training features."""
+        return self.front_end.get(MEAN)
+
+    @property
+    def deviation(self) -> Float32Array | None:
+        """float32[n_features]: their deviations."""
+        return self.front_end.get(DEVIATION)
+
 
 def check_agreement(ctx: ParallelContext, checkpoint: Checkpoint) -> None:
     """Assert that the ranks mean the same checkpoint; else parallel HDF5 would wait for ever (collective)."""
-    arrays = (checkpoint.mean, checkpoint.deviation, checkpoint.progress, *checkpoint.neuron_ids)
+    arrays = (checkpoint.progress, *checkpoint.neuron_ids)
     shared = (
         [checkpoint.epoch, checkpoint.step, checkpoint.step_in_epoch, checkpoint.n_ranks],
         [checkpoint.history_best, checkpoint.target_connections, *checkpoint.metrics],
         [None if array is None else array.shape for array in arrays],
+        [(name, checkpoint.front_end[name].shape) for name in sorted(checkpoint.front_end)],
     )
     gathered = gather_objects(ctx, (shared, len(checkpoint.layers)))
     for rank, (other, _) in enumerate(gathered):

@@ -94,13 +94,14 @@ def load_dataset(
         test_samples = _read_rows(reader, info, "test", *test_rows)
         mean = None if info.is_sparse else _read_statistic(reader, info, "mean")
         deviation = None if info.is_sparse else _read_statistic(reader, info, "deviation")
+        term_weights = _read_term_weights(reader, info)
     with collective_errors(ctx, f"checking {path}"):
         _check_samples(info, "train", train_samples, train_rows[0])
         _check_samples(info, "test", test_samples, test_rows[0])
         _check_statistics(info, mean, deviation)
     check_class_counts(ctx, info, "train", train_rows, train_samples.labels)
     check_class_counts(ctx, info, "test", test_rows, test_samples.labels)
-    dataset = Dataset(info, train_samples, test_samples, mean, deviation)
+    dataset = Dataset(info, train_samples, test_samples, mean, deviation, term_weights=term_weights)
     return dataset if validation is None else _with_validation(ctx, dataset, validation, held_out, train_rows[0])
 
 
@@ -218,6 +219,18 @@ def _read_csr_rows(
 def _read_statistic(reader: ContainerReader, info: DatasetInfo, name: str) -> AnyArray:
     reader.require(f"statistics/{name}", VALUE, (info.n_features,))
     return reader.read(f"statistics/{name}")
+
+
+def _read_term_weights(reader: ContainerReader, info: DatasetInfo) -> dict[str, AnyArray]:
+    """Weights of weighted counts; their rows are as long as the root of the mean number of terms in a training row."""
+    if not (info.is_sparse and reader.has("preparation/idf")):
+        return {}
+    reader.require("preparation/idf", VALUE, (info.n_features,))
+    idf = reader.read("preparation/idf")
+    if not np.isfinite(idf).all():
+        reader.fail("preparation/idf: expected finite weights")
+    n_stored = reader.shape("train/indices")[0]
+    return {"idf": idf, "row_length": np.array([np.sqrt(n_stored / info.n_train)])}
 
 
 def _check_samples(info: DatasetInfo, part: Part, samples: Samples, first_row: int) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.network.workspace import Workspace
+from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.planning.memory import plan_memory, shard_bytes
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.dataset.validation import set_apart, validation_counts
@@ -62,7 +64,7 @@ def test_the_working_memory_is_counted_byte_by_byte(wide_config, info, batch_siz
     batch = plan.pop("batch of samples")
     assert sum(plan.values()) == workspace.n_bytes
     values = np.zeros(info.n_features, np.float32)
-    assembler = BatchAssembler(info.n_features, batch_size, mean=values, deviation=values + 1)
+    assembler = BatchAssembler(FrontEndChain((Standardise(values, values + 1),)), info.n_features, batch_size)
     arrays = (assembler._buffer, assembler._shift, assembler._scale)
     assert batch == sum(array.nbytes for array in arrays)
 

@@ -16,6 +16,7 @@ from hpc_sparse.report.neurons import as_picture
 from hpc_sparse.report.stored_run import read_runs
 from hpc_sparse.report.strengths import read_strengths, spread, strengths_of
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 
 CTX = ParallelContext.serial(threads=1)
 
@@ -36,7 +37,11 @@ def test_strengths_are_sums_of_absolute_weights(make_run, add_checkpoint):
 def test_removed_inputs_have_no_strength(make_run, add_checkpoint):
     checkpoint = read_checkpoint(CTX, add_checkpoint(make_run(), 2), "serial")
     ids = np.arange(0, 200, 2, dtype=np.int32)
-    pruned = replace(checkpoint, neuron_ids=(ids, None, None, None), mean=np.zeros(200, np.float32))
+    pruned = replace(
+        checkpoint,
+        neuron_ids=(ids, None, None, None),
+        front_end=statistics_arrays(np.zeros(200, np.float32), np.ones(200, np.float32)),
+    )
     found = strengths_of(pruned)
     assert found.has_lost_inputs
     assert np.isnan(found.inputs[1::2]).all()
