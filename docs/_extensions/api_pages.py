@@ -91,23 +91,23 @@ def write_pages(app: Sphinx) -> None:
             file.unlink()
 
 
-def insert_list(app: Sphinx, document: str, source: list[str]) -> None:  # noqa: ARG001 - Sphinx passes three
+def insert_list(app: Sphinx, document: str, source: list[str]) -> None:
     """List the pages in place of a marker."""
     if app.config.api_pages and MARKER in source[0]:
         source[0] = source[0].replace(MARKER, "```{toctree}\n:glob:\n:maxdepth: 1\n\napi/*\n```")
 
 
-def escape_bars(app: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]) -> None:  # noqa: ARG001
+def escape_bars(app: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]) -> None:
     """Keep the bars of |weight|, which reStructuredText takes for a substitution."""
     lines[:] = [BAR.sub(lambda found: found.group(1) or "\\|", line) for line in lines]
 
 
-def skip_generated(app: Sphinx, what: str, name: str, item: object, skip: bool, options: object) -> bool | None:  # noqa: ARG001, FBT001
+def skip_generated(app: Sphinx, what: str, name: str, item: object, skip: bool, options: object) -> bool | None:
     """Leave out the methods that scikit-learn adds to estimators, whose text refers to its own pages."""
     return True if GENERATED.fullmatch(name.rpartition(".")[2]) else None
 
 
-def keep_alias(app: Sphinx, what: str, name: str, item: object, *rest: object) -> tuple[None, None] | None:  # noqa: ARG001
+def keep_alias(app: Sphinx, what: str, name: str, item: object, *rest: object) -> tuple[None, None] | None:
     """No signature for an alias such as ``tuple[int, int]``: numpydoc would give it that of ``tuple``."""
     return (None, None) if isinstance(item, GenericAlias) else None
 

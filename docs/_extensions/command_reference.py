@@ -22,7 +22,7 @@ def command_reference() -> str:
     return f"## {commands}".replace("```console", "```text")
 
 
-def insert(app: Sphinx, document: str, source: list[str]) -> None:  # noqa: ARG001 - Sphinx passes three
+def insert(app: Sphinx, document: str, source: list[str]) -> None:
     """Replace the marker in a page's source."""
     if MARKER in source[0]:
         source[0] = source[0].replace(MARKER, command_reference())

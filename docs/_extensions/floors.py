@@ -56,7 +56,7 @@ def picture(root: Path) -> str:
     return head + "".join(parts) + "</svg>"
 
 
-def insert(app: Sphinx, document: str, source: list[str]) -> None:  # noqa: ARG001 - Sphinx passes three
+def insert(app: Sphinx, document: str, source: list[str]) -> None:
     """Replace the marker in a page's source."""
     if MARKER in source[0]:
         svg = picture(Path(app.srcdir).parent)

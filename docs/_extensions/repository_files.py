@@ -1,7 +1,7 @@
 """Links from the pages to other files of the repository, and pages that show such files.
 
-In the repository every link is a path, so that it works wherever the files are read. Where the pages are built, a link to a
-Markdown file outside the folder of the documentation leads to a page with its text, any other one to a copy.
+In the repository every link is a path, so that it works wherever the files are read. Where the pages are built, a link
+to a Markdown file outside this folder leads to a page with its text, any other one to a copy.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ PAGES = {
 """Files that are pages of their own, by a marker in that page."""
 
 MARKER = re.compile(r"<!-- text of (\S+) -->")
+IMAGE = re.compile(r"(!\[[^\]\n]*\]\()([^)\s:]+)\)")
 LINK = re.compile(r"(?<!!)(\[[^\]\n]*\]\()([^)\s#:]+)(#[^)\s]*)?\)")
 
 RESULTS = "tools/results"
@@ -42,21 +43,23 @@ def write_result_pages(app: Sphinx) -> None:
 
 
 def resolve_links(app: Sphinx, document: str, source: list[str]) -> None:
-    """Insert the text of a file where a page has a marker, and turn links to files outside into links that are built."""
+    """Insert the text of a file where a page has a marker; make links lead to what is built."""
     pages = Path(app.srcdir)
     here = (pages / document).parent
     if found := MARKER.search(source[0]):
         file = (here / found.group(1)).resolve()
         app.env.note_dependency(str(file))
-        source[0] = source[0].replace(
-            found.group(), _resolved(file.read_text(encoding="utf-8"), file.parent, here, pages)
-        )
+        text = _resolved(file.read_text(encoding="utf-8"), file.parent, here, pages)
+        source[0] = source[0].replace(found.group(), text)
     elif here.is_dir():
         source[0] = _resolved(source[0], here, here, pages)
 
 
 def _resolved(text: str, base: Path, here: Path, pages: Path) -> str:
     """Markdown whose relative links start from ``base``, for a page in the folder ``here``."""
+
+    def image(found: re.Match[str]) -> str:
+        return f"{found.group(1)}{os.path.relpath(base / found.group(2), here)})"
 
     def link(found: re.Match[str]) -> str:
         start, target, anchor = found.group(1), (base / found.group(2)).resolve(), found.group(3) or ""
@@ -69,10 +72,7 @@ def _resolved(text: str, base: Path, here: Path, pages: Path) -> str:
             return f"{start}/{RESULT_PAGES}/{target.name}{anchor})"
         return f"{start}path:{os.path.relpath(target, here)})"
 
-    images = re.sub(
-        r"(!\[[^\]\n]*\]\()([^)\s:]+)\)", lambda f: f"{f.group(1)}{os.path.relpath(base / f.group(2), here)})", text
-    )
-    return LINK.sub(link, images)
+    return LINK.sub(link, IMAGE.sub(image, text))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
