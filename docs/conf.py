@@ -29,6 +29,7 @@ master_doc = "index"
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
+add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True
@@ -41,6 +42,7 @@ html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_sidebars = {page: [] for page in ("install", "first_run", "security", "changes", "results/**")}
 html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,

@@ -53,16 +53,20 @@ def _can_be_imported(module: str) -> bool:
 
 def page(root: Path, package: str, modules: list[str]) -> str:
     """The page of a package in reStructuredText; a package whose docstring is all it has is a heading."""
-    lines = [f".. _{package}:", "", package, "=" * len(package), ""]
+    lines = [_heading(package.removeprefix(f"{PACKAGE}."), "=")]
     for module in modules:
         if module != package:
-            lines += [module, "-" * len(module), ""]
+            lines += [_heading(module.removeprefix(f"{package}."), "-")]
         members = PUBLIC if module == PACKAGE else _own_names(root, package) if module == package else ""
         lines += [f".. automodule:: {module}", "   :undoc-members:", "   :show-inheritance:"]
         if members is not None:
             lines += [f"   :members: {members}".rstrip()]
         lines += [""]
     return "\n".join(lines)
+
+
+def _heading(text: str, line: str) -> str:
+    return f"{text}\n{line * len(text)}\n"
 
 
 def _own_names(root: Path, package: str) -> str | None:
