@@ -12,7 +12,7 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.config.reference import configuration_reference
 from hpc_sparse.config.registry import STRATEGIES
 
-FILE = Path(__file__).parents[3] / "jobs" / "CONFIGURATION.md"
+FILE = Path(__file__).parents[3] / "docs" / "reference" / "configuration.md"
 
 
 def rows():
@@ -30,7 +30,7 @@ def rows():
 def test_the_committed_reference_is_what_the_command_prints():
     result = CliRunner().invoke(app, ["config"])
     assert result.exit_code == 0
-    assert FILE.read_text(encoding="utf-8") == result.output, "run: hpc-sparse config > jobs/CONFIGURATION.md"
+    assert FILE.read_text(encoding="utf-8") == result.output, "run: hpc-sparse config > docs/reference/configuration.md"
 
 
 def test_every_key_has_its_values_and_its_meaning():
