@@ -68,8 +68,10 @@ def pytest_testnodedown(node: Any) -> None:
         LEFT_OUT[reason] = n
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say what was left out; tools/test adds it up over its steps, from a file, and says it at its end."""
+    if hasattr(config, "workeroutput"):
+        return  # whoever started this process says it
     notes = os.environ.get("HPC_SPARSE_TEST_NOTES")
     for reason, n in LEFT_OUT.items():
         terminalreporter.write_line(f"left out: {n} tests {reason}")
@@ -115,7 +117,7 @@ def write_small_data() -> Callable[..., Path]:
 def real_data() -> Path:
     """The folder of the real data sets, which the environment names."""
     folder = os.environ.get("HPC_SPARSE_DATA")
-    if folder is None or not Path(folder).is_dir():
+    if not folder or not Path(folder).is_dir():
         pytest.fail(f"HPC_SPARSE_DATA = {folder!r}: expected the folder of the real data sets (news20, madelon, ...)")
     return Path(folder)
 
