@@ -83,6 +83,7 @@ def test_every_extra_that_is_named_anywhere_exists(wheel):
 
 
 @pytest.mark.timeout(2 * INSTALL_SECONDS)
+@pytest.mark.slow
 def test_the_wheel_runs_the_readme_in_an_empty_environment_without_mpi(wheel, tmp_path):
     python = tmp_path / "venv" / "bin" / "python"
     run_here(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
