@@ -8,6 +8,7 @@ from typing import Any
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Float32Array, Int64Array
 from hpc_sparse.errors import DataError
+from hpc_sparse.importers.tf_idf import TermWeights, check_counts
 from hpc_sparse.inference.inputs import checked_features
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.inference.outputs import to_classes, to_probabilities
@@ -16,10 +17,10 @@ from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.network.losses import LOSSES
 from hpc_sparse.network.mlp import SparseMLP
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.dataset.samples import CsrFeatures
+from hpc_sparse.storage.dataset.samples import CsrFeatures, Features
 
 
-def load_model(path: Path | str, threads: int | None = None) -> TrainedModel:
+def load_model(path: Path | str, threads: int | None = None, *, term_weights: Path | str | None = None) -> TrainedModel:
     """The network of a checkpoint, ready to predict; the average where it holds one per worker. Starts no MPI.
 
     Parameters
@@ -28,16 +29,32 @@ def load_model(path: Path | str, threads: int | None = None) -> TrainedModel:
         Of a checkpoint.
     threads : int or None
         At most so many threads compute; None for as many as numba has.
+    term_weights : path, optional
+        Of the data set it was trained on, imported with ``--tf-idf``: the model then takes raw term counts, which it
+        weighs as that import did. Without it, the model takes features as the data set holds them.
 
     Raises
     ------
     DataError, FileFormatError
-        There is no such file, or it is not a checkpoint or damaged.
+        There is no such file, or it is not a checkpoint or damaged; or the data set has no weights of as many terms.
     """
+    weights = None if term_weights is None else TermWeights.read(term_weights)
     stored = StoredNetwork.read(ParallelContext.serial(threads=1), Path(path))
     checkpoint = stored.checkpoint
     statistics = (checkpoint.mean, checkpoint.deviation)
-    return TrainedModel(stored.replica.network, stored.config, *statistics, epoch=checkpoint.epoch, threads=threads)
+    model = TrainedModel(
+        stored.replica.network,
+        stored.config,
+        *statistics,
+        epoch=checkpoint.epoch,
+        threads=threads,
+        term_weights=weights,
+    )
+    if weights is not None and not model.takes(weights.idf.size):
+        raise DataError(
+            f"{term_weights}: weights of {weights.idf.size} terms: {path} was trained on {model.n_features}"
+        )
+    return model
 
 
 class TrainedModel:
@@ -56,10 +73,12 @@ class TrainedModel:
     threads : int or None
         At most so many threads compute; None for as many as numba has. A single sample takes one, unless the network
         is large.
+    term_weights : TermWeights or None
+        With which term counts are weighted first; None if features are taken as they are.
 
     Attributes
     ----------
-    network, config, mean, deviation, epoch, threads
+    network, config, mean, deviation, epoch, threads, term_weights
         As given.
     """
 
@@ -72,9 +91,10 @@ class TrainedModel:
         *,
         epoch: int = 0,
         threads: int | None = None,
+        term_weights: TermWeights | None = None,
     ) -> None:
         self.network, self.config, self.mean, self.deviation = network, config, mean, deviation
-        self.epoch, self.threads = epoch, threads
+        self.epoch, self.threads, self.term_weights = epoch, threads, term_weights
         self._pass = NetworkPass(network, self.scaling)
 
     @property
@@ -92,6 +112,10 @@ class TrainedModel:
             return self.mean.size
         return self.network.widths[0] if inputs is None else int(inputs[-1]) + 1
 
+    def takes(self, n_features: int) -> bool:
+        """Whether samples may have so many features: those that are known, or more where the last ones were removed."""
+        return n_features == self.n_features or (self._may_have_more and n_features > self.n_features)
+
     @property
     def n_classes(self) -> int:
         """Classes that are told apart."""
@@ -108,12 +132,14 @@ class TrainedModel:
         Parameters
         ----------
         X : array_like or SciPy sparse matrix of numbers, [n_samples, n_features]
-            As in the data set: features are standardised here if they were in training.
+            As in the data set: features are standardised here if they were in training. Term counts, in a sparse
+            matrix, if the model has the weights of terms.
 
         Raises
         ------
         DataError
-            Not a matrix of finite numbers, of another number of features, or sparse where features are standardised.
+            Not a matrix of finite numbers, of another number of features, or sparse where features are standardised;
+            or not sparse counts where they are to be weighted.
         """
         return to_classes(self.weighted_sums(X))
 
@@ -123,12 +149,25 @@ class TrainedModel:
 
     def weighted_sums(self, X: Any) -> Float32Array:
         """float32[n_samples, n_outputs]: the output layer before its activation (logits); see :meth:`predict`."""
-        is_least = self.mean is None and self.network.neuron_ids[0] is not None
-        features = checked_features(X, self.n_features, is_least=is_least)
+        features = checked_features(X, self.n_features, is_least=self._may_have_more)
+        if self.term_weights is not None:
+            features = self._weighted(self.term_weights, features)
         if isinstance(features, CsrFeatures) and self.scaling is not None:
             raise DataError("X: sparse: expected dense features, which the network was trained to get standardised")
         with at_most_threads(self.threads):
             return self._pass.outputs(features)
+
+    @property
+    def _may_have_more(self) -> bool:
+        """Whether the network does not know how many features there were before inputs were removed."""
+        return self.mean is None and self.network.neuron_ids[0] is not None
+
+    @staticmethod
+    def _weighted(weights: TermWeights, features: Features) -> CsrFeatures:
+        counts = check_counts("X", features)
+        if counts.n_features != weights.idf.size:
+            raise DataError(f"X: counts of {counts.n_features} terms: expected {weights.idf.size}, which have weights")
+        return weights.weigh(counts)
 
     def __repr__(self) -> str:
         widths = "-".join(str(width) for width in self.network.widths)

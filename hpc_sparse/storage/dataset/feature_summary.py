@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array
+from hpc_sparse.errors import FileFormatError
 from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.container.checks import check_finite, check_positive
 from hpc_sparse.storage.container.file import DATASET_KIND, open_container
 from hpc_sparse.storage.container.reader import ContainerReader
 
 Range = tuple[float, float]
+
+MOST_NAME_BYTES = 1024 * 1024 * 1024
+"""Of the names of all features."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +69,54 @@ def read_feature_summary(path: Path | str) -> FeatureSummary:
 
 
 def read_feature_names(path: Path | str) -> tuple[str, ...] | None:
-    """The features' names, or None if the file has none; needs no MPI."""
+    """The features' names, or None if the file has none; needs no MPI.
+
+    Raises
+    ------
+    DataError, FileFormatError
+        The file is missing, foreign or damaged.
+    """
     with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
         if not reader.has("feature_names"):
             return None
-        return tuple(name.decode() for name in reader.read("feature_names").tolist())
+        return reader.read_text("feature_names", reader.integer("/", "n_features", minimum=1), MOST_NAME_BYTES)
 
 
 def read_idf(path: Path | str) -> Float32Array | None:
-    """The weights (float32[n_features]) that term counts were multiplied with, or None; needs no MPI."""
+    """The weights (float32[n_features]) that term counts were multiplied with, or None; needs no MPI.
+
+    Raises
+    ------
+    DataError, FileFormatError
+        The file is missing, foreign or damaged.
+    """
     with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
         if not reader.has("preparation/idf"):
             return None
         reader.require("preparation/idf", VALUE, (reader.integer("/", "n_features", minimum=1),))
-        return reader.read("preparation/idf")
+        idf = reader.read("preparation/idf")
+    where = f"{path}: preparation/idf"
+    check_finite(where, idf, error=FileFormatError)
+    check_positive(where, idf, error=FileFormatError)
+    return idf
+
+
+def read_mean_terms(path: Path | str) -> float:
+    """Features that are not 0 in a training sample, in the mean over the samples; of sparse features, without MPI.
+
+    Raises
+    ------
+    DataError, FileFormatError
+        The file is missing, foreign or damaged, or its features are dense.
+    """
+    with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
+        n_train = reader.integer("train", "n_samples", minimum=1)
+        if not reader.has("train/indices"):
+            reader.fail("dense features: expected sparse ones")
+        if not reader.has("statistics/nonzero"):
+            return reader.shape("train/indices")[0] / n_train
+        reader.require("statistics/nonzero", OFFSET, (reader.integer("/", "n_features", minimum=1),))
+        return float(reader.read("statistics/nonzero").sum() / n_train)
 
 
 def _nonzero_statistics(
