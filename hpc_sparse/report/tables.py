@@ -9,12 +9,17 @@ from datetime import timedelta
 from statistics import mean, median, stdev
 from typing import Any
 
+import numpy as np
+
 from hpc_sparse.monitor.metrics import EpochMetrics, best_epoch
 from hpc_sparse.report.groups import RunGroup, differing_settings
 from hpc_sparse.report.stored_run import StoredRun
+from hpc_sparse.report.strengths import Strengths
 
 MISSING = "-"
 MIB = 2**20
+MOST_INPUTS = 20
+"""Inputs that are named."""
 
 BEST_ON_VALIDATION, BEST_ON_TEST = "best on the validation part", "best on the test part"
 TEST_OF_BEST = "test accuracy of the best"
@@ -76,6 +81,20 @@ def settings_table(groups: Sequence[RunGroup]) -> Table | None:
     differing = differing_settings(groups)
     rows = tuple((key, *(_setting_cell(values) for values in by_group)) for key, by_group in differing.items())
     return Table(("setting", *(group.legend for group in groups)), rows) if rows else None
+
+
+def inputs_table(run: StoredRun, strengths: Strengths, names: Sequence[str]) -> Table:
+    """The strongest inputs of a network by the names of their features."""
+    known = strengths.known_inputs
+    order = known[np.argsort(-strengths.inputs[known], kind="stable")]
+    total = float(strengths.inputs[known].sum())
+    rows = [
+        (names[number], str(number), f"{strengths.inputs[number]:.3g}", percent(strengths.inputs[number] / total))
+        for number in order[:MOST_INPUTS].tolist()
+        if strengths.inputs[number] > 0
+    ]
+    headings = (f"strongest inputs of {run.name}, epoch {strengths.epoch}", "number", "strength", "share of all inputs")
+    return Table(headings, tuple(rows))
 
 
 def percent(share: float) -> str:

@@ -15,7 +15,13 @@ from hpc_sparse.errors import FileFormatError, OutputError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import chunk_ranges
 from hpc_sparse.storage.checkpoint.info import ABSENT_FROM_VERSION_1, read_checkpoint_info
-from hpc_sparse.storage.container.file import CHECKPOINT_KIND, FORMAT_VERSIONS, container_kind, create_container
+from hpc_sparse.storage.container.file import (
+    CHECKPOINT_KIND,
+    FORMAT_VERSIONS,
+    container_kind,
+    create_container,
+    open_plain,
+)
 from hpc_sparse.storage.container.hdf5 import Attribute, format_errors, get_attribute, read_rows
 from hpc_sparse.storage.container.writer import ContainerWriter
 from hpc_sparse.storage.dataset.file import read_info
@@ -74,7 +80,7 @@ def upgrade_file(path: Path, output: Path | None = None) -> Upgrade:
     verify_container(path)
     target = path if output is None else output
     version = FORMAT_VERSIONS[kind]
-    with format_errors(path, "the file"), h5py.File(path, "r", locking=False) as old:
+    with open_plain(path) as old, format_errors(path, "the file"):
         previous = int(get_attribute(old, "/", "format_version"))
         if previous == version:
             return Upgrade(path, path, version, version)

@@ -23,6 +23,7 @@ from hpc_sparse.storage.container.checks import check_csr, check_finite, check_l
 from hpc_sparse.storage.container.file import DATASET_KIND, open_container
 from hpc_sparse.storage.container.reader import ContainerReader
 from hpc_sparse.storage.dataset.class_counts import check_class_counts
+from hpc_sparse.storage.dataset.feature_summary import idf_of
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
 from hpc_sparse.storage.dataset.validation import (
     ValidationPart,
@@ -223,12 +224,9 @@ def _read_statistic(reader: ContainerReader, info: DatasetInfo, name: str) -> An
 
 def _read_term_weights(reader: ContainerReader, info: DatasetInfo) -> dict[str, AnyArray]:
     """Weights of weighted counts; their rows are as long as the root of the mean number of terms in a training row."""
-    if not (info.is_sparse and reader.has("preparation/idf")):
+    idf = idf_of(reader, info.n_features) if info.is_sparse else None
+    if idf is None:
         return {}
-    reader.require("preparation/idf", VALUE, (info.n_features,))
-    idf = reader.read("preparation/idf")
-    if not np.isfinite(idf).all():
-        reader.fail("preparation/idf: expected finite weights")
     n_stored = reader.shape("train/indices")[0]
     return {"idf": idf, "row_length": np.array([np.sqrt(n_stored / info.n_train)])}
 
