@@ -85,10 +85,11 @@ def test_it_trains(make_config, make_dataset):
     trainer = LocalTrainer(TrainingJob(ParallelContext.serial(1), config, dataset, replica, SilentReporter()))
     losses = [trainer.train_epoch(epoch).train_loss for epoch in (1, 2)]
     assert losses[1] < losses[0]
-    n_left = [
-        np.isin(keys, layer.topology.keys()).sum() for keys, layer in zip(before, replica.network.layers, strict=True)
-    ]
-    assert [keys.size - n for keys, n in zip(before, n_left, strict=True)] == [7, 7, 0]
+    after = [layer.topology.keys() for layer in replica.network.layers]
+    *n_gone, n_gone_of_output = [np.setdiff1d(old, new).size for old, new in zip(before, after, strict=True)]
+    # Once, before the second epoch; what goes may be drawn again.
+    assert all(0 < n <= 7 for n in n_gone)
+    assert n_gone_of_output == 0
 
 
 def test_it_is_planned(make_config, make_dataset):
@@ -98,10 +99,8 @@ def test_it_is_planned(make_config, make_dataset):
         config = make_config(f"evolution.strategy={strategy}")
         return plan_memory(config, NetworkSize.expected(config.network, info.n_features, 3), info, 1).peaks
 
-    # Everything else that it takes is what set takes.
-    assert peaks("swap")["evolution"] == peaks("swap")["training"] + (
-        THINKING + peaks("set")["evolution"] - peaks("set")["training"]
-    )
+    added = {strategy: peaks(strategy)["evolution"] - peaks(strategy)["training"] for strategy in ("set", "swap")}
+    assert 0 < added["set"] < THINKING < added["swap"] < THINKING + added["set"]
     config = make_config("evolution.strategy=swap")
     assert time_network(config, NetworkSize.expected(config.network, 12, 3), 1).evolve > 0
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hpc_sparse.errors import DataError
 from hpc_sparse.models.inspection import evaluate_checkpoint
+from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
 from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
@@ -77,3 +79,15 @@ def test_dense_features_are_taken_as_they_are_where_training_had_sparse_ones(che
     write_checkpoint(CTX, checkpoint, replace(state, front_end={}))
     results = [evaluate_checkpoint(CTX, checkpoint, files / name) for name in ("csr.h5", "dense.h5")]
     assert [result["test_loss"] for result in results] == pytest.approx([results[0]["test_loss"]] * 2)
+
+
+def test_a_checkpoint_whose_configuration_has_former_names_is_the_network_that_it_was(make_config, tmp_path):
+    config = make_config("evolution.strategy=top_kast", "evolution.top_kast.acting_share=0.5")
+    replica = Replica.random(config, 30, 3)
+    text = (Path(__file__).parents[2] / "golden" / "configuration_v1_top_kast.toml").read_text(encoding="utf-8")
+    write_checkpoint(CTX, tmp_path / "a.h5", Checkpoint(text, 1, 12, 1, replica.to_states("all_relu"), {}, None))
+    stored = StoredNetwork.read(CTX, tmp_path / "a.h5")
+    assert (stored.config.network.initial_topology, stored.config.parallel.algorithm) == ("snip", "local_sgd")
+    for layer, own in zip(stored.replica.network.layers, replica.network.layers, strict=True):
+        np.testing.assert_array_equal(layer.acting_weight, own.acting_weight)
+    assert np.count_nonzero(stored.replica.network.layers[0].acting_weight == 0) > 0
