@@ -70,6 +70,8 @@ def _values(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_values(option) for option in schema["anyOf"] if option.get("type") != "null")
     choices = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    if "$ref" in schema:
+        return "table of keys"
     if choices:
         return ", ".join(f"`{json.dumps(choice)}`" for choice in choices)
     if schema["type"] == "array":

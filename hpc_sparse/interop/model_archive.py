@@ -5,7 +5,8 @@ activation; and for each layer, numbered from 0, ``layer_0.data``, ``layer_0.ind
 ``layer_0.shape`` of its weights as SciPy's CSR (n_out, n_in), ``layer_0.bias``, and ``layer_0.slope`` of its activation
 below zero. There may be ``mean`` and ``deviation`` of the training features, with which features are standardised if
 the configuration says so, and ``neurons_0`` and so on: the original numbers of the neurons that are left of a layer,
-inputs first.
+inputs first. Any other front end is folded into the first layer, and the configuration does without it; weights of
+terms are left out, so that samples are weighted counts, as in the data set.
 """
 
 from __future__ import annotations

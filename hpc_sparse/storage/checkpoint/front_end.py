@@ -54,8 +54,10 @@ def read_front_end(reader: ContainerReader, n_inputs: int, input_ids: Int32Array
     for kind in reader.names(GROUP) if reader.has(GROUP) else []:
         for own in reader.names(f"{GROUP}/{kind}"):
             name = f"{kind}/{own}"
-            if name in PLACES or reader.dtype(_place(name)).kind not in NUMBERS:
-                reader.fail(f"{_place(name)}: expected numbers, and statistics in {', '.join(PLACES.values())}")
+            if name in PLACES:
+                reader.fail(f"{GROUP}/{name}: expected in {PLACES[name]}")
+            if (dtype := reader.dtype(_place(name))).kind not in NUMBERS:
+                reader.fail(f"{_place(name)}: {dtype}: expected numbers")
             arrays[name] = reader.read(_place(name))
     return arrays
 

@@ -147,7 +147,10 @@ class ContainerReader:
     def names(self, group: str) -> list[str]:
         """Sorted names of the groups and arrays in a group (collective)."""
         with self._together(group):
-            return sorted(self._file.file[group])
+            found = self._file.file[group]
+            if not isinstance(found, h5py.Group):
+                raise FileFormatError(f"{self.path}: {group}: is an array: expected a group")
+            return sorted(found)
 
     def attribute_names(self, group: str) -> list[str]:
         """Sorted names of a group's attributes (collective)."""

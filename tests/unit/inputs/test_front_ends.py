@@ -13,9 +13,10 @@ import scipy.sparse
 from sklearn.feature_extraction.text import TfidfTransformer
 
 import hpc_sparse
-from hpc_sparse.config import DataSection, parse_config
+from hpc_sparse.config import DataSection, Section, parse_config
 from hpc_sparse.config.added_keys import add_key
-from hpc_sparse.errors import DataError, InputError
+from hpc_sparse.config.reference import configuration_reference
+from hpc_sparse.errors import ConfigError, DataError, InputError
 from hpc_sparse.importers.arrays.npz import import_npz
 from hpc_sparse.inference.inputs import checked_features
 from hpc_sparse.inputs.augmentation import Augmentation, AugmentedBatches
@@ -23,7 +24,7 @@ from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.inputs.chain import FrontEndChain, any_samples, changed_arrays, planned_bytes
 from hpc_sparse.inputs.chosen_features import ChosenFeatures
 from hpc_sparse.inputs.protocol import FrontEnd, Gather
-from hpc_sparse.inputs.registry import FRONT_ENDS, fixed_keys, register
+from hpc_sparse.inputs.registry import FRONT_ENDS, fixed_keys, register, unregister
 from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.inputs.term_weights import TermWeights
 from hpc_sparse.models.stored import StoredNetwork
@@ -213,6 +214,37 @@ def test_kinds_have_names_of_their_own_and_their_keys_are_fixed():
     with pytest.raises(ValueError, match="has a key path already"):
         add_key(DataSection, "path", DataSection)
     assert len({kind.name for kind in FRONT_ENDS}) == len(FRONT_ENDS)
+
+
+class ShiftedSection(Section):
+    """Added to each value."""
+
+    by: int = 3
+    """How much."""
+
+
+def test_a_kind_brings_its_key_along_and_takes_it_away(make_config, make_dataset):
+    @dataclass(frozen=True)
+    class Configured(Shifted):
+        array_names: ClassVar[tuple[str, ...]] = ("by",)
+        section: ClassVar[type[Section]] = ShiftedSection
+
+    register(Configured)
+    try:
+        config = make_config("data.shifted={by=4}")
+        assert Configured.settings(config) == ShiftedSection(by=4)
+        assert parse_config(config.to_toml(), "again") == config
+        assert Configured.settings(Configured.without(config)) is None
+        assert fixed_keys() == ("augmentation", "standardize", "shifted")
+        assert "| `shifted` |  | table of keys | Added to each value. |" in configuration_reference()
+        with pytest.raises(ConfigError, match=r"data\.shifted\.by = 'much': must be a valid integer"):
+            make_config("data.shifted={by='much'}")
+        with pytest.raises(DataError, match="front end shifted: arrays none: expected by"):
+            FrontEndChain.known(config, make_dataset())
+    finally:
+        unregister(Configured)
+    with pytest.raises(ConfigError, match=r"data\.shifted: unknown key"):
+        make_config("data.shifted={by=4}")
 
 
 @pytest.fixture
