@@ -33,6 +33,7 @@ MOST_README_LINES = 120
 
 BLOCK = re.compile(r"^(?:<!-- (?P<mark>.*?) -->\n)?```(?P<language>sh|python|toml)\n(?P<text>.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s#]*)(#[^)\s]*)?\)")
+PATH = re.compile(r"`((?:hpc_sparse|jobs|tests|tools)/[\w./]*)[` ]")
 HEADING = re.compile(r"^#{1,6} +(.+)$", re.MULTILINE)
 
 IDX_FILES = {"train": 600, "t10k": 200}
@@ -173,6 +174,12 @@ def test_links_lead_somewhere(page):
         if not file.exists() or (anchor and file.suffix == ".md" and anchor[1:] not in anchors_of(file)):
             missing.append(f"{target}{anchor}")
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_a_page_names_exist(page):
+    named = set(PATH.findall(page.read_text(encoding="utf-8")))
+    assert {path for path in named if not (ROOT / path).exists()} == set()
 
 
 def test_every_page_is_in_a_list_of_pages():
