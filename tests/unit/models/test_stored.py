@@ -20,6 +20,7 @@ from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Sampl
 from hpc_sparse.storage.dataset.writer import write_dataset
 from hpc_sparse.training.replica_states import (
     initial_replica,
+    random_replica,
     replica_to_states,
 )
 
@@ -83,11 +84,11 @@ def test_dense_features_are_taken_as_they_are_where_training_had_sparse_ones(che
 
 def test_a_checkpoint_whose_configuration_has_former_names_is_the_network_that_it_was(make_config, tmp_path):
     config = make_config("evolution.strategy=top_kast", "evolution.top_kast.acting_share=0.5")
-    replica = Replica.random(config, 30, 3)
+    replica = random_replica(config, 30, 3)
     text = (Path(__file__).parents[2] / "golden" / "configuration_v1_top_kast.toml").read_text(encoding="utf-8")
-    write_checkpoint(CTX, tmp_path / "a.h5", Checkpoint(text, 1, 12, 1, replica.to_states("all_relu"), {}, None))
+    write_checkpoint(CTX, tmp_path / "a.h5", Checkpoint(text, 1, 12, 1, replica_to_states(replica), {}, None))
     stored = StoredNetwork.read(CTX, tmp_path / "a.h5")
     assert (stored.config.network.initial_topology, stored.config.parallel.algorithm) == ("snip", "local_sgd")
     for layer, own in zip(stored.replica.network.layers, replica.network.layers, strict=True):
-        np.testing.assert_array_equal(layer.acting_weight, own.acting_weight)
-    assert np.count_nonzero(stored.replica.network.layers[0].acting_weight == 0) > 0
+        np.testing.assert_array_equal(layer.incoming.multipliers(), own.incoming.multipliers())
+    assert np.count_nonzero(stored.replica.network.layers[0].incoming.multipliers() == 0) > 0
