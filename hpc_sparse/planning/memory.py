@@ -158,11 +158,12 @@ def _working_items(size: NetworkSize, stride: int, n_features: int, hidden: type
 
 
 def _acting_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
-    """Sizes of a layer's weights, whose place the weights that act take, and their sizes sorted."""
+    """The weights that act in all hidden layers, from forward to backward pass, and room to choose those of one."""
     if make_updater(config.evolution).acting_share == ALL_ACT:
         return []
-    largest = max((layer.n_connections for layer in size.layers[:-1]), default=0)
-    return [MemoryItem("working", "weights that act in one layer", largest * 2 * _bytes(VALUE))]
+    hidden = [layer.n_connections for layer in size.layers[:-1]]
+    n_at_once = max((sum(hidden[: number + 1]) + own for number, own in enumerate(hidden)), default=0)
+    return [MemoryItem("working", "weights that act", n_at_once * _bytes(VALUE))]
 
 
 def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[MemoryItem]:

@@ -72,9 +72,18 @@ def test_the_working_memory_is_counted_byte_by_byte(wide_config, info, batch_siz
 def test_connections_that_do_not_act_need_room_in_every_step(wide_config, info, peak_of):
     config = wide_config("evolution.strategy=top_kast", "evolution.top_kast.acting_share=0.5")
     network = random_replica(config, info.n_features, N_OUTPUTS).network
-    planned = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")["weights that act in one layer"]
-    largest = max(network.layers[:-1], key=lambda layer: layer.weight.size)
-    assert peak_of(largest.incoming.multipliers) == pytest.approx(planned, rel=0.03)
+    planned = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")["weights that act"]
+    reserves = network.incoming()[:-1]
+
+    def choose() -> None:
+        for connections in reserves:
+            connections.multipliers()
+
+    def forget() -> None:
+        for connections in reserves:
+            connections._acting = None
+
+    assert peak_of(choose, forget) == pytest.approx(planned, rel=0.03)
 
 
 @pytest.mark.parametrize("kind", ["float32", "uint8"])
