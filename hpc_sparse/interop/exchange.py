@@ -20,6 +20,7 @@ from hpc_sparse.network.network import Network
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import read_info, read_statistics
 from hpc_sparse.training.replica_states import (
@@ -94,8 +95,7 @@ def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: P
         layers=replica_to_states(replica),
         metrics={},
         history_best=None,
-        mean=mean,
-        deviation=deviation,
+        front_end=statistics_arrays(mean, deviation),
     )
 
 

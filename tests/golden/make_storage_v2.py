@@ -13,8 +13,8 @@ import numpy as np
 
 from hpc_sparse.parallel.context import ParallelContext, start_mpi
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
-from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.network.layers.state import LayerState
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 FOLDER = Path(__file__).parent
@@ -27,7 +27,7 @@ def layer(shape: tuple[int, int], rows: list[list[int]], activation: str, first:
     """A layer whose neurons have connections from ``rows``, with numbers from ``first`` on."""
     lengths = [len(row) for row in rows]
     n_connections = sum(lengths)
-    return LayerState(
+    return LayerState.sparse(
         shape=shape,
         activation=activation,
         indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),

@@ -15,7 +15,7 @@ from hpc_sparse.errors import InputError
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 

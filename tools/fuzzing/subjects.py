@@ -25,7 +25,7 @@ from hpc_sparse.models.inspection import describe_file, evaluate_checkpoint
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_replicas, write_checkpoint
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset, load_samples
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples

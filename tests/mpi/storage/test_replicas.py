@@ -16,7 +16,7 @@ from hpc_sparse.parallel.collectives import on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, read_replicas, write_checkpoint
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
-from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.container.word_sum import WORD_SUM, word_sum
 

@@ -13,7 +13,7 @@ from hpc_sparse.analysis import pictures, reports
 from hpc_sparse.errors import InputError, MachineError, OutputError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 WIDTHS = (17, 23, 11, 4)

@@ -17,7 +17,7 @@ from hpc_sparse.report import sections
 from hpc_sparse.runs.folder import RunFolder
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.storage.checkpoint.folder import checkpoint_path
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 MakeRun = Callable[..., Path]

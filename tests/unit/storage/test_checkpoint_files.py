@@ -21,8 +21,8 @@ from hpc_sparse.storage.checkpoint.folder import (
     prune_checkpoints,
 )
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
-from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.network.layers.state import LayerState
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 ARRAYS = [field.name for field in dataclasses.fields(LayerState) if field.name not in ("shape", "activation")]

@@ -11,7 +11,7 @@ import pytest
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, read_replicas
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
-from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures

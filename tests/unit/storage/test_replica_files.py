@@ -17,8 +17,8 @@ from hpc_sparse.models.inspection import describe_file
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, read_replicas, write_checkpoint
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
-from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA, count_replicas
-from hpc_sparse.storage.container.checks import check_ids
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA, count_replicas
+from hpc_sparse.checks import check_ids
 from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS
 
 Rewrite = Callable[[Path, str, Any], None]
