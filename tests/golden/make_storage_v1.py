@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_sparse.network.layers.state import LayerState
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
 from hpc_sparse.storage.dataset.writer import write_dataset
@@ -63,7 +64,7 @@ def checkpoint() -> Checkpoint:
     metrics = {"test_accuracy": 0.75, "train_loss": 0.5}
     mean, deviation = np.array([0, 1, 2, 3, 255], np.float32), np.array([1, 0.5, 2, 4, 8], np.float32)
     text = '[data]\npath = "weiß.h5"\n'
-    return Checkpoint(text, 12, 3456, 2, (hidden, output), metrics, (9, 0.8125), mean, deviation)
+    return Checkpoint(text, 12, 3456, 2, (hidden, output), metrics, (9, 0.8125), statistics_arrays(mean, deviation))
 
 
 def main() -> None:

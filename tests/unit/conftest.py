@@ -18,6 +18,7 @@ from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
 from hpc_sparse.training.replica_states import (
@@ -197,7 +198,7 @@ def write_network(tmp_path: Path, make_config: Callable) -> Callable[..., Path]:
         mean = rng.uniform(2, 9, N_CHECKPOINT_FEATURES).astype(np.float32) if has_statistics else None
         deviation = rng.uniform(1, 3, N_CHECKPOINT_FEATURES).astype(np.float32) if has_statistics else None
         layers = replica_to_states(replica)
-        state = Checkpoint(config.to_toml(), 3, 36, 1, layers, {}, None, mean=mean, deviation=deviation)
+        state = Checkpoint(config.to_toml(), 3, 36, 1, layers, {}, None, statistics_arrays(mean, deviation))
         write_checkpoint(CTX, tmp_path / name, state)
         return tmp_path / name
 

@@ -154,7 +154,7 @@ def _read_common(reader: ContainerReader, contents: Contents) -> Checkpoint:
         layers=(),
         metrics=dict(contents.metrics),
         history_best=contents.history_best,
-        front_end=read_front_end(reader, contents.front_end, contents.widths[0], input_ids),
+        front_end=read_front_end(reader, contents, input_ids),
         neuron_ids=neuron_ids,
         target_connections=contents.target_connections,
         step_in_epoch=contents.step_in_epoch,

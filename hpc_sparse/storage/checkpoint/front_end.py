@@ -12,6 +12,7 @@ import numpy as np
 from hpc_sparse.checks import check_finite, check_positive
 from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array, Int32Array
 from hpc_sparse.errors import FileFormatError
+from hpc_sparse.storage.checkpoint.contents import Contents
 from hpc_sparse.storage.checkpoint.layer_arrays import write_even_parts
 from hpc_sparse.storage.container.reader import ContainerReader
 from hpc_sparse.storage.container.writer import ContainerWriter
@@ -34,12 +35,11 @@ def write_front_end(writer: ContainerWriter, places: Mapping[str, str], arrays: 
         write_even_parts(writer, place, arrays[name])
 
 
-def read_front_end(
-    reader: ContainerReader, places: Mapping[str, str], n_inputs: int, input_ids: Int32Array | None
-) -> dict[str, AnyArray]:
+def read_front_end(reader: ContainerReader, contents: Contents, input_ids: Int32Array | None) -> dict[str, AnyArray]:
     """The arrays; those of statistics have as many features as inputs, or more where some were removed (collective)."""
+    places = contents.front_end
     arrays: dict[str, AnyArray] = {}
-    n_features = n_inputs if input_ids is None else None
+    n_features = contents.widths[0] if input_ids is None else None
     for name in (MEAN, DEVIATION):
         if name in places:
             (n_features,) = reader.require(places[name], VALUE, (n_features,))
@@ -48,7 +48,9 @@ def read_front_end(
         group = next(places[name] for name in arrays).rpartition("/")[0]
         reader.fail(f"{group}: only one of mean and deviation: expected both or none")
     if arrays and input_ids is not None and n_features is not None and input_ids.max() >= n_features:
-        reader.fail(f"neurons: input {input_ids.max()}: must be < {n_features}, the features of statistics")
+        reader.fail(
+            f"{contents.neuron_ids[0]}: input {input_ids.max()}: must be < {n_features}, the features of statistics"
+        )
     for name, place in places.items():
         if name not in arrays:
             if reader.dtype(place).kind not in NUMBERS:

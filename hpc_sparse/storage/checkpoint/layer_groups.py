@@ -105,8 +105,8 @@ def _read_layer_info(reader: ContainerReader, place: str, n_replicas: int) -> La
     layer = LayerInfo(kind, shape, activation, connections, settings, place, {})
     parameters = parameter_arrays(reader, replace(layer, place=f"{place}/parameters"), max(1, n_replicas))
     arrays |= {f"parameters/{name}": array for name, array in parameters.items()}
-    for name in reader.names(f"{place}/states") if "states" in members else []:
-        arrays[f"states/{name}"] = _state_array(reader, f"{place}/states/{name}", name, parameters)
+    names = reader.names(f"{place}/states") if "states" in members else []
+    arrays |= _state_arrays(reader, f"{place}/states", names, parameters)
     return replace(layer, arrays=arrays)
 
 
@@ -131,12 +131,22 @@ def _read_connection_info(
     return info, arrays
 
 
-def _state_array(reader: ContainerReader, place: str, name: str, parameters: Mapping[str, StoredArray]) -> StoredArray:
-    """An array of the optimiser, which is as long as the parameter that its name begins with."""
-    owners = [each for each in parameters if name.startswith(f"{each}_")]
-    if not owners:
-        reader.fail(f"{place}: expected a name that begins with one of {', '.join(parameters)} and _")
-    return StoredArray(place, VALUE, parameters[max(owners, key=len)].lengths)
+def _state_arrays(
+    reader: ContainerReader, place: str, names: list[str], parameters: Mapping[str, StoredArray]
+) -> dict[str, StoredArray]:
+    """Arrays of the optimiser, each as long as the parameter that its name begins with, in the parameters' order."""
+    owners: dict[str, str] = {}
+    for name in names:
+        found = [each for each in parameters if name.startswith(f"{each}_")]
+        if not found:
+            reader.fail(f"{place}/{name}: expected a name that begins with one of {', '.join(parameters)} and _")
+        owners[name] = max(found, key=len)
+    return {
+        f"states/{name}": StoredArray(f"{place}/{name}", VALUE, parameter.lengths)
+        for owner, parameter in parameters.items()
+        for name in names
+        if owners[name] == owner
+    }
 
 
 def _write_shape(writer: ContainerWriter, place: str, shape: tuple[int, int]) -> None:

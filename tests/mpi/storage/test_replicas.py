@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import FileFormatError
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.collectives import on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, read_replicas, write_checkpoint
@@ -23,13 +24,18 @@ from hpc_sparse.storage.container.word_sum import WORD_SUM, word_sum
 BACKENDS = ("mpio", "serial")
 
 
+def with_weight(layer: LayerState, number: int) -> LayerState:
+    """The layer with weights that tell its replica."""
+    return dataclasses.replace(layer, parameters={**layer.parameters, "weight": layer.parameters["weight"] + number})
+
+
 @pytest.fixture
 def own_checkpoint(golden: dict[str, Any]) -> Callable[[int, int], Checkpoint]:
     """A state with a replica of its own size, from the golden ones, or with none; rows of other ranks are unknown."""
 
     def make(number: int, n_ranks: int) -> Checkpoint:
         made = golden["replica_checkpoint"](NO_REPLICA if number == NO_REPLICA else number % 2)
-        scaled = tuple(dataclasses.replace(layer, weight=layer.weight + number) for layer in made.layers)
+        scaled = tuple(with_weight(layer, number) for layer in made.layers)
         progress = np.full((n_ranks, 2), np.nan)
         return dataclasses.replace(made, n_ranks=n_ranks, replica=number, layers=scaled, progress=progress)
 

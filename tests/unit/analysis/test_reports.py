@@ -11,9 +11,9 @@ import pytest
 
 from hpc_sparse.analysis import pictures, reports
 from hpc_sparse.errors import InputError, MachineError, OutputError
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
-from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 WIDTHS = (17, 23, 11, 4)
@@ -26,7 +26,7 @@ def write_network(tmp_path: Path, to_topologies) -> Callable[..., Path]:
 
     def write(masks: list[np.ndarray], epoch: int) -> Path:
         layers = tuple(
-            LayerState(
+            LayerState.sparse(
                 topology.shape,
                 "relu",
                 topology.indptr,

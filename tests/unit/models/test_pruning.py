@@ -18,6 +18,7 @@ from hpc_sparse.models.pruning import CURVE_PERCENTILES, PruningRequest, prune_c
 from hpc_sparse.monitor.metrics import to_json
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.training.replica_states import (
@@ -58,8 +59,7 @@ def checkpoint(tmp_path, data, make_config, replica):
         layers=replica_to_states(replica),
         metrics={"test_accuracy": 0.25, "epoch": 3.0},
         history_best=(2, 0.5),
-        mean=dataset.mean,
-        deviation=dataset.deviation,
+        front_end=statistics_arrays(dataset.mean, dataset.deviation),
     )
     write_checkpoint(CTX, tmp_path / "net.h5", state)
     return tmp_path / "net.h5"
@@ -164,7 +164,7 @@ def test_the_accuracy_is_that_of_evaluating_the_file_that_is_written(checkpoint,
 
 def test_sparse_features_are_left_out_as_dense_ones_are(tmp_path, write_small_data, checkpoint, make_config):
     data = write_small_data(tmp_path / "sparse.h5", kind="sparse")
-    state = replace(read_checkpoint(CTX, checkpoint), mean=None, deviation=None)
+    state = replace(read_checkpoint(CTX, checkpoint), front_end={})
     write_checkpoint(CTX, checkpoint, state)
     request = PruningRequest(checkpoint, percentile=0, input_percentile=60, dataset=data)
     after = prune_checkpoint(CTX, request)["sizes"][1]
@@ -231,7 +231,9 @@ def test_data_with_other_features_are_refused_even_if_the_inputs_left_would_fit(
     prune_checkpoint(CTX, request)
     state = read_checkpoint(CTX, request.target_file)
     last = int(state.neuron_ids[0][-1])
-    longer = replace(state, mean=np.zeros(ALL_FEATURES + 1, np.float32), deviation=np.ones(31, np.float32))
+    longer = replace(
+        state, front_end=statistics_arrays(np.zeros(ALL_FEATURES + 1, np.float32), np.ones(31, np.float32))
+    )
     write_checkpoint(CTX, tmp_path / "longer.h5", longer)
     with pytest.raises(DataError, match=r"30 features, but .* was trained on 31"):
         evaluate_checkpoint(CTX, tmp_path / "longer.h5", data)

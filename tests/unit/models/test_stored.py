@@ -11,6 +11,7 @@ from hpc_sparse.errors import DataError
 from hpc_sparse.models.inspection import evaluate_checkpoint
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
@@ -52,7 +53,7 @@ def checkpoint(files, make_config):
     """A checkpoint of a run with the dense one."""
     dataset, config = load_dataset(CTX, files / "dense.h5"), make_config()
     layers = replica_to_states(initial_replica(config, dataset.info))
-    state = Checkpoint(config.to_toml(), 3, 36, 1, layers, {}, None, mean=dataset.mean, deviation=dataset.deviation)
+    state = Checkpoint(config.to_toml(), 3, 36, 1, layers, {}, None, statistics_arrays(dataset.mean, dataset.deviation))
     write_checkpoint(CTX, files / "net.h5", state)
     return files / "net.h5"
 
@@ -72,6 +73,6 @@ def test_sparse_and_dense_features_give_the_same_where_none_are_standardised(che
 
 def test_dense_features_are_taken_as_they_are_where_training_had_sparse_ones(checkpoint, files):
     state = read_checkpoint(CTX, checkpoint)
-    write_checkpoint(CTX, checkpoint, replace(state, mean=None, deviation=None))
+    write_checkpoint(CTX, checkpoint, replace(state, front_end={}))
     results = [evaluate_checkpoint(CTX, checkpoint, files / name) for name in ("csr.h5", "dense.h5")]
     assert [result["test_loss"] for result in results] == pytest.approx([results[0]["test_loss"]] * 2)
