@@ -70,7 +70,7 @@ class Trial:
 
     def _new_workspace(self) -> Workspace:
         training = self.config.training
-        return Workspace(self.replica.network.widths, training.batch_size, activations=training.activations)
+        return Workspace(self.replica.network.layers, training.batch_size, activations=training.activations)
 
     def step(self) -> float:
         """Train on the next batch: its mean loss."""
@@ -79,14 +79,13 @@ class Trial:
         batch, labels = self._assembler.assemble(self.dataset.train, self._order[start : start + size])
         n_hidden = len(self.replica.network.layers) - 1
         keys = [stream_key(self.config.training.seed, Purpose.DROPOUT, layer=layer) for layer in range(n_hidden)]
-        loss, _ = self.replica.network.train_batch(
+        loss, _ = self.replica.train_batch(
             batch,
             labels,
             LOSSES[self.config.training.loss],
             [Dropout(self.config.network.dropout, step_key(key, self._n_steps)) for key in keys],
             Sgd(optimizer.momentum, optimizer.weight_decay),
             optimizer.learning_rate,
-            self.replica.velocities,
             self._workspace,
         )
         self._n_steps += 1

@@ -13,6 +13,8 @@ from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.connections.initial_weights import draw_weights
 from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.protocol import Layer
+from hpc_sparse.network.layers.sparse import sparse_layers
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.replica import Replica
@@ -85,10 +87,7 @@ class Laboratory:
         after_epoch : callable
             Called with the network and the connections that the topology has grown before the epoch.
         """
-        if network is None:
-            replica = initial_replica(config, self.dataset.info)
-        else:
-            replica = Replica(network, network.resting_velocities())
+        replica = initial_replica(config, self.dataset.info) if network is None else Replica.at_rest(network)
         job = TrainingJob(self.ctx, config, self.dataset, replica, SilentReporter())
         if network is None:
             choose_first_topology(job)
@@ -111,11 +110,11 @@ class Laboratory:
 
 def with_topologies(network: Network, topologies: Sequence[Topology], config: RunConfig, seed: int) -> Network:
     """A new network with these connections, and the weights that ``seed`` draws for them."""
-    layers = []
-    for number, (layer, topology) in enumerate(zip(network.layers, topologies, strict=True)):
+    layers: list[Layer] = []
+    for number, (layer, topology) in enumerate(zip(sparse_layers(network), topologies, strict=True)):
         key = stream_key(seed, Purpose.WEIGHTS, layer=number)
         weight = draw_weights(config.network.initializer, topology, key)
-        layers.append(replace(layer, topology=topology, weight=weight, bias=np.zeros_like(layer.bias)))
+        layers.append(replace(layer, incoming=layer.incoming.rewired(topology, weight), bias=np.zeros_like(layer.bias)))
     return Network(layers)
 
 

@@ -17,10 +17,13 @@ from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.kernels.sparse.forward import forward_rows
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.connections.initial_weights import draw_weights
+from hpc_sparse.network.connections.protocol import Gate
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.sinks import Descend, StepFactors
 
 N_NEURONS, DENSITY, BATCH = 1000, 0.04, 128
 N_ROUNDS = 40
@@ -40,16 +43,17 @@ def fastest_seconds() -> dict[str, float]:
     delta[:] = source[::-1]
     record, scratch = np.full((N_NEURONS, BATCH // BLOCK * WORDS), 0xFFFF, np.uint16), np.empty_like(weight)
     below = source.copy()
-    dropout, sgd, velocity = Dropout(0.3, np.uint64(3)), Sgd(0.9), Velocity.zeros(weight.size, N_NEURONS)
+    dropout = Dropout(0.3, np.uint64(3))
+    state = OptimizerState.at_rest(layer.parameters())
+    sink = Descend(StepFactors.of(Sgd(0.9), 1e-9), state, lambda n: scratch[:n])
+    gate = Gate(np.float32(layer.slope), dropout.scale, record)
     matrix = sp.csr_array((weight, topology.indices, topology.indptr), topology.shape)
     cases = {
         "scipy": lambda: matrix @ source,
         "forward": lambda: layer.forward(source, out),
-        "forward_train": lambda: layer.forward_train(source, dropout, out, record),
-        "backward_update": lambda: layer.backward_update(
-            delta, below, layer, dropout, record, sgd, 1e-9, velocity, scratch
-        ),
-        "gradient_update": lambda: layer.gradient_update(delta, source, sgd, 1e-9, velocity),
+        "forward_train": lambda: layer.forward(source, out, {"record": record}, dropout),
+        "backward_update": lambda: layer.backward(delta, below, {}, gate, sink, below),
+        "gradient_update": lambda: layer.backward(delta, source, {}, None, sink, None),
     }
     return {name: min(times) for name, times in _interleaved(cases).items()}
 

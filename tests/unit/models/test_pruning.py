@@ -41,8 +41,8 @@ def replica(data, make_config):
     """A network with biases and velocities of its own, as if it had been trained."""
     replica = initial_replica(make_config(), load_dataset(CTX, data).info)
     rng = np.random.default_rng(6)
-    for layer, velocity in zip(replica.network.layers, replica.velocities, strict=True):
-        for array in (layer.bias, velocity.weight, velocity.bias):
+    for layer, state in zip(replica.network.layers, replica.states, strict=True):
+        for array in (layer.bias, state.velocity["weight"], state.velocity["bias"]):
             array[:] = rng.standard_normal(array.size)
     return replica
 
@@ -76,9 +76,9 @@ def test_a_pruned_checkpoint_holds_what_is_left_and_says_so(checkpoint, replica)
         np.testing.assert_array_equal(layer.topology.keys(), other.topology.keys())
         np.testing.assert_array_equal(layer.weight, other.weight)
         np.testing.assert_array_equal(layer.bias, other.bias)
-    for velocity, other in zip(again.velocities, expected.velocities, strict=True):
-        np.testing.assert_array_equal(velocity.weight, other.weight)
-        np.testing.assert_array_equal(velocity.bias, other.bias)
+    for state, other in zip(again.states, expected.states, strict=True):
+        np.testing.assert_array_equal(state.velocity["weight"], other.velocity["weight"])
+        np.testing.assert_array_equal(state.velocity["bias"], other.velocity["bias"])
     for ids, other in zip(found.neuron_ids, expected.network.neuron_ids, strict=True):
         assert (ids is None) == (other is None)
         assert ids is None or ids.tolist() == other.tolist()

@@ -82,7 +82,7 @@ def _clock_of_work(monkeypatch):
 
         return run
 
-    for name in ("forward", "forward_train", "backward_update", "gradient_update", "follow"):
+    for name in ("forward", "backward", "rewire"):
         monkeypatch.setattr(SparseLayer, name, counted(getattr(SparseLayer, name)))
     monkeypatch.setattr(network, "draw_weights", counted(network.draw_weights))
     monkeypatch.setattr(probe, "time", SimpleNamespace(perf_counter=lambda: now[0]))

@@ -37,14 +37,14 @@ def transposed_arrays(network) -> Iterator[np.ndarray]:
 def test_the_network_is_counted_byte_by_byte(wide_config, info, hidden):
     config = wide_config(f"network.hidden={hidden}")
     replica = random_replica(config, info.n_features, N_OUTPUTS)
-    network, velocities = replica.network, replica.velocities
+    network = replica.network
     plan = plan_memory(config, size_of(network), info, n_ranks=1)
     assert items(plan, "network") == {
         "connections": sum(layer.topology.indices.nbytes for layer in network.layers),
         "row pointers": sum(layer.topology.indptr.nbytes for layer in network.layers),
         "weights": sum(layer.weight.nbytes for layer in network.layers),
         "biases": sum(layer.bias.nbytes for layer in network.layers),
-        "velocities": sum(velocity.weight.nbytes + velocity.bias.nbytes for velocity in velocities),
+        "velocities": sum(values.nbytes for state in replica.states for values in state.velocity.values()),
         "connections by input neuron": sum(array.nbytes for array in transposed_arrays(network)),
     }
 
@@ -56,7 +56,7 @@ def test_the_working_memory_is_counted_byte_by_byte(wide_config, info, batch_siz
     config = wide_config(f"training.batch_size={batch_size}", f"training.activations={activations}")
     network = random_replica(config, info.n_features, N_OUTPUTS).network
     plan = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")
-    workspace = Workspace(network.widths, batch_size, activations=activations)
+    workspace = Workspace(network.layers, batch_size, activations=activations)
     workspace.scratch(max(layer.weight.size for layer in network.layers[1:]))
     batch = plan.pop("batch of samples")
     assert sum(plan.values()) == workspace.n_bytes
@@ -71,7 +71,7 @@ def test_connections_that_do_not_act_need_room_in_every_step(wide_config, info, 
     network = random_replica(config, info.n_features, N_OUTPUTS).network
     planned = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")["weights that act in one layer"]
     largest = max(network.layers[:-1], key=lambda layer: layer.weight.size)
-    assert peak_of(lambda: largest.acting_weight) == pytest.approx(planned, rel=0.03)
+    assert peak_of(largest.incoming.multipliers) == pytest.approx(planned, rel=0.03)
 
 
 @pytest.mark.parametrize("kind", ["float32", "uint8"])

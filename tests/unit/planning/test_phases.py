@@ -67,7 +67,7 @@ def test_building_a_network_takes_what_is_planned(wide_config, peak_of, override
 def test_evolution_takes_what_is_planned(wide_config, peak_of, override):
     config = wide_config(override)
     network = draw(config)
-    replica = Replica(network, network.resting_velocities())
+    replica = Replica.at_rest(network)
     planned = phases.evolution_bytes(config, NetworkSize.expected(config.network, WIDTHS[0], WIDTHS[-1]), WIDTHS[0])
 
     def index() -> None:
@@ -143,7 +143,7 @@ def test_a_topology_that_stays_takes_nothing(wide_config):
 def test_one_rank_writes_a_checkpoint_without_copies(wide_config, peak_of, tmp_path):
     config = wide_config("network.epsilon=150")
     network = draw(config)
-    states = replica_to_states(Replica(network, network.resting_velocities()))
+    states = replica_to_states(Replica.at_rest(network))
     checkpoint = Checkpoint("", 1, 1, 1, states, {}, None)
     ctx = ParallelContext.serial(threads=1)
     assert phases.checkpoint_bytes(config, NetworkSize.expected(config.network, 500, 7), 1) == 0

@@ -8,6 +8,7 @@ import pytest
 from hpc_sparse.errors import ConfigError
 from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.network.network import Place
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
@@ -28,10 +29,10 @@ def make_replica(config, dataset):
     """With velocities that tell what became of them."""
     replica = initial_replica(config, dataset.info)
     rng = np.random.default_rng(5)
-    for layer, velocity in zip(replica.network.layers, replica.velocities, strict=True):
+    for layer, state in zip(replica.network.layers, replica.states, strict=True):
         layer.bias = rng.standard_normal(layer.bias.size).astype(np.float32)
-        velocity.weight = 1 + rng.random(layer.weight.size).astype(np.float32)
-        velocity.bias = 1 + rng.random(layer.bias.size).astype(np.float32)
+        state.velocity["weight"] = 1 + rng.random(layer.weight.size).astype(np.float32)
+        state.velocity["bias"] = 1 + rng.random(layer.bias.size).astype(np.float32)
     return replica
 
 
@@ -67,15 +68,17 @@ def test_what_is_kept_keeps_weight_and_velocity_and_what_is_grown_gets_a_weight_
     config, dataset = make_config("network.epsilon=3"), make_dataset()
     replica = make_replica(config, dataset)
     before = [
-        dict(zip(layer.topology.keys().tolist(), zip(layer.weight, velocity.weight, strict=True), strict=True))
-        for layer, velocity in zip(replica.network.layers, replica.velocities, strict=True)
+        dict(zip(layer.topology.keys().tolist(), zip(layer.weight, state.velocity["weight"], strict=True), strict=True))
+        for layer, state in zip(replica.network.layers, replica.states, strict=True)
     ]
     step = Evolution(config).step(replica, 2)
     assert step.pruning is None
-    assert step.growth[-1] is None
+    assert list(step.growth) == [Place(0, "input"), Place(1, "input")]
+    assert step.composed()[-1] == {}
     n_grown = 0
-    for layer, velocity, old in zip(replica.network.layers, replica.velocities, before, strict=True):
-        for key, weight, speed in zip(layer.topology.keys().tolist(), layer.weight, velocity.weight, strict=True):
+    for layer, state, old in zip(replica.network.layers, replica.states, before, strict=True):
+        speeds = state.velocity["weight"]
+        for key, weight, speed in zip(layer.topology.keys().tolist(), layer.weight, speeds, strict=True):
             n_grown += speed == 0
             assert weight != 0
             assert speed == 0 or (weight, speed) == old[key]
@@ -88,13 +91,14 @@ def test_what_is_kept_keeps_weight_and_velocity_and_what_is_grown_gets_a_weight_
 def test_a_composed_change_carries_what_was_there_before_to_where_it_is_now(make_config, make_dataset, mode):
     config, dataset = make_config(*PRUNES, f"importance_pruning.mode={mode}", "network.epsilon=3"), make_dataset()
     replica = make_replica(config, dataset)
-    velocities = [(velocity.weight.copy(), velocity.bias.copy()) for velocity in replica.velocities]
+    before = [state.copy() for state in replica.states]
     expected = ImportancePruner(mode, 20.0).prune(replica.network)
     step = Evolution(config).step(replica, 5)
     assert step.pruning.n_connections == expected.n_connections
-    for change, (weight, bias), velocity in zip(step.composed(), velocities, replica.velocities, strict=True):
-        np.testing.assert_array_equal(change.carry(weight), velocity.weight)
-        np.testing.assert_array_equal(change.carry_neurons(bias), velocity.bias)
+    for changes, old, state in zip(step.composed(), before, replica.states, strict=True):
+        assert list(changes) == ["input"]
+        np.testing.assert_array_equal(changes["input"].carry(old.velocity["weight"]), state.velocity["weight"])
+        np.testing.assert_array_equal(changes["input"].carry_neurons(old.velocity["bias"]), state.velocity["bias"])
     is_smaller = sum(replica.network.widths) < 12 + 24 + 18 + 3
     assert is_smaller == (mode == "compact")
 
@@ -102,7 +106,7 @@ def test_a_composed_change_carries_what_was_there_before_to_where_it_is_now(make
 def test_pruning_without_evolution_is_the_whole_change(make_config, make_dataset):
     config, dataset = make_config(*PRUNES, "evolution.every_epochs=3"), make_dataset()
     step = Evolution(config).step(make_replica(config, dataset), 5)
-    assert step.composed() == list(step.pruning.layers)
+    assert step.composed() == [{"input": change} for change in step.pruning.layers]
     assert step.n_grown == 0
 
 
@@ -185,7 +189,7 @@ def test_grown_weights_are_drawn_or_zero_as_strategy_or_user_says(
     replica = make_replica(config, dataset)
     growth = GrowthSource(TrainingJob(CTX, config, dataset, replica, SilentReporter()), LOSSES["cross_entropy"])
     step = Evolution(config, growth=growth).step(replica, 2)
-    change = step.growth[0]
+    change = step.growth[Place(0, "input")]
     grown = replica.network.layers[0].weight[change.old_position < 0]
     assert grown.size
     assert (grown != 0).all() == is_drawn

@@ -75,8 +75,9 @@ def test_inputs_that_were_pruned_are_left_out(make_config, make_dataset):
     replica = initial_replica(config, dataset.info)
     kept = np.array([0, 3, 4, 11], np.int32)
     layer = replica.network.layers[0]
-    layer.topology = type(layer.topology).random((24, 4), 0.5, np.uint64(1))
-    layer.weight = np.ones(layer.topology.n_connections, np.float32)
+    topology = type(layer.topology).random((24, 4), 0.5, np.uint64(1))
+    values = {"weight": np.ones(topology.n_connections, np.float32), "bias": layer.bias}
+    layer.rewire((24, 4), {"input": topology}, values)
     replica.network.neuron_ids[0] = kept
     job = TrainingJob(CTX, config, dataset, replica, SilentReporter())
     signals = GrowthSource(job, LOSSES["cross_entropy"]).signals(replica.network, np.random.default_rng(1))

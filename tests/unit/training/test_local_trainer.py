@@ -42,7 +42,7 @@ def without_times(metrics):
 
 
 def state_of(replica):
-    velocities = [(velocity.weight.tobytes(), velocity.bias.tobytes()) for velocity in replica.velocities]
+    velocities = [{name: values.tobytes() for name, values in state.velocity.items()} for state in replica.states]
     return network_digest(replica.network), velocities
 
 
@@ -188,8 +188,8 @@ def test_velocities_follow_the_learning_rate_only_if_asked(make_config, make_dat
     (corrected, replica), (plain, other) = (start(each, make_dataset()) for each in (config, make_config(*settings)))
     for trainer in (corrected, plain):
         trainer.train_epoch(1)
-    for velocity in other.velocities if is_corrected else ():
-        velocity.scale(0.25)
+    for state in other.states if is_corrected else ():
+        state.scale(0.25)
     for trainer in (corrected, plain):
         trainer.train_epoch(2)
     assert state_of(replica) == state_of(other)
