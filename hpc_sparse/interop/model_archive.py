@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hpc_sparse.checks import check_finite, check_ids, check_positive
 from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int32Array, pointer_dtype
 from hpc_sparse.errors import DataError, NewerFormatError, quoted
@@ -22,10 +23,10 @@ from hpc_sparse.inference import TrainedModel
 from hpc_sparse.interop.front_end import ExportedNetwork
 from hpc_sparse.network.activations import OUTPUT_ACTIVATION
 from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
-from hpc_sparse.storage.checkpoint.layer_state import LayerState, check_layer
+from hpc_sparse.storage.checkpoint.layer_arrays import check_layer
 from hpc_sparse.storage.checkpoint.state import Checkpoint
-from hpc_sparse.storage.container.checks import check_finite, check_ids, check_positive
 
 FORMAT = "hpc_sparse.model"
 FORMAT_VERSION = 1
@@ -116,17 +117,15 @@ def _layer(archive: Archive, number: int, config: RunConfig) -> LayerState:
         )
     weight = _vector(archive, f"{name}.data", VALUE)
     is_last = number == len(config.network.hidden)
-    state = LayerState(
+    state = LayerState.sparse(
         shape=(n_out, n_in),
         activation=OUTPUT_ACTIVATION if is_last else config.network.activation,
         indptr=_vector(archive, f"{name}.indptr", pointer_dtype(weight.size), n_out + 1),
         indices=_vector(archive, f"{name}.indices", INDEX, weight.size),
         weight=weight,
         bias=_vector(archive, f"{name}.bias", VALUE, n_out),
-        weight_velocity=np.zeros(weight.size, VALUE),
-        bias_velocity=np.zeros(n_out, VALUE),
     )
-    check_layer(archive.where(name), state)
+    check_layer(state, lambda array: f"{archive.where(name)}/{array.rpartition('/')[2]}")
     return state
 
 

@@ -11,7 +11,8 @@ from hpc_sparse.models.dataset_description import describe_dataset
 from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint.info import LayerInfo, read_checkpoint_info
+from hpc_sparse.storage.checkpoint.contents import LayerInfo
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 from hpc_sparse.storage.container.file import CHECKPOINT_KIND, container_kind
 from hpc_sparse.storage.dataset.file import read_info
 from hpc_sparse.storage.verification import checksum_name

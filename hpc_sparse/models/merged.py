@@ -21,6 +21,6 @@ def read_merged(path: Path, config: RunConfig) -> tuple[Checkpoint, Replica]:
     Of the layers only the average is to be used. Reads alone, without the other ranks.
     """
     checkpoints = read_replicas(path)
-    parts = [replica_from_states(config, each.layers, each.neuron_ids) for each in checkpoints]
+    parts = [replica_from_states(config, each.layers, each.neuron_ids, str(path)) for each in checkpoints]
     own = tuple(connections.topology.n_connections for _, connections in parts[0].network.connections())
     return checkpoints[0], merge_replicas(parts, checkpoints[0].target_connections or own, resparsify)

@@ -214,5 +214,6 @@ def _write(
         target_connections=(),
         step_in_epoch=0,
         progress=None,
+        progress_names=(),
     )
     write_checkpoint(ctx, request.target_file, checkpoint)

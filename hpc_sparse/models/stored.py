@@ -68,7 +68,7 @@ class StoredNetwork:
         checkpoint = read_checkpoint(ctx, path)
         with collective_errors(ctx, f"reading {path}"):
             config = parse_config(checkpoint.config_text, origin)
-            replica = replica_from_states(config, checkpoint.layers, checkpoint.neuron_ids)
+            replica = replica_from_states(config, checkpoint.layers, checkpoint.neuron_ids, str(path))
             return cls(path, checkpoint, config, replica, _front_end(path, checkpoint, config, replica))
 
     def load_data(self, ctx: ParallelContext, path: Path) -> Dataset:

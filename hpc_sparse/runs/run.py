@@ -30,7 +30,7 @@ from hpc_sparse.runs.starting_point import StartingPoint, starting_point
 from hpc_sparse.runs.warm_up import warm_up
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.storage.checkpoint.folder import checkpoint_epochs, checkpoint_path, prune_checkpoints, set_aside
-from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.container.backends import choose_backend
 from hpc_sparse.storage.dataset.file import load_dataset
@@ -226,11 +226,11 @@ def _write_checkpoint(
     """Write the state that has been reached, then remove what need not be kept (collective)."""
     job.pulse.at(Phase.WRITING)
     ctx, folder, replica = job.ctx, plan.folder.checkpoints, trainer.replica_number
-    n_steps, progress = 0, None
+    n_steps, sums, progress = 0, dict[str, float](), None
     if position.pause is not None:
-        n_steps, sums = position.pause.step, position.pause.sums
+        n_steps, sums = position.pause.step, dict(position.pause.sums)
         progress = np.zeros((ctx.size, len(sums)))
-        progress[ctx.rank] = sums
+        progress[ctx.rank] = list(sums.values())
     checkpoint = Checkpoint(
         config_text=plan.config.to_toml(),
         epoch=position.n_epochs,
@@ -245,6 +245,7 @@ def _write_checkpoint(
         target_connections=() if replica is None else trainer.target_connections,
         step_in_epoch=n_steps,
         progress=progress,
+        progress_names=tuple(sums),
     )
     write_checkpoint(ctx, checkpoint_path(folder, position.n_epochs, n_steps), checkpoint, backend)
 

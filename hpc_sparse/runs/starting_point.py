@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hpc_sparse.config import RunConfig, parse_config
-from hpc_sparse.errors import ConfigError, DataError
+from hpc_sparse.errors import ConfigError, DataError, FileFormatError
 from hpc_sparse.inputs.chain import FrontEndChain, changed_arrays
 from hpc_sparse.models.merged import read_merged
 from hpc_sparse.monitor.reporter import SilentReporter
@@ -25,7 +25,7 @@ from hpc_sparse.training.replica_states import (
     replica_from_states,
 )
 from hpc_sparse.training.served.phased_trainer import last_served_epoch
-from hpc_sparse.training.trainer import is_served
+from hpc_sparse.training.trainer import check_pause, is_served
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,14 @@ def starting_point(
     else:
         checkpoint = read_checkpoint(ctx, path, backend, replica=_own_replica(ctx, plan.config) if is_apart else None)
         with collective_errors(ctx, "resuming"):
-            replica = replica_from_states(plan.config, checkpoint.layers, checkpoint.neuron_ids)
+            replica = replica_from_states(plan.config, checkpoint.layers, checkpoint.neuron_ids, str(path))
     with collective_errors(ctx, "resuming"):
         _check_same_run(plan, checkpoint)
         check_fits(replica.network, plan.config, plan.info, str(path))
         _check_same_data(plan, checkpoint, front_end)
     if goes_on:
-        pause = _pause(ctx, checkpoint)
+        with collective_errors(ctx, "resuming"):
+            pause = _pause(ctx, plan, checkpoint)
         return StartingPoint(replica, info.epoch, info.step, checkpoint.target_connections, pause)
     n_steps = info.step - info.step_in_epoch
     return StartingPoint(replica, info.epoch, n_steps, note=_note(info))
@@ -118,10 +119,16 @@ def _own_replica(ctx: ParallelContext, config: RunConfig) -> int:
     return max(0, ctx.replica - 1) if is_served(ctx, config) else ctx.replica
 
 
-def _pause(ctx: ParallelContext, checkpoint: Checkpoint) -> Pause | None:
+def _pause(ctx: ParallelContext, plan: RunPlan, checkpoint: Checkpoint) -> Pause | None:
     if not checkpoint.step_in_epoch or checkpoint.progress is None:
         return None
-    return Pause(checkpoint.step_in_epoch, tuple(checkpoint.progress[ctx.rank].tolist()))
+    sums = dict(zip(checkpoint.progress_names, checkpoint.progress[ctx.rank].tolist(), strict=True))
+    pause = Pause(checkpoint.step_in_epoch, sums)
+    try:
+        check_pause(ctx, plan.config, pause, is_apart=checkpoint.replica is not None)
+    except ValueError as error:
+        raise FileFormatError(f"{plan.checkpoint}: progress: {error}") from error
+    return pause
 
 
 def _note(info: CheckpointInfo) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from hpc_sparse.config import RunConfig
@@ -93,12 +93,12 @@ class Pause:
     ----------
     step : int
         Its steps that are done.
-    sums : tuple of float
-        What the trainer has added up in them, on this rank.
+    sums : dict of str to float
+        What the trainer has added up in them, on this rank, by name.
     """
 
     step: int
-    sums: tuple[float, ...]
+    sums: Mapping[str, float]
 
 
 @dataclass(frozen=True)

@@ -142,13 +142,13 @@ class LocalTrainer:
         """
         self.pause = None
         self._job.pulse.at(Phase.EVOLVING, epoch)
-        sums = EpochSums() if pause is None else EpochSums.from_numbers(pause.sums)
+        sums = EpochSums() if pause is None else EpochSums.from_sums(pause.sums)
         if pause is None:
             self._evolve(epoch, sums)
             self._correct_momentum(epoch)
         n_steps_done = self._train(epoch, 0 if pause is None else pause.step, sums)
         if n_steps_done < self.n_steps:
-            self.pause = Pause(n_steps_done, sums.to_numbers())
+            self.pause = Pause(n_steps_done, sums.to_sums())
             self.confirm_agreement()
             return None
         if self._is_alone:

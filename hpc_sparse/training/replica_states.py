@@ -6,19 +6,16 @@ from collections.abc import Sequence
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
-from hpc_sparse.errors import ConfigError, DataError
+from hpc_sparse.errors import ConfigError, DataError, FileFormatError
 from hpc_sparse.evolution import make_updater
-from hpc_sparse.network.activations import negative_slope
-from hpc_sparse.network.connections.registry import unstructured, with_reserve
-from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import densities
 from hpc_sparse.network.layers.protocol import Layer
-from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.layers.registry import LAYERS
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 
@@ -69,32 +66,41 @@ def replica_from_states(
     config: RunConfig,
     states: Sequence[LayerState],
     neuron_ids: Sequence[Int32Array | None] = (),
+    origin: str = "checkpoint",
 ) -> Replica:
-    """The replica that a checkpoint holds."""
+    """The replica that a checkpoint, ``origin``, holds.
+
+    Raises
+    ------
+    FileFormatError
+        A layer has an activation, or the optimiser a state, that is not known.
+    """
     acting_share = make_updater(config.evolution).acting_share
     layers: list[Layer] = []
+    optimizers: list[OptimizerState] = []
     for number, state in enumerate(states):
-        topology = Topology(state.shape, state.indptr, state.indices)
-        is_last = number == len(states) - 1
-        incoming = with_reserve(unstructured(topology, state.weight), 1.0 if is_last else acting_share)
-        slope = negative_slope(state.activation, config.network.alpha, number + 2)
-        layers.append(SparseLayer(incoming, state.bias, slope, state.activation))
-    velocities = [OptimizerState({"weight": state.weight_velocity, "bias": state.bias_velocity}) for state in states]
-    return Replica(Network(layers, list(neuron_ids)), velocities)
+        try:
+            layer = LAYERS[state.kind].from_state(
+                state, config.network, number, acting_share=acting_share, is_last=number == len(states) - 1
+            )
+            optimizers.append(OptimizerState.from_arrays(layer.parameters(), state.states))
+        except ValueError as error:
+            raise FileFormatError(f"{origin}: layer {number}: {error}") from error
+        layers.append(layer)
+    return Replica(Network(layers, list(neuron_ids)), optimizers)
 
 
 def replica_to_states(replica: Replica) -> tuple[LayerState, ...]:
     """What a checkpoint stores of each layer."""
     return tuple(
         LayerState(
+            kind=layer.kind,
             shape=layer.shape,
             activation=layer.activation,
-            indptr=layer.connections()["input"].structure()["indptr"],
-            indices=layer.connections()["input"].structure()["indices"],
-            weight=layer.parameters()["weight"].values,
-            bias=layer.parameters()["bias"].values,
-            weight_velocity=state.velocity["weight"],
-            bias_velocity=state.velocity["bias"],
+            connections={name: connections.state() for name, connections in layer.connections().items()},
+            parameters={name: parameter.values for name, parameter in layer.parameters().items()},
+            states=state.arrays(),
+            settings=layer.settings(),
         )
         for layer, state in zip(replica.network.layers, replica.states, strict=True)
     )

@@ -11,7 +11,9 @@ from hpc_sparse.partition import Share
 from hpc_sparse.storage.dataset.validation import ValidationPart
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
+from hpc_sparse.training.rank_totals import EpochSums
 from hpc_sparse.training.served.phased_trainer import PhasedTrainer
+from hpc_sparse.training.served.server_totals import Tally
 from hpc_sparse.training.shard_batches import SampleSource
 from hpc_sparse.training.target_size import initial_size
 
@@ -61,6 +63,19 @@ def make_trainer(job: TrainingJob, target_connections: tuple[int, ...] = ()) -> 
 def is_served(ctx: ParallelContext, config: RunConfig) -> bool:
     """Whether rank 0 serves the others, instead of training itself."""
     return ctx.size > 1 and config.parallel.algorithm != "local_sgd"
+
+
+def check_pause(ctx: ParallelContext, config: RunConfig, pause: Pause, *, is_apart: bool) -> None:
+    """Check that the sums of a pause are those of the trainer that goes on: a server's, or a rank's that trains alone.
+
+    Raises
+    ------
+    ValueError
+    """
+    if is_served(ctx, config) and not is_apart:
+        Tally.from_sums(pause.sums)
+    else:
+        EpochSums.from_sums(pause.sums)
 
 
 def shares(ctx: ParallelContext, config: RunConfig) -> tuple[Share, Share]:

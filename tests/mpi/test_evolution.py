@@ -58,7 +58,6 @@ threads = 1
 stop_within = 0.000001
 oversubscribe = true
 """
-LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 # What a stop may cost: time, and bytes, as topologies are sent anew.
 NOT_COMPARED = CLOCK_FIELDS | {"sync_bytes"}
 STRATEGIES = (
@@ -124,7 +123,7 @@ def run(ctx: ParallelContext, folder: Path) -> Callable[..., Any]:
         layers = read_checkpoint(ctx, newest).layers
         lines = (folder / output / "metrics.jsonl").read_text().splitlines()
         metrics = [{key: value for key, value in json.loads(line).items() if key not in NOT_COMPARED} for line in lines]
-        return [getattr(layer, name).tobytes() for layer in layers for name in LAYER_ARRAYS], metrics
+        return [array.tobytes() for layer in layers for array in layer.arrays().values()], metrics
 
     return run_once
 

@@ -33,7 +33,6 @@ batch_size = 4
 threads = 1
 oversubscribe = true
 """
-LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 # What a stop may cost: time, and bytes, as topologies are sent anew.
 NOT_COMPARED = CLOCK_FIELDS | {"sync_bytes"}
 
@@ -96,7 +95,7 @@ def run(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[...
         layers = read_checkpoint(ctx, newest).layers
         lines = (mpi_tmp_path / output / "metrics.jsonl").read_text().splitlines()
         metrics = [{key: value for key, value in json.loads(line).items() if key not in NOT_COMPARED} for line in lines]
-        return [getattr(layer, name).tobytes() for layer in layers for name in LAYER_ARRAYS], metrics, n_stops
+        return [array.tobytes() for layer in layers for array in layer.arrays().values()], metrics, n_stops
 
     return run_once
 

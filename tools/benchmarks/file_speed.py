@@ -51,7 +51,7 @@ def measure_files(n_ranks: int, n_rounds: int, *, as_json: bool) -> None:
         cases[f"write, {backend}"] = lambda path=path, backend=backend: write_checkpoint(ctx, path, checkpoint, backend)
         cases[f"read and check, {backend}"] = lambda path=path, backend=backend: read_checkpoint(ctx, path, backend)
     data = np.ones(
-        sum(array.nbytes for state in checkpoint.layers for array in vars(state).values() if hasattr(array, "nbytes")),
+        sum(array.nbytes for state in checkpoint.layers for array in state.arrays().values()),
         np.uint8,
     )
     cases["plain file with fsync, root alone"] = lambda: _write_plain(folder / "plain", data) if ctx.is_root else None

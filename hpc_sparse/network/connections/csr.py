@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from hpc_sparse.dtypes import INDEX, VALUE, AnyArray, Float32Array, Float64Array, pointer_dtype
+from hpc_sparse.checks import check_csr
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Float64Array, pointer_dtype
+from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.growth import compaction
 from hpc_sparse.kernels.sparse import backward, forward, gradient
 from hpc_sparse.kernels.sparse.single_sample import forward_sample
 from hpc_sparse.network.connections.protocol import ConnectionBytes, Epilogue, Gate
+from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSize, StoredSizes
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.sinks import MapSink, WriteMap
 
@@ -172,3 +175,26 @@ class Csr:
             weights=n_connections * value,
             transposed=n_connections * (index + pointer) + (n_in + 1) * pointer,
         )
+
+    def state(self) -> ConnectionState:
+        """Row pointers and input neurons; dense connections are stored as what they are, rows that are full."""
+        return ConnectionState(Csr.kind, self.shape, self.topology.n_connections, self.structure())
+
+    @classmethod
+    def stored_sizes(cls, shape: tuple[int, int], n_units: int, settings: Mapping[str, Setting]) -> StoredSizes:
+        """Row pointers and input neurons, and a weight for each connection."""
+        if settings:
+            raise ValueError(f"setting {min(settings)}: expected none")
+        structure = {"indptr": StoredSize(OFFSET, shape[0] + 1), "indices": StoredSize(INDEX, n_units)}
+        return StoredSizes(structure, n_units)
+
+    @classmethod
+    def check_state(cls, where: str, state: ConnectionState) -> None:
+        """Check that rows are sorted and all numbers of neurons in range."""
+        indptr, indices = state.structure["indptr"], state.structure["indices"]
+        check_csr(where, indptr, indices, state.shape[1], error=FileFormatError)
+
+    @classmethod
+    def from_state(cls, state: ConnectionState, weight: Float32Array) -> Csr:
+        """The connections again."""
+        return cls(Topology(state.shape, state.structure["indptr"], state.structure["indices"]), weight)

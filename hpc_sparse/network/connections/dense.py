@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hpc_sparse.dtypes import AnyArray, Float32Array
+from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.sparse.dense import forward_dense
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.protocol import Epilogue
+from hpc_sparse.network.connections.state import ConnectionState
 from hpc_sparse.network.connections.topology import Topology
 
 
@@ -34,6 +36,14 @@ class Dense(Csr):
     def rewired(self, topology: Topology, weight: Float32Array) -> Csr:
         """Connections with another topology; of the kind :class:`Csr` where some pairs are not connected."""
         return (Dense if is_complete(topology) else Csr)(topology, weight)
+
+    @classmethod
+    def check_state(cls, where: str, state: ConnectionState) -> None:
+        """Check that all pairs of neurons are connected."""
+        super().check_state(where, state)
+        n_out, n_in = state.shape
+        if state.n_units != n_out * n_in:
+            raise FileFormatError(f"{where}: {state.n_units} dense connections: expected {n_out * n_in}, all there are")
 
 
 def is_complete(topology: Topology) -> bool:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, UInt16Array
+from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSizes
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.sinks import MapSink
@@ -158,4 +159,35 @@ class Connections(Protocol):
     @classmethod
     def n_bytes(cls, n_out: int, n_in: int, n_connections: int) -> ConnectionBytes:
         """What it takes, for planning."""
+        ...
+
+    def state(self) -> ConnectionState:
+        """What a file holds of it, but for the weights."""
+        ...
+
+    @classmethod
+    def stored_sizes(cls, shape: tuple[int, int], n_units: int, settings: Mapping[str, Setting]) -> StoredSizes:
+        """Sizes of the arrays that a file must hold of so many units, of which nothing has been checked.
+
+        Raises
+        ------
+        ValueError
+            The settings are not those of the kind.
+        """
+        ...
+
+    @classmethod
+    def check_state(cls, where: str, state: ConnectionState) -> None:
+        """Check the content of arrays that were read, whose sizes are right; kernels rely on it.
+
+        Raises
+        ------
+        FileFormatError
+            The message begins with ``where``.
+        """
+        ...
+
+    @classmethod
+    def from_state(cls, state: ConnectionState, weight: Float32Array) -> Connections:
+        """The connections again, with their weights, from a state that has been checked."""
         ...

@@ -7,7 +7,7 @@ there is nothing to store, to send or to resume (Jayakumar et al. 2020, arXiv 21
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array
 from hpc_sparse.kernels.sparse.selection import keep_from
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.protocol import ConnectionBytes, Epilogue, Gate
+from hpc_sparse.network.connections.state import ConnectionState
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.sinks import MapSink
 
@@ -67,6 +68,10 @@ class Reserve(Csr):
     def rewired(self, topology: Topology, weight: Float32Array) -> Reserve:
         """Connections with another topology."""
         return Reserve(topology, weight, self.acting_share)
+
+    def state(self) -> ConnectionState:
+        """As :class:`Csr`; the share is in the configuration."""
+        return replace(super().state(), kind=self.kind)
 
     @classmethod
     def n_bytes(cls, n_out: int, n_in: int, n_connections: int) -> ConnectionBytes:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import ClassVar, NamedTuple, Protocol, Self
 
 import numpy.typing as npt
 
+from hpc_sparse.config import NetworkSection
 from hpc_sparse.dtypes import AnyArray, Float32Array
 from hpc_sparse.network.connections.protocol import Connections, Gate
+from hpc_sparse.network.connections.state import Setting
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.network.parameter import Parameter
 from hpc_sparse.network.sinks import Sink
 
@@ -34,12 +37,15 @@ class Layer(Protocol):
         Its name in configurations and checkpoints.
     keeps_output : bool
         Whether its output is still needed when its deltas arrive: they then get a buffer of their own.
+    weights : dict of str to str
+        Name of the parameter with the weights of each of its connections, by their names.
     activation : str
         Name of the activation, as a checkpoint tells it.
     """
 
     kind: ClassVar[str]
     keeps_output: ClassVar[bool]
+    weights: ClassVar[Mapping[str, str]]
     activation: str
 
     @property
@@ -55,7 +61,7 @@ class Layer(Protocol):
         """What is learned, by name; every rank and every checkpoint has the same order."""
         ...
 
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Mapping[str, Setting]:
         """Numbers and texts beyond kind and activation that a checkpoint needs to make the layer again."""
         ...
 
@@ -101,5 +107,41 @@ class Layer(Protocol):
         """Deltas for the layer below into ``out`` (None: not wanted), gradients into ``sink`` (None: not wanted).
 
         ``out`` may be ``source``, whose activations nobody needs any more.
+        """
+        ...
+
+    @classmethod
+    def parameter_sizes(
+        cls, shape: tuple[int, int], n_values: Mapping[str, int], settings: Mapping[str, Setting]
+    ) -> Mapping[str, int]:
+        """Items of each parameter that a file must hold, in the order of :meth:`parameters`.
+
+        Parameters
+        ----------
+        shape : (n_out, n_in)
+        n_values : dict of str to int
+            Weights of the connections, by their names.
+        settings : dict of str to number or text
+            As :meth:`settings` gave them, not checked yet.
+
+        Raises
+        ------
+        ValueError
+            The settings are not those of the kind.
+        """
+        ...
+
+    @classmethod
+    def from_state(
+        cls, state: LayerState, config: NetworkSection, number: int, *, is_last: bool, acting_share: float
+    ) -> Layer:
+        """The layer again from a state that has been checked: layer ``number`` from 0 on in its network.
+
+        ``acting_share`` is the share of a hidden layer's connections that the run's strategy lets act.
+
+        Raises
+        ------
+        ValueError
+            The kind does not have such an activation.
         """
         ...

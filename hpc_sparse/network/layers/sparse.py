@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
+from hpc_sparse.config import NetworkSection
 from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array
-from hpc_sparse.errors import InputError
+from hpc_sparse.errors import InputError, quoted
 from hpc_sparse.kernels.simd.activation import record_words
-from hpc_sparse.network.activations import LINEAR, OUTPUT_ACTIVATION
+from hpc_sparse.network.activations import LINEAR, NEGATIVE_SLOPES, OUTPUT_ACTIVATION, negative_slope
 from hpc_sparse.network.connections.protocol import INPUT, Connections, Epilogue, Gate
-from hpc_sparse.network.connections.registry import unstructured
+from hpc_sparse.network.connections.registry import connections_from_state, unstructured
+from hpc_sparse.network.connections.reserve import ALL_ACT
+from hpc_sparse.network.connections.state import Setting
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.protocol import Layer, Saved, SavedArray
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.network.parameter import Parameter
 from hpc_sparse.network.sinks import Sink, Write
 
@@ -49,6 +53,7 @@ class SparseLayer:
 
     kind: ClassVar[str] = "sparse"
     keeps_output: ClassVar[bool] = False
+    weights: ClassVar[Mapping[str, str]] = {INPUT: "weight"}
     incoming: Connections
     bias: Float32Array
     slope: float
@@ -91,7 +96,7 @@ class SparseLayer:
         """Weights, which decay, and biases."""
         return {"weight": Parameter(self.weight, INPUT, True), "bias": Parameter(self.bias, None, False)}
 
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Mapping[str, Setting]:
         """None."""
         return {}
 
@@ -156,6 +161,27 @@ class SparseLayer:
             self.incoming.gradient(delta, source, target)
         else:
             self.incoming.transposed_and_gradient(delta, source, gate_below, target, out)
+
+    @classmethod
+    def parameter_sizes(
+        cls, shape: tuple[int, int], n_values: Mapping[str, int], settings: Mapping[str, Setting]
+    ) -> Mapping[str, int]:
+        """A weight for each connection, a bias for each neuron."""
+        if settings:
+            raise ValueError(f"setting {min(settings)}: expected none")
+        return {"weight": n_values[INPUT], "bias": shape[0]}
+
+    @classmethod
+    def from_state(
+        cls, state: LayerState, config: NetworkSection, number: int, *, is_last: bool, acting_share: float
+    ) -> Self:
+        """The layer again; that of the outputs is linear, whatever an old file calls it."""
+        name = OUTPUT_ACTIVATION if is_last else state.activation
+        if not is_last and name not in NEGATIVE_SLOPES:
+            raise ValueError(f'activation "{quoted(name)}": expected one of {", ".join(NEGATIVE_SLOPES)}')
+        share = ALL_ACT if is_last else acting_share
+        incoming = connections_from_state(state.connections[INPUT], state.parameters["weight"], share)
+        return cls(incoming, state.parameters["bias"], negative_slope(name, config.alpha, number + 2), name)
 
     def gradient(self, delta: AnyArray, source: AnyArray) -> tuple[Float32Array, Float32Array]:
         """Gradient at each connection float32[n] and bias float32[n_out], without changing anything."""

@@ -35,7 +35,17 @@ class OptimizerState:
 
     @classmethod
     def from_arrays(cls, parameters: Mapping[str, Parameter], arrays: Mapping[str, Float32Array]) -> OptimizerState:
-        """The state from the arrays of a checkpoint."""
+        """The state from the arrays of a checkpoint.
+
+        Raises
+        ------
+        ValueError
+            They are not those of this optimiser.
+        """
+        wanted = {f"{name}_velocity" for name in parameters}
+        if arrays.keys() != wanted:
+            found = ", ".join(sorted(arrays)) or "none"
+            raise ValueError(f"optimiser's arrays {found}: expected {', '.join(sorted(wanted))}")
         return cls({name: arrays[f"{name}_velocity"] for name in parameters})
 
     def follow(self, parameters: Mapping[str, Parameter], changes: Mapping[str, TopologyChange]) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, Int32Array
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.front_end import DEVIATION, MEAN
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,15 @@ class Checkpoint:
         layer as it was at the start, () if all are. The same for all replicas.
     replica : int or None
         None if all ranks have the same network. Else the number, from 0 on, of the replica whose layers these
-        are, or :data:`~hpc_sparse.storage.checkpoint.replica_layers.NO_REPLICA` on a rank that has none.
+        are, or :data:`~hpc_sparse.storage.checkpoint.replicas.NO_REPLICA` on a rank that has none.
     target_connections : tuple of int
-        Connections that each layer is brought back to when replicas are averaged; () if not decided yet.
+        Weights that each of the connections is brought back to when replicas are averaged; () if not decided yet.
     step_in_epoch : int
         Steps done of the epoch after ``epoch``.
     progress : float64[n_ranks, n] or None
         Running sums of that epoch, by rank. On as many ranks, writing takes from each its own row only.
+    progress_names : tuple of str
+        What the columns are sums of.
     """
 
     config_text: str
@@ -62,6 +64,7 @@ class Checkpoint:
     target_connections: tuple[int, ...] = ()
     step_in_epoch: int = 0
     progress: Float64Array | None = None
+    progress_names: tuple[str, ...] = ()
 
     @property
     def mean(self) -> Float32Array | None:
@@ -79,13 +82,16 @@ def check_agreement(ctx: ParallelContext, checkpoint: Checkpoint) -> None:
     arrays = (checkpoint.progress, *checkpoint.neuron_ids)
     shared = (
         [checkpoint.epoch, checkpoint.step, checkpoint.step_in_epoch, checkpoint.n_ranks],
-        [checkpoint.history_best, checkpoint.target_connections, *checkpoint.metrics],
+        [checkpoint.history_best, checkpoint.target_connections, *checkpoint.metrics, *checkpoint.progress_names],
         [None if array is None else array.shape for array in arrays],
         [(name, checkpoint.front_end[name].shape) for name in sorted(checkpoint.front_end)],
     )
-    gathered = gather_objects(ctx, (shared, len(checkpoint.layers)))
+    gathered = gather_objects(ctx, (shared, [len(layer.connections) for layer in checkpoint.layers]))
     for rank, (other, _) in enumerate(gathered):
         assert other == shared, f"rank {rank} writes a checkpoint of {other}, rank {ctx.rank} of {shared}"
-    n_layers = max(n_layers for _, n_layers in gathered)
-    assert len(checkpoint.target_connections) in {0, n_layers}, (checkpoint.target_connections, n_layers)
-    assert len(checkpoint.neuron_ids) in {0, n_layers + 1}, (len(checkpoint.neuron_ids), n_layers)
+    n_layers, n_connections = max((len(counts), sum(counts)) for _, counts in gathered)
+    targets, ids = checkpoint.target_connections, checkpoint.neuron_ids
+    assert len(targets) in {0, n_connections}, (targets, n_connections)
+    assert len(ids) in {0, n_layers + 1}, (len(ids), n_layers)
+    n_sums = 0 if checkpoint.progress is None else checkpoint.progress.shape[1]
+    assert len(checkpoint.progress_names) == n_sums, (checkpoint.progress_names, n_sums)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpc_sparse.checks import check_finite, check_positive
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.container.checks import check_finite, check_positive
 from hpc_sparse.storage.container.file import DATASET_KIND, open_container
 from hpc_sparse.storage.container.reader import ContainerReader
 

@@ -14,12 +14,12 @@ from typing import Literal
 
 import numpy as np
 
+from hpc_sparse.checks import check_csr, check_finite, check_labels, check_positive
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int64Array
 from hpc_sparse.errors import DataError
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
-from hpc_sparse.storage.container.checks import check_csr, check_finite, check_labels, check_positive
 from hpc_sparse.storage.container.file import DATASET_KIND, open_container
 from hpc_sparse.storage.container.reader import ContainerReader
 from hpc_sparse.storage.dataset.class_counts import check_class_counts

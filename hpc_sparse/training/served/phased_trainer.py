@@ -12,7 +12,7 @@ from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.collectives import on_root
 from hpc_sparse.parallel.replication import broadcast_replica, receive_network, send_network
-from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.training.evaluation import Evaluation
 from hpc_sparse.training.evolution_step import needs_growth_samples
 from hpc_sparse.training.growth_pool import GrowthSource

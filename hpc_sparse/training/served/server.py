@@ -108,7 +108,7 @@ class Server:
             return None
         self._tally.train += time.perf_counter() - self._epoch_started
         self._tally.n_bytes += self._end.n_bytes - self._n_bytes_before
-        return Pause(step, self._tally.to_numbers())
+        return Pause(step, self._tally.to_sums())
 
     def _begin(self, first: int, last: int, record: Record, pause: Pause | None) -> None:
         network = self._job.replica.network
@@ -271,7 +271,7 @@ class Server:
 
     def _continue_epoch(self, pause: Pause) -> None:
         self._is_between_epochs = False
-        self._tally = Tally.from_numbers(pause.sums)
+        self._tally = Tally.from_sums(pause.sums)
         self._n_bytes_before, self._epoch_started = self._end.n_bytes, time.perf_counter()
 
     def _finish_epoch(self) -> None:

@@ -96,7 +96,7 @@ def test_wassp_applies_the_mean_gradient_over_all_samples_of_the_workers_batches
     layers = read_replicas(run.checkpoint(folder, 2))[0].layers
     for number, layer in enumerate(layers):
         expected = oracle.weights[number][oracle.masks[number] == 1]
-        np.testing.assert_allclose(layer.weight, expected, rtol=1e-4, atol=2e-6)
-        np.testing.assert_allclose(layer.bias, oracle.biases[number], rtol=1e-4, atol=2e-6)
+        np.testing.assert_allclose(layer.parameters["weight"], expected, rtol=1e-4, atol=2e-6)
+        np.testing.assert_allclose(layer.parameters["bias"], oracle.biases[number], rtol=1e-4, atol=2e-6)
         velocity = oracle.velocities[number][oracle.masks[number] == 1]
-        np.testing.assert_allclose(layer.weight_velocity, velocity, rtol=1e-3, atol=2e-6)
+        np.testing.assert_allclose(layer.states["weight_velocity"], velocity, rtol=1e-3, atol=2e-6)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[3] / "hpc_sparse"
-BASE = {"config", "errors", "rng", "partition", "dtypes"}
+BASE = {"checks", "config", "errors", "rng", "partition", "dtypes"}
 FLOORS = [
     {"base"},
     {"kernels"},

@@ -73,7 +73,7 @@ def test_an_epoch_that_has_evolved_is_not_left_before_its_first_update(serve):
     assert stretch.history == []
     assert stretch.pause is not None
     assert stretch.pause.step == 1
-    tally = Tally.from_numbers(stretch.pause.sums)
+    tally = Tally.from_sums(stretch.pause.sums)
     assert tally.n_changed > 0
     assert tally.n_discarded == 2
 
@@ -81,7 +81,7 @@ def test_an_epoch_that_has_evolved_is_not_left_before_its_first_update(serve):
 def test_what_was_sent_before_a_stop_is_counted(serve):
     early, late = (serve(*[(False, 0)] * n, (False, signal.SIGTERM)).pause for n in (1, 4))
     assert (early.step, late.step) == (2, 5)
-    assert 0 < Tally.from_numbers(early.sums).n_bytes < Tally.from_numbers(late.sums).n_bytes
+    assert 0 < Tally.from_sums(early.sums).n_bytes < Tally.from_sums(late.sums).n_bytes
 
 
 def test_an_epoch_ends_without_a_pause_although_a_stop_is_asked_for_at_its_last_update(serve):

@@ -62,7 +62,7 @@ def test_a_tally_survives_being_stored_within_its_epoch():
     tally = Tally(3, 0.05, 7, n_discarded=2, n_bytes=1000, train=1.5, evolve=0.25, evaluate=0.125)
     for staleness in (0, 3, 40):
         tally.add(header(), staleness)
-    again = Tally.from_numbers(tally.to_numbers())
+    again = Tally.from_sums(tally.to_sums())
     assert again == tally
     again.add(header(), 1)
     assert again.to_metrics(NETWORK, Scores(0.0, 0.0), n_workers=1).staleness_counts[:2] == (1, 1)
@@ -84,6 +84,6 @@ def test_the_seconds_of_each_worker_are_kept_apart_and_the_server_is_rank_0():
 
 
 def test_an_epoch_that_was_continued_has_no_seconds_of_its_workers():
-    tally = Tally.from_numbers(Tally(1, 0.05, 0).to_numbers())
+    tally = Tally.from_sums(Tally(1, 0.05, 0).to_sums())
     tally.add(header(), 0, worker=1)
     assert tally.to_metrics(NETWORK, Scores(0.0, 0.0), n_workers=1).rank_seconds == {}
