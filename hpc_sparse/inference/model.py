@@ -30,8 +30,8 @@ def load_model(path: Path | str, threads: int | None = None, *, term_weights: Pa
     threads : int or None
         At most so many threads compute; None for as many as numba has.
     term_weights : path, optional
-        Of the data set it was trained on, imported with ``--tf-idf``: the model then takes raw term counts, which it
-        weighs as that import did. Without it, the model takes features as the data set holds them.
+        Of the data set it was trained on, imported with ``--tf-idf``: the model can then be given raw counts of terms,
+        which it weighs as that import did.
 
     Raises
     ------
@@ -74,7 +74,7 @@ class TrainedModel:
         At most so many threads compute; None for as many as numba has. A single sample takes one, unless the network
         is large.
     term_weights : TermWeights or None
-        With which term counts are weighted first; None if features are taken as they are.
+        With which raw counts of terms are weighted first.
 
     Attributes
     ----------
@@ -126,32 +126,33 @@ class TrainedModel:
         """The output activation: softmax, sigmoid or tanh."""
         return LOSSES[self.config.training.loss].output
 
-    def predict(self, X: Any) -> Int64Array:
+    def predict(self, X: Any, *, raw: bool = False) -> Int64Array:
         """int64[n_samples]: the class of each sample, numbered as in the data set the network was trained on.
 
         Parameters
         ----------
         X : array_like or SciPy sparse matrix of numbers, [n_samples, n_features]
-            As in the data set: features are standardised here if they were in training. Term counts, in a sparse
-            matrix, if the model has the weights of terms.
+            As in the data set: features are standardised here if they were in training.
+        raw : bool
+            As the import was given them, such as counts of terms: prepared here as it prepared the data set.
 
         Raises
         ------
         DataError
-            Not a matrix of finite numbers, of another number of features, or sparse where features are standardised;
-            or not sparse counts where they are to be weighted.
+            Not a matrix of finite numbers, of another number of features, or sparse where features are standardised.
+            ``raw``: what the import would refuse, or the model does not know how they are prepared.
         """
-        return to_classes(self.weighted_sums(X))
+        return to_classes(self.weighted_sums(X, raw=raw))
 
-    def predict_proba(self, X: Any) -> Float32Array:
+    def predict_proba(self, X: Any, *, raw: bool = False) -> Float32Array:
         """float32[n_samples, n_classes]: probabilities of the classes; see :meth:`predict`."""
-        return to_probabilities(self.weighted_sums(X), self.output)
+        return to_probabilities(self.weighted_sums(X, raw=raw), self.output)
 
-    def weighted_sums(self, X: Any) -> Float32Array:
+    def weighted_sums(self, X: Any, *, raw: bool = False) -> Float32Array:
         """float32[n_samples, n_outputs]: the output layer before its activation (logits); see :meth:`predict`."""
         features = checked_features(X, self.n_features, is_least=self._may_have_more)
-        if self.term_weights is not None:
-            features = self._weighted(self.term_weights, features)
+        if raw:
+            features = self._weighted(features)
         if isinstance(features, CsrFeatures) and self.scaling is not None:
             raise DataError("X: sparse: expected dense features, which the network was trained to get standardised")
         with at_most_threads(self.threads):
@@ -162,8 +163,10 @@ class TrainedModel:
         """Whether the network does not know how many features there were before inputs were removed."""
         return self.mean is None and self.network.neuron_ids[0] is not None
 
-    @staticmethod
-    def _weighted(weights: TermWeights, features: Features) -> CsrFeatures:
+    def _weighted(self, features: Features) -> CsrFeatures:
+        weights = self.term_weights
+        if weights is None:
+            raise DataError("raw = True: no weights of terms: expected a model loaded with term_weights = a data set")
         counts = check_counts("X", features)
         if counts.n_features != weights.idf.size:
             raise DataError(f"X: counts of {counts.n_features} terms: expected {weights.idf.size}, which have weights")

@@ -150,18 +150,23 @@ def test_term_counts_are_weighted_as_the_import_did(write_network, text):
     expected = hpc_sparse.load_model(path).weighted_sums(stored)
     model = hpc_sparse.load_model(path, term_weights=text)
     for convert in (scipy.sparse.csr_array, scipy.sparse.coo_array, lambda X: X.astype(np.int64)):
-        np.testing.assert_array_equal(model.weighted_sums(convert(counts)), expected)
-    np.testing.assert_array_equal(model.predict(counts[:1]), expected[:1].argmax(axis=1))
+        np.testing.assert_array_equal(model.weighted_sums(convert(counts), raw=True), expected)
+    np.testing.assert_array_equal(model.predict(counts[:1], raw=True), expected[:1].argmax(axis=1))
+    np.testing.assert_array_equal(model.predict_proba(counts, raw=True), model.predict_proba(stored))
     empty = scipy.sparse.csr_array((2, N_FEATURES), dtype=np.float32)
-    np.testing.assert_array_equal(model.weighted_sums(empty), hpc_sparse.load_model(path).weighted_sums(empty))
+    np.testing.assert_array_equal(
+        model.weighted_sums(empty, raw=True), hpc_sparse.load_model(path).weighted_sums(empty)
+    )
 
 
 def test_weights_of_a_file_without_counts_of_terms_follow_from_its_entries(write_network, text):
     path, counts = write_network(has_statistics=False), term_counts(4)
-    expected = hpc_sparse.load_model(path, term_weights=text).weighted_sums(counts)
+    expected = hpc_sparse.load_model(path, term_weights=text).weighted_sums(counts, raw=True)
     with h5py.File(text, "r+", libver=LIBRARY_VERSIONS) as file:
         del file["statistics/nonzero"]
-    np.testing.assert_array_equal(hpc_sparse.load_model(path, term_weights=text).weighted_sums(counts), expected)
+    np.testing.assert_array_equal(
+        hpc_sparse.load_model(path, term_weights=text).weighted_sums(counts, raw=True), expected
+    )
 
 
 def test_a_network_without_some_inputs_takes_all_term_counts(write_network, text):
@@ -169,9 +174,9 @@ def test_a_network_without_some_inputs_takes_all_term_counts(write_network, text
     prune_checkpoint(CTX, request)
     expected = hpc_sparse.load_model(request.target_file).weighted_sums(load_arrays(text, "test").X)
     model = hpc_sparse.load_model(request.target_file, term_weights=text)
-    np.testing.assert_array_equal(model.weighted_sums(term_counts(40)[30:]), expected)
+    np.testing.assert_array_equal(model.weighted_sums(term_counts(40)[30:], raw=True), expected)
     with pytest.raises(DataError, match=r"X: counts of 31 terms: expected 30, which have weights"):
-        model.predict(term_counts(2, 31))
+        model.predict(term_counts(2, 31), raw=True)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +190,9 @@ def test_a_network_without_some_inputs_takes_all_term_counts(write_network, text
 def test_what_is_no_term_count_is_refused(write_network, text, X, message):
     model = hpc_sparse.load_model(write_network(has_statistics=False), term_weights=text)
     with pytest.raises(DataError, match=message):
-        model.predict(X)
+        model.predict(X, raw=True)
+    with pytest.raises(DataError, match="raw = True: no weights of terms: expected"):
+        hpc_sparse.load_model(write_network(has_statistics=False)).predict(term_counts(3), raw=True)
 
 
 def test_weights_of_other_terms_or_none_are_refused(write_network, text, tmp_path, write_small_data):
