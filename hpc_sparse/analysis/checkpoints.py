@@ -10,7 +10,7 @@ from hpc_sparse.analysis.topologies import in_original_numbers
 from hpc_sparse.config import parse_config
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import FileFormatError, InputError
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_replicas

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import binom
 
 from hpc_sparse.dtypes import Float64Array, Int64Array
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from hpc_sparse.analysis.matching import EXACT_WIDTH, match_neurons, renumber_inputs
-from hpc_sparse.analysis.topologies import Network, as_topologies, check_same_widths
+from hpc_sparse.analysis.topologies import Topologies, as_topologies, check_same_widths
 from hpc_sparse.dtypes import INDEX
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
@@ -36,7 +36,7 @@ class TopologyDistance:
         return float(np.mean(self.per_layer))
 
 
-def topology_distance(a: Network, b: Network, *, exact_width: int = EXACT_WIDTH) -> TopologyDistance:
+def topology_distance(a: Topologies, b: Topologies, *, exact_width: int = EXACT_WIDTH) -> TopologyDistance:
     """Neural network sparse topology distance.
 
     Layer by layer from the input, each neuron of ``a`` is paired with one of ``b`` such that the pairs' inputs differ
@@ -46,7 +46,7 @@ def topology_distance(a: Network, b: Network, *, exact_width: int = EXACT_WIDTH)
 
     Parameters
     ----------
-    a, b : SparseMLP, sequence of Topology, or sequence of SciPy sparse matrices (n_in, n_out)
+    a, b : Network, sequence of Topology, or sequence of SciPy sparse matrices (n_in, n_out)
         Of the same widths. Weights do not matter.
     exact_width : int
         The widest layer that is paired exactly, at 8 bytes per pair of neurons. Wider ones need memory for their
@@ -68,7 +68,7 @@ def topology_distance(a: Network, b: Network, *, exact_width: int = EXACT_WIDTH)
 
 
 def pairwise_distances(
-    ctx: ParallelContext, networks: Sequence[Network], *, exact_width: int = EXACT_WIDTH
+    ctx: ParallelContext, networks: Sequence[Topologies], *, exact_width: int = EXACT_WIDTH
 ) -> dict[tuple[int, int], TopologyDistance]:
     """The distance of every two networks, the pairs shared out among the ranks (collective).
 

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from hpc_sparse.dtypes import INDEX, Float64Array, Int32Array
 from hpc_sparse.kernels.analysis import auction, comparison
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 
 EXACT_WIDTH = 2048
 """The widest layer whose neurons are paired exactly; takes 8 bytes per pair of neurons, 34 MB at this width."""

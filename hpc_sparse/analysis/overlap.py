@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.analysis.topologies import Network, as_topologies, check_same_widths
+from hpc_sparse.analysis.topologies import Topologies, as_topologies, check_same_widths
 from hpc_sparse.dtypes import INDEX, Int64Array
 from hpc_sparse.kernels.analysis import comparison
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import sorted_distinct
-from hpc_sparse.network.topology import Topology
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class SharedConnections:
         return SharedConnections(self.n_common[part], self.n_own[part], self.n_reference[part], self.n_possible[part])
 
 
-def shared_connections(network: Network, reference: Network) -> SharedConnections:
+def shared_connections(network: Topologies, reference: Topologies) -> SharedConnections:
     """Count the connections two networks share, neuron by neuron in their own order; O(nnz) time.
 
     Raises
@@ -71,7 +71,7 @@ def shared_connections(network: Network, reference: Network) -> SharedConnection
     return SharedConnections(*np.array(counts, np.int64).T)
 
 
-def explored_connections(history: Iterable[Network]) -> list[Int64Array]:
+def explored_connections(history: Iterable[Topologies]) -> list[Int64Array]:
     """How many different connections of each layer have existed so far, after each network of a history.
 
     Their share of all possible ones is the in-time over-parameterisation rate R_s (Liu et al. 2021, arXiv 2102.02887).

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.analysis.topologies import Network, as_topologies, sum_incoming, sum_outgoing
+from hpc_sparse.analysis.topologies import Topologies, as_topologies, sum_incoming, sum_outgoing
 from hpc_sparse.dtypes import Float64Array, Int64Array
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.partition import chunk_ranges
 
 BLOCK_BYTES = 64 * 1024 * 1024
@@ -49,7 +49,7 @@ class PathCounts:
         return float(self.n_outputs_reached.sum() / (self.from_input.size * self.to_output.size))
 
 
-def count_paths(network: Network) -> PathCounts:
+def count_paths(network: Topologies) -> PathCounts:
     """Count paths by sparse products; O(nnz) time for the counts and O(nnz n_outputs) for the connected pairs.
 
     Raises

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.analysis.topologies import Network, as_topologies, sum_incoming, sum_outgoing
+from hpc_sparse.analysis.topologies import Topologies, as_topologies, sum_incoming, sum_outgoing
 from hpc_sparse.dtypes import BoolArray, Int64Array
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Reach:
         return tuple(~(reached & used) for reached, used in zip(self.is_reached, self.is_used, strict=True))
 
 
-def find_reach(network: Network) -> Reach:
+def find_reach(network: Topologies) -> Reach:
     """Follow the connections from the inputs and back from the outputs; O(nnz) time.
 
     Raises

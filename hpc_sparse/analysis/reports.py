@@ -21,7 +21,7 @@ from hpc_sparse.analysis.paths import count_paths
 from hpc_sparse.analysis.reach import find_reach
 from hpc_sparse.dtypes import Float64Array, Int64Array
 from hpc_sparse.errors import InputError
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.feature_summary import read_feature_names
 

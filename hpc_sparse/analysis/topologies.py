@@ -11,19 +11,19 @@ import scipy.sparse
 
 from hpc_sparse.dtypes import INDEX, MAX_NEURONS, OFFSET, Float64Array, Int32Array
 from hpc_sparse.errors import InputError
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.network import Network
 
-Network: TypeAlias = SparseMLP | Sequence[Topology] | Sequence[Any]
+Topologies: TypeAlias = Network | Sequence[Topology] | Sequence[Any]
 """A network; or its layers from the input on, as topologies or as SciPy sparse matrices (n_in, n_out)."""
 
 
-def as_topologies(network: Network) -> list[Topology]:
+def as_topologies(network: Topologies) -> list[Topology]:
     """The topologies of the layers, from the input to the output.
 
     Parameters
     ----------
-    network : SparseMLP, sequence of Topology, or sequence of SciPy sparse matrices
+    network : Network, sequence of Topology, or sequence of SciPy sparse matrices
         The matrices are (n_in, n_out), one column per neuron; every value but 0 is a connection. They are not changed.
 
     Raises
@@ -31,7 +31,7 @@ def as_topologies(network: Network) -> list[Topology]:
     InputError
         There is no layer, one is something else, or one does not fit the one before it.
     """
-    if isinstance(network, SparseMLP):
+    if isinstance(network, Network):
         return [layer.topology for layer in network.layers]
     topologies = [
         layer if isinstance(layer, Topology) else _from_matrix(layer, number) for number, layer in enumerate(network)

@@ -23,8 +23,8 @@ from hpc_sparse.evolution.importance import outgoing_importance
 from hpc_sparse.inference.inputs import to_features
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.kernels.threads import at_most_threads
-from hpc_sparse.network.losses import Loss
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.objectives.losses import Loss
 from hpc_sparse.storage.dataset.samples import Features, Samples, take_rows
 from hpc_sparse.training.replica import Replica
 
@@ -94,7 +94,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         self.n_jobs = n_jobs
 
     @property
-    def network_(self) -> SparseMLP:
+    def network_(self) -> Network:
         """The trained network."""
         check_is_fitted(self)
         return self._state.replica.network

@@ -15,7 +15,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 from hpc_sparse.dtypes import INDEX, AnyArray, Float64Array
 from hpc_sparse.errors import ParameterError
 from hpc_sparse.estimators.base import SparseMLPEstimator
-from hpc_sparse.network.losses import LOSSES, Loss, weighted_cross_entropy
+from hpc_sparse.network.objectives.losses import LOSSES, Loss, weighted_cross_entropy
 
 
 class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
@@ -74,7 +74,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
 
     Attributes
     ----------
-    network_ : SparseMLP
+    network_ : Network
     classes_ : ndarray of shape (n_classes,)
     n_iter_ : int
         Epochs trained.

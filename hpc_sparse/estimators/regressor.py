@@ -11,7 +11,7 @@ from hpc_sparse.dtypes import VALUE, AnyArray, Float64Array
 from hpc_sparse.errors import ParameterError
 from hpc_sparse.estimators.arrays import mean_and_deviation
 from hpc_sparse.estimators.base import SparseMLPEstimator
-from hpc_sparse.network.losses import SQUARED_ERROR, Loss
+from hpc_sparse.network.objectives.losses import SQUARED_ERROR, Loss
 
 
 class SparseMLPRegressor(RegressorMixin, SparseMLPEstimator):
@@ -29,7 +29,7 @@ class SparseMLPRegressor(RegressorMixin, SparseMLPEstimator):
 
     Attributes
     ----------
-    network_ : SparseMLP
+    network_ : Network
     n_outputs_ : int
     n_iter_ : int
         Epochs trained.

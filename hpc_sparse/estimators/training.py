@@ -10,10 +10,10 @@ import numpy as np
 from hpc_sparse.estimators.arrays import Standardisation, make_dataset
 from hpc_sparse.estimators.parameters import Parameters
 from hpc_sparse.monitor.reporter import SilentReporter
-from hpc_sparse.network.losses import Loss
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.optimizer import Velocity
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.optimizers.sgd import Velocity
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Samples
 from hpc_sparse.training.job import TrainingJob
@@ -103,9 +103,9 @@ class _BestNetwork:
     def __init__(self, tolerance: float) -> None:
         self._tolerance, self._least, self._limit = tolerance, np.inf, np.inf
         self.n_waited = 0
-        self.network: SparseMLP | None = None
+        self.network: Network | None = None
 
-    def consider(self, loss: float, network: SparseMLP) -> None:
+    def consider(self, loss: float, network: Network) -> None:
         """Take note of the network after one more epoch."""
         if loss < self._least:
             self._least, self.network = loss, _copied(network)
@@ -115,7 +115,7 @@ class _BestNetwork:
             self._limit = loss - self._tolerance
 
 
-def _copied(network: SparseMLP) -> SparseMLP:
+def _copied(network: Network) -> Network:
     """A copy that shares no memory."""
     layers = [
         replace(
@@ -126,7 +126,7 @@ def _copied(network: SparseMLP) -> SparseMLP:
         )
         for layer in network.layers
     ]
-    return SparseMLP(layers, list(network.neuron_ids))
+    return Network(layers, list(network.neuron_ids))
 
 
 def _copied_velocity(velocity: Velocity) -> Velocity:

@@ -11,9 +11,9 @@ from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array, Int64Ar
 from hpc_sparse.evolution.protocol import LayerView
 from hpc_sparse.evolution.selection import find_keys
 from hpc_sparse.kernels.sparse import gradient
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import sorted_distinct
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.topology import Topology
 
 CandidateRule = Literal["uniform", "grabo", "graest"]
 

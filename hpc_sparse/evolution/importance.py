@@ -10,9 +10,9 @@ import numpy as np
 
 from hpc_sparse.dtypes import BoolArray, Float64Array
 from hpc_sparse.kernels.growth import compaction as kernels
-from hpc_sparse.network.compaction import NetworkChange, cut_incoming, keep_connected, remove_neurons
-from hpc_sparse.network.layer import SparseLayer
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.connections.compaction import NetworkChange, cut_incoming, keep_connected, remove_neurons
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.network import Network
 
 PruningMode = Literal["compact", "released"]
 
@@ -37,11 +37,11 @@ class ImportancePruner:
     percentile: float
     input_percentile: float = 0.0
 
-    def prune(self, network: SparseMLP) -> NetworkChange | None:
+    def prune(self, network: Network) -> NetworkChange | None:
         """What to do to the network, which is not changed; None if nothing is to be done.
 
         The outputs stay, and so does at least one connection of every layer: see
-        :func:`hpc_sparse.network.compaction.keep_connected`.
+        :func:`hpc_sparse.network.connections.compaction.keep_connected`.
         """
         topologies = [layer.topology for layer in network.layers]
         masks = self._important_neurons(network)
@@ -51,7 +51,7 @@ class ImportancePruner:
         masks = keep_connected(topologies, [layer.weight for layer in network.layers], masks)
         return None if all(mask.all() for mask in masks) else remove_neurons(topologies, masks)
 
-    def _important_neurons(self, network: SparseMLP) -> list[BoolArray]:
+    def _important_neurons(self, network: Network) -> list[BoolArray]:
         """bool[width] for each layer of neurons, inputs first."""
         first, last = network.layers[0], network.layers[-1]
         return [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hpc_sparse.dtypes import BoolArray
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 
 
 def percolate(topologies: Sequence[Topology], kept: Sequence[BoolArray], output: Topology) -> list[BoolArray]:

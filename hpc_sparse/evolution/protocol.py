@@ -9,9 +9,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from hpc_sparse.dtypes import Float32Array
-from hpc_sparse.network.acting import ALL_ACT
+from hpc_sparse.network.connections.reserve import ALL_ACT
+from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.topology import Topology, TopologyChange
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import numpy as np
 
 from hpc_sparse.dtypes import INDEX, OFFSET, BoolArray, Float32Array, Int64Array
 from hpc_sparse.kernels.growth import connectivity
+from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.distinct_numbers import distinct_numbers
-from hpc_sparse.network.topology import Topology, TopologyChange
 
 
 def keep_strongest(weight: Float32Array, n_drop_positive: int, n_drop_negative: int) -> BoolArray:

@@ -14,8 +14,8 @@ from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.inference.outputs import to_classes, to_probabilities
 from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.models.stored import StoredNetwork
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Features
 
@@ -62,7 +62,7 @@ class TrainedModel:
 
     Parameters
     ----------
-    network : SparseMLP
+    network : Network
         Of which nothing is changed.
     config : RunConfig
         Of the run it comes from.
@@ -84,7 +84,7 @@ class TrainedModel:
 
     def __init__(
         self,
-        network: SparseMLP,
+        network: Network,
         config: RunConfig,
         mean: Float32Array | None = None,
         deviation: Float32Array | None = None,

@@ -7,7 +7,7 @@ import numpy as np
 from hpc_sparse.dtypes import INDEX, VALUE, Float32Array
 from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches
 from hpc_sparse.kernels.sparse.single_sample import forward_sample
-from hpc_sparse.network.mlp import SparseMLP, Workspace
+from hpc_sparse.network.network import Network, Workspace
 from hpc_sparse.storage.dataset.samples import DenseFeatures, Features, Samples
 
 BATCH = 128
@@ -27,13 +27,13 @@ class NetworkPass:
 
     Parameters
     ----------
-    network : SparseMLP
+    network : Network
         May change its weights and connections, but not its neurons.
     scaling : Scaling or None
         With which dense features are standardised.
     """
 
-    def __init__(self, network: SparseMLP, scaling: Scaling | None) -> None:
+    def __init__(self, network: Network, scaling: Scaling | None) -> None:
         self._network, self._scaling = network, scaling
         self._inputs = network.neuron_ids[0]
         self._shift, self._scale = np.zeros(1, VALUE), np.ones(1, VALUE)

@@ -16,7 +16,7 @@ from hpc_sparse.inference import load_model
 from hpc_sparse.interop.dense_weights import Layout, dense_weights, read_arrays
 from hpc_sparse.interop.magnitude_pruning import prune_to_density, scaled_inputs
 from hpc_sparse.interop.model_archive import is_model, read_model, to_arrays
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.storage.checkpoint.state import Checkpoint
@@ -95,7 +95,7 @@ def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: P
     )
 
 
-def _described(network: SparseMLP) -> dict[str, Any]:
+def _described(network: Network) -> dict[str, Any]:
     return {
         "widths": "-".join(str(width) for width in network.widths),
         "connections": network.n_connections,

@@ -11,13 +11,13 @@ from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array
 from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.interop.dense_weights import DenseLayer, DenseWeights
 from hpc_sparse.network.activations import negative_slopes
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import densities
-from hpc_sparse.network.layer import SparseLayer
-from hpc_sparse.network.mlp import LINEAR, SparseMLP
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.network import LINEAR, Network
 
 
-def prune_to_density(weights: DenseWeights, config: RunConfig) -> SparseMLP:
+def prune_to_density(weights: DenseWeights, config: RunConfig) -> Network:
     """The strongest connections of each layer, as many as the configuration gives a network at random.
 
     Parameters
@@ -34,7 +34,7 @@ def prune_to_density(weights: DenseWeights, config: RunConfig) -> SparseMLP:
         topology, weight = _strongest_connections(layer, density)
         layers.append(SparseLayer(topology, weight, layer.bias.astype(VALUE), slope))
     assert [layer.topology.shape[::-1] for layer in layers] == list(pairwise(widths))
-    return SparseMLP(layers)
+    return Network(layers)
 
 
 def scaled_inputs(weights: DenseWeights, mean: Float32Array | None, deviation: Float32Array | None) -> DenseWeights:

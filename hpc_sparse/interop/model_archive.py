@@ -18,7 +18,7 @@ from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int3
 from hpc_sparse.errors import DataError, NewerFormatError, quoted
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import TrainedModel
-from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.storage.checkpoint.layer_state import LayerState, check_layer
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.container.checks import check_finite, check_ids, check_positive

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from hpc_sparse.inference import TrainedModel
-from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network.layers.sparse import SparseLayer
 
 BETA_NOTICE = "Sparse CSR tensor support is in beta"
 

@@ -11,7 +11,7 @@ from hpc_sparse.errors import InputError, OutputError
 from hpc_sparse.evolution.importance import ImportancePruner, distinct_percentiles
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.models.stored import StoredNetwork
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
@@ -125,7 +125,7 @@ def _prune(
     return {"percentile": percentile, "output": str(request.target_file), "sizes": sizes}
 
 
-def _percentile(request: PruningRequest, network: SparseMLP) -> float:
+def _percentile(request: PruningRequest, network: Network) -> float:
     """The percentile that is asked for, or the least that leaves no more connections than asked for."""
     if request.percentile is not None:
         return request.percentile
@@ -152,7 +152,7 @@ def pruned_replica(replica: Replica, percentile: float, input_percentile: float)
     if change is None:
         return replica
     # Layers and velocities get new arrays and leave the old ones alone.
-    network = SparseMLP([replace(layer) for layer in replica.network.layers], list(replica.network.neuron_ids))
+    network = Network([replace(layer) for layer in replica.network.layers], list(replica.network.neuron_ids))
     velocities = [replace(velocity) for velocity in replica.velocities]
     network.apply(change, velocities)
     return Replica(network, velocities)

@@ -9,8 +9,8 @@ from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.errors import DataError
 from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.models.merged import read_merged
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import SparseMLP, Workspace
+from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
@@ -76,7 +76,7 @@ class StoredNetwork:
             self._check_statistics(dataset.info)
         return dataset
 
-    def evaluate(self, ctx: ParallelContext, network: SparseMLP, dataset: Dataset) -> tuple[float, float]:
+    def evaluate(self, ctx: ParallelContext, network: Network, dataset: Dataset) -> tuple[float, float]:
         """Loss and accuracy on the test part, with features scaled as in training (collective).
 
         ``network`` is that of the replica, or what is left of it after pruning.

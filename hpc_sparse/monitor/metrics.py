@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.context import ParallelContext
 
 PEAK_RSS = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
@@ -128,7 +128,7 @@ def by_rank(seconds: Sequence[Sequence[float]]) -> dict[str, tuple[float, ...]]:
 
 def summarize(
     ctx: ParallelContext,
-    network: SparseMLP,
+    network: Network,
     history: list[EpochMetrics],
     n_samples: int,
     total_seconds: float,

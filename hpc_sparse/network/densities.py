@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 from hpc_sparse.config import NetworkSection
-from hpc_sparse.network.patterns import erdos_renyi_densities
-from hpc_sparse.network.topology import erdos_renyi_density
+from hpc_sparse.network.connections.initial_topology import erdos_renyi_densities
+from hpc_sparse.network.connections.topology import erdos_renyi_density
 
 MOST_DENSE = 0.5
 """Of a layer of a source network, unless the network itself is denser."""

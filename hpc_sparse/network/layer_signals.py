@@ -9,9 +9,9 @@ import numpy as np
 from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
-from hpc_sparse.network.layer import Dropout
-from hpc_sparse.network.losses import Loss
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.layers.sparse import Dropout
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.objectives.losses import Loss
 
 NO_DROPOUT = Dropout(0.0, np.uint64(0))
 
@@ -35,14 +35,14 @@ class Signals:
     n_samples: int
 
 
-def layer_signals(network: SparseMLP, batch: Float32Array, labels: AnyArray, loss: Loss) -> list[Signals]:
+def layer_signals(network: Network, batch: Float32Array, labels: AnyArray, loss: Loss) -> list[Signals]:
     """The signals of every layer, from one pass forward and one backward without dropout; changes nothing.
 
     Needs 8 and a quarter bytes per neuron and sample.
 
     Parameters
     ----------
-    network : SparseMLP
+    network : Network
     batch : float32[n_features, stride]
         Samples as columns.
     labels : int32[n_samples], or what else the loss takes

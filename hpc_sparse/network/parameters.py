@@ -9,8 +9,8 @@ import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Int64Array
 from hpc_sparse.kernels.simd.buffers import aligned_empty
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.optimizer import Velocity
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.optimizers.sgd import Velocity
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ParameterLayout:
     bounds: Int64Array
 
     @classmethod
-    def of(cls, network: SparseMLP) -> ParameterLayout:
+    def of(cls, network: Network) -> ParameterLayout:
         """The layout for a network's present topology."""
         sizes = [layer.weight.size for layer in network.layers] + [layer.bias.size for layer in network.layers]
         return cls(np.concatenate([[0], np.cumsum(sizes)]).astype(OFFSET))
@@ -52,7 +52,7 @@ class ParameterLayout:
         return list(zip(parts[:n_layers], parts[n_layers:], strict=True))
 
 
-def gather_network(network: SparseMLP) -> Float32Array:
+def gather_network(network: Network) -> Float32Array:
     """Move a network's weights and biases into one new vector, of which the layers then have views."""
     layout = ParameterLayout.of(network)
     vector = layout.new_vector()
@@ -62,7 +62,7 @@ def gather_network(network: SparseMLP) -> Float32Array:
     return vector
 
 
-def gather_velocities(network: SparseMLP, velocities: list[Velocity]) -> Float32Array:
+def gather_velocities(network: Network, velocities: list[Velocity]) -> Float32Array:
     """Move the optimiser's velocities into one new vector, of which ``velocities`` then have views."""
     layout = ParameterLayout.of(network)
     vector = layout.new_vector()

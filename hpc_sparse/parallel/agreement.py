@@ -10,7 +10,7 @@ import numpy as np
 
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.kernels.digest import array_digest
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.collectives import PendingMax, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 
@@ -30,12 +30,12 @@ class Agreement:
 
     def __init__(self, ctx: ParallelContext) -> None:
         self._ctx = ctx
-        self._network: SparseMLP | None = None
+        self._network: Network | None = None
         self._digests: list[int] = []
         self._pending: PendingMax | None = None
         self._n_steps = 0
 
-    def start(self, network: SparseMLP) -> None:
+    def start(self, network: Network) -> None:
         """Begin to compare (collective); what was begun before must have been looked at."""
         if self._ctx.size == 1:
             return
@@ -76,7 +76,7 @@ class Agreement:
             self._pending = None
 
 
-def check_agreement(ctx: ParallelContext, network: SparseMLP) -> None:
+def check_agreement(ctx: ParallelContext, network: Network) -> None:
     """Compare all replicas here and now (collective).
 
     Raises
@@ -87,12 +87,12 @@ def check_agreement(ctx: ParallelContext, network: SparseMLP) -> None:
     raise_difference(ctx, layer_digests(network), network)
 
 
-def network_digest(network: SparseMLP) -> str:
+def network_digest(network: Network) -> str:
     """A short fingerprint of all connections, weights and biases."""
     return f"{_combined(layer_digests(network)):016x}"
 
 
-def layer_digests(network: SparseMLP) -> list[int]:
+def layer_digests(network: Network) -> list[int]:
     """Digests of the parts of every layer, in the order of :data:`PARTS`."""
     return [
         array_digest(np.ascontiguousarray(array))
@@ -101,7 +101,7 @@ def layer_digests(network: SparseMLP) -> list[int]:
     ]
 
 
-def raise_difference(ctx: ParallelContext, digests: list[int], network: SparseMLP) -> None:
+def raise_difference(ctx: ParallelContext, digests: list[int], network: Network) -> None:
     """Raise if the ranks' digests differ, naming the ranks and the first part that does (collective).
 
     Sums of numbers that are none may differ in their bits: then it is training that has diverged, not a rank.
@@ -123,7 +123,7 @@ def raise_difference(ctx: ParallelContext, digests: list[int], network: SparseML
     )
 
 
-def _is_finite(network: SparseMLP) -> bool:
+def _is_finite(network: Network) -> bool:
     return all(bool(np.isfinite(array).all()) for layer in network.layers for array in (layer.weight, layer.bias))
 
 

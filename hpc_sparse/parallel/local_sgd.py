@@ -11,11 +11,11 @@ import numpy as np
 from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Float32Array
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.evolution.selection import keep_strongest
-from hpc_sparse.network.compaction import NetworkChange
-from hpc_sparse.network.layer import SparseLayer
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.optimizer import Velocity
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.compaction import NetworkChange
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.optimizers.sgd import Velocity
 from hpc_sparse.parallel.agreement import Agreement
 from hpc_sparse.parallel.averaging import average_arrays
 from hpc_sparse.parallel.collectives import all_gather_counts
@@ -57,7 +57,7 @@ class LocalSgd:
         """Connections of each layer after the next sync."""
         return tuple(self._targets)
 
-    def start(self, network: SparseMLP) -> None:
+    def start(self, network: Network) -> None:
         """Remember the topologies that all replicas have now; call when they agree."""
         self._remember([layer.topology for layer in network.layers])
 
@@ -65,12 +65,12 @@ class LocalSgd:
         """Remember the topologies that a ``change`` of all replicas, made at a sync, has brought about."""
         self._remember([layer.topology for layer in change.layers])
 
-    def start_apart(self, network: SparseMLP, targets: Sequence[int]) -> None:
+    def start_apart(self, network: Network, targets: Sequence[int]) -> None:
         """Begin with replicas that share no topology, and are to have ``targets`` connections per layer when synced."""
         self._remember([Topology.empty(layer.topology.shape) for layer in network.layers])
         self._targets = list(targets)
 
-    def aim_at(self, network: SparseMLP) -> None:
+    def aim_at(self, network: Network) -> None:
         """Give the layers at the next sync as many connections as they have in ``network``, the same on all ranks."""
         self._targets = [layer.topology.n_connections for layer in network.layers]
 
@@ -80,7 +80,7 @@ class LocalSgd:
         is_asked_for = self.ctx.size > 1 and not self.has_shared_topology
         self._bases = [Topology(each.shape, each.indptr, each.indices) for each in topologies if is_asked_for]
 
-    def sync(self, network: SparseMLP, velocities: list[Velocity]) -> None:
+    def sync(self, network: Network, velocities: list[Velocity]) -> None:
         """Average the replicas; afterwards all have the same connections, weights, biases, velocities (collective).
 
         That they have is looked at by the next call, or by :meth:`confirm_agreement`.
@@ -110,7 +110,7 @@ class LocalSgd:
         self.start(network)
         self._agreement.start(network)
 
-    def sync_delayed(self, network: SparseMLP, velocities: list[Velocity]) -> None:
+    def sync_delayed(self, network: Network, velocities: list[Velocity]) -> None:
         """Take in the average that is under way, if any, and start the next one (collective).
 
         The replicas go on with what they have, and do not agree before the next :meth:`sync`. For shared topologies

@@ -8,17 +8,17 @@ from dataclasses import replace
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import sorted_distinct
-from hpc_sparse.network.layer import SparseLayer
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.optimizer import Velocity
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.optimizers.sgd import Velocity
 from hpc_sparse.parallel.local_sgd import resparsify
 
 
 def merge_replicas(
-    networks: Sequence[SparseMLP], velocities: Sequence[list[Velocity]], targets: Sequence[int]
-) -> tuple[SparseMLP, list[Velocity]]:
+    networks: Sequence[Network], velocities: Sequence[list[Velocity]], targets: Sequence[int]
+) -> tuple[Network, list[Velocity]]:
     """The average of replicas over the union of their connections, cut back to size (phase 2 of WASAP-SGD).
 
     Parameters
@@ -35,7 +35,7 @@ def merge_replicas(
         )
         layers.append(layer)
         merged_velocities.append(velocity)
-    return SparseMLP(layers, list(networks[0].neuron_ids)), merged_velocities
+    return Network(layers, list(networks[0].neuron_ids)), merged_velocities
 
 
 def _merge_layer(

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, pointer_dtype
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.optimizer import Velocity
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.optimizers.sgd import Velocity
 from hpc_sparse.parallel.collectives import broadcast_array, broadcast_object
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.transfer import receive_array, send_array
 
 
-def broadcast_network(ctx: ParallelContext, network: SparseMLP, velocities: list[Velocity]) -> None:
+def broadcast_network(ctx: ParallelContext, network: Network, velocities: list[Velocity]) -> None:
     """Replace every rank's network and velocities by root's, in place (collective).
 
     The ranks' networks must have the same number of layers and the same activations; all else may differ.
@@ -48,7 +48,7 @@ def broadcast_network(ctx: ParallelContext, network: SparseMLP, velocities: list
             velocities[number] = Velocity(arrays[4], arrays[5])
 
 
-def topology_arrays(network: SparseMLP) -> list[AnyArray]:
+def topology_arrays(network: Network) -> list[AnyArray]:
     """All connections of a network as arrays of integers, which :func:`take_topology` understands.
 
     They are sent whole when they have changed: at SET's usual drop fraction, 4 bytes per connection are fewer than the
@@ -62,7 +62,7 @@ def topology_arrays(network: SparseMLP) -> list[AnyArray]:
     return arrays
 
 
-def take_topology(network: SparseMLP, arrays: list[AnyArray]) -> None:
+def take_topology(network: Network, arrays: list[AnyArray]) -> None:
     """Give a network the connections in ``arrays``, with weights and biases that are still to be set."""
     shapes, input_ids, *indices = arrays
     network.neuron_ids[0] = input_ids if input_ids.size else None
@@ -72,7 +72,7 @@ def take_topology(network: SparseMLP, arrays: list[AnyArray]) -> None:
         network.layers[number] = replace(layer, topology=topology, weight=weight, bias=bias)
 
 
-def send_network(ctx: ParallelContext, network: SparseMLP, destination: int) -> None:
+def send_network(ctx: ParallelContext, network: Network, destination: int) -> None:
     """Send a network's connections, weights and biases to a rank that calls :func:`receive_network`."""
     arrays = topology_arrays(network)
     sizes = np.array([array.size for array in arrays], OFFSET)
@@ -80,9 +80,9 @@ def send_network(ctx: ParallelContext, network: SparseMLP, destination: int) -> 
         send_array(ctx, array, destination)
 
 
-def receive_network(ctx: ParallelContext, like: SparseMLP, source: int) -> SparseMLP:
+def receive_network(ctx: ParallelContext, like: Network, source: int) -> Network:
     """The network that rank ``source`` sends; as many layers and the same activations as ``like``."""
-    network = SparseMLP(list(like.layers))
+    network = Network(list(like.layers))
     sizes = np.empty(2 + 2 * len(network.layers), OFFSET)
     receive_array(ctx, sizes, source)
     dtypes: list[type[np.integer[Any]]] = [OFFSET, INDEX]
@@ -97,5 +97,5 @@ def receive_network(ctx: ParallelContext, like: SparseMLP, source: int) -> Spars
     return network
 
 
-def _parameters(network: SparseMLP) -> list[Float32Array]:
+def _parameters(network: Network) -> list[Float32Array]:
     return [array for layer in network.layers for array in (layer.weight, layer.bias)]

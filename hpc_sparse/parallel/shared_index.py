@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array, Int64Array
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import sorted_distinct
-from hpc_sparse.network.topology import Topology
 from hpc_sparse.parallel.collectives import all_gather_parts
 from hpc_sparse.parallel.context import ParallelContext
 

@@ -154,7 +154,7 @@ def _working_items(size: NetworkSize, stride: int, n_features: int, hidden: type
 
 
 def _acting_items(config: NetworkSection, size: NetworkSize) -> list[MemoryItem]:
-    """Sizes of a layer's weights, whose place the weights that act take, and their sizes sorted (network/acting.py)."""
+    """Sizes of a layer's weights, whose place the weights that act take, and their sizes sorted."""
     if config.acting_share == 1:
         return []
     largest = max((layer.n_connections for layer in size.layers[:-1]), default=0)

@@ -55,7 +55,7 @@ CORRELATING = 52
 def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
     """The new network without velocities, and what its layers take while they are built, one after the other.
 
-    From network/topology.py and network/patterns.py come the connections, from network/initializers.py the weights.
+    What makes connections is in network/connections/topology.py and initial_topology.py; weights: initial_weights.py.
     """
     built, worst = 0, 0
     for layer in size.layers:
@@ -132,7 +132,7 @@ def checkpoint_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
 
 
 def _change_bytes(layer: LayerSize) -> int:
-    """A new topology and where its connections were (network/topology.py, TopologyChange)."""
+    """A new topology and where its connections were (network/connections/topology.py, TopologyChange)."""
     return layer.n_connections * (INDEX + POSITION) + layer.n_out * POINTER
 
 

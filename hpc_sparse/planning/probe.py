@@ -16,14 +16,14 @@ from hpc_sparse.evolution import make_updater
 from hpc_sparse.evolution.protocol import LayerView, NetworkView
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
-from hpc_sparse.network.initializers import draw_grown_weights, draw_weights
-from hpc_sparse.network.layer import Dropout, SparseLayer
+from hpc_sparse.network.connections.initial_topology import draw_topology
+from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import SparseMLP, Workspace
-from hpc_sparse.network.optimizer import Sgd, Velocity
-from hpc_sparse.network.patterns import draw_topology
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
+from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 
 Place = Literal["first", "middle", "last"]
@@ -85,7 +85,7 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
     n_batch, widths, settings = config.training.batch_size, size.widths, config.network
     densities = [layer.n_connections / (layer.n_in * layer.n_out) for layer in size.layers]
     started = time.perf_counter()
-    network = SparseMLP.random(
+    network = Network.random(
         widths,
         densities,
         activation=settings.activation,

@@ -9,7 +9,7 @@ from typing import Any
 from hpc_sparse.config import RunConfig, find_data, load_config
 from hpc_sparse.errors import ConfigError
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.largest import largest_fitting

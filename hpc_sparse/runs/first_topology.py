@@ -8,13 +8,13 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import AnyArray, Float32Array
 from hpc_sparse.evolution.initial.correlated import correlated_topology
 from hpc_sparse.evolution.initial.saliency import best_positions, grasp_scores, snip_scores
+from hpc_sparse.network.connections.initial_weights import draw_weights
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import source_densities
-from hpc_sparse.network.initializers import draw_weights
 from hpc_sparse.network.layer_signals import layer_signals
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.optimizer import Velocity
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.optimizers.sgd import Velocity
 from hpc_sparse.rng import Purpose, stream, stream_key
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import TrainingJob
@@ -41,10 +41,10 @@ def choose_first_topology(job: TrainingJob) -> None:
         job.replica.velocities[number] = Velocity.zeros(layer.weight.size, layer.bias.size)
 
 
-def source_network(config: RunConfig, widths: list[int]) -> SparseMLP:
+def source_network(config: RunConfig, widths: list[int]) -> Network:
     """The denser random network whose connections are candidates."""
     settings = config.network
-    return SparseMLP.random(
+    return Network.random(
         widths,
         source_densities(settings, widths),
         activation=settings.activation,

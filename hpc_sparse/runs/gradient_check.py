@@ -12,12 +12,12 @@ from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array, Float64Arra
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.kernels.simd.buffers import aligned_empty
-from hpc_sparse.network.layer import Dropout, SparseLayer
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import LINEAR, SparseMLP, Workspace
-from hpc_sparse.network.optimizer import Sgd
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
+from hpc_sparse.network.network import LINEAR, Network, Workspace
+from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.parameters import ParameterLayout
-from hpc_sparse.network.topology import Topology
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.shard_batches import SampleSource
@@ -91,7 +91,7 @@ def _computed_gradients(
 
 
 def _dropout_factors(
-    network: SparseMLP, workspace: Workspace, dropouts: list[Dropout], stride: int, n_samples: int
+    network: Network, workspace: Workspace, dropouts: list[Dropout], stride: int, n_samples: int
 ) -> list[Float64Array]:
     """What dropout multiplies the hidden activations by: what it makes of layers in which all of them are 1."""
     factors = []
@@ -106,11 +106,11 @@ def _dropout_factors(
     return factors
 
 
-def _copy(network: SparseMLP) -> SparseMLP:
+def _copy(network: Network) -> Network:
     layers = [
         SparseLayer(each.topology, each.acting_weight.copy(), each.bias.copy(), each.slope) for each in network.layers
     ]
-    return SparseMLP(layers, list(network.neuron_ids))
+    return Network(layers, list(network.neuron_ids))
 
 
 def _check_layer(
@@ -149,7 +149,7 @@ class _Exact:
 
     Parameters
     ----------
-    network : SparseMLP
+    network : Network
     batch : float64[n_in, n_samples]
     factors : list of float64[n, n_samples]
         What dropout multiplies each hidden activation by.
@@ -159,7 +159,7 @@ class _Exact:
 
     def __init__(
         self,
-        network: SparseMLP,
+        network: Network,
         batch: Float64Array,
         factors: list[Float64Array],
         loss: Callable[[Float64Array], float],

@@ -9,7 +9,7 @@ from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
 from hpc_sparse.kernels.simd.row_loops import PADDING, TILE
 from hpc_sparse.kernels.sparse.descent import add_scaled, descend_all
 from hpc_sparse.monitor.reporter import SilentReporter
-from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import collective_errors

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches
-from hpc_sparse.network.losses import Loss
-from hpc_sparse.network.mlp import SparseMLP, Workspace
+from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.objectives.losses import Loss
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Samples
@@ -15,7 +15,7 @@ class Evaluation:
 
     Parameters
     ----------
-    network : SparseMLP
+    network : Network
         Must not change before the evaluation is done.
     loss : Loss
     samples : Samples
@@ -26,7 +26,7 @@ class Evaluation:
 
     def __init__(
         self,
-        network: SparseMLP,
+        network: Network,
         loss: Loss,
         samples: Samples,
         assembler: BatchAssembler,
@@ -60,7 +60,7 @@ class Evaluation:
 
 def evaluate(
     ctx: ParallelContext,
-    network: SparseMLP,
+    network: Network,
     loss: Loss,
     shard: Samples,
     assembler: BatchAssembler,

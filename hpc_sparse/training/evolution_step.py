@@ -13,10 +13,10 @@ from hpc_sparse.evolution import make_updater
 from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
 from hpc_sparse.evolution.schedule import EvolutionSchedule, Moment, shrunk_sizes
-from hpc_sparse.network.compaction import NetworkChange
-from hpc_sparse.network.initializers import draw_grown_weights, draw_weights
+from hpc_sparse.network.connections.compaction import NetworkChange
+from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
+from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.topology import Topology, TopologyChange
 from hpc_sparse.rng import Purpose, stream, stream_key
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.replica import Replica

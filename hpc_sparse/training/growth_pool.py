@@ -7,8 +7,8 @@ import numpy as np
 from hpc_sparse.dtypes import OFFSET, AnyArray, Float32Array
 from hpc_sparse.network.distinct_numbers import distinct_numbers
 from hpc_sparse.network.layer_signals import Signals, layer_signals
-from hpc_sparse.network.losses import Loss
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.objectives.losses import Loss
 from hpc_sparse.parallel.collectives import all_gather_counts, all_gather_parts
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, stream
@@ -34,7 +34,7 @@ class GrowthSource:
         self._job, self._loss = job, loss
         self._pool = gather_pool(job.ctx, job.dataset.train, job.config.evolution.growth_pool, job.config.training.seed)
 
-    def signals(self, network: SparseMLP, rng: np.random.Generator) -> list[Signals]:
+    def signals(self, network: Network, rng: np.random.Generator) -> list[Signals]:
         """Every layer's signals for a batch drawn by ``rng``."""
         return layer_signals(network, *self.batch(rng), self._loss)
 

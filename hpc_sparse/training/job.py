@@ -11,8 +11,8 @@ from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.monitor.position import Pulse
 from hpc_sparse.monitor.reporter import Reporter
 from hpc_sparse.monitor.stopping import StopAgreement, StopRequest
-from hpc_sparse.network.layer import Dropout
-from hpc_sparse.network.mlp import Workspace
+from hpc_sparse.network.layers.sparse import Dropout
+from hpc_sparse.network.network import Workspace
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, step_key, stream_key
 from hpc_sparse.storage.dataset.samples import Dataset

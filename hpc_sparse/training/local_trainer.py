@@ -11,8 +11,8 @@ from hpc_sparse.errors import DivergedError
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
 from hpc_sparse.monitor.position import Phase
-from hpc_sparse.network.losses import LOSSES, Loss
-from hpc_sparse.network.optimizer import LearningRate, Sgd
+from hpc_sparse.network.objectives.losses import LOSSES, Loss
+from hpc_sparse.network.optimizers.sgd import LearningRate, Sgd
 from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.collectives import gather_objects, on_root, patient_barrier
 from hpc_sparse.parallel.local_sgd import LocalSgd

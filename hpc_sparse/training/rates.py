@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpc_sparse.config import RunConfig
-from hpc_sparse.network.optimizer import LearningRate
+from hpc_sparse.network.optimizers.sgd import LearningRate
 
 SCALING_POWERS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 

@@ -11,12 +11,12 @@ from hpc_sparse.config import NetworkSection, RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError
 from hpc_sparse.network.activations import negative_slopes
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import densities
-from hpc_sparse.network.layer import SparseLayer
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import LINEAR, SparseMLP
-from hpc_sparse.network.optimizer import Velocity
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.network import LINEAR, Network
+from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.optimizers.sgd import Velocity
 from hpc_sparse.storage.checkpoint.layer_state import LayerState
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
@@ -27,7 +27,7 @@ OUTPUT_ACTIVATION = "output"
 class Replica:
     """One rank's network with the velocities of its optimiser."""
 
-    network: SparseMLP
+    network: Network
     velocities: list[Velocity]
 
     @classmethod
@@ -53,7 +53,7 @@ class Replica:
             A layer comes out without connections.
         """
         widths = [n_inputs, *config.network.hidden, n_outputs]
-        network = SparseMLP.random(
+        network = Network.random(
             widths,
             densities(config.network, widths),
             activation=config.network.activation,
@@ -87,7 +87,7 @@ class Replica:
             for state, slope in zip(states, slopes, strict=True)
         ]
         velocities = [Velocity(state.weight_velocity, state.bias_velocity) for state in states]
-        network = SparseMLP(layers, list(neuron_ids))
+        network = Network(layers, list(neuron_ids))
         _set_acting_share(network, config)
         return cls(network, velocities)
 
@@ -118,7 +118,7 @@ class Replica:
         return bool(np.isfinite(totals).all())
 
 
-def _set_acting_share(network: SparseMLP, config: NetworkSection) -> None:
+def _set_acting_share(network: Network, config: NetworkSection) -> None:
     for layer in network.layers[:-1]:
         layer.acting_share = config.acting_share
 
@@ -139,7 +139,7 @@ def n_outputs(config: RunConfig, info: DatasetInfo) -> int:
     return loss.n_outputs(info.n_classes)
 
 
-def check_fits(network: SparseMLP, config: RunConfig, info: DatasetInfo, origin: str) -> None:
+def check_fits(network: Network, config: RunConfig, info: DatasetInfo, origin: str) -> None:
     """Check a network from ``origin`` (a checkpoint) against a data set.
 
     Raises

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import DivergedError
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.network import Network
 from hpc_sparse.parallel import local_sgd
 from hpc_sparse.parallel.agreement import Agreement, check_agreement
 from hpc_sparse.parallel.collectives import gather_objects
@@ -15,9 +15,9 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.local_sgd import LocalSgd
 
 
-def make_network() -> SparseMLP:
+def make_network() -> Network:
     options = {"activation": "relu", "alpha": 0.0, "initializer": "he_uniform", "seed": 3}
-    return SparseMLP.random([13, 17, 5], [0.3, 1.0], **options)
+    return Network.random([13, 17, 5], [0.3, 1.0], **options)
 
 
 def flip_bit(array: np.ndarray, position: int, bit: int) -> None:

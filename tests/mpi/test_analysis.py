@@ -12,7 +12,7 @@ from hpc_sparse.analysis import pairwise_distances, topology_distance
 from hpc_sparse.analysis.checkpoints import read_all_topologies
 from hpc_sparse.analysis.reports import report_distances
 from hpc_sparse.errors import InputError
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.storage.checkpoint.layer_state import LayerState

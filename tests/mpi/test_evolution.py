@@ -17,7 +17,7 @@ from hpc_sparse.errors import ConfigError, PlannedStop
 from hpc_sparse.monitor.metrics import CLOCK_FIELDS
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.monitor.stopping import StopRequest
-from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext

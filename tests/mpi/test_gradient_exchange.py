@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hpc_sparse.evolution.importance import ImportancePruner
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.optimizer import Velocity
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.optimizers.sgd import Velocity
 from hpc_sparse.parallel import collectives
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import broadcast_object, gather_objects
@@ -33,10 +33,10 @@ N_ROUNDS = 5
 CHUNKS = (4, 10, 1 << 20)
 
 
-def make_network(seed: int, *, is_pruned: bool = False, density: float = 0.4) -> tuple[SparseMLP, list[Velocity]]:
+def make_network(seed: int, *, is_pruned: bool = False, density: float = 0.4) -> tuple[Network, list[Velocity]]:
     """With random biases and velocities; pruned, some neurons and inputs are missing."""
     names = {"activation": "all_relu", "alpha": 0.5, "initializer": "normal"}
-    network = SparseMLP.random([11, 14, 9, 3], [density, density, 1.0], **names, seed=seed)  # type: ignore[arg-type]
+    network = Network.random([11, 14, 9, 3], [density, density, 1.0], **names, seed=seed)  # type: ignore[arg-type]
     rng = np.random.default_rng(seed)
     velocities = network.resting_velocities()
     for layer, velocity in zip(network.layers, velocities, strict=True):
@@ -50,7 +50,7 @@ def make_network(seed: int, *, is_pruned: bool = False, density: float = 0.4) ->
     return network, velocities
 
 
-def facts(network: SparseMLP, velocities: list[Velocity]) -> tuple[object, ...]:
+def facts(network: Network, velocities: list[Velocity]) -> tuple[object, ...]:
     """Everything that must be the same."""
     ids = [None if each is None else each.tolist() for each in network.neuron_ids]
     speeds = [(velocity.weight.tobytes(), velocity.bias.tobytes()) for velocity in velocities]

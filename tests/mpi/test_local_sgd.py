@@ -9,10 +9,10 @@ import pytest
 
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.evolution.strategies.set import replace_weakest
-from hpc_sparse.network.layer import SparseLayer
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.optimizer import Velocity
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.optimizers.sgd import Velocity
 from hpc_sparse.parallel.agreement import check_agreement
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
@@ -24,17 +24,17 @@ DENSITIES = (0.2, 0.3, 1.0)
 N_BYTES = 4
 
 
-def base_network() -> SparseMLP:
+def base_network() -> Network:
     """The same on every rank; its last layer is dense."""
     layers = []
     for number, density in enumerate(DENSITIES):
         topology = Topology.random((WIDTHS[number + 1], WIDTHS[number]), density, np.uint64(number))
         weight, bias = np.zeros(topology.n_connections, np.float32), np.zeros(topology.shape[0], np.float32)
         layers.append(SparseLayer(topology, weight, bias, 0.0))
-    return SparseMLP(layers)
+    return Network(layers)
 
 
-def train_apart(network: SparseMLP, rank: int, *, evolves: bool) -> list[Velocity]:
+def train_apart(network: Network, rank: int, *, evolves: bool) -> list[Velocity]:
     """Give a replica values of its own, and hidden layers their own topologies."""
     rng = np.random.default_rng(rank)
     velocities = []
@@ -58,7 +58,7 @@ def dense(topology: Topology, values: Any) -> Any:
 
 
 def dense_means(
-    ctx: ParallelContext, network: SparseMLP, velocities: list[Velocity], *, contributors: int
+    ctx: ParallelContext, network: Network, velocities: list[Velocity], *, contributors: int
 ) -> list[dict[str, Any]]:
     """Per layer, the means over the first ranks, in float64, and where any of them has a connection."""
     own = [
@@ -77,7 +77,7 @@ def dense_means(
     ]
 
 
-def assert_replicas_agree(ctx: ParallelContext, network: SparseMLP, velocities: list[Velocity]) -> None:
+def assert_replicas_agree(ctx: ParallelContext, network: Network, velocities: list[Velocity]) -> None:
     check_agreement(ctx, network)
     check_invariants(Replica(network, velocities))
     bits = b"".join(velocity.weight.tobytes() + velocity.bias.tobytes() for velocity in velocities)
@@ -231,6 +231,6 @@ def test_a_delayed_average_moves_each_replica_by_what_the_mean_differed_from_it_
     check_agreement(ctx, network)
 
 
-def parameters(network: SparseMLP, velocities: list[Velocity]) -> list[Any]:
+def parameters(network: Network, velocities: list[Velocity]) -> list[Any]:
     pairs = zip(network.layers, velocities, strict=True)
     return [array for layer, v in pairs for array in (layer.weight, layer.bias, v.weight, v.bias)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.evolution.strategies.set import replace_weakest
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.parallel import collectives
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext

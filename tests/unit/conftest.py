@@ -15,7 +15,7 @@ from hypothesis import settings
 from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
 from hpc_sparse.storage.checkpoint.state import Checkpoint

@@ -10,8 +10,8 @@ from benchmarks import report
 from benchmarks.timing import interleave
 from hpc_sparse.evolution.strategies.set import replace_weakest
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.initializers import draw_grown_weights, draw_weights
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
+from hpc_sparse.network.connections.topology import Topology
 
 SIZES = ((1_000, 40_000), (10_000, 400_000), (100_000, 4_000_000), (1_000_000, 20_000_000))
 DROP_FRACTION = 0.3

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks import report
 from benchmarks.timing import interleave
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.collectives import barrier
 from hpc_sparse.parallel.context import start_mpi
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
@@ -35,7 +35,7 @@ def measure_files(n_ranks: int, n_rounds: int, *, as_json: bool) -> None:
         return
     ctx = start_mpi(threads=1)
     densities = [FAN_IN / n_in for n_in in WIDTHS[:-1]]
-    network = SparseMLP.random(WIDTHS, densities, activation="relu", alpha=0.0, initializer="he_uniform", seed=0)
+    network = Network.random(WIDTHS, densities, activation="relu", alpha=0.0, initializer="he_uniform", seed=0)
     checkpoint = checkpoint_of(network, ctx.size)
     backends = ["serial", *(["mpio"] if has_parallel_hdf5() and ctx.comm is not None else [])]
     folder = Path(tempfile.gettempdir()) / "hpc_sparse-bench"
@@ -65,7 +65,7 @@ def measure_files(n_ranks: int, n_rounds: int, *, as_json: bool) -> None:
     barrier(ctx)
 
 
-def checkpoint_of(network: SparseMLP, n_ranks: int) -> Checkpoint:
+def checkpoint_of(network: Network, n_ranks: int) -> Checkpoint:
     """What would be stored of a new network."""
     states = Replica(network, network.resting_velocities()).to_states("relu")
     return Checkpoint("", 1, 0, n_ranks, states, {}, None)

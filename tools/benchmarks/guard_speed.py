@@ -13,7 +13,7 @@ from benchmarks.file_speed import checkpoint_of
 from benchmarks.peers.ours import Trainer
 from benchmarks.timing import Timing, interleave
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.agreement import layer_digests
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
@@ -56,6 +56,6 @@ def _row(guard: str, cost: Timing, guarded: str, whole: Timing) -> dict[str, obj
     return {"guard": guard, "ms": cost.median * 1e3, "of": guarded, "ms of that": whole.median * 1e3, "share": share}
 
 
-def _large_network() -> SparseMLP:
+def _large_network() -> Network:
     densities = [FAN_IN / n_in for n_in in WIDTHS[:-1]]
-    return SparseMLP.random(WIDTHS, densities, activation="relu", alpha=0.0, initializer="he_uniform", seed=0)
+    return Network.random(WIDTHS, densities, activation="relu", alpha=0.0, initializer="he_uniform", seed=0)

@@ -16,10 +16,10 @@ from benchmarks.timing import Timing, interleave
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.initializers import draw_weights
-from hpc_sparse.network.layer import Dropout, SparseLayer
-from hpc_sparse.network.optimizer import Sgd, Velocity
-from hpc_sparse.network.patterns import Pattern, draw_topology
+from hpc_sparse.network.connections.initial_topology import Pattern, draw_topology
+from hpc_sparse.network.connections.initial_weights import draw_weights
+from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
+from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
 
 SHAPES = ((1000, 0.04), (4000, 0.01), (16000, 0.0025), (65536, 0.0005))
 SGEMM_SIZE = 2048

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from hpc_sparse.config import parse_config
 from hpc_sparse.inference import TrainedModel
 from hpc_sparse.interop import to_torch
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
 
 Predictor = Callable[[np.ndarray], np.ndarray]
 """float32[n_samples, n_features] to the weighted sums of the output layer, float32[n_samples, n_outputs]."""
@@ -18,14 +18,14 @@ Predictor = Callable[[np.ndarray], np.ndarray]
 CONFIG = "[data]\npath = 'x.h5'\n[network]\nhidden = []\n[training]\nepochs = 1"
 
 
-def ours(network: SparseMLP, n_threads: int) -> Predictor:
+def ours(network: Network, n_threads: int) -> Predictor:
     """With everything that ``predict`` does: checks of the samples, and standardisation."""
     n_features = network.widths[0]
     statistics = np.zeros(n_features, np.float32), np.ones(n_features, np.float32)
     return TrainedModel(network, parse_config(CONFIG, "bench"), *statistics, threads=n_threads).weighted_sums
 
 
-def scipy_csr(network: SparseMLP, n_threads: int) -> Predictor:  # noqa: ARG001
+def scipy_csr(network: Network, n_threads: int) -> Predictor:  # noqa: ARG001
     """CSR products, a vector for a single sample; one thread, as SciPy has it."""
     layers = [
         (
@@ -53,13 +53,13 @@ def scipy_csr(network: SparseMLP, n_threads: int) -> Predictor:  # noqa: ARG001
     return predict
 
 
-def torch_csr(network: SparseMLP, n_threads: int) -> Predictor:
+def torch_csr(network: Network, n_threads: int) -> Predictor:
     """``torch.sparse.mm`` with CSR tensors."""
     model = to_torch(TrainedModel(network, parse_config(CONFIG, "bench")))
     return _without_gradients(model, n_threads)
 
 
-def torch_dense(network: SparseMLP, n_threads: int) -> Predictor:
+def torch_dense(network: Network, n_threads: int) -> Predictor:
     """Dense layers of the same widths."""
     import torch
 
@@ -83,7 +83,7 @@ def _without_gradients(model, n_threads: int) -> Predictor:  # type: ignore[no-u
     return predict
 
 
-PREDICTORS: dict[str, Callable[[SparseMLP, int], Predictor]] = {
+PREDICTORS: dict[str, Callable[[Network, int], Predictor]] = {
     "torch_dense": torch_dense,
     "torch_csr": torch_csr,
     "scipy_csr": scipy_csr,

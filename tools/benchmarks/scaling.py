@@ -11,10 +11,10 @@ import numpy as np
 from benchmarks import report
 from benchmarks import workload as w
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.layer import Dropout
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import SparseMLP, Workspace
-from hpc_sparse.network.optimizer import Sgd
+from hpc_sparse.network.layers.sparse import Dropout
+from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.optimizers.sgd import Sgd
 
 FAN_IN = 40
 N_HIDDEN = 3
@@ -35,7 +35,7 @@ def _measure(n_connections: int, n_rounds: int) -> dict[str, object]:
     width = max(FAN_IN, n_connections // (FAN_IN * N_HIDDEN))
     widths = [N_INPUTS, *[width] * N_HIDDEN, N_OUTPUTS]
     densities = [min(1.0, FAN_IN / n_in) for n_in in widths[:-1]]
-    network = SparseMLP.random(widths, densities, activation="all_relu", alpha=0.6, initializer="he_fan_in", seed=0)
+    network = Network.random(widths, densities, activation="all_relu", alpha=0.6, initializer="he_fan_in", seed=0)
     workspace, velocities = Workspace(widths, w.BATCH), network.resting_velocities()
     rng = np.random.default_rng(0)
     batch = rng.standard_normal((N_INPUTS, w.BATCH), np.float32)

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.topology import erdos_renyi_density
+from hpc_sparse.network.connections.topology import erdos_renyi_density
+from hpc_sparse.network.network import Network
 
 LEARNING_RATE = 0.01
 MOMENTUM = 0.9
@@ -25,7 +25,7 @@ class Workload:
     Attributes
     ----------
     name : str
-    network : SparseMLP
+    network : Network
     features : float32[N_SAMPLES, n_features]
     labels : int32[N_SAMPLES]
     order : int64[N_SAMPLES]
@@ -35,7 +35,7 @@ class Workload:
     """
 
     name: str
-    network: SparseMLP
+    network: Network
     features: np.ndarray
     labels: np.ndarray
     order: np.ndarray
@@ -63,7 +63,7 @@ def make_workload(
     """A workload with Erdos-Renyi layers of the given epsilon or density."""
     pairs = list(pairwise(widths))
     densities = [density if epsilon is None else erdos_renyi_density(epsilon, *pair) for pair in pairs]
-    network = SparseMLP.random(widths, densities, activation="all_relu", alpha=ALPHA, initializer="he_uniform", seed=0)
+    network = Network.random(widths, densities, activation="all_relu", alpha=ALPHA, initializer="he_uniform", seed=0)
     rng = np.random.default_rng(0)
     features = rng.standard_normal((N_SAMPLES, widths[0]), np.float32)
     labels = rng.integers(0, widths[-1], N_SAMPLES).astype(np.int32)

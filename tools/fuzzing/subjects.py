@@ -26,7 +26,7 @@ from hpc_sparse.importers.arrays.npz import import_npz
 from hpc_sparse.importers.images.idx import import_idx
 from hpc_sparse.importers.options import ImportOptions
 from hpc_sparse.models.inspection import describe_file, evaluate_checkpoint
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_replicas, write_checkpoint
 from hpc_sparse.storage.checkpoint.layer_state import LayerState

@@ -24,10 +24,10 @@ from hpc_sparse.config import RunConfig, find_data, load_config
 from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.metrics import peak_rss_bytes
-from hpc_sparse.network.layer import Dropout
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import Workspace
-from hpc_sparse.network.optimizer import Sgd
+from hpc_sparse.network.layers.sparse import Dropout
+from hpc_sparse.network.network import Workspace
+from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, step_key, stream_key

@@ -13,7 +13,7 @@ from benchmarks.report import machine
 
 from hpc_sparse.config import RunConfig, find_data, load_config
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.largest import largest_fitting
 from hpc_sparse.planning.memory import plan_memory

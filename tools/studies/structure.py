@@ -11,10 +11,10 @@ import numpy as np
 from hpc_sparse.config import RunConfig, find_data, load_config
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.reporter import SilentReporter
-from hpc_sparse.network.initializers import draw_weights
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.initial_weights import draw_weights
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, stream_key
 from hpc_sparse.runs.first_topology import choose_first_topology
@@ -69,15 +69,15 @@ class Laboratory:
     def train(
         self,
         config: RunConfig,
-        network: SparseMLP | None = None,
-        after_epoch: Callable[[SparseMLP, int], None] = lambda *_: None,
-    ) -> tuple[SparseMLP, float]:
+        network: Network | None = None,
+        after_epoch: Callable[[Network, int], None] = lambda *_: None,
+    ) -> tuple[Network, float]:
         """Train a new network, or the given one; gives it with its test accuracy after the last epoch.
 
         Parameters
         ----------
         config : RunConfig
-        network : SparseMLP or None
+        network : Network or None
             Changed in place.
         after_epoch : callable
             Called with the network and the connections that the topology has grown before the epoch.
@@ -97,7 +97,7 @@ class Laboratory:
             after_epoch(replica.network, metrics.connections_changed)
         return replica.network, accuracy
 
-    def accuracy(self, network: SparseMLP, config: RunConfig) -> float:
+    def accuracy(self, network: Network, config: RunConfig) -> float:
         """Of a network on the test part."""
         replica = Replica(network, [])
         job = TrainingJob(self.ctx, config, self.dataset, replica, SilentReporter())
@@ -106,14 +106,14 @@ class Laboratory:
         return evaluate(self.ctx, network, loss, *arguments)[1]
 
 
-def with_topologies(network: SparseMLP, topologies: Sequence[Topology], config: RunConfig, seed: int) -> SparseMLP:
+def with_topologies(network: Network, topologies: Sequence[Topology], config: RunConfig, seed: int) -> Network:
     """A new network with these connections, and the weights that ``seed`` draws for them."""
     layers = []
     for number, (layer, topology) in enumerate(zip(network.layers, topologies, strict=True)):
         key = stream_key(seed, Purpose.WEIGHTS, layer=number)
         weight = draw_weights(config.network.initializer, topology, key)
         layers.append(replace(layer, topology=topology, weight=weight, bias=np.zeros_like(layer.bias)))
-    return SparseMLP(layers)
+    return Network(layers)
 
 
 def at_random(topology: Topology, rng: np.random.Generator) -> Topology:

@@ -10,8 +10,8 @@ import numpy as np
 
 from hpc_sparse.analysis import topology_distance
 from hpc_sparse.analysis.overlap import shared_connections
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.network import Network
 from studies.structure import Laboratory, at_random, shuffled, with_topologies
 
 OTHER_SEED = 1000
@@ -29,7 +29,7 @@ def measure_reset(laboratory: Laboratory, strategy: str, seed: int) -> dict[str,
     config, still = laboratory.config(strategy, seed), laboratory.config("static", seed)
     network, accuracy = laboratory.train(config)
     # All the structure's connections act in the second training, whatever the strategy.
-    network = SparseMLP([replace(layer, acting_share=1.0) for layer in network.layers])
+    network = Network([replace(layer, acting_share=1.0) for layer in network.layers])
     found = [layer.topology for layer in network.layers]
     rng = np.random.default_rng(seed + OTHER_SEED)
     structures = {
@@ -68,7 +68,7 @@ def measure_emergence(laboratory: Laboratory, strategy: str, seed: int) -> dict[
     """E3: what the structure after each epoch shares with the last one; layers that evolve only."""
     history: list[list[Topology]] = []
 
-    def keep(network: SparseMLP, _: int) -> None:
+    def keep(network: Network, _: int) -> None:
         history.append([layer.topology for layer in network.layers[:-1]])
 
     _, accuracy = laboratory.train(laboratory.config(strategy, seed), after_epoch=keep)
@@ -104,9 +104,9 @@ def _ranks(sizes: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _without(network: SparseMLP, weights: Sequence[np.ndarray], ranks: Sequence[np.ndarray], share: float) -> SparseMLP:
+def _without(network: Network, weights: Sequence[np.ndarray], ranks: Sequence[np.ndarray], share: float) -> Network:
     """The network without the connections of the lowest ranks."""
-    return SparseMLP(
+    return Network(
         [
             replace(layer, weight=np.where(rank >= share, weight, np.float32(0)), acting_share=1.0)
             for layer, weight, rank in zip(network.layers, weights, ranks, strict=True)

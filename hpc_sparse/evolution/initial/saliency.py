@@ -14,9 +14,9 @@ import scipy.sparse
 
 from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array, Float64Array, Int64Array
 from hpc_sparse.evolution.top_k import strongest
-from hpc_sparse.network.layer import SparseLayer
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.network import Network
 
 TEMPERATURE = 200.0
 """GraSP divides the outputs by it, so that all classes count alike."""
@@ -25,12 +25,12 @@ PRODUCTS = 1 << 18
 """Numbers that are multiplied at a time while gradients are summed up."""
 
 
-def snip_scores(network: SparseMLP, signals: Sequence[Signals]) -> list[Float32Array]:
+def snip_scores(network: Network, signals: Sequence[Signals]) -> list[Float32Array]:
     """How much the loss depends on each connection: |gradient x weight| (Lee et al. 2019, arXiv 1810.02340).
 
     Parameters
     ----------
-    network : SparseMLP
+    network : Network
         The source.
     signals : sequence of Signals
         Of its layers, for a batch.
@@ -45,7 +45,7 @@ def snip_scores(network: SparseMLP, signals: Sequence[Signals]) -> list[Float32A
     ]
 
 
-def grasp_scores(network: SparseMLP, batch: Float32Array, labels: AnyArray) -> list[Float32Array]:
+def grasp_scores(network: Network, batch: Float32Array, labels: AnyArray) -> list[Float32Array]:
     """How much of the gradient's norm goes with each connection (Wang et al. 2020, arXiv 2002.07376).
 
     That is weight x (H g), with the gradient g and the Hessian H of the cross-entropy at a high temperature. Highest
@@ -56,7 +56,7 @@ def grasp_scores(network: SparseMLP, batch: Float32Array, labels: AnyArray) -> l
 
     Parameters
     ----------
-    network : SparseMLP
+    network : Network
         The source.
     batch : float32[n_inputs, at least n_samples]
         Samples as columns.

@@ -13,7 +13,7 @@ from hpc_sparse.evolution.selection import draw_free_keys, find_keys, keep_large
 from hpc_sparse.evolution.top_k import StrongestKeys
 from hpc_sparse.kernels.growth import link_prediction
 from hpc_sparse.kernels.threads import threads_in_use
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 
 TILE_BYTES = 1 << 24
 """Pairs are scored for so many output neurons at a time that their sums take no more than this, where these are at

@@ -9,7 +9,7 @@ import numpy as np
 from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
 from hpc_sparse.evolution.selection import draw_free_keys, keep_largest, replace_connections
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 
 NEWBORN = VALUE(1e-12)
 """|weight| of a grown connection: next to nothing, but of its own sign."""

@@ -13,8 +13,8 @@ from hpc_sparse.evolution.top_k import StrongestKeys
 from hpc_sparse.kernels.growth import largest_of_layer
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.kernels.sparse.dense import forward_dense
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.topology import Topology
 
 TILE_ROWS = 128
 """Output neurons whose gradients are computed at a time."""

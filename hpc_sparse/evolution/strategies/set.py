@@ -9,7 +9,7 @@ import numpy as np
 from hpc_sparse.dtypes import Float32Array
 from hpc_sparse.evolution.protocol import LayerUpdate, NetworkView
 from hpc_sparse.evolution.selection import draw_free_keys, keep_strongest, replace_connections
-from hpc_sparse.network.topology import Topology, TopologyChange
+from hpc_sparse.network.connections.topology import Topology, TopologyChange
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from hpc_sparse.evolution.strategies.rigl import TILE_ROWS, largest_gradients
 from hpc_sparse.kernels.growth.largest_of_rows import grow_rows
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.kernels.sparse.dense import forward_dense
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import sorted_distinct
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.topology import Topology
 
 
 @dataclass(frozen=True)

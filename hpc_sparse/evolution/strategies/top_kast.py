@@ -9,7 +9,7 @@ import numpy as np
 from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
 from hpc_sparse.evolution.selection import draw_free_keys, keep_largest, replace_connections
-from hpc_sparse.network.acting import n_acting
+from hpc_sparse.network.connections.reserve import n_acting
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class TopKastUpdater:
     """Replace the smallest weights of the reserve by connections at random, with weight 0.
 
     Of a layer's stored connections, the largest act: signals pass through them (see
-    :mod:`hpc_sparse.network.acting`). The others are the reserve: gradients reach them all the same, and one that
+    :mod:`hpc_sparse.network.connections.reserve`). The others are the reserve: gradients reach them, too, and one that
     grows large enough acts from then on, in the place of the weakest that did. This happens in every step. The authors
     keep a weight for every pair of neurons and choose both sets among all. Here only the two sets are stored, and what
     comes into the reserve rotates: at each change a share of it, its smallest weights, makes room for new ones.

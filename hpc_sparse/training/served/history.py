@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.connections.topology import TopologyChange
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.parameters import ParameterLayout
-from hpc_sparse.network.topology import TopologyChange
 
 
 class TopologyHistory:
@@ -25,17 +25,17 @@ class TopologyHistory:
         Number of the present topology.
     """
 
-    def __init__(self, network: SparseMLP) -> None:
+    def __init__(self, network: Network) -> None:
         self.version = 0
         self._layouts = {0: ParameterLayout.of(network)}
         self._changes: dict[int, list[TopologyChange | None]] = {}
 
-    def advance(self, network: SparseMLP, changes: Sequence[TopologyChange | None]) -> None:
+    def advance(self, network: Network, changes: Sequence[TopologyChange | None]) -> None:
         """Take note of a change.
 
         Parameters
         ----------
-        network : SparseMLP
+        network : Network
             After the change.
         changes : sequence of TopologyChange or None
             One per layer; None where the layer stayed.

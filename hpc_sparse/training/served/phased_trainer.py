@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from hpc_sparse.errors import DataError, HpcSparseError
 from hpc_sparse.monitor.metrics import EpochMetrics
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.collectives import on_root
 from hpc_sparse.parallel.replication import broadcast_network, receive_network, send_network
 from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
@@ -192,7 +192,7 @@ class PhasedTrainer:
             network = receive_network(self._ctx, network, rank)
         return on_root(self._ctx, lambda: self._test_accuracy(network))
 
-    def _test_accuracy(self, network: SparseMLP) -> float:
+    def _test_accuracy(self, network: Network) -> float:
         job = self._job
         return Evaluation(
             network,

@@ -15,9 +15,9 @@ from hpc_sparse.errors import DivergedError, HpcSparseError
 from hpc_sparse.kernels.sparse.descent import add_scaled, descend_all
 from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.monitor.position import Phase
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.optimizer import LearningRate
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.optimizers.sgd import LearningRate
 from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
 from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, ServerEnd
 from hpc_sparse.parallel.replication import topology_arrays
@@ -115,7 +115,7 @@ class Server:
     def _begin(self, first: int, last: int, record: Record, pause: Pause | None) -> None:
         network = self._job.replica.network
         self._last, self._record, self._history = last, record, list[EpochMetrics]()
-        self._evaluation: tuple[Tally, SparseMLP, Evaluation] | None = None
+        self._evaluation: tuple[Tally, Network, Evaluation] | None = None
         self._n_applied = 0 if pause is None else pause.step
         self._n_planned, self._stop_reason = (last - first + 1) * self.n_steps, 0
         self._n_owed = dict.fromkeys(self._workers, 0)
@@ -299,11 +299,11 @@ class Server:
         )
         self._evaluation = (tally, network, evaluation)
 
-    def _snapshot(self) -> SparseMLP:
+    def _snapshot(self) -> Network:
         """The network as it is now, with copies of what updates change."""
         network = self._job.replica.network
         views = self._layout.views(self._values.copy())
-        return SparseMLP(
+        return Network(
             [
                 replace(layer, weight=weight, bias=bias)
                 for layer, (weight, bias) in zip(network.layers, views, strict=True)

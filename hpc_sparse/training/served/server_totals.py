@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, field
 
 from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.gradient_exchange import GradientHeader
 
 STALENESS_BINS = 16
@@ -82,7 +82,7 @@ class Tally:
 
     def to_metrics(
         self,
-        network: SparseMLP,
+        network: Network,
         test_loss: float,
         test_accuracy: float,
         *,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hpc_sparse.dtypes import Float32Array, Int64Array
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.monitor.position import Phase
-from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.parameters import ParameterLayout, gather_network
 from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, WorkerEnd
 from hpc_sparse.parallel.replication import take_topology

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 
 Matrices = list[np.ndarray]
 

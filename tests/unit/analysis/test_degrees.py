@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.analysis import fan_in_distribution, fan_out_distribution
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 
 
 @pytest.mark.parametrize("density", [0.0, 0.15, 1.0])

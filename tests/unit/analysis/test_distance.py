@@ -16,7 +16,7 @@ from hpc_sparse.analysis import pairwise_distances, topology_distance
 from hpc_sparse.analysis.matching import EXACT_WIDTH
 from hpc_sparse.cli import analyze
 from hpc_sparse.errors import InputError
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
 
 PUBLISHED = [

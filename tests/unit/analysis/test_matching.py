@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from hpc_sparse.analysis.matching import INCREMENT, match_neurons, renumber_inputs
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 
 AUCTION = 0
 """The widest layer that is matched exactly."""

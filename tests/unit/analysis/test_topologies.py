@@ -8,8 +8,8 @@ import scipy.sparse
 
 from hpc_sparse.analysis.topologies import as_topologies, in_original_numbers, sum_incoming, sum_outgoing
 from hpc_sparse.errors import InputError
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.network import Network
 
 
 @pytest.mark.parametrize("kind", ["csr", "csc", "coo", "lil", "csr_matrix"])
@@ -41,7 +41,7 @@ def test_a_matrix_of_compressed_columns_is_not_changed():
 
 def test_a_network_gives_the_topologies_of_its_layers():
     settings = {"activation": "relu", "alpha": 0.0, "initializer": "he_uniform", "seed": 1}
-    network = SparseMLP.random([5, 7, 3], [0.4, 0.9], **settings)
+    network = Network.random([5, 7, 3], [0.4, 0.9], **settings)
     assert [a is b.topology for a, b in zip(as_topologies(network), network.layers, strict=True)] == [True, True]
 
 

@@ -281,8 +281,8 @@ def test_a_run_that_diverges_says_so(classes):
 
 def test_the_package_knows_its_estimators_and_nothing_else():
     assert hpc_sparse.SparseMLPClassifier is SparseMLPClassifier
-    with pytest.raises(AttributeError, match="no attribute 'SparseMLP'"):
-        _ = hpc_sparse.SparseMLP
+    with pytest.raises(AttributeError, match="no attribute 'Network'"):
+        _ = hpc_sparse.Network
 
 
 def test_without_scikit_learn_the_package_says_what_to_install(monkeypatch):

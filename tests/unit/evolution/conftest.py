@@ -9,8 +9,8 @@ import pytest
 
 from hpc_sparse.evolution.protocol import LayerView, NetworkView
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.topology import Topology
 
 
 def make_signals(shape: tuple[int, int], n_samples: int, rng: np.random.Generator, *, is_whole: bool) -> Signals:

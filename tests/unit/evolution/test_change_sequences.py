@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.evolution.strategies.set import replace_weakest
-from hpc_sparse.network.compaction import NetworkChange
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.connections.compaction import NetworkChange
+from hpc_sparse.network.network import Network
 
 steps = st.lists(
     st.one_of(
@@ -24,7 +24,7 @@ steps = st.lists(
 )
 
 
-def changes_of(network: SparseMLP, step, rng) -> NetworkChange | None:
+def changes_of(network: Network, step, rng) -> NetworkChange | None:
     """One step as a change of all layers."""
     kind, amount = step
     if kind == "set":
@@ -38,12 +38,12 @@ def changes_of(network: SparseMLP, step, rng) -> NetworkChange | None:
 class Register:
     """Gives every connection and neuron that ever lives a number of its own, and knows them by original neurons."""
 
-    def __init__(self, network: SparseMLP) -> None:
+    def __init__(self, network: Network) -> None:
         self._fresh = count(1)
         self.alive = [{key: next(self._fresh) for key in keys} for keys in original_keys(network)]
         self.births = [dict(layer) for layer in self.alive]
 
-    def follow(self, network: SparseMLP, change: NetworkChange) -> None:
+    def follow(self, network: Network, change: NetworkChange) -> None:
         """Connections that a change grew are born, even where one has died before; the missing ones are dead."""
         for number, (keys, layer) in enumerate(zip(original_keys(network), change.layers, strict=True)):
             before = self.alive[number]
@@ -56,7 +56,7 @@ class Register:
         return list(self.alive[number].values())
 
 
-def original_keys(network: SparseMLP) -> list[list[tuple[int, int]]]:
+def original_keys(network: Network) -> list[list[tuple[int, int]]]:
     """Each connection as a pair of original neurons, layer by layer."""
     keys = []
     for number, layer in enumerate(network.layers):
@@ -67,9 +67,9 @@ def original_keys(network: SparseMLP) -> list[list[tuple[int, int]]]:
     return keys
 
 
-def random_network(seed: int) -> SparseMLP:
+def random_network(seed: int) -> Network:
     names = {"activation": "relu", "alpha": 0.0, "initializer": "normal"}
-    return SparseMLP.random([9, 14, 11, 4], [0.4, 0.3, 0.6], **names, seed=seed)
+    return Network.random([9, 14, 11, 4], [0.4, 0.3, 0.6], **names, seed=seed)
 
 
 @given(steps, st.integers(0, 1000))

@@ -11,7 +11,7 @@ from hpc_sparse.evolution import ChtUpdater
 from hpc_sparse.evolution.percolation import percolate
 from hpc_sparse.evolution.strategies import cht
 from hpc_sparse.evolution.strategies.cht import predicted_links
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 
 
 def dense_half(links):

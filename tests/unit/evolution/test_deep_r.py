@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.evolution import DeepRUpdater
-from hpc_sparse.network.initializers import draw_weights
+from hpc_sparse.network.connections.initial_weights import draw_weights
 
 
 def signed(view, share_wrong=0.0, seed=3):

@@ -14,9 +14,9 @@ from hpc_sparse.evolution.importance import (
     incoming_importance,
     outgoing_importance,
 )
-from hpc_sparse.network.layer import SparseLayer
-from hpc_sparse.network.mlp import LINEAR, SparseMLP
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.network import LINEAR, Network
 
 WIDTHS = [23, 41, 30, 5]
 
@@ -26,7 +26,7 @@ def network(make_connections):
     """A network with neurons that nothing comes into."""
     parts = [make_connections(n_out, n_in, seed=n_in) for n_in, n_out in pairwise(WIDTHS)]
     slopes = [-0.5, 0.5, LINEAR]
-    return SparseMLP([SparseLayer(p.topology, p.weight, p.bias, s) for p, s in zip(parts, slopes, strict=True)])
+    return Network([SparseLayer(p.topology, p.weight, p.bias, s) for p, s in zip(parts, slopes, strict=True)])
 
 
 def chain(*weights):
@@ -36,7 +36,7 @@ def chain(*weights):
         matrix = np.array(values, np.float32)
         topology = Topology.from_keys(matrix.shape, np.flatnonzero(matrix).astype(np.int64))
         layers.append(SparseLayer(topology, matrix[matrix != 0], np.zeros(matrix.shape[0], np.float32), LINEAR))
-    return SparseMLP(layers)
+    return Network(layers)
 
 
 def dense(layer):

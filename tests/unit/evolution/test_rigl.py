@@ -10,8 +10,8 @@ import pytest
 from hpc_sparse.evolution import RiglUpdater
 from hpc_sparse.evolution.strategies import rigl
 from hpc_sparse.evolution.strategies.rigl import largest_gradients
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.topology import Topology
 
 CASES = [
     {"shape": (37, 53)},

@@ -8,16 +8,16 @@ import pytest
 from hpc_sparse.evolution.initial import saliency
 from hpc_sparse.evolution.initial.saliency import TEMPERATURE, best_positions, grasp_scores, snip_scores
 from hpc_sparse.network.layer_signals import layer_signals
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.objectives.losses import LOSSES
 
 N_SAMPLES = 11
 
 
 @pytest.fixture
-def network() -> SparseMLP:
+def network() -> Network:
     names = {"activation": "all_relu", "alpha": 0.6, "initializer": "he_fan_in"}
-    network = SparseMLP.random([7, 9, 5, 3], [0.4, 0.5, 0.6], **names, seed=4)
+    network = Network.random([7, 9, 5, 3], [0.4, 0.5, 0.6], **names, seed=4)
     for layer in network.layers:
         layer.bias[:] = np.random.default_rng(1).standard_normal(layer.bias.size)
     return network

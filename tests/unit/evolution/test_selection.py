@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_sparse.evolution.selection import distinct_numbers, draw_free_keys, keep_strongest
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 
 values = st.lists(st.sampled_from([-2.0, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 1.5]) | st.floats(-3, 3, width=32))
 

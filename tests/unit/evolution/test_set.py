@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.evolution.strategies.set import replace_weakest
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 
 
 def evolve(topology, weight, drop_fraction=0.3, seed=1):

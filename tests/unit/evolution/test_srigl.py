@@ -10,8 +10,8 @@ import pytest
 
 from hpc_sparse.evolution import SriglUpdater
 from hpc_sparse.evolution.strategies import srigl
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.topology import Topology
 
 CASES = [
     {"shape": (37, 53)},

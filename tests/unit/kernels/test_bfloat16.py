@@ -9,8 +9,8 @@ from numba import njit
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.bfloat16 import as_float
 from hpc_sparse.kernels.sparse.forward import forward
-from hpc_sparse.network.layer import Dropout, SparseLayer
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
 
 HALF_STEP = 2.0**-8
 """Largest relative error of rounding to bfloat16."""

@@ -7,7 +7,7 @@ import pytest
 
 from hpc_sparse.kernels.sparse.dense import forward_dense
 from hpc_sparse.kernels.sparse.forward import forward, forward_rows
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 
 ROUNDING = 2e-7
 SHAPES = [(1, 1), (1, 40), (2, 37), (5, 3), (10, 100), (11, 96), (23, 7)]

@@ -7,7 +7,7 @@ import pytest
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.sparse.forward import forward, forward_train
-from hpc_sparse.network.layer import Dropout
+from hpc_sparse.network.layers.sparse import Dropout
 
 ROUNDING = 2e-7
 STRIDES = [16, 32, 64, 96, 112, 128, 144, 240]

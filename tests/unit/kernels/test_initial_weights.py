@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from hpc_sparse.kernels.sparse.initial_weights import fill_normal, fill_uniform
-from hpc_sparse.network.initializers import INITIALIZERS, draw_grown_weights, draw_weights
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.initial_weights import INITIALIZERS, draw_grown_weights, draw_weights
+from hpc_sparse.network.connections.topology import Topology
 
 KEY = np.uint64(77)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, log_expit, log_softmax, softmax
 
-from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.objectives.losses import LOSSES
 
 STEP = 1e-6
 

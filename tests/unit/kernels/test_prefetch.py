@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse as sp
 
 from hpc_sparse.kernels.simd.prefetch import FROM_BYTES, MAX_AHEAD, MIN_AHEAD, connections_ahead
-from hpc_sparse.network.layer import Dropout, SparseLayer
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
 
 STRIDE = 32
 N_IN = FROM_BYTES // (4 * STRIDE) + 5

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.kernels.growth import connectivity
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.partition import even_bounds
 
 KEY = np.uint64(0x1234_5678_9ABC_DEF1)

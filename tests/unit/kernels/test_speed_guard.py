@@ -16,10 +16,10 @@ from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.kernels.sparse.forward import forward_rows
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.initializers import draw_weights
-from hpc_sparse.network.layer import Dropout, SparseLayer
-from hpc_sparse.network.optimizer import Sgd, Velocity
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.initial_weights import draw_weights
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
+from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
 
 N_NEURONS, DENSITY, BATCH = 1000, 0.04, 128
 N_ROUNDS = 40

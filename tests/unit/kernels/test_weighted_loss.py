@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from hpc_sparse.network.losses import LOSSES, SQUARED_ERROR, weighted_cross_entropy
+from hpc_sparse.network.objectives.losses import LOSSES, SQUARED_ERROR, weighted_cross_entropy
 
 WEIGHTS = np.array([0.25, 3.0, 0.0, 1.0])
 

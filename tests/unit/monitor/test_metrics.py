@@ -20,7 +20,7 @@ from hpc_sparse.monitor.metrics import (
     to_json,
     versions,
 )
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.evaluation import mean_over_ranks
 
@@ -95,7 +95,7 @@ def test_a_summary_reports_the_last_epoch_and_names_the_best():
         make_metrics(2, test_accuracy=0.8, train_seconds=2.0),
         make_metrics(3, test_accuracy=0.7, train_seconds=1.0, test_loss=0.25),
     ]
-    network = SparseMLP.random([4, 5, 3], [1.0, 1.0], activation="relu", alpha=0, initializer="normal", seed=1)
+    network = Network.random([4, 5, 3], [1.0, 1.0], activation="relu", alpha=0, initializer="normal", seed=1)
     summary = summarize(CTX, network, history, 100, 13.0, 12345)
     assert summary.pop("versions") == versions()
     assert summary == {

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.network.layer import Dropout
 from hpc_sparse.network.layer_signals import layer_signals
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import SparseMLP, Workspace
+from hpc_sparse.network.layers.sparse import Dropout
+from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.objectives.losses import LOSSES
 
 
 @pytest.mark.parametrize("widths", [[9, 7], [13, 21, 3], [13, 24, 18, 11, 3]])
 @pytest.mark.parametrize("n_samples", [1, 16, 45])
 def test_signals_give_the_gradient_of_every_connection_without_dropout(make_columns, widths, n_samples):
-    network = SparseMLP.random(
+    network = Network.random(
         widths, [0.6] * (len(widths) - 1), activation="all_relu", alpha=0.6, initializer="he_uniform", seed=4
     )
     batch = make_columns(widths[0], n_samples)

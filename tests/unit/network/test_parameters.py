@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
-from hpc_sparse.network.topology import Topology
 
 
 def make_network(seed=3):
-    network = SparseMLP.random(
-        [7, 5, 6, 3], [0.5, 0.4, 1.0], activation="relu", alpha=0, initializer="normal", seed=seed
-    )
+    network = Network.random([7, 5, 6, 3], [0.5, 0.4, 1.0], activation="relu", alpha=0, initializer="normal", seed=seed)
     rng = np.random.default_rng(seed)
     for layer in network.layers:
         layer.bias = rng.standard_normal(layer.bias.size).astype(np.float32)

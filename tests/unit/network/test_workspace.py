@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.network.mlp import Workspace
+from hpc_sparse.network.network import Workspace
 
 WIDTHS = [23, 40, 31, 1, 7]
 

@@ -47,7 +47,7 @@ def test_an_import_loads_only_what_it_needs(module, allowed):
 
 @pytest.mark.parametrize(
     "module",
-    ["hpc_sparse.network.mlp", "hpc_sparse.evolution", "hpc_sparse.kernels.sparse.forward"],
+    ["hpc_sparse.network.network", "hpc_sparse.evolution", "hpc_sparse.kernels.sparse.forward"],
 )
 def test_the_single_process_library_needs_neither_mpi_nor_hdf5(module):
     seen = import_alone(module)

@@ -119,7 +119,7 @@ def test_rooms_are_small():
         ("network/layer", "from hpc_sparse import evolution"),
         ("network/layer", "def f():\n    from mpi4py import MPI"),
         ("network/layer", "import numba"),
-        ("kernels/loss", "from hpc_sparse.network.losses import LOSSES"),
+        ("kernels/loss", "from hpc_sparse.network.objectives.losses import LOSSES"),
         ("evolution/strategies/set", "if True:\n    import h5py"),
         ("parallel/context", "from hpc_sparse.storage.container.hdf5 import CHUNK_BYTES"),
         ("storage/container/serial", "class A:\n    from mpi4py import MPI"),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.local_sgd import LocalSgd, resparsify
@@ -22,7 +22,7 @@ values = st.lists(st.sampled_from([-2.0, -0.5, -0.0, 0.0, 0.0, 0.5, 1.0]) | st.f
 
 
 def make_network(seed=1):
-    return SparseMLP.random([9, 12, 4], [0.4, 1.0], activation="relu", alpha=0.0, initializer="he_uniform", seed=seed)
+    return Network.random([9, 12, 4], [0.4, 1.0], activation="relu", alpha=0.0, initializer="he_uniform", seed=seed)
 
 
 @given(values, st.data())

@@ -6,17 +6,15 @@ import numpy as np
 import pytest
 
 from hpc_sparse.evolution.strategies.set import replace_weakest
-from hpc_sparse.network.mlp import SparseMLP
-from hpc_sparse.network.optimizer import Velocity
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.optimizers.sgd import Velocity
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.merging import merge_replicas
 
 
 def make_replica(seed, *, evolves=True):
     """Of one network with random values, and hidden layers of its own."""
-    network = SparseMLP.random(
-        [13, 21, 17, 3], [0.3, 0.2, 1.0], activation="relu", alpha=0, initializer="normal", seed=1
-    )
+    network = Network.random([13, 21, 17, 3], [0.3, 0.2, 1.0], activation="relu", alpha=0, initializer="normal", seed=1)
     rng = np.random.default_rng(seed)
     for layer in network.layers[:-1] if evolves else ():
         layer.follow(replace_weakest(layer.topology, layer.weight, 0.5, rng))

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from hpc_sparse.network import mlp
-from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network import network
+from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning import calibration, probe
 from hpc_sparse.planning.calibration import NARROW, PROBE_CONNECTIONS, PROBE_ROW_BYTES, calibrate, smaller_layer
@@ -81,7 +81,7 @@ def _clock_of_work(monkeypatch):
 
     for name in ("forward", "forward_train", "backward_update", "gradient_update", "follow"):
         monkeypatch.setattr(SparseLayer, name, counted(getattr(SparseLayer, name)))
-    monkeypatch.setattr(mlp, "draw_weights", counted(mlp.draw_weights))
+    monkeypatch.setattr(network, "draw_weights", counted(network.draw_weights))
     monkeypatch.setattr(probe, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
 

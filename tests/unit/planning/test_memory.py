@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.inputs.batches import BatchAssembler
-from hpc_sparse.network.mlp import Workspace
+from hpc_sparse.network.network import Workspace
 from hpc_sparse.planning.memory import plan_memory, shard_bytes
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.training.replica import Replica

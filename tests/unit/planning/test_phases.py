@@ -9,8 +9,8 @@ from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.densities import densities
 from hpc_sparse.network.layer_signals import layer_signals
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning import phases
 from hpc_sparse.planning.network_size import NetworkSize
@@ -26,9 +26,9 @@ OTHER = 200_000
 """Bytes that Python itself and small arrays may take."""
 
 
-def draw(config) -> SparseMLP:
+def draw(config) -> Network:
     network = config.network
-    return SparseMLP.random(
+    return Network.random(
         WIDTHS,
         densities(network, WIDTHS),
         activation=network.activation,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.report import sections
 from hpc_sparse.runs.folder import RunFolder

@@ -9,7 +9,7 @@ import pytest
 
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.monitor.reporter import SilentReporter
-from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs import gradient_check
 from hpc_sparse.runs.gradient_check import check_gradients

@@ -8,7 +8,7 @@ import pytest
 from hpc_sparse.errors import ConfigError
 from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.monitor.reporter import SilentReporter
-from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.evolution_step import Evolution

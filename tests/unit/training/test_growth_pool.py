@@ -8,7 +8,7 @@ import pytest
 from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.distinct_numbers import distinct_numbers
-from hpc_sparse.network.losses import LOSSES
+from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, stream
 from hpc_sparse.storage.dataset.samples import take_rows

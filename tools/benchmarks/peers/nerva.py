@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks import workload as w
 from benchmarks.timing import Measured
 from hpc_sparse.errors import MachineError
-from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network.layers.sparse import SparseLayer
 
 VARIABLE = "NERVA"
 N_EPOCHS = 2

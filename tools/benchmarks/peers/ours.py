@@ -7,10 +7,10 @@ import numpy as np
 from benchmarks import workload as w
 from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.layer import Dropout
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import Workspace
-from hpc_sparse.network.optimizer import Sgd
+from hpc_sparse.network.layers.sparse import Dropout
+from hpc_sparse.network.network import Workspace
+from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.rng import Purpose, step_key, stream_key
 from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.evolution.strategies.set import replace_weakest
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.connections.topology import Topology, TopologyChange
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.parameters import ParameterLayout
-from hpc_sparse.network.topology import Topology, TopologyChange
 from hpc_sparse.training.served.history import TopologyHistory
 
 sequences = st.lists(
@@ -30,7 +30,7 @@ sequences = st.lists(
 
 def random_network(seed):
     names = {"activation": "relu", "alpha": 0.0, "initializer": "normal"}
-    return SparseMLP.random([9, 14, 11, 4], [0.4, 0.3, 0.6], **names, seed=seed)
+    return Network.random([9, 14, 11, 4], [0.4, 0.3, 0.6], **names, seed=seed)
 
 
 def change(network, step, rng):
@@ -119,7 +119,7 @@ def test_carrying_over_all_changes_at_once_is_carrying_over_each(sequence, seed)
 
 
 def test_a_connection_that_has_grown_again_does_not_get_the_gradient_of_the_one_before():
-    network = SparseMLP.random([3, 2], [1.0], activation="relu", alpha=0.0, initializer="normal", seed=1)
+    network = Network.random([3, 2], [1.0], activation="relu", alpha=0.0, initializer="normal", seed=1)
     history = TopologyHistory(network)
     shape = (2, 3)
     without = Topology.from_keys(shape, np.array([0, 2, 3, 4, 5]))

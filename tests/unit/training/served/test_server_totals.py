@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hpc_sparse.network.mlp import SparseMLP
+from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.gradient_exchange import GradientHeader
 from hpc_sparse.training.served.server_totals import STALENESS_BINS, Tally
 
-NETWORK = SparseMLP.random([4, 5, 3], [1.0, 1.0], activation="relu", alpha=0, initializer="normal", seed=1)
+NETWORK = Network.random([4, 5, 3], [1.0, 1.0], activation="relu", alpha=0, initializer="normal", seed=1)
 
 
 def header(n_samples=10, n_correct=5, loss=20.0, compute=3.0, wait=1.0):

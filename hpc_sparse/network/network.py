@@ -12,19 +12,19 @@ from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, VALUE, AnyArray, Float32Arra
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
 from hpc_sparse.network.activations import negative_slopes
-from hpc_sparse.network.compaction import NetworkChange
-from hpc_sparse.network.initializers import draw_weights
-from hpc_sparse.network.layer import Dropout, SparseLayer
-from hpc_sparse.network.losses import Loss
-from hpc_sparse.network.optimizer import Sgd, Velocity
-from hpc_sparse.network.patterns import Pattern, draw_topology
+from hpc_sparse.network.connections.compaction import NetworkChange
+from hpc_sparse.network.connections.initial_topology import Pattern, draw_topology
+from hpc_sparse.network.connections.initial_weights import draw_weights
+from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
+from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
 from hpc_sparse.rng import Purpose, stream_key
 
 LINEAR = 1.0
 
 
 @dataclass
-class SparseMLP:
+class Network:
     """Layers from the first hidden one to the output: one replica.
 
     Attributes
@@ -55,7 +55,7 @@ class SparseMLP:
         initializer: str,
         seed: int,
         pattern: Pattern = "erdos_renyi",
-    ) -> SparseMLP:
+    ) -> Network:
         """A network at random; ``widths`` from input to output, one density per layer of connections.
 
         The same arguments give the same network on any number of threads and ranks.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.network.apportion import apportion
-from hpc_sparse.network.patterns import draw_topology, erdos_renyi_densities
+from hpc_sparse.network.connections.initial_topology import draw_topology, erdos_renyi_densities
 
 FAN_IN_PATTERNS = ["constant_fan_in", "lognormal_fan_in"]
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from hpc_sparse.kernels.simd.buffers import aligned_empty
-from hpc_sparse.network.acting import acting_weight, n_acting
-from hpc_sparse.network.layer import SparseLayer
+from hpc_sparse.network.connections.reserve import acting_weight, n_acting
 from hpc_sparse.network.layer_signals import NO_DROPOUT
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import SparseMLP, Workspace
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.objectives.losses import LOSSES
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.999])
@@ -41,7 +41,7 @@ def make_pair(make_connections, share):
                 layer.weight = acting_weight(layer.weight, share)
             else:
                 layer.acting_share = share
-        networks.append(SparseMLP(layers))
+        networks.append(Network(layers))
     return networks
 
 

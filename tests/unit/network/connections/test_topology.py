@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_sparse.evolution.strategies.set import replace_weakest
-from hpc_sparse.network.topology import BLOCKS, Topology, TopologyChange, erdos_renyi_density
+from hpc_sparse.network.connections.topology import BLOCKS, Topology, TopologyChange, erdos_renyi_density
 
 SOUND = Topology((3, 5), np.array([0, 2, 2, 4], np.int64), np.array([1, 4, 0, 2], np.int32))
 

@@ -11,10 +11,10 @@ from scipy.special import log_softmax, softmax
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.simd.buffers import padded_columns
-from hpc_sparse.network.layer import Dropout
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import SparseMLP, Workspace
-from hpc_sparse.network.optimizer import Sgd
+from hpc_sparse.network.layers.sparse import Dropout
+from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.optimizers.sgd import Sgd
 
 WIDTHS = [23, 40, 31, 35, 7]
 SLOPES = [-0.6, 0.6, -0.6]
@@ -24,7 +24,7 @@ PLAIN_SGD = Sgd(0.0)
 
 def make_network(**changes):
     arguments = {"activation": "all_relu", "alpha": 0.6, "initializer": "he_fan_in", "seed": 6}
-    network = SparseMLP.random(WIDTHS, [0.3, 0.2, 0.25, 1.0], **(arguments | changes))
+    network = Network.random(WIDTHS, [0.3, 0.2, 0.25, 1.0], **(arguments | changes))
     rng = np.random.default_rng(0)
     for layer in network.layers:
         layer.bias[:] = rng.standard_normal(layer.bias.size) * 0.1

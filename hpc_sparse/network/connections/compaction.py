@@ -10,7 +10,7 @@ import numpy as np
 
 from hpc_sparse.dtypes import INDEX, OFFSET, BoolArray, Float32Array, Int32Array, Int64Array
 from hpc_sparse.kernels.growth import compaction as kernels
-from hpc_sparse.network.topology import Topology, TopologyChange
+from hpc_sparse.network.connections.topology import Topology, TopologyChange
 
 
 @dataclass(frozen=True)

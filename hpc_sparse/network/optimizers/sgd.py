@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array
-from hpc_sparse.network.topology import TopologyChange
+from hpc_sparse.network.connections.topology import TopologyChange
 
 Schedule = Literal["constant", "step", "cosine"]
 

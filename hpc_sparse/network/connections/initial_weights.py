@@ -8,7 +8,7 @@ import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array, Int64Array
 from hpc_sparse.kernels.sparse import initial_weights
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.topology import Topology
 
 NORMAL_DEVIATION = 0.1
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.network.compaction import cut_incoming, keep_connected, remove_neurons
-from hpc_sparse.network.layer import Dropout, SparseLayer
-from hpc_sparse.network.losses import LOSSES
-from hpc_sparse.network.mlp import LINEAR, SparseMLP, Workspace
-from hpc_sparse.network.optimizer import Sgd, Velocity
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.compaction import cut_incoming, keep_connected, remove_neurons
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
+from hpc_sparse.network.network import LINEAR, Network, Workspace
+from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
 
 WIDTHS = [23, 37, 19, 41, 5]
 SLOPES = [-0.6, 0.6, -0.6, LINEAR]
@@ -27,7 +27,7 @@ def make_network(make_connections):
             part = make_connections(n_out, n_in, seed=number)
             layers.append(SparseLayer(part.topology, part.weight, part.bias, slope))
             velocities.append(Velocity(1000 + part.weight, 1000 + part.bias))
-        return SparseMLP(layers), velocities
+        return Network(layers), velocities
 
     return make
 
@@ -202,6 +202,6 @@ def test_a_network_knows_no_ids_until_a_neuron_has_gone(make_network):
     network, _ = make_network()
     assert network.neuron_ids == [None] * 5
     ids = [None, np.array([3], np.int32), None, None, None]
-    assert SparseMLP(network.layers, ids).neuron_ids is ids
+    assert Network(network.layers, ids).neuron_ids is ids
     with pytest.raises(AssertionError):
-        SparseMLP(network.layers, [None, None])
+        Network(network.layers, [None, None])

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from hpc_sparse.network.optimizer import LearningRate, Velocity
-from hpc_sparse.network.topology import Topology, TopologyChange
+from hpc_sparse.network.connections.topology import Topology, TopologyChange
+from hpc_sparse.network.optimizers.sgd import LearningRate, Velocity
 
 
 def test_a_constant_rate_stays():

@@ -9,9 +9,9 @@ import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array, UInt16Array
 from hpc_sparse.kernels.sparse import backward, forward, gradient
-from hpc_sparse.network.acting import ALL_ACT, acting_weight
-from hpc_sparse.network.optimizer import Sgd, Velocity
-from hpc_sparse.network.topology import Topology, TopologyChange
+from hpc_sparse.network.connections.reserve import ALL_ACT, acting_weight
+from hpc_sparse.network.connections.topology import Topology, TopologyChange
+from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class SparseLayer:
         Slope of the activation below 0; 1 for the linear output layer.
     acting_share : float
         Share of the connections, those of largest |weight|, that signals pass through in either direction. The others
-        learn, but do not act: see :mod:`hpc_sparse.network.acting`.
+        learn, but do not act: see :mod:`hpc_sparse.network.connections.reserve`.
     """
 
     topology: Topology

@@ -10,8 +10,8 @@ import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, Int64Array
 from hpc_sparse.network.apportion import apportion
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import sorted_distinct
-from hpc_sparse.network.topology import Topology
 
 Pattern = Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.network.initializers import UNIFORM_BOUNDS, draw_weights
-from hpc_sparse.network.topology import Topology
+from hpc_sparse.network.connections.initial_weights import UNIFORM_BOUNDS, draw_weights
+from hpc_sparse.network.connections.topology import Topology
 
 KEY = np.uint64(5)
 

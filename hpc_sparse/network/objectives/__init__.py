@@ -1,0 +1,1 @@
+"""What is learned from: losses with the output activations that belong to them."""

@@ -1,0 +1,1 @@
+"""Optimisers: how parameters move down their gradients."""
