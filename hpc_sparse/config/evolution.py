@@ -77,13 +77,14 @@ class EvolutionSection(Section):
             return handler(values)
         fields = {key: value for key, value in values.items() if key in cls.model_fields}
         known, given, problems = STRATEGIES.sections(), dict[str, Section](), list[InitErrorDetails]()
-        for key in values.keys() - fields.keys():
-            try:
-                given[key] = known[key].model_validate(values[key])
-            except KeyError:
-                problems.append(unknown_key(key, values[key]))
-            except ValidationError as error:
-                problems += nested_problems(error, key)
+        for key, value in values.items():
+            if key not in fields and key not in known:
+                problems.append(unknown_key(key, value))
+            elif key not in fields:
+                try:
+                    given[key] = known[key].model_validate(value)
+                except ValidationError as error:
+                    problems += nested_problems(error, key)
         chosen = fields.get("strategy", cls.model_fields["strategy"].default)
         if isinstance(chosen, str) and chosen in known and chosen not in values:
             given[chosen] = known[chosen]()

@@ -60,10 +60,13 @@ def parse_config(text: str, origin: str, overrides: Sequence[str] = ()) -> RunCo
     for override in overrides:
         path, value = _parse_override(override)
         origins[path] = f"--set {quoted(override)}"
-        _put(given, path, value, override)
-        _assert_one_name(given, former, origins[path])
-        _make_room(tree, path, former)
-        _put(tree, path, value, override)
+        try:
+            put(given, path, value)
+            _assert_one_name(given, former, origins[path])
+            _make_room(tree, path, former)
+            put(tree, path, value)
+        except ValueError as error:
+            raise ConfigError(f"{origins[path]}: {error}") from None
     try:
         renamed = upgrade(tree, former)
     except ValueError as error:
@@ -112,13 +115,6 @@ def _parse_override(override: str) -> tuple[str, Any]:
     if not (equals and "." in path and all(path.split("."))):
         raise ConfigError(f"{shown}: expected section.key=value, such as training.epochs=30")
     return path, _parse_value(text.strip())
-
-
-def _put(tree: Tree, path: str, value: Any, override: str) -> None:
-    try:
-        put(tree, path, value)
-    except ValueError as error:
-        raise ConfigError(f"--set {quoted(override)}: {error} is not a section") from None
 
 
 def _make_room(tree: Tree, path: str, former: FormerNames) -> None:

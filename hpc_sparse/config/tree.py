@@ -33,14 +33,14 @@ def put(tree: Tree, path: str, value: Any) -> None:
     Raises
     ------
     ValueError
-        There is something else than a table on the way. Its argument is the path of that.
+        There is something else than a table on the way; the message says where.
     """
     *tables, name = path.split(".")
     table = tree
     for number, step in enumerate(tables, 1):
         table = table.setdefault(step, {})
         if not isinstance(table, dict):
-            raise ValueError(".".join(tables[:number]))
+            raise ValueError(f"{'.'.join(tables[:number])} is not a section")
     table[name] = value
 
 
