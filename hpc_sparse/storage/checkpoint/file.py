@@ -4,9 +4,9 @@ Layout of format version 3. The root has attributes ``epoch``, ``step``, ``step_
 ``n_replicas`` and, if there was an evaluation, ``best_epoch`` and ``best_value``; group ``metrics`` has
 one attribute per metric; ``config`` is text; ``statistics`` and ``front_end`` hold the arrays of front ends
 (:mod:`hpc_sparse.storage.checkpoint.front_end`). Where all ranks have the same network, ``n_replicas`` is 0 and
-``layers/0000`` and so on have attributes ``n_out``, ``n_in``, ``activation`` and ``n_connections`` and one array per field of
-:class:`LayerState`; where each has its own, see :mod:`hpc_sparse.storage.checkpoint.replica_layers`. There may be
-``neurons`` (:mod:`hpc_sparse.storage.checkpoint.neuron_ids`), ``target_connections`` with an attribute per layer,
+``layers/0000`` and so on have attributes ``n_out``, ``n_in``, ``activation`` and ``n_connections`` and one array per
+field of :class:`LayerState`; where each has its own, see :mod:`hpc_sparse.storage.checkpoint.replica_layers`. There may
+be ``neurons`` (:mod:`hpc_sparse.storage.checkpoint.neuron_ids`), ``target_connections`` with an attribute per layer,
 and ``progress`` float64[n_ranks, n].
 
 Version 2 differs in its checksums only. Version 1 has neither these three nor ``step_in_epoch`` and
