@@ -191,7 +191,7 @@ def test_what_is_no_term_count_is_refused(write_network, text, X, message):
     model = hpc_sparse.load_model(write_network(has_statistics=False), term_weights=text)
     with pytest.raises(DataError, match=message):
         model.predict(X, raw=True)
-    with pytest.raises(DataError, match="raw = True: no weights of terms: expected"):
+    with pytest.raises(DataError, match="raw = True: "):
         hpc_sparse.load_model(write_network(has_statistics=False)).predict(term_counts(3), raw=True)
 
 
