@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array, Int64Array
 from hpc_sparse.errors import DataError
 from hpc_sparse.importers.features import without_zeros
-from hpc_sparse.storage.dataset.feature_summary import read_idf, read_mean_terms
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Features, Samples
 
 
@@ -58,20 +56,6 @@ class TermWeights:
         """From how many of the training samples have each term, int64[n_features]."""
         idf = np.log((1 + n_samples) / (1 + frequency)) + 1
         return cls(idf.astype(VALUE), math.sqrt(frequency.sum() / n_samples))
-
-    @classmethod
-    def read(cls, path: Path | str) -> TermWeights:
-        """The weights that the counts of a data set file were multiplied with.
-
-        Raises
-        ------
-        DataError, FileFormatError
-            There is no such data set, or its features are not weighted term counts.
-        """
-        idf = read_idf(path)
-        if idf is None:
-            raise DataError(f"{path}: has no weights of terms: expected a data set that was imported with --tf-idf")
-        return cls(idf, math.sqrt(read_mean_terms(path)))
 
     def weigh(self, counts: CsrFeatures) -> CsrFeatures:
         """The logarithms of the counts times the weights of the terms, each row scaled."""

@@ -27,9 +27,11 @@ from hpc_sparse.importers.images.idx import import_idx
 from hpc_sparse.importers.options import ImportOptions
 from hpc_sparse.models.inspection import describe_file, evaluate_checkpoint
 from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.registry import connections_of
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_replicas, write_checkpoint
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset, load_samples
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
@@ -139,10 +141,10 @@ def _read_checkpoint(path: Path, data: bytes) -> None:
 def _checked(checkpoints: list[Checkpoint]) -> None:
     for checkpoint in checkpoints:
         for layer in checkpoint.layers:
-            topology = Topology(layer.shape, layer.indptr, layer.indices)
-            topology.check()
-            assert topology.transposed.indptr[-1] == layer.indices.size
-            assert all(np.isfinite(getattr(layer, name)).all() for name in ("weight", "bias", "weight_velocity"))
+            for connections in connections_of(layer).values():
+                connections.topology.check()
+                assert connections.topology.transposed.indptr[-1] == connections.weight.size
+            assert all(np.isfinite(array).all() for array in (*layer.parameters.values(), *layer.states.values()))
 
 
 def _import_hdf5(path: Path) -> None:
@@ -206,12 +208,13 @@ def _made_containers(folder: Path) -> tuple[tuple[bytes, ...], tuple[bytes, ...]
     checkpoints = []
     ctx, layers = ParallelContext.serial(threads=1), _layers(rng)
     whole = Checkpoint(parse_config(CONFIG, "run.toml").to_toml(), 2, 6, 1, layers, {"train_loss": 0.5}, (1, 0.25))
-    whole = replace(whole, mean=np.zeros(N_FEATURES, np.float32), deviation=np.ones(N_FEATURES, np.float32))
+    statistics = statistics_arrays(np.zeros(N_FEATURES, np.float32), np.ones(N_FEATURES, np.float32))
+    whole = replace(whole, front_end=statistics)
     ids = (None, np.array([0, 1, 2, 3, 4], np.int32), np.array([0, 1, 2, 3], np.int32), None)
     for checkpoint in (
         whole,
         replace(whole, neuron_ids=ids, target_connections=(9, 6, 5)),
-        replace(whole, replica=0, step_in_epoch=1, progress=np.zeros((1, 2))),
+        replace(whole, replica=0, step_in_epoch=1, progress=np.zeros((1, 2)), progress_names=("loss", "n_correct")),
     ):
         write_checkpoint(ctx, folder / "c.h5", checkpoint, "serial")
         checkpoints.append((folder / "c.h5").read_bytes())
@@ -225,7 +228,7 @@ def _layers(rng: np.random.Generator) -> tuple[LayerState, ...]:
         topology = Topology.random((n_out, n_in), 0.5, np.uint64(number + 1))
         values = [rng.normal(size=n).astype(np.float32) for n in (topology.n_connections, n_out) * 2]
         name = "output" if n_out == N_CLASSES else "all_relu"
-        layers.append(LayerState(topology.shape, name, topology.indptr, topology.indices, *values))
+        layers.append(LayerState.sparse(topology.shape, name, topology.indptr, topology.indices, *values))
     return tuple(layers)
 
 

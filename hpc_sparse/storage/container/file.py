@@ -32,7 +32,7 @@ from hpc_sparse.storage.container.writer import ContainerWriter
 DATASET_KIND = "hpc_sparse.dataset"
 CHECKPOINT_KIND = "hpc_sparse.checkpoint"
 
-FORMAT_VERSIONS = {DATASET_KIND: 2, CHECKPOINT_KIND: 3}
+FORMAT_VERSIONS = {DATASET_KIND: 2, CHECKPOINT_KIND: 4}
 """The version that is written of each kind; all from 1 on can be read."""
 
 PARTIAL_SUFFIX = ".partial"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpc_sparse.checks import check_finite, check_positive
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array
 from hpc_sparse.errors import FileFormatError
+from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.container.checks import check_finite, check_positive
 from hpc_sparse.storage.container.file import DATASET_KIND, open_container
 from hpc_sparse.storage.container.reader import ContainerReader
 
@@ -91,32 +92,20 @@ def read_idf(path: Path | str) -> Float32Array | None:
         The file is missing, foreign or damaged.
     """
     with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
-        if not reader.has("preparation/idf"):
-            return None
-        reader.require("preparation/idf", VALUE, (reader.integer("/", "n_features", minimum=1),))
-        idf = reader.read("preparation/idf")
-    where = f"{path}: preparation/idf"
-    check_finite(where, idf, error=FileFormatError)
-    check_positive(where, idf, error=FileFormatError)
+        return idf_of(reader, reader.integer("/", "n_features", minimum=1))
+
+
+def idf_of(reader: ContainerReader, n_features: int) -> Float32Array | None:
+    """As :func:`read_idf`, of an open file (collective)."""
+    if not reader.has("preparation/idf"):
+        return None
+    reader.require("preparation/idf", VALUE, (n_features,))
+    idf: Float32Array = reader.read("preparation/idf")
+    where = f"{reader.path}: preparation/idf"
+    with collective_errors(reader.ctx, "checking the weights of terms"):
+        check_finite(where, idf, error=FileFormatError)
+        check_positive(where, idf, error=FileFormatError)
     return idf
-
-
-def read_mean_terms(path: Path | str) -> float:
-    """Features that are not 0 in a training sample, in the mean over the samples; of sparse features, without MPI.
-
-    Raises
-    ------
-    DataError, FileFormatError
-        The file is missing, foreign or damaged, or its features are dense.
-    """
-    with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
-        n_train = reader.integer("train", "n_samples", minimum=1)
-        if not reader.has("train/indices"):
-            reader.fail("dense features: expected sparse ones")
-        if not reader.has("statistics/nonzero"):
-            return reader.shape("train/indices")[0] / n_train
-        reader.require("statistics/nonzero", OFFSET, (reader.integer("/", "n_features", minimum=1),))
-        return float(reader.read("statistics/nonzero").sum() / n_train)
 
 
 def _nonzero_statistics(

@@ -11,9 +11,9 @@ import pytest
 
 from hpc_sparse.analysis import pictures, reports
 from hpc_sparse.errors import InputError, MachineError, OutputError
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
 from hpc_sparse.storage.dataset.writer import write_dataset
@@ -28,7 +28,7 @@ def write_network(tmp_path: Path, to_topologies) -> Callable[..., Path]:
 
     def write(masks: list[np.ndarray], epoch: int) -> Path:
         layers = tuple(
-            LayerState(
+            LayerState.sparse(
                 topology.shape,
                 "relu",
                 topology.indptr,

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import h5py
 import numpy as np
 import pytest
 import scipy.sparse
@@ -14,17 +13,13 @@ from scipy.special import expit, softmax
 
 import hpc_sparse
 from hpc_sparse.errors import DataError, FileFormatError
-from hpc_sparse.importers.arrays.npz import import_npz
-from hpc_sparse.inference import load_arrays, network_pass
+from hpc_sparse.inference import network_pass
 from hpc_sparse.models.inspection import evaluate_checkpoint
 from hpc_sparse.models.merged import read_merged
 from hpc_sparse.models.pruning import PruningRequest, prune_checkpoint
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
-from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS
-from hpc_sparse.storage.dataset.file import load_dataset, load_samples
-from hpc_sparse.storage.dataset.samples import CsrFeatures, Samples
-from hpc_sparse.storage.dataset.writer import write_dataset
+from hpc_sparse.storage.dataset.file import load_dataset
 
 CTX = ParallelContext.serial(threads=1)
 N_FEATURES = 30
@@ -49,7 +44,7 @@ def test_predictions_are_those_of_the_dense_network(write_network, sums_of, stan
     assert n_samples < 100 or len(set(classes.tolist())) > 1
 
 
-@pytest.mark.parametrize("acting", [(), ("network.acting_share=0.5", "evolution.strategy=top_kast")])
+@pytest.mark.parametrize("acting", [(), ("evolution.top_kast.acting_share=0.5", "evolution.strategy=top_kast")])
 def test_a_sample_gives_the_same_bits_alone_and_in_batches(write_network, monkeypatch, acting):
     model, X = hpc_sparse.load_model(write_network(*acting)), samples(131)
     together = model.weighted_sums(X)
@@ -127,88 +122,6 @@ def test_a_network_without_some_inputs_takes_all_features(write_network, sums_of
         model.predict(X[:, : int(model.network.neuron_ids[0][-1])])
 
 
-def term_counts(n_samples, n_terms=N_FEATURES):
-    return scipy.sparse.csr_array(np.random.default_rng(7).poisson(0.3, (n_samples, n_terms)).astype(np.float32))
-
-
-@pytest.fixture
-def text(tmp_path):
-    """A data set of weighted term counts, as imported, from the counts of ``term_counts(40)``."""
-    counts, arrays = term_counts(40), {"shape": np.array([30, 10, N_FEATURES])}
-    for part, rows in (("train", slice(0, 30)), ("test", slice(30, 40))):
-        block = counts[rows]
-        arrays |= {f"{part}_indptr": block.indptr, f"{part}_indices": block.indices, f"{part}_data": block.data}
-        arrays |= {f"{part}_label": np.arange(40)[rows] % 3}
-    np.savez(tmp_path / "text.npz", **arrays)
-    import_npz(tmp_path / "text.npz", tmp_path / "text.h5", tf_idf=True)
-    return tmp_path / "text.h5"
-
-
-def test_term_counts_are_weighted_as_the_import_did(write_network, text):
-    path = write_network(has_statistics=False)
-    counts, stored = term_counts(40)[30:], load_arrays(text, "test").X
-    expected = hpc_sparse.load_model(path).weighted_sums(stored)
-    model = hpc_sparse.load_model(path, term_weights=text)
-    for convert in (scipy.sparse.csr_array, scipy.sparse.coo_array, lambda X: X.astype(np.int64)):
-        np.testing.assert_array_equal(model.weighted_sums(convert(counts), raw=True), expected)
-    np.testing.assert_array_equal(model.predict(counts[:1], raw=True), expected[:1].argmax(axis=1))
-    np.testing.assert_array_equal(model.predict_proba(counts, raw=True), model.predict_proba(stored))
-    empty = scipy.sparse.csr_array((2, N_FEATURES), dtype=np.float32)
-    np.testing.assert_array_equal(
-        model.weighted_sums(empty, raw=True), hpc_sparse.load_model(path).weighted_sums(empty)
-    )
-
-
-def test_weights_of_a_file_without_counts_of_terms_follow_from_its_entries(write_network, text):
-    path, counts = write_network(has_statistics=False), term_counts(4)
-    expected = hpc_sparse.load_model(path, term_weights=text).weighted_sums(counts, raw=True)
-    with h5py.File(text, "r+", libver=LIBRARY_VERSIONS) as file:
-        del file["statistics/nonzero"]
-    np.testing.assert_array_equal(
-        hpc_sparse.load_model(path, term_weights=text).weighted_sums(counts, raw=True), expected
-    )
-
-
-def test_a_network_without_some_inputs_takes_all_term_counts(write_network, text):
-    request = PruningRequest(write_network(has_statistics=False), percentile=20, input_percentile=60)
-    prune_checkpoint(CTX, request)
-    expected = hpc_sparse.load_model(request.target_file).weighted_sums(load_arrays(text, "test").X)
-    model = hpc_sparse.load_model(request.target_file, term_weights=text)
-    np.testing.assert_array_equal(model.weighted_sums(term_counts(40)[30:], raw=True), expected)
-    with pytest.raises(DataError, match=r"X: counts of 31 terms: expected 30, which have weights"):
-        model.predict(term_counts(2, 31), raw=True)
-
-
-@pytest.mark.parametrize(
-    ("X", "message"),
-    [
-        (term_counts(3).toarray(), "X: tf-idf of dense features: expected sparse ones"),
-        (term_counts(3) * np.float32(0.5), "X: tf-idf of 0.5: expected counts"),
-        (term_counts(3, 29), "X: 29 features: expected 30"),
-    ],
-)
-def test_what_is_no_term_count_is_refused(write_network, text, X, message):
-    model = hpc_sparse.load_model(write_network(has_statistics=False), term_weights=text)
-    with pytest.raises(DataError, match=message):
-        model.predict(X, raw=True)
-    with pytest.raises(DataError, match="raw = True: "):
-        hpc_sparse.load_model(write_network(has_statistics=False)).predict(term_counts(3), raw=True)
-
-
-def test_weights_of_other_terms_or_none_are_refused(write_network, text, tmp_path, write_small_data):
-    small = write_small_data(tmp_path / "small.h5")
-    with pytest.raises(DataError, match=r"small.h5: has no weights of terms: expected .* --tf-idf"):
-        hpc_sparse.load_model(write_network(has_statistics=False), term_weights=small)
-    samples = load_samples(text, "train")
-    idf = np.ones(12, np.float32)
-    part = Samples(
-        CsrFeatures(np.zeros(31, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), 12), samples.labels
-    )
-    write_dataset(tmp_path / "few.h5", part, part, title="", class_names=tuple("abc"), idf=idf)
-    with pytest.raises(DataError, match=r"few.h5: weights of 12 terms: .* was trained on 30"):
-        hpc_sparse.load_model(write_network(has_statistics=False), term_weights=tmp_path / "few.h5")
-
-
 @pytest.mark.parametrize(
     ("loss", "share"),
     [("binary_cross_entropy", expit), ("mse", expit), ("mse_tanh", lambda z: (1 + np.tanh(z)) / 2)],
@@ -247,7 +160,7 @@ def test_a_checkpoint_of_several_networks_predicts_by_their_average(write_networ
     sizes = tuple(layer.weight.size for layer in state.layers)
     write_checkpoint(CTX, path, replace(state, replica=0, target_connections=sizes))
     model = hpc_sparse.load_model(path)
-    _, merged = read_merged(path, model.config.network)
+    _, merged = read_merged(path, model.config)
     for layer, other in zip(model.network.layers, merged.network.layers, strict=True):
         np.testing.assert_array_equal(layer.weight, other.weight)
     assert repr(model) == f"TrainedModel(30-24-18-3, {sum(sizes)} connections, epoch 3)"

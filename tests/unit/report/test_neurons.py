@@ -18,19 +18,23 @@ from hpc_sparse.report.stored_run import read_runs
 from hpc_sparse.report.strengths import read_strengths, spread, strengths_of
 from hpc_sparse.report.tables import inputs_table
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
+from hpc_sparse.storage.checkpoint.front_end import MEAN
 from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
 from hpc_sparse.storage.dataset.writer import write_dataset
 
 CTX = ParallelContext.serial(threads=1)
 
 
+def dense_weights(layer):
+    structure = layer.connections["input"].structure
+    values = (layer.parameters["weight"].astype(float), structure["indices"], structure["indptr"])
+    return scipy.sparse.csr_array(values, layer.shape).toarray()
+
+
 def test_strengths_are_sums_of_absolute_weights(make_run, add_checkpoint):
     checkpoint = read_checkpoint(CTX, add_checkpoint(make_run(), 2), "serial")
     found = strengths_of(checkpoint)
-    dense = [
-        np.abs(scipy.sparse.csr_array((layer.weight.astype(float), layer.indices, layer.indptr), layer.shape).toarray())
-        for layer in checkpoint.layers
-    ]
+    dense = [np.abs(dense_weights(layer)) for layer in checkpoint.layers]
     np.testing.assert_allclose(found.inputs, dense[0].sum(axis=0))
     for strength, matrix in zip(found.hidden, dense[:-1], strict=True):
         np.testing.assert_allclose(strength, matrix.sum(axis=1))
@@ -40,7 +44,7 @@ def test_strengths_are_sums_of_absolute_weights(make_run, add_checkpoint):
 def test_removed_inputs_have_no_strength(make_run, add_checkpoint):
     checkpoint = read_checkpoint(CTX, add_checkpoint(make_run(), 2), "serial")
     ids = np.arange(0, 200, 2, dtype=np.int32)
-    pruned = replace(checkpoint, neuron_ids=(ids, None, None, None), mean=np.zeros(200, np.float32))
+    pruned = replace(checkpoint, neuron_ids=(ids, None, None, None), front_end={MEAN: np.zeros(200, np.float32)})
     found = strengths_of(pruned)
     assert found.has_lost_inputs
     assert np.isnan(found.inputs[1::2]).all()

@@ -18,7 +18,6 @@ from hpc_sparse.storage.dataset.feature_summary import (
     read_feature_names,
     read_feature_summary,
     read_idf,
-    read_mean_terms,
 )
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
 from hpc_sparse.storage.dataset.writer import write_dataset
@@ -122,12 +121,7 @@ def test_wrong_names_and_weights_are_refused(
     names, idf = tuple("abcdefg"), np.ones(7, np.float32)
     path = tmp_path / "a.h5"
     write_dataset(path, samples, samples, title="", class_names=("a",), feature_names=names, idf=idf)
-    assert (read_feature_names(path), read_mean_terms(path)) == (names, 1)
+    assert read_feature_names(path) == names
     rewrite(path, name, array)
     with pytest.raises(FileFormatError, match=message):
         read(path)
-
-
-def test_dense_features_are_no_terms(golden: dict[str, Any]) -> None:
-    with pytest.raises(FileFormatError, match="dense features: expected sparse ones"):
-        read_mean_terms(golden["DENSE"])
