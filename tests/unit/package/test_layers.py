@@ -150,7 +150,6 @@ def test_rooms_are_small():
         ("parallel/local_sgd", "from hpc_sparse.evolution.selection import resparsify"),
         ("evolution/importance", "import hpc_sparse.parallel.context"),
         ("parallel/context", "from hpc_sparse.storage.container.hdf5 import CHUNK_BYTES"),
-        ("parallel/local_sgd", "from hpc_sparse.evolution.selection import resparsify"),
         ("storage/container/serial", "class A:\n    from mpi4py import MPI"),
         ("storage/container/serial", "from hpc_sparse.runs import run"),
         ("runs/run", "from importlib import import_module\nimport_module('h5py')"),
