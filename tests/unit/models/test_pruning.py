@@ -177,8 +177,10 @@ def test_sparse_features_are_left_out_as_dense_ones_are(tmp_path, write_small_da
     values[rows[is_left], np.searchsorted(ids, features.indices[is_left])] = features.values[is_left]
     for layer, slope in zip(pruned.layers, [-0.6, 0.6, 1.0], strict=True):
         matrix = np.zeros(layer.shape)
-        matrix[np.repeat(np.arange(layer.shape[0]), np.diff(layer.indptr)), layer.indices] = layer.weight
-        sums = values @ matrix.T + layer.bias
+        structure = layer.connections["input"].structure
+        neurons = np.repeat(np.arange(layer.shape[0]), np.diff(structure["indptr"]))
+        matrix[neurons, structure["indices"]] = layer.parameters["weight"]
+        sums = values @ matrix.T + layer.parameters["bias"]
         values = np.where(sums >= 0, sums, slope * sums)
     labels = dataset.test.labels
     own = values[np.arange(labels.size), labels]
