@@ -1,20 +1,40 @@
-"""Data that the tests of all kinds share: small, synthetic, learnable; or the real ones, where asked for."""
+"""Data that the tests of all kinds share: small, synthetic, learnable; or the real ones, where they are to be had.
+
+A test that uses a fixture of real data is left out where these are not there, and the last line says so. Where all
+tests have to run (``CI`` is set), or where a folder is named that is not there, it fails instead.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from hpc_sparse.importers.images.idx import FASHION_MNIST_FOLDER
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features, Samples
 from hpc_sparse.storage.dataset.writer import write_dataset
 
 N_FEATURES = 30
 DENSITY_OF_SPARSE = 0.3
+MISSING = {
+    "real_data": ("real data sets", lambda: not os.environ.get("HPC_SPARSE_DATA"), "HPC_SPARSE_DATA is not set"),
+    "debian_fashion_mnist": (
+        "Fashion-MNIST",
+        lambda: not FASHION_MNIST_FOLDER.is_dir(),
+        "the Debian package dataset-fashion-mnist is not installed",
+    ),
+}
+"""By fixture: what it gives, whether that is missing, and the reason to name."""
+
+LEFT_OUT: Counter[str] = Counter()
+"""How many tests are left out, by reason."""
+
 OPENMPI_SETTINGS = Path(__file__).resolve().parents[1] / "jobs" / "openmpi.sh"
 
 
@@ -25,6 +45,39 @@ def pytest_configure() -> None:
     ).stdout
     settings = dict(line.split("=", 1) for line in output.split("\0") if line)
     os.environ.update({name: value for name, value in settings.items() if name.startswith(("OMPI_", "PRTE_"))})
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of data that are not there."""
+    for fixture, (what, is_missing, reason) in MISSING.items():
+        if os.environ.get("CI") or not is_missing():
+            continue
+        without = [item for item in items if fixture in getattr(item, "fixturenames", ())]
+        if without:
+            items[:] = [item for item in items if item not in without]
+            config.hook.pytest_deselected(items=without)
+            LEFT_OUT[f"of {what}, as {reason}"] += len(without)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["left_out"] = dict(LEFT_OUT)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Where tests run in several processes, each has left out the same."""
+    for reason, n in getattr(node, "workeroutput", {}).get("left_out", {}).items():
+        LEFT_OUT[reason] = n
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say what was left out; tools/test adds it up over its steps, from a file, and says it at its end."""
+    if hasattr(config, "workeroutput"):
+        return  # whoever started this process says it
+    notes = os.environ.get("HPC_SPARSE_TEST_NOTES")
+    for reason, n in LEFT_OUT.items():
+        terminalreporter.write_line(f"left out: {n} tests {reason}")
+        if notes:
+            with Path(notes).open("a", encoding="utf-8") as file:
+                file.write(f"{n}\t{reason}\n")
 
 
 def small_samples(n_samples: int, kind: str, n_classes: int, seed: int) -> Samples:
@@ -62,8 +115,16 @@ def write_small_data() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of the real data sets, without which the tests that need them fail."""
+    """The folder of the real data sets, which the environment names."""
     folder = os.environ.get("HPC_SPARSE_DATA")
-    if folder is None or not Path(folder).is_dir():
+    if not folder or not Path(folder).is_dir():
         pytest.fail(f"HPC_SPARSE_DATA = {folder!r}: expected the folder of the real data sets (news20, madelon, ...)")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def debian_fashion_mnist() -> Path:
+    """The folder of Fashion-MNIST that the Debian package installs."""
+    if not FASHION_MNIST_FOLDER.is_dir():
+        pytest.fail(f"{FASHION_MNIST_FOLDER}: no such folder; install the Debian package dataset-fashion-mnist")
+    return FASHION_MNIST_FOLDER

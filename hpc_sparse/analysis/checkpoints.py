@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import hpc_sparse.evolution  # noqa: F401  (configurations choose from the strategies that it loads)
 from hpc_sparse.analysis.topologies import in_original_numbers
 from hpc_sparse.config import parse_config
 from hpc_sparse.dtypes import Int32Array

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,6 +14,8 @@ DEFAULT_EPSILON = 20.0
 
 class NetworkSection(Section):
     """The network at the start of the run."""
+
+    formerly: ClassVar[Mapping[str, str]] = {"initial_topology": "network.topology"}
 
     hidden: Annotated[tuple[Width, ...], Field(strict=False)]
     """Neurons of each hidden layer, first to last; empty for a linear model."""
@@ -26,8 +29,10 @@ class NetworkSection(Section):
     budget: Literal["uniform", "erdos_renyi"] | None = None
     """How density is shared out: the same for every layer (default), or more for smaller layers, as epsilon does."""
 
-    topology: Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "snip", "grasp", "csti"] = "erdos_renyi"
-    """Initial connections: each with the same probability, as many for each neuron, or few neurons with many. Or from
+    initial_topology: Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "snip", "grasp", "csti"] = (
+        "erdos_renyi"
+    )
+    """First connections: each with the same probability, as many for each neuron, or few neurons with many. Or from
     evolution.growth_samples training samples: the best of a source network by |gradient x weight| or by the flow of
     gradients, or between correlated features (first layer)."""
 
@@ -40,10 +45,6 @@ class NetworkSection(Section):
     alpha: NonNegative = 0.6
     """Slope below zero of all_relu (alternating in sign) and leaky_relu."""
 
-    acting_share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
-    """top_kast: share of every layer's connections, its largest weights, that signals pass through; all learn. Not of
-    the output layer."""
-
     initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "he_uniform"
     """Of initial and grown weights; he_fan_in uses each neuron's real number of connections."""
 
@@ -53,9 +54,9 @@ class NetworkSection(Section):
     @property
     def random_pattern(self) -> Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in"]:
         """How connections are drawn before there are data."""
-        match self.topology:
+        match self.initial_topology:
             case "constant_fan_in" | "lognormal_fan_in":
-                return self.topology
+                return self.initial_topology
             case _:
                 return "erdos_renyi"
 

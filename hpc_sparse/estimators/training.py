@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from hpc_sparse.estimators.arrays import Standardisation, make_dataset
+from hpc_sparse.estimators.arrays import make_dataset
 from hpc_sparse.estimators.parameters import Parameters
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import Loss
@@ -29,8 +30,7 @@ class FittedState:
         Network and velocities.
     seed : int
         Of every random stream.
-    scaling : Standardisation or None
-        Of the features.
+    front_end : FrontEndChain
     losses : list of float
         Mean training loss of each epoch so far.
     validation_losses : list of float
@@ -39,7 +39,7 @@ class FittedState:
 
     replica: Replica
     seed: int
-    scaling: Standardisation | None
+    front_end: FrontEndChain
     losses: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
 
@@ -49,8 +49,7 @@ class FittedState:
         if not all(connections.weight.flags.writeable for _, connections in network.connections()):
             # Memory-mapped by joblib: kernels are compiled for arrays that can be written to, and training does.
             self.replica = Replica(_copied(network), [state.copy() for state in states])
-            if self.scaling is not None:
-                self.scaling = np.array(self.scaling[0]), np.array(self.scaling[1])
+            self.front_end = self.front_end.copied()
 
     @property
     def n_epochs(self) -> int:
@@ -63,7 +62,7 @@ def train(
     parameters: Parameters,
     loss: Loss,
     samples: Samples,
-    validation: Samples,
+    validation: Samples | None,
     *,
     n_epochs: int,
     n_threads: int,
@@ -78,17 +77,18 @@ def train(
     DivergedError
         The loss or a weight is no longer a finite number.
     """
-    dataset = make_dataset(samples, validation, state.replica.network.widths[-1], state.scaling)
+    dataset = make_dataset(samples, validation, state.replica.network.widths[-1])
     context = ParallelContext.serial(n_threads)
-    trainer = LocalTrainer(TrainingJob(context, parameters.config, dataset, state.replica, SilentReporter()), loss=loss)
+    job = TrainingJob(context, parameters.config, dataset, state.replica, SilentReporter(), fitted=state.front_end)
+    trainer = LocalTrainer(job, loss=loss)
     best = _BestNetwork(parameters.fit.tol)
     for epoch in range(state.n_epochs + 1, state.n_epochs + n_epochs + 1):
         metrics = trainer.train_epoch(epoch)
         assert metrics is not None, "nobody asks this run to stop"
         state.losses.append(metrics.train_loss)
-        if validation.n_samples:
-            state.validation_losses.append(metrics.test_loss)
-            best.consider(metrics.test_loss, state.replica.network)
+        if metrics.validation_loss is not None:
+            state.validation_losses.append(metrics.validation_loss)
+            best.consider(metrics.validation_loss, state.replica.network)
             if best.n_waited >= parameters.fit.n_iter_no_change:
                 break
     if best.network is not None:

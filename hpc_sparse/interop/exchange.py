@@ -13,6 +13,8 @@ from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import InputError, OutputError
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import load_model
+from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop.dense_weights import Layout, dense_weights, read_arrays
 from hpc_sparse.interop.magnitude_pruning import prune_to_density, scaled_inputs
 from hpc_sparse.interop.model_archive import is_model, read_model, to_arrays
@@ -82,9 +84,9 @@ def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: P
     data = find_data(config.data.path, config_path)
     info = read_info(data)
     widths = [info.n_features, *config.network.hidden, n_outputs(config, info)]
-    mean, deviation = read_statistics(data) or (None, None)
-    scaling = (mean, deviation) if config.data.standardize else (None, None)
-    weights = scaled_inputs(dense_weights(source, arrays, widths, layout), *scaling)
+    statistics = statistics_arrays(*(read_statistics(data) or (None, None)))
+    front_end = FrontEndChain.restore(config, statistics)
+    weights = scaled_inputs(dense_weights(source, arrays, widths, layout), front_end.part(Standardise))
     network = prune_to_density(weights, config)
     replica = Replica.at_rest(network)
     return Checkpoint(
@@ -95,7 +97,7 @@ def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: P
         layers=replica_to_states(replica),
         metrics={},
         history_best=None,
-        front_end=statistics_arrays(mean, deviation),
+        front_end=statistics,
     )
 
 

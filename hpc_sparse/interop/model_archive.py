@@ -5,7 +5,8 @@ activation; and for each layer, numbered from 0, ``layer_0.data``, ``layer_0.ind
 ``layer_0.shape`` of its weights as SciPy's CSR (n_out, n_in), ``layer_0.bias``, and ``layer_0.slope`` of its activation
 below zero. There may be ``mean`` and ``deviation`` of the training features, with which features are standardised if
 the configuration says so, and ``neurons_0`` and so on: the original numbers of the neurons that are left of a layer,
-inputs first.
+inputs first. Any other front end is folded into the first layer, and the configuration does without it; weights of
+terms are left out, so that samples are weighted counts, as in the data set.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int3
 from hpc_sparse.errors import DataError, NewerFormatError, quoted
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import TrainedModel
+from hpc_sparse.interop.front_end import ExportedNetwork
 from hpc_sparse.network.activations import OUTPUT_ACTIVATION
-from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
+from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.layer_arrays import check_layer
@@ -33,20 +35,26 @@ STATISTICS = ("mean", "deviation")
 
 
 def to_arrays(model: TrainedModel) -> dict[str, AnyArray]:
-    """Everything that predictions depend on, by the names of the archive."""
+    """Everything that predictions depend on, by the names of the archive.
+
+    Raises
+    ------
+    InputError
+        The network has a front end that the archive cannot say.
+    """
+    exported = ExportedNetwork.of(model)
     arrays: dict[str, AnyArray] = {
         "format": np.array(FORMAT),
         "format_version": np.array(FORMAT_VERSION, OFFSET),
-        "config": np.array(model.config.to_toml()),
+        "config": np.array(exported.config.to_toml()),
         "epoch": np.array(model.epoch, OFFSET),
         "output": np.array(model.output),
     }
-    for name in STATISTICS:
-        if (values := getattr(model, name)) is not None:
-            arrays[name] = values
-    for number, layer in enumerate(sparse_layers(model.network)):
+    if exported.standardise is not None:
+        arrays |= exported.standardise.arrays()
+    for number, layer in enumerate(exported.layers):
         arrays |= {f"layer_{number}.{name}": values for name, values in _layer_arrays(layer).items()}
-    for number, ids in enumerate(model.network.neuron_ids):
+    for number, ids in enumerate([exported.chosen, *model.network.neuron_ids[1:]]):
         if ids is not None:
             arrays[f"neurons_{number}"] = ids
     return arrays

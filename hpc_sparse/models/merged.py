@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpc_sparse.config import NetworkSection
+from hpc_sparse.config import RunConfig
 from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.merging import merge_replicas
@@ -15,7 +15,7 @@ from hpc_sparse.training.replica_states import (
 )
 
 
-def read_merged(path: Path, config: NetworkSection) -> tuple[Checkpoint, Replica]:
+def read_merged(path: Path, config: RunConfig) -> tuple[Checkpoint, Replica]:
     """A checkpoint that one network per worker was stored in, and their average, cut back to size.
 
     Of the layers only the average is to be used. Reads alone, without the other ranks.

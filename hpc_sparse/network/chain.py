@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.protocol import Layer, Saved
+from hpc_sparse.network.placement import WHOLE, Placement
 from hpc_sparse.network.sinks import Sink
 
 
-def forward(layers: Sequence[Layer], batch: AnyArray, outs: Sequence[AnyArray]) -> AnyArray:
+def forward(
+    layers: Sequence[Layer], batch: AnyArray, outs: Sequence[AnyArray], placement: Placement = WHOLE
+) -> AnyArray:
     """The output layer's weighted sums, ``outs[-1]``; no dropout, nothing saved.
 
     Parameters
@@ -21,10 +24,13 @@ def forward(layers: Sequence[Layer], batch: AnyArray, outs: Sequence[AnyArray]) 
         Samples as columns.
     outs : sequence of [n, width], one per layer
         Overwritten.
+    placement : Placement
     """
     source = batch
-    for layer, out in zip(layers, outs, strict=True):
+    for number, (layer, out) in enumerate(zip(layers, outs, strict=True)):
         layer.forward(source, out, None, None)
+        placement.begin(number, "forward")
+        placement.finish(number, "forward")
         source = out
     return source
 
@@ -35,6 +41,7 @@ def forward_train(
     outs: Sequence[AnyArray],
     saved: Sequence[Saved],
     dropouts: Sequence[Dropout | None],
+    placement: Placement = WHOLE,
 ) -> AnyArray:
     """As :func:`forward`, with dropout, saving in ``saved`` what :func:`backward` needs.
 
@@ -45,10 +52,13 @@ def forward_train(
     saved : sequence of Saved, one per layer
     dropouts : sequence of Dropout or None, one per layer
         None for the output layer.
+    placement : Placement
     """
     source = batch
-    for layer, out, kept, dropout in zip(layers, outs, saved, dropouts, strict=True):
+    for number, (layer, out, kept, dropout) in enumerate(zip(layers, outs, saved, dropouts, strict=True)):
         layer.forward(source, out, kept, dropout)
+        placement.begin(number, "forward")
+        placement.finish(number, "forward")
         source = out
     return source
 
@@ -62,6 +72,7 @@ def backward(
     delta: AnyArray,
     deltas: Sequence[AnyArray],
     sinks: Sequence[Sink] | None,
+    placement: Placement = WHOLE,
 ) -> None:
     """Pass the deltas of the output layer down and give every layer's gradients to its sink.
 
@@ -75,12 +86,15 @@ def backward(
         Overwritten with the layers' deltas; ``outs`` themselves where activations are not needed any more.
     sinks : sequence of Sink, one per layer, or None
         None: gradients are not wanted.
+    placement : Placement
     """
     for number in range(len(layers) - 1, 0, -1):
         below = layers[number - 1]
         gate = below.gate(saved[number - 1], dropouts[number - 1])
         sink = None if sinks is None else sinks[number]
+        placement.finish(number, "backward")
         layers[number].backward(delta, outs[number - 1], saved[number], gate, sink, deltas[number - 1])
+        placement.begin(number - 1, "backward")
         delta = deltas[number - 1]
     if sinks is not None:
         layers[0].backward(delta, batch, saved[0], None, sinks[0], None)

@@ -12,6 +12,11 @@ MOST_DENSE = 0.5
 """Of a layer of a source network, unless the network itself is denser."""
 
 
+def possible_connections(widths: list[int]) -> list[int]:
+    """Pairs of neurons between each two consecutive layers."""
+    return [below * above for below, above in pairwise(widths)]
+
+
 def densities(config: NetworkSection, widths: list[int]) -> list[float]:
     """Density of each layer of connections between layers of the given widths."""
     if config.density is not None:

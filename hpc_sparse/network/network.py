@@ -19,6 +19,7 @@ from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.placement import WHOLE, Placement
 from hpc_sparse.network.sinks import Sink, Write
 from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.rng import Purpose, stream_key
@@ -42,10 +43,13 @@ class Network:
     neuron_ids : list of (int32[width] or None)
         One per layer of neurons, inputs first: the number that each neuron had in the original network,
         increasing; None if none has been removed. Given an empty list, none has been removed anywhere.
+    placement : Placement
+        Which of the neurons are on this rank.
     """
 
     layers: list[Layer]
     neuron_ids: list[Int32Array | None] = field(default_factory=list)
+    placement: Placement = WHOLE
 
     def __post_init__(self) -> None:
         self.neuron_ids = self.neuron_ids or [None] * (len(self.layers) + 1)
@@ -117,7 +121,7 @@ class Network:
     @property
     def density(self) -> float:
         """Stored connections as a share of those of the dense network of the same widths."""
-        n_possible = sum(each.shape[0] * each.shape[1] for _, each in self.connections())
+        n_possible = sum(each.topology.n_possible * each.values_per_unit for _, each in self.connections())
         return self.n_connections / n_possible
 
     def connections(self) -> Iterator[tuple[Place, Connections]]:
@@ -148,7 +152,7 @@ class Network:
         workspace : Workspace
         """
         self._check(batch)
-        return chain.forward(self.layers, batch, workspace.activations(batch.shape[1]))
+        return chain.forward(self.layers, batch, workspace.activations(batch.shape[1]), self.placement)
 
     def learn(
         self,
@@ -184,9 +188,10 @@ class Network:
         width = batch.shape[1]
         outs, saved, delta = workspace.activations(width), workspace.saved(width), workspace.output_delta(width)
         of_layers = [*dropouts, None]
-        sums = chain.forward_train(self.layers, batch, outs, saved, of_layers)
+        sums = chain.forward_train(self.layers, batch, outs, saved, of_layers, self.placement)
         result = loss.evaluate(sums, labels, delta)
-        chain.backward(self.layers, batch, outs, saved, of_layers, delta, workspace.deltas(width), sinks)
+        deltas = workspace.deltas(width)
+        chain.backward(self.layers, batch, outs, saved, of_layers, delta, deltas, sinks, self.placement)
         return result
 
     def gradient_batch(
@@ -217,7 +222,7 @@ class Network:
 
     def copy(self) -> Network:
         """The same with parameters of its own."""
-        return Network([layer.copy() for layer in self.layers], list(self.neuron_ids))
+        return Network([layer.copy() for layer in self.layers], list(self.neuron_ids), self.placement)
 
     def note_survivors(self, kept: Sequence[Int64Array | None]) -> None:
         """Note which neurons are left: per layer of neurons the numbers that they had before, None if all stay."""

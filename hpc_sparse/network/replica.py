@@ -72,12 +72,12 @@ class Replica:
 
     def follow(self, number: int, changes: Mapping[str, TopologyChange]) -> None:
         """Follow changes of a layer's connections: what is kept keeps value and state, what has grown gets 0."""
-        layer, state = self.network.layers[number], self.states[number]
-        before = layer.parameters()
+        layer = self.network.layers[number]
         shape = next((change.topology.shape for change in changes.values()), layer.shape)
-        values = {name: carried(each.connections, changes, each.values) for name, each in before.items()}
-        state.follow(before, changes)
+        values = {name: carried(each.connections, changes, each.values) for name, each in layer.parameters().items()}
+        # The old parameters go before new velocities come: memory for one of both is planned.
         layer.rewire(shape, {name: change.topology for name, change in changes.items()}, values)
+        self.states[number].follow(layer.parameters(), changes)
 
     def restart(self, number: int, topologies: Mapping[str, Topology], values: Mapping[str, Float32Array]) -> None:
         """Begin anew with other connections of a layer and some of its parameters; the others stay, at rest."""

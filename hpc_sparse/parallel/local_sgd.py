@@ -85,7 +85,7 @@ class LocalSgd:
         self._targets = [topology.n_connections for topology in topologies]
         # Replicas that share a topology never ask what it was. Those that do must not keep its transposed index alive.
         is_asked_for = self.ctx.size > 1 and not self.has_shared_topology
-        self._bases = [Topology(each.shape, each.indptr, each.indices) for each in topologies if is_asked_for]
+        self._bases = [each.bare() for each in topologies if is_asked_for]
 
     def sync(self, replica: Replica) -> None:
         """Average the replicas; afterwards all have the same connections, parameters and velocities (collective).
@@ -178,7 +178,7 @@ class LocalSgd:
 
     def _index(self, base: Topology | None, own: Topology) -> SharedIndex | None:
         """The union of the replicas' connections; None where all have the same."""
-        if base is None or base.n_connections == base.shape[0] * base.shape[1]:
+        if base is None or base.n_connections == base.n_possible:
             return None
         index = SharedIndex.build(self.ctx, base, own if self.is_contributor else Topology.empty(base.shape))
         self.n_bytes_sent += OFFSET().itemsize * index.n_sent

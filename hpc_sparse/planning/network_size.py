@@ -43,7 +43,9 @@ class NetworkSize:
         """The size of a new network of a configuration."""
         widths = [n_inputs, *config.hidden, n_outputs]
         wanted = zip(pairwise(widths), densities(config, widths), strict=True)
-        return cls(tuple(LayerSize(*pair, _n_connections(config.topology, *pair, density)) for pair, density in wanted))
+        return cls(
+            tuple(LayerSize(*pair, _n_connections(config.initial_topology, *pair, density)) for pair, density in wanted)
+        )
 
     @classmethod
     def of_layers(cls, layers: Iterable[tuple[tuple[int, int], int]]) -> NetworkSize:

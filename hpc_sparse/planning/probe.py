@@ -125,7 +125,7 @@ def time_layer(config: RunConfig, size: LayerSize, place: Position, n_rounds: in
     density = size.n_connections / (size.n_in * size.n_out)
     topology = draw_topology(config.network.random_pattern, (size.n_out, size.n_in), density, KEY)
     weight = draw_weights(config.network.initializer, topology, KEY)
-    incoming = with_reserve(unstructured(topology, weight), config.network.acting_share)
+    incoming = with_reserve(unstructured(topology, weight), make_updater(config.evolution).acting_share)
     layer = SparseLayer(incoming, np.zeros(size.n_out, VALUE), slope, config.network.activation)
     construct = time.perf_counter() - started
     replica = Replica.at_rest(Network([layer]))
@@ -171,7 +171,7 @@ def timed(action: Callable[[], object], n_rounds: int, before: Callable[[], obje
 def _time_evolution(config: RunConfig, replica: Replica, place: Place) -> float:
     """Seconds of one change of the connections at a place as the configured strategy makes it."""
     updater, settings = make_updater(config.evolution), config.evolution
-    if settings.strategy == "static":
+    if not updater.changes_topology:
         return 0.0
     signals, connections = None, replica.network.at(place)
     if updater.needs_signals:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.dtypes import Float64Array
+from hpc_sparse.dtypes import Float64Array, Int64Array
 from hpc_sparse.errors import InputError
 from hpc_sparse.network.connections.protocol import INPUT
 from hpc_sparse.network.layers.registry import connections_of
@@ -41,6 +41,11 @@ class Strengths:
     def has_lost_inputs(self) -> bool:
         """Whether inputs were removed."""
         return bool(np.isnan(self.inputs).any())
+
+    @property
+    def known_inputs(self) -> Int64Array:
+        """Numbers of the inputs that were not removed."""
+        return np.flatnonzero(np.isfinite(self.inputs))
 
 
 def read_strengths(run: StoredRun) -> tuple[list[Strengths], list[str]]:

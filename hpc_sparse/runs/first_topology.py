@@ -25,11 +25,11 @@ def choose_first_topology(job: TrainingJob) -> None:
     is, and so do the others' connections in all.
     """
     config = job.config.network
-    if config.topology not in {"snip", "grasp", "csti"} or len(job.replica.network.layers) == 1:
+    if config.initial_topology not in {"snip", "grasp", "csti"} or len(job.replica.network.layers) == 1:
         return
     source = GrowthSource(job, LOSSES[job.config.training.loss])
     batch, labels = source.batch(stream(job.config.training.seed, Purpose.GROWTH_BATCH))
-    is_pruned = config.topology != "csti"
+    is_pruned = config.initial_topology != "csti"
     topologies = _pruned(job, batch, labels) if is_pruned else [_correlated(job, batch, len(labels))]
     for number, topology in enumerate(topologies):
         # The weight of a connection depends on the connection only: it is what it was in the source network.
@@ -60,7 +60,7 @@ def _pruned(job: TrainingJob, batch: Float32Array, labels: AnyArray) -> list[Top
     """The best connections of the source network, as many as the new one has in all layers but the last."""
     network = job.replica.network
     source = source_network(job.config, network.widths)
-    if job.config.network.topology == "snip":
+    if job.config.network.initial_topology == "snip":
         scores = snip_scores(source, layer_signals(source, batch, labels, LOSSES[job.config.training.loss]))
     else:
         scores = grasp_scores(source, batch, labels)

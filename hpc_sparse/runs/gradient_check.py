@@ -63,7 +63,7 @@ def check_gradients(job: TrainingJob, epoch: int) -> float:
 
 def _check_first_batch(job: TrainingJob, epoch: int) -> float:
     shard, training = job.dataset.train, job.config.training
-    first = shuffled_batches(shard.n_samples, training.batch_size, training.seed, epoch, job.ctx.rank)[:1]
+    first = shuffled_batches(shard.n_samples, training.batch_size, training.seed, epoch, job.ctx.replica)[:1]
     batch, labels = job.make_assembler().assemble(*next(iter(SampleSource(job).batches(epoch, first))))
     dropouts = job.dropouts(epoch, 0)
     worst = 0.0

@@ -25,6 +25,7 @@ from hpc_sparse.storage.container.file import (
     container_kind,
     create_container,
     open_container,
+    open_plain,
 )
 from hpc_sparse.storage.container.hdf5 import Attribute, format_errors, get_attribute, read_rows
 from hpc_sparse.storage.container.writer import ContainerWriter
@@ -84,7 +85,7 @@ def upgrade_file(path: Path, output: Path | None = None) -> Upgrade:
     verify_container(path)
     target = path if output is None else output
     version = FORMAT_VERSIONS[kind]
-    with format_errors(path, "the file"), h5py.File(path, "r", locking=False) as old:
+    with open_plain(path) as old, format_errors(path, "the file"):
         previous = int(get_attribute(old, "/", "format_version"))
         if previous == version:
             return Upgrade(path, path, version, version)

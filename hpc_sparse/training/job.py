@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.inputs.batches import BatchAssembler
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.monitor.position import Pulse
 from hpc_sparse.monitor.reporter import Reporter
@@ -41,6 +42,8 @@ class TrainingJob:
         Whether this process has been asked to stop.
     pulse : Pulse
         Where this rank is, noted for the watch over stalls.
+    fitted : FrontEndChain or None
+        The front ends, where they had to be fitted to the samples; by default what the data set states will do.
     """
 
     ctx: ParallelContext
@@ -51,17 +54,17 @@ class TrainingJob:
     is_debug: bool = False
     stop_request: StopRequest = field(default_factory=StopRequest)
     pulse: Pulse = field(default_factory=Pulse)
+    fitted: FrontEndChain | None = None
+
+    @property
+    def front_end(self) -> FrontEndChain:
+        """The front ends of networks with all inputs."""
+        return self.fitted or FrontEndChain.known(self.config, self.dataset)
 
     def make_assembler(self, max_batch: int | None = None) -> BatchAssembler:
         """Assembles batches, by default of the configured size, for the inputs that the network has now."""
-        data = self.dataset
-        return BatchAssembler(
-            data.info.n_features,
-            max_batch or self.config.training.batch_size,
-            mean=data.mean if self.config.data.standardize else None,
-            deviation=data.deviation if self.config.data.standardize else None,
-            features=self.replica.network.neuron_ids[0],
-        )
+        front_end = self.front_end.choosing(self.replica.network.neuron_ids[0])
+        return BatchAssembler(front_end, self.dataset.info.n_features, max_batch or self.config.training.batch_size)
 
     def make_stop_agreement(self) -> StopAgreement:
         """Lets all ranks stop together."""
@@ -76,7 +79,7 @@ class TrainingJob:
         """Dropout of one step on this rank, one per hidden layer."""
         rate, seed = self.config.network.dropout, self.config.training.seed
         keys = (
-            stream_key(seed, Purpose.DROPOUT, epoch=epoch, layer=layer, replica=self.ctx.rank)
+            stream_key(seed, Purpose.DROPOUT, epoch=epoch, layer=layer, replica=self.ctx.replica)
             for layer in range(len(self.replica.network.layers) - 1)
         )
         return [Dropout(rate, step_key(key, step)) for key in keys]

@@ -18,7 +18,8 @@ from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.collectives import gather_objects, on_root, patient_barrier
 from hpc_sparse.parallel.local_sgd import LocalSgd
-from hpc_sparse.training.evaluation import evaluate, mean_over_ranks
+from hpc_sparse.storage.dataset.samples import Samples
+from hpc_sparse.training.evaluation import Scores, evaluate, mean_over_ranks
 from hpc_sparse.training.evolution_step import Evolution, EvolutionStep, needs_growth_samples
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
@@ -63,11 +64,11 @@ class LocalTrainer:
         self._source = SampleSource(job)
         self._loss = loss or LOSSES[config.training.loss]
         self._sgd = Sgd(config.optimizer.momentum, config.optimizer.weight_decay, config.optimizer.nesterov)
-        self._has_own_topology = is_alone or config.parallel.topology == "independent"
+        self._has_own_topology = is_alone or config.parallel.replica_topology == "independent"
         self._averaging = LocalSgd(
             job.ctx,
             has_shared_topology=not self._has_own_topology,
-            momentum=config.parallel.momentum,
+            momentum=config.parallel.velocity_at_sync,
             cut_back=resparsify,
             is_contributor=self._shard.n_samples > 0,
         )
@@ -83,7 +84,7 @@ class LocalTrainer:
         self.n_steps: int = -(-largest_shard // config.training.batch_size)
         self._evolution = Evolution(
             config,
-            job.ctx.rank if self._has_own_topology else 0,
+            job.ctx.replica if self._has_own_topology else 0,
             n_steps=self.n_steps,
             growth=GrowthSource(job, self._loss) if needs_growth_samples(config) else None,
             keeps_sizes=is_alone,
@@ -156,7 +157,7 @@ class LocalTrainer:
         self._check_finite(epoch, train_loss)
         started = time.perf_counter()
         self._job.pulse.at(Phase.EVALUATING)
-        test_loss, test_accuracy = self.evaluate()
+        scores = self.evaluate()
         sums.evaluate += time.perf_counter() - started
         seconds = (sums.train, sums.sync, sums.evolve, sums.evaluate, self._job.pulse.take_file_seconds())
         of_ranks = gather_objects(self._ctx, (sums.n_grown, *seconds))
@@ -167,8 +168,7 @@ class LocalTrainer:
             epoch=epoch,
             train_loss=train_loss,
             train_accuracy=train_accuracy,
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
+            **scores.as_metrics(),
             n_neurons=network.n_neurons,
             n_connections=network.n_connections,
             connections_changed=int(n_grown),
@@ -193,7 +193,7 @@ class LocalTrainer:
     @property
     def replica_number(self) -> int | None:
         """Which of the networks that differ now, within an epoch, is this rank's; None if they agree."""
-        return self._ctx.rank if self._ctx.size > 1 and self.pause is not None else None
+        return self._ctx.replica if self._ctx.size > 1 and self.pause is not None else None
 
     @property
     def target_connections(self) -> tuple[int, ...]:
@@ -247,7 +247,7 @@ class LocalTrainer:
     def _train(self, epoch: int, first_step: int, sums: EpochSums) -> int:
         """The batches from ``first_step`` on, with the syncs that are due; returns the steps that are then done."""
         training, replica = self._config.training, self._job.replica
-        batches = shuffled_batches(self._shard.n_samples, training.batch_size, training.seed, epoch, self._ctx.rank)
+        batches = shuffled_batches(self._shard.n_samples, training.batch_size, training.seed, epoch, self._ctx.replica)
         rate = self._rate.at(epoch)
         prepared = self._source.batches(epoch, batches[first_step:])
         for step in range(first_step, self.n_steps):
@@ -312,13 +312,18 @@ class LocalTrainer:
         if not is_finite:
             raise DivergedError.in_epoch(epoch, train_loss, self._config.optimizer.learning_rate)
 
-    def evaluate(self) -> tuple[float, float]:
-        """Mean test loss and accuracy, each rank's network on its share of the test samples (collective)."""
+    def evaluate(self) -> Scores:
+        """Mean losses and accuracies, each rank's network on its share of the samples of a part (collective)."""
+        dataset = self._job.dataset
+        validation = () if dataset.validation is None else self._evaluate(dataset.validation)
+        return Scores(*self._evaluate(dataset.test), *validation)
+
+    def _evaluate(self, shard: Samples) -> tuple[float, float]:
         return evaluate(
             self._ctx,
             self._job.replica.network,
             self._loss,
-            self._job.dataset.test,
+            shard,
             self._assembler,
             self._workspace,
             self._config.training.batch_size,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hpc_sparse.config import NetworkSection, RunConfig
+from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError, FileFormatError
+from hpc_sparse.evolution import make_updater
 from hpc_sparse.network.densities import densities
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.registry import LAYERS
@@ -48,7 +49,7 @@ def random_replica(config: RunConfig, n_inputs: int, n_outputs: int) -> Replica:
         initializer=config.network.initializer,
         pattern=config.network.random_pattern,
         seed=config.training.seed,
-        acting_share=config.network.acting_share,
+        acting_share=make_updater(config.evolution).acting_share,
     )
     for _, connections in network.connections():
         if not connections.weight.size:
@@ -62,7 +63,7 @@ def random_replica(config: RunConfig, n_inputs: int, n_outputs: int) -> Replica:
 
 
 def replica_from_states(
-    config: NetworkSection,
+    config: RunConfig,
     states: Sequence[LayerState],
     neuron_ids: Sequence[Int32Array | None] = (),
     origin: str = "checkpoint",
@@ -74,11 +75,14 @@ def replica_from_states(
     FileFormatError
         A layer has an activation, or the optimiser a state, that is not known.
     """
+    acting_share = make_updater(config.evolution).acting_share
     layers: list[Layer] = []
     optimizers: list[OptimizerState] = []
     for number, state in enumerate(states):
         try:
-            layer = LAYERS[state.kind].from_state(state, config, number, is_last=number == len(states) - 1)
+            layer = LAYERS[state.kind].from_state(
+                state, config.network, number, acting_share=acting_share, is_last=number == len(states) - 1
+            )
             optimizers.append(OptimizerState.from_arrays(layer.parameters(), state.states))
         except ValueError as error:
             raise FileFormatError(f"{origin}: layer {number}: {error}") from error

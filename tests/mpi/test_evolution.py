@@ -62,18 +62,18 @@ oversubscribe = true
 NOT_COMPARED = CLOCK_FIELDS | {"sync_bytes"}
 STRATEGIES = (
     ("rigl",),
-    ("srigl", "network.topology=snip"),
-    ("gse", "evolution.candidates=graest", "evolution.scope=global"),
+    ("srigl", "network.initial_topology=snip"),
+    ("gse", "evolution.gse.candidates=graest", "evolution.gse.scope=global"),
     ("snfs",),
-    ("deep_r", "evolution.shrinkage=0.01"),
-    ("top_kast", "network.acting_share=0.5", "network.topology=grasp"),
+    ("deep_r", "evolution.deep_r.shrinkage=0.01"),
+    ("top_kast", "evolution.top_kast.acting_share=0.5", "network.initial_topology=grasp"),
     # Links that begin with 0 would be the next to go and to come back, at once where nothing is trained in between.
-    ("cht", "network.topology=csti", "evolution.grown_weights=initial"),
+    ("cht", "network.initial_topology=csti", "evolution.grown_weights=initial"),
 )
 PARALLEL = (
-    ("parallel.topology=shared", "evolution.every_steps=5"),
-    ("parallel.topology=independent", "evolution.every_steps=4", "evolution.drop_schedule=cosine"),
-    ("parallel.strategy=wassp", "parallel.phase2_share=0.3", "evolution.every_steps=7", "evolution.begin_epoch=1"),
+    ("parallel.replica_topology=shared", "evolution.every_steps=5"),
+    ("parallel.replica_topology=independent", "evolution.every_steps=4", "evolution.drop_schedule=cosine"),
+    ("parallel.algorithm=wassp", "parallel.phase2_share=0.3", "evolution.every_steps=7", "evolution.begin_epoch=1"),
 )
 
 
@@ -169,7 +169,7 @@ def test_a_first_topology_from_the_data_is_that_of_one_rank_with_all_samples(
     ctx: ParallelContext, folder: Path
 ) -> None:
     for topology in ("snip", "grasp", "csti"):
-        config = load_config(folder / "run.toml", [f"network.topology={topology}"])
+        config = load_config(folder / "run.toml", [f"network.initial_topology={topology}"])
         digests = []
         for context in (ctx, ParallelContext.serial(threads=1)):
             dataset = load_dataset(context, folder / "data.h5", "serial")
@@ -198,7 +198,11 @@ def test_every_strategy_trains_and_resumes_bit_by_bit(run: Callable[..., Any], p
 @pytest.mark.mpi(ranks=[3])
 def test_networks_shrink_alike_on_all_ranks_and_resume_bit_by_bit(run: Callable[..., Any]) -> None:
     for number, parallel in enumerate(
-        [("parallel.topology=shared",), ("parallel.topology=independent",), ("parallel.strategy=wassp",)]
+        [
+            ("parallel.replica_topology=shared",),
+            ("parallel.replica_topology=independent",),
+            ("parallel.algorithm=wassp",),
+        ]
     ):
         shrinking = ("evolution.final_density=0.1", "evolution.every_steps=3", "evolution.end_epoch=2")
         whole, metrics = run(f"whole-{number}", math.inf, *shrinking, *parallel)

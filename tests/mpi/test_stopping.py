@@ -100,7 +100,7 @@ def run(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[...
     return run_once
 
 
-SERVED = ("parallel.strategy=wassp", "parallel.phase2_share=0.5", "parallel.learning_rate_scaling=none")
+SERVED = ("parallel.algorithm=wassp", "parallel.phase2_share=0.5", "parallel.learning_rate_scaling=none")
 
 
 @pytest.mark.mpi(ranks=[2, 3])
@@ -108,7 +108,7 @@ SERVED = ("parallel.strategy=wassp", "parallel.phase2_share=0.5", "parallel.lear
     "overrides",
     [
         (),
-        ("parallel.topology=independent", "parallel.sync_every_steps=3"),
+        ("parallel.replica_topology=independent", "parallel.sync_every_steps=3"),
         ("parallel.sync_every_steps=3", "parallel.overlap=true"),
         SERVED,
     ],
@@ -126,7 +126,7 @@ def test_a_run_that_stops_again_and_again_is_bit_by_bit_the_uninterrupted_one(ru
 @pytest.mark.mpi(ranks=3)
 def test_a_run_without_order_stops_and_goes_on_too(run):
     # Either worker is asked: nobody knows how many of the gradients come from which.
-    _, metrics, n_stops = run("run", 50, "parallel.strategy=wasap", "parallel.phase2_share=0.25", n_asked=2)
+    _, metrics, n_stops = run("run", 50, "parallel.algorithm=wasap", "parallel.phase2_share=0.25", n_asked=2)
     assert n_stops > 1
     assert [line["epoch"] for line in metrics] == [1, 2, 3, 4]
     assert [line["phase"] for line in metrics] == [1, 1, 1, 2]

@@ -99,7 +99,7 @@ def test_replicas_learn_and_agree_with_either_topology_and_any_sync_on_uneven_sh
     ):
         backend = ("mpio", "serial")[number % 2]
         metrics, checkpoint = run(
-            f"parallel.topology={topology}",
+            f"parallel.replica_topology={topology}",
             f"parallel.sync_every_steps={every}",
             f"runtime.hdf5={backend}",
             kind=kind,
@@ -118,7 +118,7 @@ def test_replicas_learn_and_agree_with_either_topology_and_any_sync_on_uneven_sh
 def test_every_replica_is_the_same_after_each_epoch(ctx: ParallelContext, run: Run, mpi_tmp_path: Path) -> None:
     run(n_train=50)
     for topology in ("shared", "independent"):
-        overrides = (f"parallel.topology={topology}", "parallel.sync_every_steps=2")
+        overrides = (f"parallel.replica_topology={topology}", "parallel.sync_every_steps=2")
         plan = make_plan(RunRequest(mpi_tmp_path / "run.toml", overrides, mpi_tmp_path / "unused"))
         dataset = load_dataset(ctx, mpi_tmp_path / "data.h5")
         replica = initial_replica(plan.config, plan.info)
@@ -135,7 +135,7 @@ def test_every_replica_is_the_same_after_each_epoch(ctx: ParallelContext, run: R
 @pytest.mark.mpi(ranks=[4])
 def test_more_ranks_than_samples_train_as_if_the_idle_ranks_were_not_there(ctx: ParallelContext, run: Run) -> None:
     for topology, kind in (("shared", "dense"), ("independent", "sparse")):
-        metrics, _ = run(f"parallel.topology={topology}", kind=kind, n_train=3, n_test=2)
+        metrics, _ = run(f"parallel.replica_topology={topology}", kind=kind, n_train=3, n_test=2)
         numbers = [value for line in metrics for value in line.values() if not isinstance(value, list)]
         assert all(math.isfinite(value) for value in numbers)
         # The square root of the 3 replicas that train, not of the 4 ranks.
@@ -148,7 +148,7 @@ def test_more_ranks_than_samples_train_as_if_the_idle_ranks_were_not_there(ctx: 
 def test_a_run_repeats_bit_by_bit_whichever_back_end_reads_and_writes(run: Run) -> None:
     for topology in ("shared", "independent"):
         first, second = (
-            run(f"parallel.topology={topology}", "parallel.sync_every_steps=3", f"runtime.hdf5={backend}")
+            run(f"parallel.replica_topology={topology}", "parallel.sync_every_steps=3", f"runtime.hdf5={backend}")
             for backend in ("mpio", "serial")
         )
         assert first[0] == second[0]
@@ -169,7 +169,7 @@ def test_overlapped_syncs_learn_agree_after_the_epoch_and_repeat_bit_by_bit(ctx:
 def test_one_rank_under_mpirun_is_bit_by_bit_the_serial_run(ctx: ParallelContext, run: Run) -> None:
     for topology in ("shared", "independent"):
         for kind in ("dense", "sparse"):
-            override = f"parallel.topology={topology}"
+            override = f"parallel.replica_topology={topology}"
             launched = run(override, kind=kind)
             serial = run(override, kind=kind, context=ParallelContext.serial(threads=1))
             assert launched[0] == serial[0]

@@ -1,4 +1,8 @@
-"""The real command, started as a user starts it; every start has a time limit, so that a hang is a failure."""
+"""The real command, started as a user starts it; every start has a time limit, so that a hang is a failure.
+
+A process costs a second of imports. A command that does not train and needs no process of its own is therefore called
+in this one, unless it is asked for apart; each command is also tested as a process, alone or on several ranks.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from hpc_sparse.cli.app import app
+from hpc_sparse.monitor.stopping import SIGNALS
 
 ROOT = Path(__file__).resolve().parents[2]
 HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
 TIMEOUT_SECONDS = 120
+REFUSED = 2
 
 CONFIG = """
 [data]
@@ -72,9 +81,13 @@ def launch() -> Launch:
 
 @pytest.fixture(scope="session")
 def run(launch: Launch) -> Run:
-    """Start a command, wait for its end, and check the exit code."""
+    """Start a command, or call it here if it need not be apart; wait for its end, and check the exit code."""
 
-    def run_to_end(*arguments: object, code: int = 0, timeout: float = TIMEOUT_SECONDS, **start: object) -> Completed:
+    def run_to_end(
+        *arguments: object, code: int = 0, timeout: float = TIMEOUT_SECONDS, apart: bool = False, **start: object
+    ) -> Completed:
+        if not apart and is_for_this_process(arguments, code, start):
+            return run_here(arguments, code, start["cwd"])
         process = launch(*arguments, **start)
         try:
             out, err = process.communicate(timeout=timeout)
@@ -86,6 +99,26 @@ def run(launch: Launch) -> Run:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return run_to_end
+
+
+def is_for_this_process(arguments: Sequence[object], code: int, start: dict[str, object]) -> bool:
+    """Whether a command can be called here: on no ranks, in no other environment, and without training."""
+    is_plain = set(start) <= {"cwd", "ranks"} and start.get("ranks") is None
+    return is_plain and bool(arguments) and arguments[0] != "check" and (arguments[0] != "train" or code == REFUSED)
+
+
+def run_here(arguments: Sequence[object], code: int, folder: object) -> Completed:
+    """Call a command in this process, and check the exit code."""
+    words = [str(argument) for argument in arguments]
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        with chdir(str(folder)):
+            result = CliRunner().invoke(app, words, prog_name="hpc-sparse")
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert result.exit_code == code, f"{words}: exit code {result.exit_code}\n{result.output}"
+    return subprocess.CompletedProcess(words, result.exit_code, result.stdout, result.stderr)
 
 
 def processes_of(process: int) -> Iterator[int]:
@@ -159,11 +192,12 @@ def trained(workplace: Path, _trained_once: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def fashion_mnist(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+def fashion_mnist(tmp_path_factory: pytest.TempPathFactory, run: Run, debian_fashion_mnist: Path) -> Path:
     """A folder with the imported Fashion-MNIST data set in ``data/``."""
     source = subprocess.run(
         [str(ROOT / "tools" / "fashion_mnist")], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True
     ).stdout.strip()
+    assert Path(source) == debian_fashion_mnist
     folder = tmp_path_factory.mktemp("fashion_mnist")
     (folder / "data").mkdir()
     run("data", "import", "fashion-mnist", "--source", source, "data/fashion_mnist.h5", cwd=folder)

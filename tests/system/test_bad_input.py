@@ -1,4 +1,8 @@
-"""Wrong input: one message that names the thing and the place, exit code 2, no traceback, nothing made or changed."""
+"""Wrong input: one message that names the thing and the place, exit code 2, no traceback, nothing made or changed.
+
+What is said is looked at in this process. On several ranks there is one case of each way in which an error reaches all
+of them; whether it is the same on each is tested in tests/mpi.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +28,8 @@ Entries = dict[str, tuple[int, int]]
 
 
 def some(cases: Sequence[Any], ranks: int | None) -> Sequence[Any]:
-    """All cases alone, every third on several ranks: what root alone decides reaches the others in one way."""
-    return cases if ranks is None else cases[::3]
+    """All cases alone, the first on several ranks: what root alone decides reaches the others in one way."""
+    return cases if ranks is None else cases[:1]
 
 
 def contents(folder: Path) -> Entries:
@@ -89,7 +93,7 @@ def test_a_wrong_configuration_file_is_refused(workplace, refuse, ranks):
     for text, says in some(list(CONFIGURATIONS.values()), ranks):
         (workplace / "wrong.toml").write_text(text)
         refuse("train", "wrong.toml", says=says, ranks=ranks)
-    refuse("train", "nowhere.toml", says=("nowhere.toml: cannot read the configuration: No such file",), ranks=ranks)
+    refuse("train", "nowhere.toml", says=("nowhere.toml: cannot read the configuration: No such file",))
     refuse("train", ".", says=("is a folder; expected a configuration file",))
 
 
@@ -101,7 +105,7 @@ def test_a_wrong_value_is_refused(refuse, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["unknown key", "zero neurons", "two classes", "missing data", "too many threads", "memory beyond the machine"],
+    ["two classes", "missing data", "too many threads", "memory beyond the machine"],
 )
 def test_a_wrong_value_is_refused_by_all_ranks(refuse, name):
     override, says = OVERRIDES[name]
@@ -124,24 +128,22 @@ def test_a_damaged_or_foreign_data_set_is_refused(workplace, refuse, ranks):
     refuse("train", "run.toml", says=("data.h5: train/labels[200] = 3: must be >= 0 and < 3",), ranks=ranks)
     path.write_bytes(whole)
     spoil(path, "test/labels", 0, -1)
-    refuse("train", "run.toml", says=("data.h5: test/labels[0] = -1: must be >= 0",), ranks=ranks)
+    refuse("train", "run.toml", says=("data.h5: test/labels[0] = -1: must be >= 0",))
     path.write_bytes(whole)
     spoil(path, "train/features", (300, 7), np.nan)
-    refuse("train", "run.toml", says=("data.h5: train/features[300, 7] = nan: must be finite",), ranks=ranks)
+    refuse("train", "run.toml", says=("data.h5: train/features[300, 7] = nan: must be finite",))
     path.write_bytes(whole)
     with h5py.File(path, "a", libver=LIBRARY_VERSIONS) as file:
         file["test/features"][5, 5] += 1
     refuse("train", "run.toml", says=("data.h5: test/features: damaged",), ranks=ranks)
     path.write_bytes(whole[: len(whole) // 2])
-    refuse("train", "run.toml", says=("data.h5", "truncated"), ranks=ranks)
+    refuse("train", "run.toml", says=("data.h5", "truncated"))
     path.write_text("a,b,c\n1,2,3\n")
-    refuse("train", "run.toml", says=("data.h5: is not an HDF5 file",), ranks=ranks)
+    refuse("train", "run.toml", says=("data.h5: is not an HDF5 file",))
     path.unlink()
     with h5py.File(path, "w") as file:
         file["x"] = np.zeros(3)
-    refuse(
-        "train", "run.toml", says=("data.h5: superblock: version 0: expected 3: not a file of hpc_sparse",), ranks=ranks
-    )
+    refuse("train", "run.toml", says=("data.h5: superblock: version 0: expected 3: not a file of hpc_sparse",))
 
 
 @pytest.mark.parametrize("ranks", RANKS)
@@ -213,8 +215,8 @@ def test_a_data_set_that_does_not_fit_the_network_is_refused(refuse, ranks):
     classes = ("classes.h5: 4 classes, but the network in", "checkpoint-000002.h5 has 3 outputs")
     go_on = ("--output", "run", "--resume", "auto", "--set", "training.epochs=3")
     refuse("evaluate", checkpoint, "narrow.h5", says=narrow, ranks=ranks)
-    refuse("evaluate", checkpoint, "classes.h5", says=classes, ranks=ranks)
-    refuse("train", "run.toml", *go_on, "--set", "data.path=narrow.h5", says=narrow, ranks=ranks)
+    refuse("evaluate", checkpoint, "classes.h5", says=classes)
+    refuse("train", "run.toml", *go_on, "--set", "data.path=narrow.h5", says=narrow)
     refuse("train", "run.toml", *go_on, "--set", "data.path=classes.h5", says=classes, ranks=ranks)
 
 
@@ -223,8 +225,8 @@ def test_a_checkpoint_that_does_not_fit_is_refused(trained, refuse, ranks):
     checkpoint = "run/checkpoints/checkpoint-000002.h5"
     (trained / "cut.h5").write_bytes((trained / checkpoint).read_bytes()[:-100])
     cases = [
-        (("--resume", "nowhere.h5"), ("--resume nowhere.h5: no such checkpoint",)),
         (("--resume", "cut.h5"), ("cut.h5", "truncated")),
+        (("--resume", "nowhere.h5"), ("--resume nowhere.h5: no such checkpoint",)),
         (("--resume", "run.toml"), ("run.toml: is not an HDF5 file",)),
         (("--resume", "data.h5"), ('data.h5: format = "hpc_sparse.dataset": expected "hpc_sparse.checkpoint"',)),
         (("--resume", checkpoint, "--set", "network.hidden=[9]"), ("network.hidden = (9,): ", "(24, 17)")),
@@ -235,7 +237,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(trained, refuse, ranks):
         refuse("train", "run.toml", "--output", "new", *options, says=says, ranks=ranks)
     refuse("evaluate", "data.h5", "data.h5", says=('expected "hpc_sparse.checkpoint"',))
     refuse("evaluate", checkpoint, checkpoint, says=('expected "hpc_sparse.dataset"',), ranks=ranks)
-    refuse("info", "run.toml", says=("run.toml: is not an HDF5 file",), ranks=ranks)
+    refuse("info", "run.toml", says=("run.toml: is not an HDF5 file",))
     assert not (trained / "new").exists()
 
 
@@ -250,7 +252,7 @@ def test_a_history_that_does_not_belong_to_the_checkpoint_is_refused(trained, re
 def test_a_diverging_run_ends_with_exit_code_3(workplace, run, ranks, topology):
     result = run(
         *("train", "run.toml", "--output", "run", "--set", "optimizer.learning_rate=1e30"),
-        *("--set", f"parallel.topology={topology}", "--set", "parallel.sync_every_steps=2"),
+        *("--set", f"parallel.replica_topology={topology}", "--set", "parallel.sync_every_steps=2"),
         cwd=workplace,
         ranks=ranks,
         code=3,
@@ -271,8 +273,8 @@ def test_wrong_data_to_import_are_refused(workplace, refuse, ranks):
         ("text.npz", ("text.npz: cannot be read as an .npz archive",)),
         ("nowhere.npz", ("nowhere.npz: cannot be read",)),
     ):
-        refuse("data", "import", "npz", source, "new.h5", says=says, ranks=ranks)
-    refuse("data", "import", "idx", ".", "new.h5", says=("train-images",), ranks=ranks)
+        refuse("data", "import", "npz", source, "new.h5", says=says)
+    refuse("data", "import", "idx", ".", "new.h5", says=("train-images",))
     np.savez(workplace / "good.npz", x=np.eye(4, dtype=np.float32), y=np.array([0, 1, 0, 1]))
     says = ("data.h5: exists already and is not overwritten without --overwrite",)
     refuse("data", "import", "npz", "good.npz", "data.h5", says=says, ranks=ranks)

@@ -13,6 +13,7 @@ import pytest
 
 HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
 RANKS = [None, 2]
+CHECKPOINT = "run/checkpoints/checkpoint-000002.h5"
 COMMANDS = [
     *([], ["train"], ["plan"], ["config"], ["evaluate"], ["prune"], ["info"], ["check"], ["data"]),
     *(["data", "import"], ["data", "import", "fashion-mnist"], ["data", "import", "idx"], ["data", "import", "npz"]),
@@ -38,8 +39,34 @@ def test_every_command_explains_itself(run, tmp_path):
         assert result.stderr == ""
 
 
+SMALL_PROBLEM = ("make-classification", *("--samples", 60, "--features", 30, "--informative", 9, "--redundant", 0))
+PROCESSES = {
+    "train": (("train", "run.toml", "--output", "again"), ("train", "nowhere.toml")),
+    "plan": (("plan", "run.toml"), ("plan", "nowhere.toml")),
+    "config": (("config",), ("config", "more")),
+    "evaluate": (("evaluate", CHECKPOINT, "data.h5"), ("evaluate", CHECKPOINT, CHECKPOINT)),
+    "prune": (("prune", CHECKPOINT, "--percentile", 10), ("prune", CHECKPOINT)),
+    "info": (("info", CHECKPOINT), ("info", "run.toml")),
+    "upgrade": (("upgrade", CHECKPOINT), ("upgrade", "run.toml")),
+    "report": (("report", "run"), ("report", "nowhere")),
+    "model": (("model", "export", CHECKPOINT, "net.npz"), ("model", "export", "run.toml", "net.npz")),
+    "analyze": (("analyze", "summary", CHECKPOINT), ("analyze", "summary", "data.h5")),
+    "data import": (("data", "import", *SMALL_PROBLEM, "new.h5"), ("data", "import", "npz", "no.npz", "a.h5")),
+}
+"""Of each command, or group of commands: one that goes well and one that is refused."""
+
+
+@pytest.mark.parametrize("command", PROCESSES)
+def test_every_command_is_a_process_that_ends_well_or_with_one_message(trained, run, command):
+    good, refused = PROCESSES[command]
+    assert run(*good, cwd=trained, apart=True).stdout
+    result = run(*refused, cwd=trained, apart=True, code=2)
+    assert result.stderr.count("hpc-sparse: ") + result.stderr.count("Usage: hpc-sparse") == 1
+    assert "Traceback" not in result.stderr
+
+
 def test_the_command_and_the_module_are_the_same(run, tmp_path):
-    version = run("--version", cwd=tmp_path).stdout
+    version = run("--version", cwd=tmp_path, apart=True).stdout
     assert version.startswith("hpc-sparse 0.")
     assert run("--version", cwd=tmp_path, command=(sys.executable, "-m", "hpc_sparse")).stdout == version
 
@@ -93,9 +120,9 @@ def test_info_ends_quietly_when_nobody_reads_on(trained, run):
 
 
 @pytest.mark.parametrize("ranks", [None, 3])
-@pytest.mark.parametrize("arguments", [["info"], ["info", "--nonsense", "x"], ["nonsense"]])
+@pytest.mark.parametrize("arguments", [["info", "--nonsense", "x"], ["nonsense"]])
 def test_a_wrong_command_line_is_reported_once(run, tmp_path, ranks, arguments):
-    result = run(*arguments, cwd=tmp_path, ranks=ranks, code=2)
+    result = run(*arguments, cwd=tmp_path, ranks=ranks, apart=True, code=2)
     assert result.stderr.count("Usage: hpc-sparse") == 1
 
 

@@ -120,17 +120,17 @@ def test_every_phase_is_where_the_package_has_it(faulting, monkeypatch):
 def test_a_job_of_which_a_rank_does_not_end_is_ended_with_the_code_of_its_work(run, tmp_path, result, code):
     # As a library may do that cleans up; the timer also ends a process that is stuck outside Python.
     line = ("-c", ENDS, "stuck at exit", result)
-    ended = run(*line, command=(sys.executable,), ranks=2, cwd=tmp_path, code=code, timeout=30)
+    ended = run(*line, command=(sys.executable,), ranks=2, cwd=tmp_path, code=code, timeout=60)
     assert ("hpc-sparse: wrong everywhere" in ended.stderr) == (result == "failed")
 
 
 def test_a_job_that_has_done_its_work_is_ended_although_a_rank_does_not_end(launch, tmp_path):
     job = launch("-c", ENDS, "stuck at exit", "done", command=(sys.executable,), ranks=2, cwd=tmp_path)
-    _, errors = job.communicate(timeout=30)
+    _, errors = job.communicate(timeout=60)
     # Each rank leaves with 0; Open MPI makes 1 of it if it sees that one has not taken leave of MPI.
     assert job.returncode in {0, 1}, f"exit code {job.returncode}\n{errors}"
 
 
 def test_a_rank_that_fails_while_another_waits_in_a_barrier_ends_the_job(run, tmp_path):
-    ended = run("-c", ENDS, "alone", "", command=(sys.executable,), ranks=2, cwd=tmp_path, code=2, timeout=15)
+    ended = run("-c", ENDS, "alone", "", command=(sys.executable,), ranks=2, cwd=tmp_path, code=2, timeout=60)
     assert "hpc-sparse: wrong here (rank 1 of 2 alone)" in ended.stderr

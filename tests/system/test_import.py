@@ -87,6 +87,7 @@ def measured_import(table: Path, text: bytes) -> tuple[str, float, int]:
     return shown, cpu_seconds, peak_bytes
 
 
+@pytest.mark.slow
 def test_a_large_table_is_imported_in_little_time_and_memory(real_data, tmp_path):
     with gzip.open(real_data / "kddcup.data_10_percent.gz") as file:
         text = file.read()

@@ -101,6 +101,7 @@ def check_run_folder(folder: Path, n_epochs: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("ranks", [None, 2])
+@pytest.mark.slow
 def test_the_fashion_mnist_job_learns_and_leaves_a_complete_run_folder(fashion_mnist, run, tmp_path, ranks):
     output = tmp_path / "run"
     result = run(
@@ -183,12 +184,13 @@ def test_a_data_set_without_test_samples_is_trained_on_and_its_missing_values_ar
     assert json.loads(texts[2])["test_loss"] is None
 
 
+@pytest.mark.slow
 def test_real_wide_sparse_text_is_imported_and_trained_on(real_data, run, tmp_path):
     run("data", "import", "npz", real_data / "news20_bydate_65536.npz", "news20.h5", cwd=tmp_path)
     (tmp_path / "run.toml").write_text(
         '[data]\npath = "news20.h5"\n[network]\nhidden = [64]\nepsilon = 5\ndropout = 0.0\n'
         "[training]\nepochs = 3\nbatch_size = 32\n[optimizer]\nlearning_rate = 0.005\n"
-        '[parallel]\ntopology = "independent"\nsync_every_steps = 20\nlearning_rate_scaling = "none"\n'
+        '[parallel]\nreplica_topology = "independent"\nsync_every_steps = 20\nlearning_rate_scaling = "none"\n'
     )
     run("train", "run.toml", "--output", "run", cwd=tmp_path, ranks=2)
     summary = check_run_folder(tmp_path / "run", 3)

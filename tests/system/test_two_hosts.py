@@ -191,6 +191,7 @@ def state(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     return found, [str({name: value for name, value in line.items() if name not in CLOCK_FIELDS}) for line in lines]
 
 
+@pytest.mark.slow
 def test_a_run_on_two_hosts_is_bit_by_bit_that_on_one(workplace: Path, run, two_hosts: TwoHosts) -> None:
     # Threads are given: a host for itself has more cores for a rank than half of one.
     arguments = ("--set", "parallel.sync_every_steps=2", "--set", "runtime.threads=1")

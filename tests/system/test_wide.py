@@ -46,6 +46,7 @@ def peak_rss_bytes(folder: Path) -> int:
     return int(json.loads((folder / "summary.json").read_text())["peak_rss_bytes"])
 
 
+@pytest.mark.slow
 def test_a_million_neurons_train_within_their_plan_and_go_on_from_a_checkpoint(run, place):
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
     # Python and its libraries take more than a million neurons do, and not the same everywhere: what counts is how much

@@ -198,7 +198,7 @@ def write_network(tmp_path: Path, make_config: Callable) -> Callable[..., Path]:
         mean = rng.uniform(2, 9, N_CHECKPOINT_FEATURES).astype(np.float32) if has_statistics else None
         deviation = rng.uniform(1, 3, N_CHECKPOINT_FEATURES).astype(np.float32) if has_statistics else None
         layers = replica_to_states(replica)
-        state = Checkpoint(config.to_toml(), 3, 36, 1, layers, {}, None, statistics_arrays(mean, deviation))
+        state = Checkpoint(config.to_toml(), 3, 36, 1, layers, {}, None, front_end=statistics_arrays(mean, deviation))
         write_checkpoint(CTX, tmp_path / name, state)
         return tmp_path / name
 

@@ -41,7 +41,7 @@ class IdleWorker(Worker):
 def main() -> None:
     """Exchange for some epochs and print updates and bytes per second."""
     path = Path(sys.argv[1])
-    settings = ("parallel.strategy=wasap", "evolution.strategy=static", "runtime.oversubscribe=true")
+    settings = ("parallel.algorithm=wasap", "evolution.strategy=static", "runtime.oversubscribe=true")
     config = load_config(path, settings)
     ctx = replace(start_mpi(), threads=1)
     use_threads(1)

@@ -7,20 +7,24 @@ import io
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import h5py
 import numpy as np
 
 from fuzzing import models
-from fuzzing.mutations import ANY_FILE, HDF5, NUMPY, Mutation
+from fuzzing.mutations import ANY_FILE, FOREIGN_HDF5, HDF5, NUMPY, Mutation
 from hpc_sparse.analysis.checkpoints import read_topologies
 from hpc_sparse.config import parse_config
 from hpc_sparse.errors import InputError
+from hpc_sparse.importers.arrays.hdf5 import import_hdf5
+from hpc_sparse.importers.arrays.names import ArrayNames
 from hpc_sparse.importers.arrays.npz import import_npz
 from hpc_sparse.importers.images.idx import import_idx
+from hpc_sparse.importers.options import ImportOptions
 from hpc_sparse.models.inspection import describe_file, evaluate_checkpoint
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layers.registry import connections_of
@@ -86,6 +90,7 @@ def make_subjects() -> list[Subject]:
     return [
         Subject("data set", data, HDF5, _read_data, "data.h5"),
         Subject("checkpoint", checkpoints, HDF5, lambda path: _read_checkpoint(path, dense), "checkpoint.h5"),
+        Subject("imported HDF5", _foreign_hdf5(), FOREIGN_HDF5, _import_hdf5, "foreign.h5"),
         Subject("npz archive", _archives(), NUMPY, _import_npz, "archive.npz"),
         Subject("idx file", (_idx((7, 2, 3)),), ANY_FILE, _import_idx, "train-images-idx3-ubyte"),
         Subject(
@@ -140,6 +145,10 @@ def _checked(checkpoints: list[Checkpoint]) -> None:
                 connections.topology.check()
                 assert connections.topology.transposed.indptr[-1] == connections.weight.size
             assert all(np.isfinite(array).all() for array in (*layer.parameters.values(), *layer.states.values()))
+
+
+def _import_hdf5(path: Path) -> None:
+    import_hdf5(path, path.with_name("out.h5"), names=ArrayNames("X", "y"), options=ImportOptions(overwrite=True))
 
 
 def _import_npz(path: Path) -> None:
@@ -221,6 +230,29 @@ def _layers(rng: np.random.Generator) -> tuple[LayerState, ...]:
         name = "output" if n_out == N_CLASSES else "all_relu"
         layers.append(LayerState.sparse(topology.shape, name, topology.indptr, topology.indices, *values))
     return tuple(layers)
+
+
+def _foreign_hdf5() -> tuple[bytes, ...]:
+    """Files as other programs write them: old and new layouts, arrays and sparse rows, whole and in chunks."""
+    table, labels = np.arange(60, dtype=np.float32).reshape(20, 3), np.arange(20) % 2
+    in_chunks = {"chunks": (5, 3), "compression": "gzip", "shuffle": True, "fletcher32": True}
+    made = []
+    for version, options in product(("earliest", "v110"), ({}, in_chunks)):
+        with h5py.File(file := io.BytesIO(), "w", libver=(version, "v110")) as dense:
+            dense.create_dataset("X", data=table, **options)
+            dense["y"] = labels
+        made.append(file.getvalue())
+        with h5py.File(file := io.BytesIO(), "w", libver=(version, "v110")) as sparse:
+            for name, values in (
+                ("indptr", np.arange(0, 41, 2)),
+                ("indices", np.tile([0, 5], 20)),
+                ("data", np.ones(40)),
+            ):
+                sparse.create_dataset(f"X/{name}", data=values, chunks=(20,) if options else None)
+            sparse["X"].attrs["shape"], sparse["X"].attrs["encoding-type"] = (20, 7), "csr_matrix"
+            sparse["y"] = labels.astype("S1").astype(object)
+        made.append(file.getvalue())
+    return tuple(made)
 
 
 def _archives() -> tuple[bytes, ...]:

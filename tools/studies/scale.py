@@ -22,6 +22,7 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig, find_data, load_config
 from hpc_sparse.inputs.batches import BatchAssembler
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.metrics import peak_rss_bytes
 from hpc_sparse.network.dropout import Dropout
@@ -62,9 +63,8 @@ class Trial:
         self.replica = initial_replica(config, dataset.info)
         self.construction = time.perf_counter() - started
         self._workspace = self._new_workspace()
-        self._assembler = BatchAssembler(
-            self.replica.network.widths[0], config.training.batch_size, mean=dataset.mean, deviation=dataset.deviation
-        )
+        self._front_end = FrontEndChain.known(config, dataset)
+        self._assembler = BatchAssembler(self._front_end, dataset.info.n_features, config.training.batch_size)
         self._order = np.random.default_rng(config.training.seed).permutation(dataset.train.n_samples)
         self._n_steps = 0
 
@@ -107,16 +107,14 @@ class Trial:
     def store(self, path: Path) -> None:
         """Write a checkpoint."""
         states = replica_to_states(self.replica)
-        text, data = self.config.to_toml(), self.dataset
-        write_checkpoint(
-            self._ctx, path, Checkpoint(text, 1, self._n_steps, 1, states, {}, None, data.mean, data.deviation)
-        )
+        text, front_end = self.config.to_toml(), self._front_end.arrays()
+        write_checkpoint(self._ctx, path, Checkpoint(text, 1, self._n_steps, 1, states, {}, None, front_end))
 
     def take_up(self, path: Path) -> None:
         """Read it again, in the place of the network that there is, as a run does that is resumed."""
         del self.replica, self._workspace
         checkpoint = read_checkpoint(self._ctx, path)
-        self.replica = replica_from_states(self.config.network, checkpoint.layers, checkpoint.neuron_ids)
+        self.replica = replica_from_states(self.config, checkpoint.layers, checkpoint.neuron_ids)
         self._workspace = self._new_workspace()
 
 

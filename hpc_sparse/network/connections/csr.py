@@ -55,7 +55,7 @@ class Csr:
         """``out = epilogue(W source)``: see :class:`hpc_sparse.network.connections.protocol.Connections`."""
         t, weight, dropout = self.topology, self.multipliers(), epilogue.dropout
         if dropout is None:
-            forward.forward_rows(t.indptr, t.indices, weight, epilogue.bias, source, epilogue.slope, t.bounds, out)
+            forward.forward(t.indptr, t.indices, weight, epilogue.bias, source, epilogue.slope, t.bounds, out)
         else:
             forward.forward_train(
                 t.indptr,
@@ -67,6 +67,8 @@ class Csr:
                 dropout.drop_below,
                 dropout.scale,
                 dropout.key,
+                epilogue.first_row,
+                epilogue.first_column,
                 t.bounds,
                 out,
                 epilogue.record,

@@ -48,4 +48,4 @@ class Dense(Csr):
 
 def is_complete(topology: Topology) -> bool:
     """Whether every pair of neurons is connected."""
-    return topology.n_connections == topology.shape[0] * topology.shape[1]
+    return topology.n_connections == topology.n_possible

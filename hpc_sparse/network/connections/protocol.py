@@ -36,12 +36,16 @@ class Epilogue(NamedTuple):
         In training only.
     record : uint16[n_out, words] or None
         Overwritten with what the backward pass needs (:mod:`hpc_sparse.kernels.simd.activation`); given with dropout.
+    first_row, first_column : int
+        Numbers of the first neuron and the first sample here, for the random numbers of dropout.
     """
 
     bias: Float32Array
     slope: np.float32
     dropout: Dropout | None = None
     record: UInt16Array | None = None
+    first_row: int = 0
+    first_column: int = 0
 
 
 class Gate(NamedTuple):

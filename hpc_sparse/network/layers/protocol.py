@@ -132,8 +132,12 @@ class Layer(Protocol):
         ...
 
     @classmethod
-    def from_state(cls, state: LayerState, config: NetworkSection, number: int, *, is_last: bool) -> Layer:
+    def from_state(
+        cls, state: LayerState, config: NetworkSection, number: int, *, is_last: bool, acting_share: float
+    ) -> Layer:
         """The layer again from a state that has been checked: layer ``number`` from 0 on in its network.
+
+        ``acting_share`` is the share of a hidden layer's connections that the run's strategy lets act.
 
         Raises
         ------

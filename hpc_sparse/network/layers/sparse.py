@@ -47,6 +47,8 @@ class SparseLayer:
         Slope of the activation below 0; 1 for the linear output layer.
     activation : str
         Its name.
+    first_row : int
+        Number of the first neuron here among all of the layer.
     """
 
     kind: ClassVar[str] = "sparse"
@@ -56,6 +58,7 @@ class SparseLayer:
     bias: Float32Array
     slope: float
     activation: str = OUTPUT_ACTIVATION
+    first_row: int = 0
 
     def __post_init__(self) -> None:
         self._slope = VALUE(self.slope)
@@ -126,7 +129,9 @@ class SparseLayer:
         if dropout is None or saved is None:
             self.incoming.product(source, Epilogue(self.bias, self._slope), out)
         else:
-            self.incoming.product(source, Epilogue(self.bias, self._slope, dropout, saved["record"]), out)
+            self.incoming.product(
+                source, Epilogue(self.bias, self._slope, dropout, saved["record"], self.first_row), out
+            )
 
     def forward_alone(self, source: Float32Array, out: Float32Array) -> None:
         """The bits of :meth:`forward` without dropout for one sample."""
@@ -167,12 +172,14 @@ class SparseLayer:
         return {"weight": n_values[INPUT], "bias": shape[0]}
 
     @classmethod
-    def from_state(cls, state: LayerState, config: NetworkSection, number: int, *, is_last: bool) -> Self:
+    def from_state(
+        cls, state: LayerState, config: NetworkSection, number: int, *, is_last: bool, acting_share: float
+    ) -> Self:
         """The layer again; that of the outputs is linear, whatever an old file calls it."""
         name = OUTPUT_ACTIVATION if is_last else state.activation
         if not is_last and name not in NEGATIVE_SLOPES:
             raise ValueError(f'activation "{quoted(name)}": expected one of {", ".join(NEGATIVE_SLOPES)}')
-        share = ALL_ACT if is_last else config.acting_share
+        share = ALL_ACT if is_last else acting_share
         incoming = connections_from_state(state.connections[INPUT], state.parameters["weight"], share)
         return cls(incoming, state.parameters["bias"], negative_slope(name, config.alpha, number + 2), name)
 

@@ -31,7 +31,7 @@ class Checkpoint:
     metrics : dict
         Of the last epoch.
     history_best : (epoch, value) or None
-        The best evaluation so far.
+        The best epoch so far and its accuracy: on the validation part, or on the test part if there is none.
     front_end : dict of array
         What the network's front ends learnt of the features, by ``front end/array``: of all features, also of those
         whose input neurons were removed.

@@ -18,6 +18,7 @@ from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.container.backends import BackendName, FileReader, open_reader
 from hpc_sparse.storage.container.hdf5 import Attribute, format_errors, get_attribute
+from hpc_sparse.storage.container.identity import FileIdentity
 from hpc_sparse.storage.container.word_sum import PLAIN_WORD_SUM, WORD_SUM, plain_word_sum, sum_matches, word_sum
 
 LARGEST_INTEGER = int(np.iinfo(np.int64).max)
@@ -35,7 +36,7 @@ class ContainerReader:
     All ranks call each method, in the same order and with the same names.
     """
 
-    def __init__(self, ctx: ParallelContext, path: Path, backend: BackendName) -> None:
+    def __init__(self, ctx: ParallelContext, path: Path, backend: BackendName, identity: FileIdentity) -> None:
         self.ctx = ctx
         self.path = path
         self.backend = backend
@@ -44,6 +45,12 @@ class ContainerReader:
         # With mpio the guard has HDF5's own collective call in it: it is what may fail.
         with self._together("the file"):
             self._file = open_reader(ctx, path, backend)
+        try:
+            with self._together("the file"):
+                identity.require(path, self._file.status())
+        except BaseException:
+            self.abandon()
+            raise
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> AnyArray:
         """Rows ``start:stop`` of an array, other ones on each rank if wanted (collective).
@@ -151,7 +158,10 @@ class ContainerReader:
     def names(self, group: str) -> list[str]:
         """Sorted names of the groups and arrays in a group (collective)."""
         with self._together(group):
-            return sorted(self._file.file[group])
+            found = self._file.file[group]
+            if not isinstance(found, h5py.Group):
+                raise FileFormatError(f"{self.path}: {group}: is an array: expected a group")
+            return sorted(found)
 
     def attribute_names(self, group: str) -> list[str]:
         """Sorted names of a group's attributes (collective)."""

@@ -20,7 +20,7 @@ from hpc_sparse.network.optimizers.learning_rate import LearningRate
 from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
 from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, ServerEnd
 from hpc_sparse.parallel.replication import topology_arrays
-from hpc_sparse.training.evaluation import Evaluation
+from hpc_sparse.training.evaluation import EpochEvaluation
 from hpc_sparse.training.evolution_step import Evolution, EvolutionStep
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
@@ -40,7 +40,7 @@ class Server:
     Parameters
     ----------
     job : TrainingJob
-        With no training samples and all test samples.
+        With no training samples, and all samples of the test and of the validation part.
     rate : LearningRate
     growth : GrowthSource or None
         For strategies of evolution that grow by gradients.
@@ -50,7 +50,7 @@ class Server:
         parallel, optimizer = job.config.parallel, job.config.optimizer
         self._job, self._rate, self._optimizer = job, rate, optimizer
         # With one worker both strategies are the same; waiting would only round each gradient once more.
-        self._waits = parallel.strategy == "wassp" and job.ctx.size > 2
+        self._waits = parallel.algorithm == "wassp" and job.ctx.size > 2
         self._max_staleness, self._is_staleness_aware = parallel.max_staleness, parallel.staleness_aware
         self._n_under_way = 2 if parallel.overlap else 1
         self._workers = list(range(1, job.ctx.size))
@@ -113,7 +113,7 @@ class Server:
     def _begin(self, first: int, last: int, record: Record, pause: Pause | None) -> None:
         network = self._job.replica.network
         self._last, self._record, self._history = last, record, list[EpochMetrics]()
-        self._evaluation: tuple[Tally, Network, Evaluation] | None = None
+        self._evaluation: tuple[Tally, Network, EpochEvaluation] | None = None
         self._n_applied = 0 if pause is None else pause.step
         self._n_planned, self._stop_reason = (last - first + 1) * self.n_steps, 0
         self._n_owed = dict.fromkeys(self._workers, 0)
@@ -287,10 +287,10 @@ class Server:
     def _start_evaluation(self, tally: Tally) -> None:
         network = self._snapshot()
         job = self._job
-        evaluation = Evaluation(
+        evaluation = EpochEvaluation(
             network,
             self._loss,
-            job.dataset.test,
+            job.dataset,
             job.make_assembler(),
             job.make_workspace(),
             job.config.training.batch_size,
@@ -324,16 +324,16 @@ class Server:
         tally, network, evaluation = self._evaluation
         self._evaluation = None
         self._job.pulse.at(Phase.EVALUATING, tally.epoch)
-        test_loss, test_accuracy = evaluation.finish()
+        scores = evaluation.finish()
         tally.evaluate += time.perf_counter() - started
         files = self._job.pulse.take_file_seconds()
-        metrics = tally.to_metrics(network, test_loss, test_accuracy, n_workers=len(self._workers), file_seconds=files)
+        metrics = tally.to_metrics(network, scores, n_workers=len(self._workers), file_seconds=files)
         self._history.append(metrics)
         self._record(metrics)
 
 
 def n_updates_per_epoch(job: TrainingJob) -> int:
     """Updates that make an epoch: samples by batch size, and by workers where each update takes a batch of each."""
-    n_samples, batch_size = job.dataset.info.n_train, job.config.training.batch_size
-    n_workers = job.ctx.size - 1 if job.config.parallel.strategy == "wassp" else 1
+    n_samples, batch_size = job.dataset.n_train, job.config.training.batch_size
+    n_workers = job.ctx.size - 1 if job.config.parallel.algorithm == "wassp" else 1
     return max(1, n_samples // (batch_size * n_workers))

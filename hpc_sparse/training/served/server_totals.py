@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
 from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.gradient_exchange import GradientHeader
+from hpc_sparse.training.evaluation import Scores
 from hpc_sparse.training.rank_totals import check_names, whole_number
 
 STALENESS_BINS = 16
@@ -99,8 +100,7 @@ class Tally:
     def to_metrics(
         self,
         network: Network,
-        test_loss: float,
-        test_accuracy: float,
+        scores: Scores,
         *,
         n_workers: int,
         file_seconds: float = 0.0,
@@ -111,8 +111,7 @@ class Tally:
             epoch=self.epoch,
             train_loss=self.mean_loss,
             train_accuracy=self._n_correct / max(1, self._n_samples),
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
+            **scores.as_metrics(),
             n_connections=network.n_connections,
             connections_changed=self.n_changed,
             train_seconds=self.train,

@@ -31,7 +31,7 @@ batch_size = 16
 [optimizer]
 learning_rate = 0.02
 [parallel]
-strategy = "wasap"
+algorithm = "wasap"
 phase2_share = 0
 [checkpoint]
 every_epochs = 9

@@ -77,7 +77,7 @@ def standardised(dataset: Dataset, chosen: Any) -> Any:
 @pytest.mark.mpi(ranks=[3])
 def test_wassp_applies_the_mean_gradient_over_all_samples_of_the_workers_batches(run: Any) -> None:
     # Shards of 166 and 165 samples: last batches of 6 and 5, which a plain mean of the two means would weigh wrongly.
-    overrides = ("parallel.strategy=wassp", "network.dropout=0", "evolution.strategy=static", "training.epochs=2")
+    overrides = ("parallel.algorithm=wassp", "network.dropout=0", "evolution.strategy=static", "training.epochs=2")
     metrics, folder = run(*overrides)
     config, alone = load_config(run.folder / "run.toml", overrides), ParallelContext.serial(threads=1)
     shards = [load_dataset(alone, run.folder / "data.h5", train=Share(worker, 2)) for worker in (0, 1)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,11 +51,3 @@ def all_rows(parts: ReadParts) -> Callable[[Path], list[tuple[Any, ...]]]:
         )
 
     return read
-
-
-@pytest.fixture
-def data_folder() -> Path:
-    """Where the real data sets are."""
-    folder = os.environ.get("HPC_SPARSE_DATA")
-    assert folder, "set HPC_SPARSE_DATA to the folder with the real data sets"
-    return Path(folder)

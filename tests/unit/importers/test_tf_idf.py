@@ -103,8 +103,8 @@ def test_dense_features_are_refused(tmp_path: Path) -> None:
         import_streamed(source, tmp_path / "a.h5", "t", ImportOptions(tf_idf=True))
 
 
-def test_20_newsgroups_are_told_apart_by_their_centroids_as_published(data_folder: Path, tmp_path: Path) -> None:
-    info = import_npz(data_folder / "news20_bydate_65536.npz", tmp_path / "a.h5", tf_idf=True)
+def test_20_newsgroups_are_told_apart_by_their_centroids_as_published(real_data: Path, tmp_path: Path) -> None:
+    info = import_npz(real_data / "news20_bydate_65536.npz", tmp_path / "a.h5", tf_idf=True)
     tables = []
     for part, n_samples in (("train", info.n_train), ("test", info.n_test)):
         features: Any = load_samples(tmp_path / "a.h5", part).features  # type: ignore[arg-type]

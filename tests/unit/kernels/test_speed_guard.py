@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.simd.buffers import aligned_empty
-from hpc_sparse.kernels.sparse.forward import forward_rows
+from hpc_sparse.kernels.sparse.forward import forward
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.connections.initial_weights import draw_weights
 from hpc_sparse.network.connections.protocol import Gate
@@ -74,7 +74,7 @@ def test_a_layer_with_every_connection_takes_the_faster_product():
     source, out = aligned_empty((N_NEURONS, BATCH), np.float32), aligned_empty((n_out, BATCH), np.float32)
     source[:] = np.random.default_rng(0).standard_normal(source.shape)
     rows = (topology.indptr, topology.indices, weight, layer.bias, source, np.float32(1), topology.bounds, out)
-    cases = {"rows": lambda: forward_rows(*rows), "chosen": lambda: layer.forward(source, out)}
+    cases = {"rows": lambda: forward(*rows), "chosen": lambda: layer.forward(source, out)}
     fastest = {name: min(times[1:]) for name, times in _interleaved(cases).items()}
     ratio = fastest["rows"] / fastest["chosen"]
     assert ratio >= LEAST_DENSE_RATIO, (

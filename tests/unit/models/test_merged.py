@@ -30,7 +30,7 @@ def test_a_checkpoint_of_one_replica_is_that_replica_cut_back_to_the_targets_if_
     options = {"replica": 0, "target_connections": targets}
     checkpoint = Checkpoint(config.to_toml(), 1, 12, 2, layers, {"epoch": 1.0}, None, **options)
     write_checkpoint(CTX, tmp_path / "a.h5", checkpoint)
-    read, merged = read_merged(tmp_path / "a.h5", config.network)
+    read, merged = read_merged(tmp_path / "a.h5", config)
     assert (read.epoch, read.step, read.target_connections) == (1, 12, targets)
     own = [layer.topology.n_connections for layer in replica.network.layers]
     assert [layer.topology.n_connections for layer in merged.network.layers] == list(targets or own)

@@ -69,7 +69,7 @@ def test_a_pruned_checkpoint_holds_what_is_left_and_says_so(checkpoint, replica)
     result = prune_checkpoint(CTX, PruningRequest(checkpoint, percentile=30, input_percentile=20))
     expected = pruned_replica(replica, 30, 20)
     found = read_checkpoint(CTX, checkpoint.with_name("net-pruned.h5"))
-    again = replica_from_states(parse_config(found.config_text, "test").network, found.layers, found.neuron_ids)
+    again = replica_from_states(parse_config(found.config_text, "test"), found.layers, found.neuron_ids)
     again.check_invariants()
     assert result["output"] == str(checkpoint.with_name("net-pruned.h5"))
     for layer, other in zip(again.network.layers, expected.network.layers, strict=True):
@@ -233,9 +233,8 @@ def test_data_with_other_features_are_refused_even_if_the_inputs_left_would_fit(
     prune_checkpoint(CTX, request)
     state = read_checkpoint(CTX, request.target_file)
     last = int(state.neuron_ids[0][-1])
-    longer = replace(
-        state, front_end=statistics_arrays(np.zeros(ALL_FEATURES + 1, np.float32), np.ones(31, np.float32))
-    )
+    statistics = statistics_arrays(np.zeros(ALL_FEATURES + 1, np.float32), np.ones(31, np.float32))
+    longer = replace(state, front_end=statistics)
     write_checkpoint(CTX, tmp_path / "longer.h5", longer)
     with pytest.raises(DataError, match=r"30 features, but .* was trained on 31"):
         evaluate_checkpoint(CTX, tmp_path / "longer.h5", data)

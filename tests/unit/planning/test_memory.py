@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from hpc_sparse.inputs.batches import BatchAssembler
+from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.planning.memory import plan_memory, shard_bytes
 from hpc_sparse.planning.network_size import NetworkSize
+from hpc_sparse.storage.dataset.validation import set_apart, validation_counts
 from hpc_sparse.training.replica_states import (
     random_replica,
 )
@@ -61,17 +64,26 @@ def test_the_working_memory_is_counted_byte_by_byte(wide_config, info, batch_siz
     batch = plan.pop("batch of samples")
     assert sum(plan.values()) == workspace.n_bytes
     values = np.zeros(info.n_features, np.float32)
-    assembler = BatchAssembler(info.n_features, batch_size, mean=values, deviation=values + 1)
+    assembler = BatchAssembler(FrontEndChain((Standardise(values, values + 1),)), info.n_features, batch_size)
     arrays = (assembler._buffer, assembler._shift, assembler._scale)
     assert batch == sum(array.nbytes for array in arrays)
 
 
 def test_connections_that_do_not_act_need_room_in_every_step(wide_config, info, peak_of):
-    config = wide_config("evolution.strategy=top_kast", "network.acting_share=0.5")
+    config = wide_config("evolution.strategy=top_kast", "evolution.top_kast.acting_share=0.5")
     network = random_replica(config, info.n_features, N_OUTPUTS).network
-    planned = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")["weights that act in one layer"]
-    largest = max(network.layers[:-1], key=lambda layer: layer.weight.size)
-    assert peak_of(largest.incoming.multipliers) == pytest.approx(planned, rel=0.03)
+    planned = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")["weights that act"]
+    reserves = network.incoming()[:-1]
+
+    def choose() -> None:
+        for connections in reserves:
+            connections.multipliers()
+
+    def forget() -> None:
+        for connections in reserves:
+            connections._acting = None
+
+    assert peak_of(choose, forget) == pytest.approx(planned, rel=0.03)
 
 
 @pytest.mark.parametrize("kind", ["float32", "uint8"])
@@ -82,6 +94,23 @@ def test_dense_samples_are_counted_byte_by_byte(make_dataset, kind):
     assert shard_bytes(data.info, 3) == pytest.approx(shard_bytes(data.info, 1) / 3, rel=0.02)
 
 
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+def test_held_out_samples_are_counted_byte_by_byte(wide_config, make_dataset, kind):
+    data = make_dataset(kind=kind)
+    size = NetworkSize.expected(wide_config().network, 12, N_OUTPUTS)
+    config = wide_config("data.validation_fraction=0.2")
+    n_held_out = int(validation_counts(data.info, 0.2).sum())
+    is_held_out = np.arange(data.info.n_train) < n_held_out
+    held_out = set_apart(data.train, is_held_out)[1]
+    own = held_out.features.values.nbytes + held_out.labels.nbytes
+    planned = [items(plan_memory(each, size, data.info, 1), "data") for each in (wide_config(), config)]
+    # The shard stays in its arrays; orders of the samples are shorter.
+    assert planned[1] == {"samples": planned[0]["samples"] - 8 * n_held_out, "validation samples": own}
+    served = wide_config("data.validation_fraction=0.2", "parallel.algorithm=wasap")
+    of_ranks = [items(plan_memory(each, size, data.info, 3), "data")["validation samples"] for each in (config, served)]
+    assert of_ranks == [round(own / 3), own]
+
+
 def test_more_ranks_need_room_for_what_they_exchange(wide_config, info):
     def resident(n_ranks: int, *overrides: str) -> int:
         config = wide_config(*overrides)
@@ -89,7 +118,7 @@ def test_more_ranks_need_room_for_what_they_exchange(wide_config, info):
 
     overlapped = ("parallel.overlap=true", "parallel.sync_every_steps=2")
     shared = resident(2)
-    for overrides in (("parallel.topology=independent",), ("parallel.strategy=wassp",), overlapped):
+    for overrides in (("parallel.replica_topology=independent",), ("parallel.algorithm=wassp",), overlapped):
         assert resident(2, *overrides) > shared
         assert resident(1, *overrides) == resident(1)
 

@@ -20,8 +20,8 @@ N_INPUTS, N_OUTPUTS = 500, 7
         ("network.epsilon=0.5",),
         ("network.density=0.001",),
         ("network.density=0.002", "network.budget=erdos_renyi"),
-        ("network.topology=constant_fan_in",),
-        ("network.topology=lognormal_fan_in",),
+        ("network.initial_topology=constant_fan_in",),
+        ("network.initial_topology=lognormal_fan_in",),
         ("network.hidden=[]",),
     ],
 )
@@ -39,7 +39,7 @@ def test_a_drawn_network_has_the_expected_size(wide_config, overrides):
 
 
 def test_a_fixed_number_of_inputs_is_counted_exactly(wide_config):
-    config = wide_config("network.topology=constant_fan_in")
+    config = wide_config("network.initial_topology=constant_fan_in")
     network = random_replica(config, N_INPUTS, N_OUTPUTS).network
     assert NetworkSize.expected(config.network, N_INPUTS, N_OUTPUTS).n_connections == network.n_connections
 

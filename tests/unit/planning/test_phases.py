@@ -39,7 +39,7 @@ def draw(config) -> Network:
         activation=network.activation,
         alpha=network.alpha,
         initializer=network.initializer,
-        pattern=network.topology,
+        pattern=network.initial_topology,
         seed=0,
     )
 
@@ -51,8 +51,8 @@ def draw(config) -> Network:
         ("network.initializer=he_fan_in", 0.03),
         ("network.initializer=normal", 0.1),
         ("network.epsilon=30", 0.03),
-        ("network.topology=constant_fan_in", 0.15),
-        ("network.topology=lognormal_fan_in", 0.15),
+        ("network.initial_topology=constant_fan_in", 0.15),
+        ("network.initial_topology=lognormal_fan_in", 0.15),
     ],
 )
 def test_building_a_network_takes_what_is_planned(wide_config, peak_of, override, tolerance):
@@ -96,11 +96,11 @@ class Growth:
         ("rigl", 10, ["evolution.drop_fraction=0.7"]),
         ("srigl", 200, []),
         ("srigl", 10, []),
-        ("gse", 10, ["evolution.candidate_ratio=0.5"]),
-        ("gse", 10, ["evolution.candidate_ratio=2"]),
-        ("snfs", 10, ["evolution.candidate_ratio=2"]),
+        ("gse", 10, ["evolution.gse.candidate_ratio=0.5"]),
+        ("gse", 10, ["evolution.gse.candidate_ratio=2"]),
+        ("snfs", 10, ["evolution.snfs.candidate_ratio=2"]),
         ("deep_r", 10, []),
-        ("top_kast", 10, ["network.acting_share=0.5"]),
+        ("top_kast", 10, ["evolution.top_kast.acting_share=0.5"]),
         ("cht", 10, ["network.epsilon=15"]),
     ],
 )
@@ -124,7 +124,7 @@ def test_no_strategy_takes_more_than_is_planned_nor_much_less(wide_config, peak_
 def test_data_that_choose_the_first_topology_take_what_is_planned(
     wide_config, make_dataset, peak_of, topology, n_samples
 ):
-    names = [f"network.topology={topology}", f"evolution.growth_samples={n_samples}"]
+    names = [f"network.initial_topology={topology}", f"evolution.growth_samples={n_samples}"]
     config = wide_config("network.hidden=[901,1201]", "network.epsilon=40", *names)
     dataset = make_dataset()
     replica = initial_replica(config, dataset.info)

@@ -57,7 +57,7 @@ def test_gradients_from_short_activations_pass_with_the_tolerance_of_theirs(make
     assert 1e-4 < check_gradients(job, 1) < 0.03
 
 
-@pytest.mark.parametrize("part", [0, 1], ids=["weights", "biases"])
+@pytest.mark.parametrize("part", ["weight", "bias"])
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_a_wrong_gradient_is_found_in_its_layer(make_config, make_dataset, monkeypatch, layer, part):
     job = make_job(make_config(), make_dataset())

@@ -29,12 +29,13 @@ from hpc_sparse.storage.checkpoint.state import Checkpoint
 def assert_equal(found: Checkpoint, expected: Checkpoint) -> None:
     """All fields equal, arrays with type and bits."""
     for field in dataclasses.fields(Checkpoint):
-        if field.name == "progress":
-            np.testing.assert_array_equal(found.progress, expected.progress)
-        elif field.name == "front_end":
+        if field.name == "front_end":
             assert found.front_end.keys() == expected.front_end.keys()
             for name, array in expected.front_end.items():
+                assert found.front_end[name].dtype == array.dtype
                 np.testing.assert_array_equal(found.front_end[name], array)
+        elif field.name == "progress":
+            np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
         elif field.name == "neuron_ids":
             for ids, expected_ids in zip(found.neuron_ids, expected.neuron_ids, strict=True):
                 np.testing.assert_array_equal(ids, expected_ids)
@@ -64,6 +65,7 @@ def with_layer(checkpoint: Checkpoint, number: int, **changes: Any) -> Checkpoin
         {},
         {"history_best": None, "metrics": {}},
         {"front_end": {}},
+        {"front_end": {"toy/largest": np.arange(3.0), "other/n": np.array([[4]]), "toy/a": np.zeros(0, np.float32)}},
         {"config_text": "", "epoch": 0, "step": 2**40},
         {"config_text": "# ä\n" * 100_000, "metrics": {"a b/ü": float("inf"), "n": -0.5}},
         {"neuron_ids": (None, np.array([0, 3, 4, 2**31 - 1], np.int32), None)},

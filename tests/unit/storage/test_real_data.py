@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hpc_sparse.importers.arrays.npz import import_npz
-from hpc_sparse.importers.images.idx import FASHION_MNIST_FOLDER, import_fashion_mnist
+from hpc_sparse.importers.images.idx import import_fashion_mnist
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.file import load_dataset, load_samples
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures
-
-
-@pytest.fixture
-def data_folder() -> Path:
-    """Where the real data sets are."""
-    folder = os.environ.get("HPC_SPARSE_DATA")
-    assert folder, "set HPC_SPARSE_DATA to the folder with the real data sets (cora.npz and so on)"
-    assert Path(folder).is_dir(), f"HPC_SPARSE_DATA = {folder}: no such folder"
-    return Path(folder)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +28,7 @@ def data_folder() -> Path:
 )
 def test_the_archive_is_imported(
     ctx: ParallelContext,
-    data_folder: Path,
+    real_data: Path,
     tmp_path: Path,
     name: str,
     n_train: int,
@@ -47,7 +37,7 @@ def test_the_archive_is_imported(
     n_classes: int,
     is_sparse: bool,
 ) -> None:
-    source = data_folder / f"{name}.npz"
+    source = real_data / f"{name}.npz"
     info = import_npz(source, tmp_path / "d.h5")
     assert (info.n_train, info.n_test, info.n_features) == (n_train, n_test, n_features)
     assert (info.n_classes, info.is_sparse) == (n_classes, is_sparse)
@@ -55,10 +45,10 @@ def test_the_archive_is_imported(
     assert isinstance(dataset.train.features, CsrFeatures if is_sparse else DenseFeatures)
 
 
-def test_the_test_part_of_20_newsgroups_keeps_every_count(data_folder: Path, tmp_path: Path) -> None:
-    import_npz(data_folder / "news20_bydate_65536.npz", tmp_path / "d.h5")
+def test_the_test_part_of_20_newsgroups_keeps_every_count(real_data: Path, tmp_path: Path) -> None:
+    import_npz(real_data / "news20_bydate_65536.npz", tmp_path / "d.h5")
     test = load_samples(tmp_path / "d.h5", "test")
-    with np.load(data_folder / "news20_bydate_65536.npz") as archive:
+    with np.load(real_data / "news20_bydate_65536.npz") as archive:
         assert isinstance(test.features, CsrFeatures)
         np.testing.assert_array_equal(test.features.indptr, archive["test_indptr"])
         np.testing.assert_array_equal(test.features.indices, archive["test_indices"])
@@ -66,8 +56,8 @@ def test_the_test_part_of_20_newsgroups_keeps_every_count(data_folder: Path, tmp
         np.testing.assert_array_equal(test.labels, archive["test_label"])
 
 
+@pytest.mark.usefixtures("debian_fashion_mnist")
 def test_fashion_mnist_is_imported_from_the_debian_package(ctx: ParallelContext, tmp_path: Path) -> None:
-    assert FASHION_MNIST_FOLDER.is_dir(), "install the Debian package dataset-fashion-mnist"
     info = import_fashion_mnist(None, tmp_path / "d.h5")
     assert (info.n_train, info.n_test, info.n_features, info.class_names[9]) == (60000, 10000, 784, "Ankle boot")
     assert info.class_counts_train == (6000,) * 10

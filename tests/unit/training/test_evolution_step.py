@@ -141,7 +141,7 @@ def test_evolution_may_come_every_so_many_steps_within_an_epoch_and_before_one(m
 
 @pytest.mark.parametrize("strategy", ["set", "rigl", "srigl", "gse", "snfs", "deep_r", "top_kast", "cht"])
 def test_a_network_shrinks_to_its_final_density_layer_by_layer_alike(make_config, make_dataset, strategy):
-    acting = ("network.acting_share=0.5",) if strategy == "top_kast" else ()
+    acting = ("evolution.top_kast.acting_share=0.5",) if strategy == "top_kast" else ()
     config = make_config("evolution.final_density=0.05", f"evolution.strategy={strategy}", *acting)
     dataset = make_dataset()
     replica = make_replica(config, dataset)

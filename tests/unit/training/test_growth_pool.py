@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.inputs.batches import BatchAssembler
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.distinct_numbers import distinct_numbers
 from hpc_sparse.network.objectives.losses import LOSSES
@@ -23,7 +24,7 @@ CTX = ParallelContext.serial(threads=1)
 
 def columns(samples, n):
     """All samples as columns."""
-    assembler = BatchAssembler(samples.features.n_features, n, mean=None, deviation=None)
+    assembler = BatchAssembler(FrontEndChain(), samples.features.n_features, n)
     return assembler.assemble(samples, np.arange(n))[0][:, :n]
 
 

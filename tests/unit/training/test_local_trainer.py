@@ -105,7 +105,7 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(make_config, make_datase
         )
         for state in replica_to_states(stopped)
     ]
-    rest, resumed = run(config, dataset, first=4, replica=replica_from_states(config.network, tuple(copies)))
+    rest, resumed = run(config, dataset, first=4, replica=replica_from_states(config, tuple(copies)))
     assert first + rest == whole
     assert state_of(resumed) == state_of(whole_replica)
 

@@ -36,7 +36,7 @@ def test_a_replica_survives_being_stored(make_config, make_dataset):
     replica.states[1].velocity["weight"][:] = 0.5
     states = replica_to_states(replica)
     assert [state.activation for state in states] == ["leaky_relu", "leaky_relu", "output"]
-    again = replica_from_states(config.network, states)
+    again = replica_from_states(config, states)
     again.check_invariants()
     assert network_digest(again.network) == network_digest(replica.network)
     assert [layer.slope for layer in again.network.layers] == [0.6, 0.6, 1.0]

@@ -6,6 +6,8 @@ import numpy as np
 
 from benchmarks import workload as w
 from hpc_sparse.inputs.batches import BatchAssembler
+from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.objectives.losses import LOSSES
@@ -25,8 +27,8 @@ class Trainer:
         n_features = workload.widths[0]
         self._replica = Replica.at_rest(workload.network)
         self._samples = Samples(DenseFeatures(workload.features), workload.labels)
-        mean, deviation = np.zeros(n_features, np.float32), np.ones(n_features, np.float32)
-        self._assembler = BatchAssembler(n_features, w.BATCH, mean=mean, deviation=deviation)
+        front_end = Standardise(np.zeros(n_features, np.float32), np.ones(n_features, np.float32))
+        self._assembler = BatchAssembler(FrontEndChain((front_end,)), n_features, w.BATCH)
         self._workspace = Workspace(workload.network.layers, w.BATCH)
         self._keys = [stream_key(0, Purpose.DROPOUT, layer=n) for n in range(len(workload.widths) - 2)]
 

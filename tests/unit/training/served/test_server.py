@@ -58,7 +58,7 @@ def serve(make_config, make_dataset, monkeypatch):
     """Serve epoch 2 of WASAP-SGD by a script of (comes too late, asks to stop); the stretch."""
 
     def serve_script(*script):
-        config, dataset = make_config("parallel.strategy=wasap"), make_dataset()
+        config, dataset = make_config("parallel.algorithm=wasap"), make_dataset()
         ctx = dataclasses.replace(ParallelContext.serial(threads=1), size=3)
         job = TrainingJob(ctx, config, dataset, initial_replica(config, dataset.info), SilentReporter())
         monkeypatch.setattr(server, "ServerEnd", lambda *_, **__: ScriptedEnd(script))
