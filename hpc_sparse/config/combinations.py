@@ -29,5 +29,8 @@ def wrong_combinations(config: RunConfig) -> Iterator[str]:
             f"evolution.final_density = {evolution.final_density}: not with importance_pruning.mode = "
             f'"{pruning.mode}", which changes what it is a share of; use one of them'
         )
+    for number, layer in enumerate(network.layers or ()):
+        if refusal := layer.refuses(config):
+            yield f"network.layers.{number}: {refusal}"
     if refusal := STRATEGIES[evolution.strategy].refuses(config):
         yield refusal

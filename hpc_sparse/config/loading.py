@@ -16,7 +16,11 @@ from hpc_sparse.config.toml_text import parse_toml, read_text
 from hpc_sparse.config.tree import Tree, has, put, take
 from hpc_sparse.errors import ConfigError, quoted
 
-EXCLUSIVE = {"network.epsilon": ("network.density",), "network.density": ("network.epsilon",)}
+EXCLUSIVE = {
+    "network.epsilon": ("network.density",),
+    "network.density": ("network.epsilon",),
+    "network.hidden": ("network.layers",),
+}
 """Keys that an override takes the place of."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hpc_sparse.config.layers import LayerSection
 from hpc_sparse.config.registry import REGISTRIES
 from hpc_sparse.config.run_config import RunConfig
 from hpc_sparse.config.section import Section
@@ -93,6 +94,8 @@ def _known_keys(place: list[str]) -> list[str]:
     kinds: dict[str, type[Section]] = {}
     for registry in REGISTRIES:
         kinds |= registry.sections() if registry.place == place[0] else {}
+    if place[:2] == ["network", "layers"]:
+        return list(LayerSection.model_fields)
     if len(place) > 1:
         return list(kinds[place[1]].model_fields)
     section = RunConfig.model_fields[place[0]].annotation

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, ValidationError, model_validator
 
+from hpc_sparse.config.layers import Activation, LayerSection, checked_layers
+from hpc_sparse.config.problems import nested_problems
 from hpc_sparse.config.section import Fraction, NonNegative, Positive, Section, Width
 
 DEFAULT_EPSILON = 20.0
@@ -19,6 +21,10 @@ class NetworkSection(Section):
 
     hidden: Annotated[tuple[Width, ...], Field(strict=False)]
     """Neurons of each hidden layer, first to last; empty for a linear model."""
+
+    layers: Annotated[tuple[SerializeAsAny[LayerSection], ...], Field(strict=False)] | None = None
+    """Instead of hidden: a table `[[network.layers]]` for each hidden layer, with its neurons `n` and settings of its
+    own."""
 
     epsilon: Positive | None = None
     """SET's sparsity: density of a layer = epsilon (n_in + n_out) / (n_in n_out). 20 unless density is set."""
@@ -39,7 +45,7 @@ class NetworkSection(Section):
     source_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
     """snip, grasp: how much denser the source network is; no layer of it is made denser than 0.5."""
 
-    activation: Literal["all_relu", "relu", "leaky_relu"] = "all_relu"
+    activation: Activation = "all_relu"
     """Of the hidden layers."""
 
     alpha: NonNegative = 0.6
@@ -59,6 +65,45 @@ class NetworkSection(Section):
                 return self.initial_topology
             case _:
                 return "erdos_renyi"
+
+    def layer(self, number: int) -> LayerSection:
+        """Hidden layer ``number``, counted from 0, as the configuration has it."""
+        return LayerSection(n=self.hidden[number]) if self.layers is None else self.layers[number]
+
+    def activation_of(self, number: int) -> Activation:
+        """Activation of hidden layer ``number``."""
+        return self.layer(number).activation or self.activation
+
+    def alpha_of(self, number: int) -> float:
+        """Slope below zero of hidden layer ``number``."""
+        own = self.layer(number).alpha
+        return self.alpha if own is None else own
+
+    def dropout_of(self, number: int) -> float:
+        """Share of the activations of hidden layer ``number`` that are dropped in training."""
+        own = self.layer(number).dropout
+        return self.dropout if own is None else own
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _layers_of_their_kinds(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """The widths follow from the layers, where these are given one by one."""
+        if not isinstance(values, dict) or values.get("layers") is None:
+            return handler(values)
+        try:
+            layers = checked_layers(values["layers"])
+        except ValidationError as error:
+            raise ValidationError.from_exception_data(cls.__name__, nested_problems(error, "layers")) from None
+        values = {**values, "layers": layers}
+        if isinstance(layers, list) and all(isinstance(layer, LayerSection) for layer in layers):
+            values.setdefault("hidden", [layer.n for layer in layers])
+        return handler(values)
+
+    @model_validator(mode="after")
+    def _widths_of_layers(self) -> Self:
+        if self.layers is not None and self.hidden != tuple(layer.n for layer in self.layers):
+            raise ValueError("hidden and layers exclude each other: give one of them")
+        return self
 
     @model_validator(mode="after")
     def _one_sparsity(self) -> Self:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from hpc_sparse.config.layers import LayerSection
 from hpc_sparse.config.registry import REGISTRIES
 from hpc_sparse.config.run_config import RunConfig
 from hpc_sparse.config.section import MAX_COUNT, Section
@@ -32,6 +33,8 @@ def configuration_reference() -> str:
     for name, field in RunConfig.model_fields.items():
         section: type[Section] = field.annotation  # type: ignore[assignment]
         parts.append(_section_text(name, section))
+        if name == "network":
+            parts.append(_section_text("[network.layers]", LayerSection))
         for registry in REGISTRIES:
             if registry.place == name:
                 parts += [_section_text(f"{name}.{kind}", own) for kind, own in registry.sections().items()]

@@ -34,7 +34,7 @@ def prune_to_density(weights: DenseWeights, config: RunConfig) -> Network:
     wanted, alpha = densities(config.network, widths), config.network.alpha
     layers: list[Layer] = []
     for number, (layer, density) in enumerate(zip(weights.layers, wanted, strict=True)):
-        name = config.network.activation if number < len(wanted) - 1 else OUTPUT_ACTIVATION
+        name = config.network.activation_of(number) if number < len(wanted) - 1 else OUTPUT_ACTIVATION
         incoming = unstructured(*_strongest_connections(layer, density))
         layers.append(SparseLayer(incoming, layer.bias.astype(VALUE), negative_slope(name, alpha, number + 2), name))
     assert [layer.shape[::-1] for layer in layers] == list(pairwise(widths))

@@ -119,7 +119,7 @@ def _layer(archive: Archive, number: int, config: RunConfig) -> LayerState:
     is_last = number == len(config.network.hidden)
     state = LayerState.sparse(
         shape=(n_out, n_in),
-        activation=OUTPUT_ACTIVATION if is_last else config.network.activation,
+        activation=OUTPUT_ACTIVATION if is_last else config.network.activation_of(number),
         indptr=_vector(archive, f"{name}.indptr", pointer_dtype(weight.size), n_out + 1),
         indices=_vector(archive, f"{name}.indices", INDEX, weight.size),
         weight=weight,

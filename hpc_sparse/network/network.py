@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-
-from hpc_sparse.dtypes import INDEX, VALUE, AnyArray, Float32Array, Int32Array, Int64Array
+from hpc_sparse.config import NetworkSection
+from hpc_sparse.dtypes import INDEX, AnyArray, Float32Array, Int32Array, Int64Array
 from hpc_sparse.network import chain
-from hpc_sparse.network.activations import OUTPUT_ACTIVATION, negative_slope
-from hpc_sparse.network.connections.initial_topology import Pattern, draw_topology
-from hpc_sparse.network.connections.initial_weights import draw_weights
+from hpc_sparse.network.activations import OUTPUT_ACTIVATION
+from hpc_sparse.network.blueprint import LayerBlueprint
+from hpc_sparse.network.connections.initial_topology import Pattern
 from hpc_sparse.network.connections.protocol import INPUT, Connections
-from hpc_sparse.network.connections.registry import unstructured, with_reserve
+from hpc_sparse.network.connections.reserve import ALL_ACT
+from hpc_sparse.network.densities import densities as densities_of
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.protocol import Layer
+from hpc_sparse.network.layers.registry import LAYERS
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.objectives.losses import Loss
 from hpc_sparse.network.placement import WHOLE, Placement
 from hpc_sparse.network.sinks import Sink, Write
 from hpc_sparse.network.workspace import Workspace
-from hpc_sparse.rng import Purpose, stream_key
 
 
 class Place(NamedTuple):
@@ -86,16 +87,46 @@ class Network:
         acting_share : float
             Below 1, hidden layers hold a reserve: see :mod:`hpc_sparse.network.connections.reserve`.
         """
-        layers: list[Layer] = []
-        for number, (n_in, n_out, density) in enumerate(zip(widths[:-1], widths[1:], densities, strict=True)):
-            topology_key = stream_key(seed, Purpose.TOPOLOGY, layer=number)
-            topology = draw_topology(pattern, (n_out, n_in), density, topology_key)
-            weight = draw_weights(initializer, topology, stream_key(seed, Purpose.WEIGHTS, layer=number))
-            is_last = number == len(densities) - 1
-            name = OUTPUT_ACTIVATION if is_last else activation
-            incoming = with_reserve(unstructured(topology, weight), 1.0 if is_last else acting_share)
-            slope = negative_slope(name, alpha, number + 2)
-            layers.append(SparseLayer(incoming, np.zeros(n_out, VALUE), slope, name))
+        last = len(densities) - 1
+        blueprints = [
+            LayerBlueprint(
+                number,
+                (n_out, n_in),
+                density,
+                activation if number < last else OUTPUT_ACTIVATION,
+                alpha,
+                initializer,
+                seed,
+                pattern,
+                acting_share if number < last else ALL_ACT,
+            )
+            for number, (n_in, n_out, density) in enumerate(zip(widths[:-1], widths[1:], densities, strict=True))
+        ]
+        return cls([SparseLayer.random(blueprint) for blueprint in blueprints])
+
+    @classmethod
+    def from_config(
+        cls, config: NetworkSection, n_inputs: int, n_outputs: int, *, seed: int, acting_share: float = ALL_ACT
+    ) -> Network:
+        """The network at random that a configuration describes; ``acting_share`` as in :meth:`random`."""
+        widths = [n_inputs, *config.hidden, n_outputs]
+        layers = list[Layer]()
+        for number, (shape, density) in enumerate(zip(pairwise(widths), densities_of(config, widths), strict=True)):
+            is_last = number == len(config.hidden)
+            section = None if is_last else config.layer(number)
+            blueprint = LayerBlueprint(
+                number,
+                shape[::-1],
+                density,
+                OUTPUT_ACTIVATION if is_last else config.activation_of(number),
+                config.alpha if is_last else config.alpha_of(number),
+                config.initializer,
+                seed,
+                config.random_pattern,
+                ALL_ACT if is_last else acting_share,
+                section,
+            )
+            layers.append(LAYERS[SparseLayer.kind if section is None else section.kind].random(blueprint))
         return cls(layers)
 
     @property

@@ -6,20 +6,20 @@ themselves; whoever changes an array changes its line here.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from hpc_sparse.config import RunConfig
-from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE, pointer_dtype
+from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE
 from hpc_sparse.evolution import make_updater
 from hpc_sparse.inputs.batches import batch_bytes
 from hpc_sparse.inputs.chain import planned_bytes
-from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.planning import phases
-from hpc_sparse.planning.network_size import LayerSize, NetworkSize
+from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 from hpc_sparse.storage.dataset.validation import count_validation
 
@@ -28,9 +28,6 @@ PROGRAM_BYTES = 210 * 10**6
 
 MPI_BYTES = 15 * 10**6
 """More where MPI has been started: its library and the memory that the ranks of a node share. Measured."""
-
-RECORD_BYTES = 2
-"""A word of the records of activations is uint16."""
 
 
 @dataclass(frozen=True)
@@ -127,22 +124,19 @@ def shard_bytes(info: DatasetInfo, n_ranks: int) -> int:
 
 
 def _network_items(size: NetworkSize) -> list[MemoryItem]:
-    n, n_rows = size.n_connections, sum(layer.n_out for layer in size.layers)
-    pointer = _bytes(pointer_dtype(max((layer.n_connections for layer in size.layers), default=0)))
+    structure, weights, n_parameters = Counter[str](), 0, 0
+    for layer in size.layers:
+        structure.update(layer.n_bytes.structure)
+        weights += layer.n_bytes.weights
+        n_parameters += layer.n_parameters
     return [
-        MemoryItem("network", "connections", n * _bytes(INDEX)),
-        MemoryItem("network", "row pointers", (n_rows + len(size.layers)) * pointer),
-        MemoryItem("network", "weights", n * _bytes(VALUE)),
-        MemoryItem("network", "biases", n_rows * _bytes(VALUE)),
-        MemoryItem("network", "velocities", (n + n_rows) * _bytes(VALUE)),
+        *(MemoryItem("network", name, n_bytes) for name, n_bytes in structure.items()),
+        MemoryItem("network", "weights", weights),
+        MemoryItem("network", "biases", n_parameters * _bytes(VALUE) - weights),
+        MemoryItem("network", "velocities", n_parameters * _bytes(VALUE)),
         # The backward pass needs it, which does not go below the first layer.
-        MemoryItem("network", "connections by input neuron", sum(_transposed_bytes(each) for each in size.layers[1:])),
+        MemoryItem("network", "connections by input neuron", sum(each.n_bytes.transposed for each in size.layers[1:])),
     ]
-
-
-def _transposed_bytes(layer: LayerSize) -> int:
-    position = _bytes(pointer_dtype(layer.n_connections))
-    return layer.n_connections * (_bytes(INDEX) + position) + (layer.n_in + 1) * position
 
 
 def _working_items(size: NetworkSize, stride: int, n_features: int, hidden: type[np.generic]) -> list[MemoryItem]:
@@ -151,7 +145,7 @@ def _working_items(size: NetworkSize, stride: int, n_features: int, hidden: type
     largest = max((layer.n_connections for layer in size.layers[1:]), default=0)
     return [
         MemoryItem("working", "activations and deltas", n_hidden * _bytes(hidden) + n_outputs * _bytes(VALUE)),
-        MemoryItem("working", "records of activations", sum(widths[1:-1]) * record_words(stride) * RECORD_BYTES),
+        MemoryItem("working", "records of activations", sum(layer.saved_bytes(stride) for layer in size.layers[:-1])),
         MemoryItem("working", "gradients of one layer", largest * _bytes(VALUE)),
         MemoryItem("working", "batch of samples", batch_bytes(n_features, stride)),
     ]

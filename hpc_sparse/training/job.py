@@ -77,12 +77,12 @@ class TrainingJob:
 
     def dropouts(self, epoch: int, step: int) -> list[Dropout]:
         """Dropout of one step on this rank, one per hidden layer."""
-        rate, seed = self.config.network.dropout, self.config.training.seed
+        network, seed = self.config.network, self.config.training.seed
         keys = (
             stream_key(seed, Purpose.DROPOUT, epoch=epoch, layer=layer, replica=self.ctx.replica)
             for layer in range(len(self.replica.network.layers) - 1)
         )
-        return [Dropout(rate, step_key(key, step)) for key in keys]
+        return [Dropout(network.dropout_of(number), step_key(key, step)) for number, key in enumerate(keys)]
 
 
 @dataclass(frozen=True)

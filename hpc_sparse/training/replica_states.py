@@ -8,7 +8,6 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError, FileFormatError
 from hpc_sparse.evolution import make_updater
-from hpc_sparse.network.densities import densities
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.registry import LAYERS
 from hpc_sparse.network.layers.state import LayerState
@@ -40,14 +39,10 @@ def random_replica(config: RunConfig, n_inputs: int, n_outputs: int) -> Replica:
     ConfigError
         A layer comes out without connections.
     """
-    widths = [n_inputs, *config.network.hidden, n_outputs]
-    network = Network.random(
-        widths,
-        densities(config.network, widths),
-        activation=config.network.activation,
-        alpha=config.network.alpha,
-        initializer=config.network.initializer,
-        pattern=config.network.random_pattern,
+    network = Network.from_config(
+        config.network,
+        n_inputs,
+        n_outputs,
         seed=config.training.seed,
         acting_share=make_updater(config.evolution).acting_share,
     )

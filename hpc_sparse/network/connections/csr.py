@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,16 @@ from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.growth import compaction
 from hpc_sparse.kernels.sparse import backward, forward, gradient
 from hpc_sparse.kernels.sparse.single_sample import forward_sample
+from hpc_sparse.network.connections.initial_topology import draw_topology
+from hpc_sparse.network.connections.initial_weights import draw_weights
 from hpc_sparse.network.connections.protocol import ConnectionBytes, Epilogue, Gate
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSize, StoredSizes
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.sinks import MapSink, WriteMap
+from hpc_sparse.rng import Purpose
+
+if TYPE_CHECKING:
+    from hpc_sparse.network.blueprint import LayerBlueprint
 
 
 @dataclass
@@ -37,6 +43,12 @@ class Csr:
     values_per_unit: ClassVar[int] = 1
     topology: Topology
     weight: Float32Array
+
+    @classmethod
+    def random(cls, blueprint: LayerBlueprint) -> Csr:
+        """New connections, all of which act."""
+        topology = draw_topology(blueprint.pattern, blueprint.shape, blueprint.density, blueprint.key(Purpose.TOPOLOGY))
+        return cls(topology, draw_weights(blueprint.initializer, topology, blueprint.key(Purpose.WEIGHTS)))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -171,7 +183,7 @@ class Csr:
         """Indices and row pointers; weights; the same connections grouped by input neuron, with their positions."""
         pointer, index, value = (np.dtype(each).itemsize for each in (pointer_dtype(n_connections), INDEX, VALUE))
         return ConnectionBytes(
-            structure=n_connections * index + (n_out + 1) * pointer,
+            structure={"connections": n_connections * index, "row pointers": (n_out + 1) * pointer},
             weights=n_connections * value,
             transposed=n_connections * (index + pointer) + (n_in + 1) * pointer,
         )

@@ -7,7 +7,7 @@ of the forward pass, the gate of the backward pass, the sink of the gradients.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from hpc_sparse.network.connections.state import ConnectionState, Setting, Store
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.sinks import MapSink
+
+if TYPE_CHECKING:
+    from hpc_sparse.network.blueprint import LayerBlueprint
 
 INPUT = "input"
 """Name of a layer's connections to the layer below."""
@@ -65,12 +68,20 @@ class Gate(NamedTuple):
 
 
 class ConnectionBytes(NamedTuple):
-    """Bytes that connections take: their structure, their weights, the index of the backward pass, and passing room."""
+    """Bytes that connections take.
 
-    structure: int
+    Attributes
+    ----------
+    structure : dict of str to int
+        What says which ones there are, by the names that a plan shows.
+    weights : int
+    transposed : int
+        What the backward pass needs beside them.
+    """
+
+    structure: Mapping[str, int]
     weights: int
     transposed: int
-    passing: int = 0
 
 
 class Connections(Protocol):
@@ -92,6 +103,11 @@ class Connections(Protocol):
     values_per_unit: ClassVar[int]
     topology: Topology
     weight: Float32Array
+
+    @classmethod
+    def random(cls, blueprint: LayerBlueprint) -> Connections:
+        """The connections of a new layer to the layer below."""
+        ...
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -15,7 +15,7 @@ import numpy as np
 from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array
 from hpc_sparse.kernels.sparse.selection import keep_from
 from hpc_sparse.network.connections.csr import Csr
-from hpc_sparse.network.connections.protocol import ConnectionBytes, Epilogue, Gate
+from hpc_sparse.network.connections.protocol import Epilogue, Gate
 from hpc_sparse.network.connections.state import ConnectionState
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.sinks import MapSink
@@ -72,12 +72,6 @@ class Reserve(Csr):
     def state(self) -> ConnectionState:
         """As :class:`Csr`; the share is in the configuration."""
         return replace(super().state(), kind=self.kind)
-
-    @classmethod
-    def n_bytes(cls, n_out: int, n_in: int, n_connections: int) -> ConnectionBytes:
-        """As :class:`Csr`, and for a while the acting weights and their sizes."""
-        plain = super().n_bytes(n_out, n_in, n_connections)
-        return plain._replace(passing=2 * plain.weights)
 
 
 def n_acting(n_connections: int, share: float) -> int:

@@ -7,8 +7,9 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 
 import numpy.typing as npt
 
-from hpc_sparse.config import NetworkSection
+from hpc_sparse.config import LayerSection, NetworkSection
 from hpc_sparse.dtypes import AnyArray, Float32Array
+from hpc_sparse.network.blueprint import LayerBlueprint
 from hpc_sparse.network.connections.protocol import Connections, Gate
 from hpc_sparse.network.connections.state import Setting
 from hpc_sparse.network.connections.topology import Topology
@@ -35,6 +36,8 @@ class Layer(Protocol):
     ----------
     kind : str
         Its name in configurations and checkpoints.
+    section : type of LayerSection
+        Its keys in a table ``[[network.layers]]``, and what it refuses.
     keeps_output : bool
         Whether its output is still needed when its deltas arrive: they then get a buffer of their own.
     weights : dict of str to str
@@ -44,9 +47,15 @@ class Layer(Protocol):
     """
 
     kind: ClassVar[str]
+    section: ClassVar[type[LayerSection]]
     keeps_output: ClassVar[bool]
     weights: ClassVar[Mapping[str, str]]
     activation: str
+
+    @classmethod
+    def random(cls, blueprint: LayerBlueprint) -> Self:
+        """A new layer."""
+        ...
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -81,6 +90,11 @@ class Layer(Protocol):
 
     def saved_arrays(self, width: int) -> Mapping[str, SavedArray]:
         """What :meth:`forward` needs in training to save for :meth:`backward`, for batches of a width."""
+        ...
+
+    @classmethod
+    def saved_bytes(cls, n_out: int, width: int) -> int:
+        """Bytes of these arrays in a hidden layer, for planning."""
         ...
 
     def forward(self, source: AnyArray, out: AnyArray, saved: Saved | None, dropout: Dropout | None) -> None:

@@ -8,13 +8,14 @@ from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
-from hpc_sparse.config import NetworkSection
+from hpc_sparse.config import LayerSection, NetworkSection
 from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array
 from hpc_sparse.errors import InputError, quoted
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.network.activations import LINEAR, NEGATIVE_SLOPES, OUTPUT_ACTIVATION, negative_slope
+from hpc_sparse.network.blueprint import LayerBlueprint
 from hpc_sparse.network.connections.protocol import INPUT, Connections, Epilogue, Gate
-from hpc_sparse.network.connections.registry import connections_from_state, unstructured
+from hpc_sparse.network.connections.registry import connections_from_state, random_connections, unstructured
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.state import Setting
 from hpc_sparse.network.connections.topology import Topology
@@ -52,6 +53,7 @@ class SparseLayer:
     """
 
     kind: ClassVar[str] = "sparse"
+    section: ClassVar[type[LayerSection]] = LayerSection
     keeps_output: ClassVar[bool] = False
     weights: ClassVar[Mapping[str, str]] = {INPUT: "weight"}
     incoming: Connections
@@ -62,6 +64,13 @@ class SparseLayer:
 
     def __post_init__(self) -> None:
         self._slope = VALUE(self.slope)
+
+    @classmethod
+    def random(cls, blueprint: LayerBlueprint) -> Self:
+        """A new layer, its biases 0."""
+        slope = negative_slope(blueprint.activation, blueprint.alpha, blueprint.number + 2)
+        bias = np.zeros(blueprint.shape[0], VALUE)
+        return cls(random_connections(blueprint), bias, slope, blueprint.activation)
 
     @classmethod
     def of(cls, topology: Topology, weight: Float32Array, bias: Float32Array, slope: float) -> SparseLayer:
@@ -122,6 +131,11 @@ class SparseLayer:
             return {}
         return {"record": SavedArray((self.shape[0], record_words(width)), np.uint16)}
 
+    @classmethod
+    def saved_bytes(cls, n_out: int, width: int) -> int:
+        """Bytes of these arrays in a hidden layer."""
+        return n_out * record_words(width) * np.dtype(np.uint16).itemsize
+
     def forward(
         self, source: AnyArray, out: AnyArray, saved: Saved | None = None, dropout: Dropout | None = None
     ) -> None:
@@ -181,7 +195,12 @@ class SparseLayer:
             raise ValueError(f'activation "{quoted(name)}": expected one of {", ".join(NEGATIVE_SLOPES)}')
         share = ALL_ACT if is_last else acting_share
         incoming = connections_from_state(state.connections[INPUT], state.parameters["weight"], share)
-        return cls(incoming, state.parameters["bias"], negative_slope(name, config.alpha, number + 2), name)
+        return cls(
+            incoming,
+            state.parameters["bias"],
+            negative_slope(name, config.alpha if is_last else config.alpha_of(number), number + 2),
+            name,
+        )
 
     def gradient(self, delta: AnyArray, source: AnyArray) -> tuple[Float32Array, Float32Array]:
         """Gradient at each connection float32[n] and bias float32[n_out], without changing anything."""

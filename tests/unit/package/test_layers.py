@@ -147,6 +147,8 @@ def test_rooms_are_small():
         ("network/layer", "import numba"),
         ("kernels/loss", "from hpc_sparse.network.objectives.losses import LOSSES"),
         ("evolution/strategies/set", "if True:\n    import h5py"),
+        ("parallel/local_sgd", "from hpc_sparse.evolution.selection import resparsify"),
+        ("evolution/importance", "import hpc_sparse.parallel.context"),
         ("parallel/context", "from hpc_sparse.storage.container.hdf5 import CHUNK_BYTES"),
         ("parallel/local_sgd", "from hpc_sparse.evolution.selection import resparsify"),
         ("storage/container/serial", "class A:\n    from mpi4py import MPI"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 
 from hpc_sparse.errors import DataError
@@ -73,20 +72,3 @@ def test_a_network_that_does_not_fit_the_data_is_told(make_config, make_dataset,
     check_fits(network, config, info, "a.h5")
     with pytest.raises(DataError, match=rf"small.h5: {told}, but the network in a.h5 has"):
         check_fits(network, config, dataclasses.replace(info, **{name: 13}), "a.h5")
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["weight", "bias"])
-def test_a_value_that_is_not_finite_is_seen(make_config, make_dataset, name, value):
-    replica = initial_replica(make_config(), make_dataset().info)
-    assert replica.is_finite()
-    getattr(replica.network.layers[1], name)[2] = value
-    assert not replica.is_finite()
-
-
-def test_arrays_that_are_not_aligned_are_seen(make_config, make_dataset):
-    replica = initial_replica(make_config(), make_dataset().info)
-    replica.check_invariants()
-    replica.states[0].velocity["weight"] = replica.states[0].velocity["weight"][1:]
-    with pytest.raises(AssertionError):
-        replica.check_invariants()
