@@ -13,16 +13,16 @@ from hpc_sparse.errors import MachineError
 
 if TYPE_CHECKING:
     from hpc_sparse.estimators import SparseFeatureSelector, SparseMLPClassifier, SparseMLPRegressor
-    from hpc_sparse.inference import load_model
+    from hpc_sparse.inference import load_arrays, load_model
 
 __version__ = "0.1.0"
-__all__ = ["SparseFeatureSelector", "SparseMLPClassifier", "SparseMLPRegressor", "load_model"]
+__all__ = ["SparseFeatureSelector", "SparseMLPClassifier", "SparseMLPRegressor", "load_arrays", "load_model"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "load_model":
+    if name in ("load_arrays", "load_model"):
         return getattr(import_module("hpc_sparse.inference"), name)
     try:
         return getattr(import_module("hpc_sparse.estimators"), name)

@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     AUGMENT = 9
     GROWTH_POOL = 10
     GROWTH_BATCH = 11
+    VALIDATION = 12
 
 
 def stream_key(

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import hpc_sparse.evolution  # noqa: F401  (configurations choose from the strategies that it loads)
 from hpc_sparse.analysis.topologies import in_original_numbers
 from hpc_sparse.config import parse_config
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import FileFormatError, InputError
+from hpc_sparse.network.connections.protocol import INPUT
 from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.registry import connections_of
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_replicas
@@ -119,7 +122,7 @@ def in_common_numbers(networks: Sequence[StoredTopology]) -> list[list[Topology]
 
 def _stored(path: Path, checkpoint: Checkpoint) -> StoredTopology:
     name = str(path) if checkpoint.replica is None else f"{path} replica {checkpoint.replica}"
-    topologies = tuple(Topology(layer.shape, layer.indptr, layer.indices) for layer in checkpoint.layers)
+    topologies = tuple(connections_of(layer)[INPUT].topology for layer in checkpoint.layers)
     neuron_ids = checkpoint.neuron_ids or (None,) * (len(topologies) + 1)
     widths = _original_widths(path, checkpoint, topologies, neuron_ids)
     return StoredTopology(name, checkpoint.epoch, topologies, neuron_ids, widths)

@@ -75,7 +75,7 @@ def _assign(own: Topology, other: Topology) -> Int32Array:
     n = own.shape[0]
     distances = np.empty((n, n))
     by_input = other.transposed
-    comparison.fill_distances(own.indptr, own.indices, other.indptr, by_input.indptr, by_input.outs, distances)
+    comparison.fill_distances(*own.rows, other.rows[0], *by_input.rows, distances)
     return linear_sum_assignment(distances)[1].astype(INDEX)
 
 
@@ -88,11 +88,9 @@ def _auction(own: Topology, other: Topology) -> tuple[Int32Array, float]:
     is_open[partner[partner >= 0]] = False
     by_input = other.transposed
     largest_gain = auction.auction(
-        own.indptr,
-        own.indices,
-        other.indptr,
-        by_input.indptr,
-        by_input.outs,
+        *own.rows,
+        other.rows[0],
+        *by_input.rows,
         is_open,
         INCREMENT,
         partner,
@@ -108,7 +106,7 @@ def _same_inputs(own: Topology, other: Topology) -> Int32Array:
     """Pair neurons with exactly the same inputs, those of the same number first; -1 for the others."""
     partner = np.full(own.shape[0], -1, INDEX)
     waiting = defaultdict(list)
-    own_inputs, other_inputs = _input_sets(own), _input_sets(other)
+    own_inputs, other_inputs = own.row_contents(), other.row_contents()
     for neuron, (inputs, theirs) in enumerate(zip(own_inputs, other_inputs, strict=True)):
         if inputs == theirs:
             partner[neuron] = neuron
@@ -122,16 +120,10 @@ def _same_inputs(own: Topology, other: Topology) -> Int32Array:
     return partner
 
 
-def _input_sets(topology: Topology) -> list[bytes]:
-    """The inputs of each neuron, comparable."""
-    starts = topology.indptr.tolist()
-    return [topology.indices[starts[i] : starts[i + 1]].tobytes() for i in range(topology.shape[0])]
-
-
 def _distances(own: Topology, other: Topology, partner: Int32Array) -> Float64Array:
     """float64[n_out]: normalised edit distance of each pair."""
     n_common = np.empty(own.shape[0], np.int64)
-    comparison.count_common(own.indptr, own.indices, other.indptr, other.indices, partner, n_common)
+    comparison.count_common(*own.rows, *other.rows, partner, n_common)
     n_any = own.fan_in() + other.fan_in()[partner] - n_common
     distances: Float64Array = (n_any - n_common) / np.maximum(n_any, 1)
     return distances

@@ -111,7 +111,7 @@ def explored_connections(history: Iterable[Topologies]) -> list[Int64Array]:
 def _count_common(own: Topology, other: Topology) -> int:
     n_common = np.empty(own.shape[0], np.int64)
     same_row = np.arange(own.shape[0], dtype=INDEX)
-    comparison.count_common(own.indptr, own.indices, other.indptr, other.indices, same_row, n_common)
+    comparison.count_common(*own.rows, *other.rows, same_row, n_common)
     return int(n_common.sum())
 
 

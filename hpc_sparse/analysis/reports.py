@@ -23,8 +23,12 @@ from hpc_sparse.dtypes import Float64Array, Int64Array
 from hpc_sparse.errors import InputError
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.dataset.feature_summary import read_feature_names
 
 Report = dict[str, Any]
+
+MOST_INPUTS = 20
+"""Inputs that are named."""
 
 
 def report_distances(ctx: ParallelContext, paths: Sequence[Path], replica: int | None, exact_width: int) -> Report:
@@ -78,15 +82,18 @@ def report_overlap(paths: Sequence[Path], replica: int | None) -> Report:
     }
 
 
-def report_degrees(path: Path, replica: int | None) -> Report:
+def report_degrees(path: Path, replica: int | None, data: Path | None = None) -> Report:
     """Degrees of the neurons of a checkpoint beside the random expectation.
+
+    With the data set it was trained on, also the inputs of most connections, by the names of their features.
 
     Raises
     ------
     InputError
-        The file is not what it should be.
+        A file is not what it should be, or the data set names no features, or too few.
     """
     network = read_one_topology(path, replica)
+    inputs = {} if data is None else {"inputs": _most_connected_inputs(network, data)}
     found = [
         (layer, direction, distribution(topology))
         for layer, topology in enumerate(network.topologies, 1)
@@ -94,6 +101,7 @@ def report_degrees(path: Path, replica: int | None) -> Report:
     ]
     return {
         **_heading(network),
+        **inputs,
         "degrees": [_degree_record(*each) for each in found],
         "distributions": [_distribution_record(*each) for each in found],
     }
@@ -168,6 +176,22 @@ def report_summary(path: Path, replica: int | None) -> Report:
             for layer, (topology, n_effective) in enumerate(zip(network.topologies, reach.n_effective, strict=True), 1)
         ],
     }
+
+
+def _most_connected_inputs(network: StoredTopology, data: Path) -> list[Report]:
+    names = read_feature_names(data)
+    if names is None:
+        raise InputError(f"{data}: its features have no names")
+    if len(names) < network.original_widths[0] or (len(names) > network.widths[0] and not network.has_lost_inputs):
+        raise InputError(f"{data}: {len(names)} features: {network.name} was trained on {network.original_widths[0]}")
+    topology, ids = network.topologies[0], network.neuron_ids[0]
+    connections = np.bincount(topology.indices, minlength=topology.shape[1])
+    strongest = np.argsort(-connections, kind="stable")[:MOST_INPUTS]
+    numbers = strongest if ids is None else ids[strongest]
+    return [
+        {"input": names[number], "number": number, "connections": count}
+        for number, count in zip(numbers.tolist(), connections[strongest].tolist(), strict=True)
+    ]
 
 
 def _heading(network: StoredTopology) -> Report:

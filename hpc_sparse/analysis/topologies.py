@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import scipy.sparse
 
-from hpc_sparse.dtypes import INDEX, MAX_NEURONS, OFFSET, Float64Array, Int32Array
+from hpc_sparse.dtypes import MAX_NEURONS, Float64Array, Int32Array
 from hpc_sparse.errors import InputError
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.network import Network
@@ -32,7 +32,7 @@ def as_topologies(network: Topologies) -> list[Topology]:
         There is no layer, one is something else, or one does not fit the one before it.
     """
     if isinstance(network, Network):
-        return [layer.topology for layer in network.layers]
+        return [connections.topology for _, connections in network.connections()]
     topologies = [
         layer if isinstance(layer, Topology) else _from_matrix(layer, number) for number, layer in enumerate(network)
     ]
@@ -74,7 +74,7 @@ def in_original_numbers(
         Neurons per layer before any was removed.
     """
     return [
-        _spread(topology, ids_in, ids_out, (n_out, n_in))
+        topology.spread((n_out, n_in), ids_out, ids_in)
         for topology, (ids_in, ids_out), (n_in, n_out) in zip(
             topologies, pairwise(neuron_ids), pairwise(widths), strict=True
         )
@@ -93,8 +93,7 @@ def sum_outgoing(topology: Topology, values: Float64Array) -> Float64Array:
 
 def _matrix(topology: Topology) -> Any:
     """A SciPy matrix (n_out, n_in) of ones."""
-    ones = np.ones(topology.n_connections)
-    return scipy.sparse.csr_array((ones, topology.indices, topology.indptr), shape=topology.shape)
+    return topology.matrix(np.ones(topology.n_connections))
 
 
 def _widths(topologies: Sequence[Topology]) -> str:
@@ -109,13 +108,4 @@ def _from_matrix(matrix: Any, number: int) -> Topology:
     columns: Any = scipy.sparse.csc_array(cast("Any", matrix), copy=True)
     columns.sum_duplicates()
     columns.eliminate_zeros()
-    return Topology((int(shape[1]), int(shape[0])), columns.indptr.astype(OFFSET), columns.indices.astype(INDEX))
-
-
-def _spread(
-    topology: Topology, ids_in: Int32Array | None, ids_out: Int32Array | None, shape: tuple[int, int]
-) -> Topology:
-    indptr = np.zeros(shape[0] + 1, OFFSET)
-    indptr[1:][slice(None) if ids_out is None else ids_out] = topology.fan_in()
-    np.cumsum(indptr, out=indptr)
-    return Topology(shape, indptr, topology.indices if ids_in is None else ids_in[topology.indices])
+    return Topology.from_matrix(scipy.sparse.csr_array(columns.T))

@@ -76,14 +76,21 @@ def overlap(
 
 @analyze_app.command()
 def degrees(
-    checkpoint: CheckpointFile, replica: ReplicaNumber = None, picture: PictureFile = None, as_json: JsonFlag = False
+    checkpoint: CheckpointFile,
+    replica: ReplicaNumber = None,
+    data: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The data set: also show which features have most connections, by name.", show_default=False),
+    ] = None,
+    picture: PictureFile = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Connections per neuron, beside what chance would give."""
 
     def find() -> dict[str, Any]:
         from hpc_sparse.analysis.reports import report_degrees
 
-        return report_degrees(checkpoint, replica)
+        return report_degrees(checkpoint, replica, data)
 
     _analyze_on_root(find, "draw_degrees", picture, as_json=as_json)
 

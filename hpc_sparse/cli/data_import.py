@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -13,62 +13,53 @@ from hpc_sparse.cli.data_import_options import (
     OrderSeed,
     OutputFile,
     Overwrite,
-    Report,
     SplitSeed,
+    Stored,
     TestFraction,
     TfIdf,
     Title,
-    run_import,
+    importer,
 )
 
 import_app = typer.Typer(help="Turn data of other formats into a data set file.", no_args_is_help=True)
 import_app.add_typer(files_app)
 
 
-@import_app.command("fashion-mnist")
+@importer(import_app, "fashion-mnist", without=("title",))
 def import_fashion_mnist(
     output: OutputFile,
+    *,
     source: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="Folder of the four files.", show_default="where Debian's dataset-fashion-mnist puts them"),
     ] = None,
-    overwrite: Overwrite = False,
-    order_seed: OrderSeed = 0,
-) -> None:
+    stored: Stored,
+) -> Any:
     """Fashion-MNIST, from the four idx files."""
+    from hpc_sparse.importers.images import idx
 
-    def work(_: Report) -> Any:
-        from hpc_sparse.importers.images import idx
-
-        return idx.import_fashion_mnist(source, output, overwrite=overwrite, order_seed=order_seed)
-
-    run_import(work)
+    return idx.import_fashion_mnist(source, output, overwrite=stored.overwrite, order_seed=stored.order_seed)
 
 
-@import_app.command("idx")
+@importer(import_app, "idx")
 def import_idx(
     source: Annotated[Path, typer.Argument(help="Folder of the four *-ubyte or *-ubyte.gz files.", show_default=False)],
     output: OutputFile,
-    title: Title = None,
-    overwrite: Overwrite = False,
-    order_seed: OrderSeed = 0,
-) -> None:
+    *,
+    stored: Stored,
+) -> Any:
     """MNIST-like data in idx files."""
+    from hpc_sparse.importers.images import idx
 
-    def work(_: Report) -> Any:
-        from hpc_sparse.importers.images import idx
-
-        return idx.import_idx(
-            source, output, title=title or source.resolve().name, overwrite=overwrite, order_seed=order_seed
-        )
-
-    run_import(work)
+    title = stored.title or source.resolve().name
+    return idx.import_idx(source, output, title=title, overwrite=stored.overwrite, order_seed=stored.order_seed)
 
 
-@import_app.command("npz")
+@importer(import_app, "npz")
 def import_npz(
     source: Annotated[Path, typer.Argument(help="A NumPy archive (.npz).", show_default=False)],
     output: OutputFile,
+    *,
     title: Title = None,
     log2: Log2 = False,
     tf_idf: TfIdf = False,
@@ -76,48 +67,40 @@ def import_npz(
     seed: SplitSeed = 0,
     overwrite: Overwrite = False,
     order_seed: OrderSeed = 0,
-) -> None:
+) -> Any:
     """A NumPy archive: x_train, y_train, x_test, y_test; or x, y; or CSR arrays."""
+    from hpc_sparse.importers.arrays import npz
 
-    def work(_: Report) -> Any:
-        from hpc_sparse.importers.arrays import npz
-
-        return npz.import_npz(
-            source,
-            output,
-            title=title,
-            log2=log2,
-            tf_idf=tf_idf,
-            test_fraction=test_fraction,
-            split_seed=seed,
-            overwrite=overwrite,
-            order_seed=order_seed,
-        )
-
-    run_import(work)
+    return npz.import_npz(
+        source,
+        output,
+        title=title,
+        log2=log2,
+        tf_idf=tf_idf,
+        test_fraction=test_fraction,
+        split_seed=seed,
+        overwrite=overwrite,
+        order_seed=order_seed,
+    )
 
 
-@import_app.command("cifar10")
+@importer(import_app, "cifar10")
 def import_cifar10(
     source: Annotated[Path, typer.Argument(help="An archive of JPEG images with one header.", show_default=False)],
     output: OutputFile,
-    title: Title = None,
-    overwrite: Overwrite = False,
-    order_seed: OrderSeed = 0,
-) -> None:
+    *,
+    stored: Stored,
+) -> Any:
     """CIFAR-10, from JPEG images: not exactly the original. Needs Pillow."""
+    from hpc_sparse.importers.images import cifar10
 
-    def work(_: Report) -> Any:
-        from hpc_sparse.importers.images import cifar10
-
-        return cifar10.import_cifar10(source, output, title=title, overwrite=overwrite, order_seed=order_seed)
-
-    run_import(work)
+    return cifar10.import_cifar10(source, output, **vars(stored))
 
 
-@import_app.command("make-classification")
+@importer(import_app, "make-classification")
 def import_classification(
     output: OutputFile,
+    *,
     samples: Annotated[int, typer.Option(help="Samples, for training and testing.")] = 2000,
     features: Annotated[
         int, typer.Option(help="Features; 4 bytes of disk each, 16 of memory while it is made.")
@@ -128,28 +111,20 @@ def import_classification(
     separation: Annotated[float, typer.Option(help="Half the distance of the classes' centres.")] = 3.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the problem and of its division.")] = 0,
     test_fraction: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the samples for testing.")] = 0.25,
-    title: Title = None,
-    overwrite: Overwrite = False,
-    order_seed: OrderSeed = 0,
-) -> None:
+    stored: Stored,
+) -> Any:
     """A synthetic problem, by default of the size of leukemia microarrays. Needs scikit-learn."""
+    from hpc_sparse.importers import synthetic
 
-    def work(_: Report) -> Any:
-        from hpc_sparse.importers import synthetic
-
-        return synthetic.import_classification(
-            output,
-            n_samples=samples,
-            n_features=features,
-            n_informative=informative,
-            n_redundant=redundant,
-            n_classes=classes,
-            separation=separation,
-            seed=seed,
-            test_fraction=test_fraction,
-            title=title,
-            order_seed=order_seed,
-            overwrite=overwrite,
-        )
-
-    run_import(work)
+    return synthetic.import_classification(
+        output,
+        n_samples=samples,
+        n_features=features,
+        n_informative=informative,
+        n_redundant=redundant,
+        n_classes=classes,
+        separation=separation,
+        seed=seed,
+        test_fraction=test_fraction,
+        **vars(stored),
+    )

@@ -3,269 +3,139 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
-from hpc_sparse.cli.data_import_options import (
-    Drop,
-    Label,
-    Log2,
-    OrderSeed,
-    OutputFile,
-    Overwrite,
-    Report,
-    Sparse,
-    SplitSeed,
-    Stratify,
-    Symbolic,
-    TestFile,
-    TestFraction,
-    TfIdf,
-    Title,
-    X,
-    XTest,
-    Y,
-    YTest,
-    run_import,
-)
+from hpc_sparse.cli.data_import_options import Columns, Divided, Names, OutputFile, Report, TestFile, importer
 
 files_app = typer.Typer()
 
 
-@files_app.command("csv")
+@importer(files_app, "csv")
 def import_csv(
+    report: Report,
     source: Annotated[Path, typer.Argument(help="A .csv or .tsv file, plain, .gz, .bz2 or .xz.", show_default=False)],
     output: OutputFile,
-    label: Label = None,
-    symbolic: Symbolic = None,
-    drop: Drop = None,
-    sparse: Sparse = False,
+    *,
+    columns: Columns,
     header: Annotated[
-        Optional[bool],  # noqa: UP045
+        bool | None,
         typer.Option(
             "--header/--no-header", help="Whether the first line has names.", show_default="if it has no numbers"
         ),
     ] = None,
     delimiter: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Between cells.", show_default="comma, tab, semicolon or bar"),
     ] = None,
     test: TestFile = None,
-    test_fraction: TestFraction = 0.2,
-    seed: SplitSeed = 0,
-    stratify: Stratify = True,
-    log2: Log2 = False,
-    tf_idf: TfIdf = False,
-    title: Title = None,
-    overwrite: Overwrite = False,
-    order_seed: OrderSeed = 0,
-) -> None:
+    divided: Divided,
+) -> Any:
     """Comma- or tab-separated text; columns of text become one feature per symbol. Needs PyArrow."""
+    from hpc_sparse.importers.tables import delimited
 
-    def work(report: Report) -> Any:
-        from hpc_sparse.importers import options
-        from hpc_sparse.importers.tables import columns, delimited
-
-        return delimited.import_delimited(
-            source,
-            output,
-            test=test,
-            delimiter=delimiter,
-            has_header=header,
-            table=columns.TableOptions(label, tuple(symbolic or ()), tuple(drop or ()), sparse),
-            options=options.ImportOptions(
-                title, test_fraction, seed, stratify, order_seed, log2, tf_idf, overwrite, report
-            ),
-        )
-
-    run_import(work)
+    return delimited.import_delimited(
+        source,
+        output,
+        test=test,
+        delimiter=delimiter,
+        has_header=header,
+        table=columns.options(),
+        options=divided.options(report),
+    )
 
 
-@files_app.command("parquet")
+@importer(files_app, "parquet")
 def import_parquet(
+    report: Report,
     source: Annotated[Path, typer.Argument(help="A Parquet file.", show_default=False)],
     output: OutputFile,
-    label: Label = None,
-    symbolic: Symbolic = None,
-    drop: Drop = None,
-    sparse: Sparse = False,
+    *,
+    columns: Columns,
     test: TestFile = None,
-    test_fraction: TestFraction = 0.2,
-    seed: SplitSeed = 0,
-    stratify: Stratify = True,
-    log2: Log2 = False,
-    tf_idf: TfIdf = False,
-    title: Title = None,
-    overwrite: Overwrite = False,
-    order_seed: OrderSeed = 0,
-) -> None:
+    divided: Divided,
+) -> Any:
     """A Parquet table; columns of text become one feature per symbol. Needs PyArrow."""
+    from hpc_sparse.importers.tables import parquet
 
-    def work(report: Report) -> Any:
-        from hpc_sparse.importers import options
-        from hpc_sparse.importers.tables import columns, parquet
-
-        return parquet.import_parquet(
-            source,
-            output,
-            test=test,
-            table=columns.TableOptions(label, tuple(symbolic or ()), tuple(drop or ()), sparse),
-            options=options.ImportOptions(
-                title, test_fraction, seed, stratify, order_seed, log2, tf_idf, overwrite, report
-            ),
-        )
-
-    run_import(work)
+    return parquet.import_parquet(source, output, test=test, table=columns.options(), options=divided.options(report))
 
 
-@files_app.command("svmlight")
+@importer(files_app, "svmlight", without=("log2",))
 def import_svmlight(
+    report: Report,
     source: Annotated[Path, typer.Argument(help="The file, plain, .gz, .bz2 or .xz.", show_default=False)],
     output: OutputFile,
+    *,
     features: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(min=1, help="How many there are.", show_default="by the highest number"),
     ] = None,
     zero_based: Annotated[
-        Optional[bool],  # noqa: UP045
+        bool | None,
         typer.Option("--zero-based/--one-based", help="Number of the first feature.", show_default="1 if none is 0"),
     ] = None,
     test: TestFile = None,
-    test_fraction: TestFraction = 0.2,
-    seed: SplitSeed = 0,
-    stratify: Stratify = True,
-    tf_idf: TfIdf = False,
-    title: Title = None,
-    overwrite: Overwrite = False,
-    order_seed: OrderSeed = 0,
-) -> None:
+    divided: Divided,
+) -> Any:
     """Text of svmlight and libsvm, "label number:value ..."; stays sparse. Needs scikit-learn."""
+    from hpc_sparse.importers.text import svmlight
 
-    def work(report: Report) -> Any:
-        from hpc_sparse.importers import options
-        from hpc_sparse.importers.text import svmlight
-
-        return svmlight.import_svmlight(
-            source,
-            output,
-            test=test,
-            zero_based=zero_based,
-            n_features=features,
-            options=options.ImportOptions(
-                title, test_fraction, seed, stratify, order_seed, False, tf_idf, overwrite, report
-            ),
-        )
-
-    run_import(work)
+    return svmlight.import_svmlight(
+        source, output, test=test, zero_based=zero_based, n_features=features, options=divided.options(report)
+    )
 
 
-@files_app.command("npy")
+@importer(files_app, "npy", without=("tf_idf",))
 def import_npy(
+    report: Report,
     x: Annotated[Path, typer.Argument(help="Samples x features (.npy).", show_default=False)],
     y: Annotated[Path, typer.Argument(help="Labels (.npy).", show_default=False)],
     output: OutputFile,
+    *,
     test: Annotated[
-        Optional[tuple[Path, Path]],  # noqa: UP045
+        tuple[Path, Path] | None,
         typer.Option("--test", metavar="X Y", help="The same for testing, instead of a split.", show_default=False),
     ] = None,
-    test_fraction: TestFraction = 0.2,
-    seed: SplitSeed = 0,
-    stratify: Stratify = True,
-    log2: Log2 = False,
-    title: Title = None,
-    overwrite: Overwrite = False,
-    order_seed: OrderSeed = 0,
-) -> None:
+    divided: Divided,
+) -> Any:
     """A pair of NumPy arrays."""
+    from hpc_sparse.importers.arrays import npy
 
-    def work(report: Report) -> Any:
-        from hpc_sparse.importers import options
-        from hpc_sparse.importers.arrays import npy
-
-        return npy.import_npy(
-            (x, y),
-            output,
-            test=test,
-            options=options.ImportOptions(
-                title, test_fraction, seed, stratify, order_seed, log2, False, overwrite, report
-            ),
-        )
-
-    run_import(work)
+    return npy.import_npy((x, y), output, test=test, options=divided.options(report))
 
 
-@files_app.command("mat")
+@importer(files_app, "mat")
 def import_mat(
+    report: Report,
     source: Annotated[Path, typer.Argument(help="A MATLAB file, up to version 7.2.", show_default=False)],
     output: OutputFile,
-    x: X = None,
-    y: Y = None,
-    x_test: XTest = None,
-    y_test: YTest = None,
-    test_fraction: TestFraction = 0.2,
-    seed: SplitSeed = 0,
-    stratify: Stratify = True,
-    log2: Log2 = False,
-    tf_idf: TfIdf = False,
-    title: Title = None,
-    overwrite: Overwrite = False,
-    order_seed: OrderSeed = 0,
-) -> None:
+    *,
+    names: Names,
+    divided: Divided,
+) -> Any:
     """Variables of a MATLAB file."""
+    from hpc_sparse.importers.arrays import mat
 
-    def work(report: Report) -> Any:
-        from hpc_sparse.importers import options
-        from hpc_sparse.importers.arrays import mat
-        from hpc_sparse.importers.arrays import names as array_names
-
-        return mat.import_mat(
-            source,
-            output,
-            names=array_names.ArrayNames(x, y, x_test, y_test),
-            options=options.ImportOptions(
-                title, test_fraction, seed, stratify, order_seed, log2, tf_idf, overwrite, report
-            ),
-        )
-
-    run_import(work)
+    return mat.import_mat(source, output, names=names.of_arrays(), options=divided.options(report))
 
 
-@files_app.command("hdf5")
+@importer(files_app, "hdf5")
 def import_hdf5(
+    report: Report,
     source: Annotated[Path, typer.Argument(help="An HDF5 file of another program.", show_default=False)],
     output: OutputFile,
-    x: X = None,
-    y: Y = None,
-    x_test: XTest = None,
-    y_test: YTest = None,
+    *,
+    names: Names,
     transposed: Annotated[
         bool, typer.Option("--transposed", help="Features x samples, as MATLAB 7.3 stores them.")
     ] = False,
-    test_fraction: TestFraction = 0.2,
-    seed: SplitSeed = 0,
-    stratify: Stratify = True,
-    log2: Log2 = False,
-    tf_idf: TfIdf = False,
-    title: Title = None,
-    overwrite: Overwrite = False,
-    order_seed: OrderSeed = 0,
-) -> None:
+    divided: Divided,
+) -> Any:
     """Arrays of an HDF5 file, by their paths in it; groups of sparse rows stay sparse."""
+    from hpc_sparse.importers.arrays import hdf5
 
-    def work(report: Report) -> Any:
-        from hpc_sparse.importers import options
-        from hpc_sparse.importers.arrays import hdf5 as hdf5_arrays
-        from hpc_sparse.importers.arrays import names as array_names
-
-        return hdf5_arrays.import_hdf5(
-            source,
-            output,
-            names=array_names.ArrayNames(x, y, x_test, y_test),
-            transposed=transposed,
-            options=options.ImportOptions(
-                title, test_fraction, seed, stratify, order_seed, log2, tf_idf, overwrite, report
-            ),
-        )
-
-    run_import(work)
+    return hdf5.import_hdf5(
+        source, output, names=names.of_arrays(), transposed=transposed, options=divided.options(report)
+    )

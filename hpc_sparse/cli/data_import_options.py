@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hpc_sparse.cli.display import show
 from hpc_sparse.cli.guard import guarded
+from hpc_sparse.cli.option_groups import expand_groups
 from hpc_sparse.parallel.context import ParallelContext
 
+if TYPE_CHECKING:
+    from hpc_sparse.importers.arrays.names import ArrayNames
+    from hpc_sparse.importers.options import ImportOptions
+    from hpc_sparse.importers.tables.columns import TableOptions
+
 Report = Callable[[str, int, int], None]
+Importer = Callable[..., Any]
+"""The body of a command, which writes and returns the data set; it may ask for a ``report`` of how far it is."""
 
 OutputFile = Annotated[Path, typer.Argument(help="The data set file to write (.h5).", show_default=False)]
+Title = Annotated[str | None, typer.Option(help="What the data are, for people.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
-Title = Annotated[Optional[str], typer.Option(help="What the data are, for people.", show_default=False)]  # noqa: UP045
 OrderSeed = Annotated[int, typer.Option(min=0, help="Seed of the order in which the training samples are stored.")]
 Log2 = Annotated[
     bool, typer.Option("--log2", help="Store log2(max(x, 1)) of each value x: for intensities of microarrays.")
@@ -33,11 +44,11 @@ TestFraction = Annotated[
 SplitSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of that split.")]
 Stratify = Annotated[bool, typer.Option("--stratify/--no-stratify", help="Take that share of each class.")]
 TestFile = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option("--test", help="A file of the same kind for testing, instead of a split.", show_default=False),
 ]
 Label = Annotated[
-    Optional[str],  # noqa: UP045
+    str | None,
     typer.Option(
         metavar="COLUMN",
         help="The labels, by name or number (1 the first, -1 the last).",
@@ -45,21 +56,102 @@ Label = Annotated[
     ),
 ]
 Symbolic = Annotated[
-    Optional[list[str]],  # noqa: UP045
+    list[str] | None,
     typer.Option(metavar="COLUMN", help="Numbers that are symbols: a feature for each; repeatable. Text always is."),
 ]
-Drop = Annotated[
-    Optional[list[str]],  # noqa: UP045
-    typer.Option(metavar="COLUMN", help="Leave a column out; repeatable."),
-]
+Drop = Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Leave a column out; repeatable.")]
 Sparse = Annotated[bool, typer.Option("--sparse", help="Store what is not 0 alone: for columns of many symbols.")]
-X = Annotated[Optional[str], typer.Option("--x", help="Its features.", show_default="by name")]  # noqa: UP045
-Y = Annotated[Optional[str], typer.Option("--y", help="Its labels.", show_default="by name")]  # noqa: UP045
-XTest = Annotated[Optional[str], typer.Option("--x-test", help="Features for testing.", show_default=False)]  # noqa: UP045
-YTest = Annotated[Optional[str], typer.Option("--y-test", help="Labels for testing.", show_default=False)]  # noqa: UP045
+X = Annotated[str | None, typer.Option("--x", help="Its features.", show_default="by name")]
+Y = Annotated[str | None, typer.Option("--y", help="Its labels.", show_default="by name")]
+XTest = Annotated[str | None, typer.Option("--x-test", help="Features for testing.", show_default=False)]
+YTest = Annotated[str | None, typer.Option("--y-test", help="Labels for testing.", show_default=False)]
 
 
-def run_import(work: Callable[[Report], Any]) -> None:
+@dataclass(frozen=True)
+class Stored:
+    """Options of a data set that is stored as its source divides it."""
+
+    title: Title = None
+    overwrite: Overwrite = False
+    order_seed: OrderSeed = 0
+
+
+@dataclass(frozen=True)
+class Divided:
+    """Options of a data set that is divided, prepared and stored."""
+
+    test_fraction: TestFraction = 0.2
+    seed: SplitSeed = 0
+    stratify: Stratify = True
+    log2: Log2 = False
+    tf_idf: TfIdf = False
+    title: Title = None
+    overwrite: Overwrite = False
+    order_seed: OrderSeed = 0
+
+    def options(self, report: Report) -> ImportOptions:
+        """The same, for the importers."""
+        from hpc_sparse.importers.options import ImportOptions
+
+        division = self.test_fraction, self.seed, self.stratify
+        return ImportOptions(self.title, *division, self.order_seed, self.log2, self.tf_idf, self.overwrite, report)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table."""
+
+    label: Label = None
+    symbolic: Symbolic = None
+    drop: Drop = None
+    sparse: Sparse = False
+
+    def options(self) -> TableOptions:
+        """The same, for the readers of tables."""
+        from hpc_sparse.importers.tables.columns import TableOptions
+
+        return TableOptions(self.label, tuple(self.symbolic or ()), tuple(self.drop or ()), self.sparse)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of a file's arrays."""
+
+    x: X = None
+    y: Y = None
+    x_test: XTest = None
+    y_test: YTest = None
+
+    def of_arrays(self) -> ArrayNames:
+        """The same, for the readers of arrays."""
+        from hpc_sparse.importers.arrays.names import ArrayNames
+
+        return ArrayNames(**vars(self))
+
+
+def importer(app: typer.Typer, name: str, *, without: tuple[str, ...] = ()) -> Callable[[Importer], Importer]:
+    """A decorator: the function becomes the command ``name``, which runs it on one rank and shows the data set.
+
+    Options of groups that are named in ``without`` are left out and keep their defaults.
+    """
+
+    def register(function: Importer) -> Importer:
+        parameters = inspect.signature(function).parameters
+        reports = "report" in parameters
+
+        @wraps(function)
+        def command(**given: Any) -> None:
+            _run_import(lambda report: function(**given, **({"report": report} if reports else {})))
+
+        shown = [parameter for name, parameter in parameters.items() if name != "report"]
+        command.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        app.command(name)(expand_groups(command, without))
+        return function
+
+    return register
+
+
+def _run_import(work: Callable[[Report], Any]) -> None:
     """Write a data set on one rank, which shows how far it is, and then what the data set is."""
 
     def on_one_rank(ctx: ParallelContext) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import signal
 import sys
@@ -42,6 +43,9 @@ def guarded(work: Callable[[ParallelContext], None]) -> None:
     ctx = ParallelContext.serial(threads=1)
     try:
         ctx = start_mpi()
+        if not ctx.is_root:
+            # Root alone speaks, unless a run is told otherwise: what is read on every rank is noted once.
+            logging.getLogger("hpc_sparse").addHandler(logging.NullHandler())
         work(ctx)
     except HpcSparseError as error:
         _leave_together(ctx, f"hpc-sparse: {error}", error.exit_code)

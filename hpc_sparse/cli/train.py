@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 
@@ -54,8 +54,7 @@ def train(
         summary = run_training(ctx, request, reporter, stop_request)
         if ctx.is_root and progress != "none":
             print_text(
-                f"test accuracy {summary['test_accuracy']:.2%} after {summary['epochs']} epochs "
-                f"(best {summary['best_test_accuracy']:.2%} in epoch {summary['best_test_epoch']}); training "
+                f"{accuracies(summary)}; training "
                 f"{summary['median_train_seconds']:.2f} s per epoch, "
                 f"{shown_rate(summary['training_rate'], 'connections x samples')}, {summary['total_seconds']:.1f} s "
                 "in all"
@@ -64,6 +63,22 @@ def train(
     # From the very start: a signal that comes while kernels are compiled must not end the process.
     with stop_request.listening(until_the_end=True):
         guarded(work)
+
+
+def accuracies(summary: dict[str, Any]) -> str:
+    """How good a network is after its last epoch and at its best, and on which part that was measured."""
+
+    def percent(name: str) -> str:
+        return "nan%" if summary[name] is None else f"{summary[name]:.2%}"
+
+    last = f"test accuracy {percent('test_accuracy')} after {summary['epochs']} epochs"
+    if "validation_accuracy" not in summary:
+        return f"{last} (best on the test part {percent('best_test_accuracy')} in epoch {summary['best_test_epoch']})"
+    return (
+        f"{last}, validation accuracy {percent('validation_accuracy')} (best on the validation part "
+        f"{percent('best_validation_accuracy')} in epoch {summary['best_validation_epoch']}, test accuracy "
+        f"{percent('test_accuracy_of_best')} there)"
+    )
 
 
 def plan(
@@ -103,6 +118,7 @@ def plan(
 
 def config() -> None:
     """Every key of a configuration: default, values, meaning; as Markdown."""
+    import hpc_sparse.evolution  # noqa: F401  (its strategies have sections)
     from hpc_sparse.config.reference import configuration_reference
 
     print_text(configuration_reference().rstrip())

@@ -2,6 +2,7 @@
 
 from hpc_sparse.config.data import DataSection
 from hpc_sparse.config.evolution import EvolutionSection, ImportancePruningSection
+from hpc_sparse.config.layers import LayerSection
 from hpc_sparse.config.loading import find_data, load_config, parse_config
 from hpc_sparse.config.network import NetworkSection
 from hpc_sparse.config.parallel import ParallelSection
@@ -15,6 +16,7 @@ __all__ = [
     "DataSection",
     "EvolutionSection",
     "ImportancePruningSection",
+    "LayerSection",
     "NetworkSection",
     "OptimizerSection",
     "ParallelSection",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from hpc_sparse.config.section import Section
+from hpc_sparse.config.section import Fraction, Section
 
 
 class DataSection(Section):
@@ -18,3 +18,6 @@ class DataSection(Section):
 
     augmentation: Literal["none", "cifar"] = "none"
     """Of training images; cifar: 32 x 32 x 3, rotated by up to 10 degrees, shifted by up to 0.1, flipped."""
+
+    validation_fraction: Fraction = 0.0
+    """Share of each class's training samples that is held out, chosen by training.seed. 0: no validation part."""

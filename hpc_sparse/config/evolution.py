@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticKnownError
 
-from hpc_sparse.config.section import Count, Fraction, NonNegative, Percentile, Positive, PositiveCount, Section
+from hpc_sparse.config.problems import listed, nested_problems, unknown_key
+from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.config.section import Count, Fraction, Percentile, PositiveCount, Section
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 class EvolutionSection(Section):
     """How the topology changes; the output layer keeps its own."""
 
-    strategy: Literal["set", "rigl", "srigl", "gse", "snfs", "deep_r", "top_kast", "cht", "static"] = "set"
-    """What goes and what comes: see the table of strategies."""
+    model_config = ConfigDict(extra="allow")
+    """The sections of strategies, of which any may be there; other keys are refused."""
+
+    strategy: str = "set"
+    """What goes and what comes: see the table of strategies. A strategy's own keys are in the section of its name."""
 
     grown_weights: Literal["strategy", "initial", "zero"] = "strategy"
     """What connections that come begin with: as the strategy has it (set: initial weights; others: zero), or
-    always initial weights, or always zero. static, deep_r and top_kast have no choice."""
+    always initial weights, or always zero. Some strategies have no choice."""
 
     drop_fraction: Fraction = 0.3
     """Share of the connections replaced each time, at the beginning (SET's zeta, RigL's alpha)."""
@@ -42,29 +50,51 @@ class EvolutionSection(Section):
     """Of all layers that evolve together, reached with the last change: more goes than comes, they shrink alike."""
 
     growth_samples: PositiveCount = 256
-    """rigl, srigl, gse, snfs: training samples whose gradients guide growth, drawn anew for each change."""
+    """Strategies that grow by gradients: training samples these are computed on, drawn anew for each change."""
 
     growth_pool: PositiveCount = 4096
-    """rigl, srigl, gse, snfs: training samples they are drawn from; every rank holds them all, as they are stored."""
+    """Training samples they are drawn from; every rank holds them all, as they are stored."""
 
-    candidates: Literal["uniform", "grabo", "graest"] = "grabo"
-    """gse: how pairs of neurons are drawn: all alike, by a bound of the gradient, by an estimate of it."""
+    def own(self, section: type[SectionT]) -> SectionT:
+        """The section of the chosen strategy, which is of this class."""
+        found = (self.model_extra or {}).get(self.strategy, section())
+        assert isinstance(found, section)
+        return found
 
-    candidate_ratio: Positive = 1.0
-    """gse, snfs: pairs of neurons whose gradients are looked at, by connections (the gamma of gse)."""
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _is_known(cls, value: Any) -> Any:
+        names = STRATEGIES.names()
+        if not isinstance(value, str) or value not in names:
+            raise PydanticKnownError("literal_error", {"expected": listed(names)})
+        return value
 
-    scope: Literal["layer", "global"] = "layer"
-    """gse: replace within each layer, or the weakest and the strongest of all layers, which change their sizes."""
-
-    shrinkage: NonNegative = 0.001
-    """deep_r: taken off every |weight| at each change; drop_fraction has no effect there. top_kast: share taken off
-    every weight that acts, and more of the others."""
-
-    noise: NonNegative = 0.0005
-    """deep_r: standard deviation of what is added to every weight at each change."""
-
-    min_salient: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.3
-    """srigl: a neuron with fewer salient connections than this share of the fan-in loses its inputs; 0 keeps all."""
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_sections(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """The section with those of strategies: all that are given, and the chosen one's."""
+        if not isinstance(values, dict):
+            return handler(values)
+        fields = {key: value for key, value in values.items() if key in cls.model_fields}
+        known, given, problems = STRATEGIES.sections(), dict[str, Section](), list[InitErrorDetails]()
+        for key, value in values.items():
+            if key not in fields and key not in known:
+                problems.append(unknown_key(key, value))
+            elif key not in fields:
+                try:
+                    given[key] = known[key].model_validate(value)
+                except ValidationError as error:
+                    problems += nested_problems(error, key)
+        chosen = fields.get("strategy", cls.model_fields["strategy"].default)
+        if isinstance(chosen, str) and chosen in known and chosen not in values:
+            given[chosen] = known[chosen]()
+        try:
+            found = handler(fields | given)
+        except ValidationError as error:
+            problems[:0] = nested_problems(error)
+        if problems:
+            raise ValidationError.from_exception_data(cls.__name__, problems)
+        return found
 
     @model_validator(mode="after")
     def _ends_after_its_begin(self) -> Self:
@@ -80,20 +110,6 @@ class EvolutionSection(Section):
             raise ValueError(
                 f"growth_pool = {self.growth_pool}: must be >= growth_samples = {self.growth_samples}, drawn from it"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _has_a_choice_of_weights(self) -> Self:
-        if self.grown_weights != "strategy" and self.strategy in ("static", "deep_r", "top_kast"):
-            raise ValueError(
-                f'grown_weights = "{self.grown_weights}": strategy = "{self.strategy}" has no choice of them'
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _something_can_shrink(self) -> Self:
-        if self.final_density is not None and self.strategy == "static":
-            raise ValueError('final_density needs a strategy other than "static"')
         return self
 
 

@@ -9,11 +9,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hpc_sparse.config.combinations import wrong_combinations
+from hpc_sparse.config.former_names import FormerNames, former_names, note, twice, upgrade
 from hpc_sparse.config.messages import describe_all
 from hpc_sparse.config.run_config import RunConfig
 from hpc_sparse.config.toml_text import parse_toml, read_text
+from hpc_sparse.config.tree import Tree, has, put, take
 from hpc_sparse.errors import ConfigError, quoted
+
+EXCLUSIVE = {
+    "network.epsilon": ("network.density",),
+    "network.density": ("network.epsilon",),
+    "network.hidden": ("network.layers",),
+}
+"""Keys that an override takes the place of."""
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -50,15 +58,30 @@ def parse_config(text: str, origin: str, overrides: Sequence[str] = ()) -> RunCo
         tree = parse_toml(text)
     except ValueError as error:
         raise ConfigError(f"{origin}: not valid TOML: {quoted(str(error))}") from None
+    former, given = former_names(), Tree()
+    _assert_one_name(tree, former, origin)
+    origins: dict[str, str] = {}
     for override in overrides:
-        _apply_override(tree, override)
+        path, value = _parse_override(override)
+        origins[path] = f"--set {quoted(override)}"
+        try:
+            put(given, path, value)
+            _assert_one_name(given, former, origins[path])
+            _make_room(tree, path, former)
+            put(tree, path, value)
+        except ValueError as error:
+            raise ConfigError(f"{origins[path]}: {error}") from None
     try:
-        config = RunConfig.model_validate(tree)
+        renamed = upgrade(tree, former)
+    except ValueError as error:
+        raise ConfigError(f"{error} ({origin})") from None
+    if renamed:
+        note(origin, tuple(renamed.items()))
+        origins.update({new: origins[old] for old, new in renamed.items() if old in origins})
+    try:
+        return RunConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(describe_all(error, origin, overrides))) from None
-    if problems := [f"{problem} ({origin})" for problem in wrong_combinations(config)]:
-        raise ConfigError("\n".join(problems))
-    return config
+        raise ConfigError("\n".join(describe_all(error, origin, origins))) from None
 
 
 def find_data(path: str, config_path: Path) -> Path:
@@ -80,22 +103,35 @@ def find_data(path: str, config_path: Path) -> Path:
     raise ConfigError(f'data.path = "{path}": no such data set ({config_path}); looked at {looked}')
 
 
-def _apply_override(tree: dict[str, Any], override: str) -> None:
+def _assert_one_name(tree: Tree, former: FormerNames, origin: str) -> None:
+    if pair := twice(tree, former):
+        raise ConfigError(f"{pair[0]} and {pair[1]}: two names of one key; keep {pair[1]} ({origin})")
+
+
+def _parse_override(override: str) -> tuple[str, Any]:
     shown = f"--set {quoted(override)}"
     try:
         override.encode()
     except UnicodeEncodeError:
         raise ConfigError(f"{shown}: expected text in UTF-8") from None
-    key, equals, text = override.partition("=")
-    section, dot, name = key.strip().partition(".")
-    if not (equals and dot and section and name):
+    path, equals, text = override.partition("=")
+    path = path.strip()
+    if not (equals and "." in path and all(path.split("."))):
         raise ConfigError(f"{shown}: expected section.key=value, such as training.epochs=30")
-    table = tree.setdefault(section, {})
-    if not isinstance(table, dict):
-        raise ConfigError(f"{shown}: {section} is not a section")
-    table[name] = _parse_value(text.strip())
-    for other in {"epsilon": ("density",), "density": ("epsilon",)}.get(name, ()):
-        table.pop(other, None)
+    return path, _parse_value(text.strip())
+
+
+def _make_room(tree: Tree, path: str, former: FormerNames) -> None:
+    """Take out what an override replaces under another name."""
+    others = {*EXCLUSIVE.get(path, ()), *former.get(path, ())}
+    for old, places in former.items():
+        if path in places and has(tree, old):
+            value = take(tree, old)
+            for place in set(places) - {path}:
+                put(tree, place, value)
+    for other in others:
+        if has(tree, other):
+            take(tree, other)
 
 
 def _parse_value(text: str) -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
+from hpc_sparse.config.layers import LayerSection
+from hpc_sparse.config.registry import REGISTRIES
 from hpc_sparse.config.run_config import RunConfig
 from hpc_sparse.config.section import Section
 from hpc_sparse.errors import quoted
@@ -15,18 +17,24 @@ from hpc_sparse.errors import quoted
 MOST_LINES = 20
 
 
-def describe_all(error: ValidationError, origin: str, overrides: Sequence[str]) -> list[str]:
-    """One line per wrong key, blamed on the override that set it, or else on the file."""
-    origins = {override.partition("=")[0].strip(): f"--set {quoted(override)}" for override in overrides}
-    unknown = {key.partition(".")[0]: where for key, where in origins.items()}
-    origins.update({section: where for section, where in unknown.items() if section not in RunConfig.model_fields})
+def describe_all(error: ValidationError, origin: str, origins: Mapping[str, str]) -> list[str]:
+    """One line per wrong key, blamed on the override that set it, or else on the file.
+
+    Parameters
+    ----------
+    error : ValidationError
+    origin : str
+        Name of the file.
+    origins : mapping of str to str
+        Overrides as they are shown, by ``section.key``.
+    """
     by_key: dict[str, list[Any]] = {}
     found = error.errors(include_url=False)
     for problem in found[:MOST_LINES]:
         by_key.setdefault(".".join(str(part) for part in problem["loc"][:2]), []).append(problem)
     lines = []
     for key, problems in by_key.items():
-        first, *others = [_described(problem, origins.get(key, origin)) for problem in problems]
+        first, *others = [_described(each, _blamed(each["loc"], origins) or origin) for each in problems]
         alternatives = [problem["msg"].removeprefix("Input should be ") for problem in problems[1:]]
         is_union = key == "parallel.sync_every_steps"
         lines += (
@@ -34,6 +42,17 @@ def describe_all(error: ValidationError, origin: str, overrides: Sequence[str]) 
         )
     n_more = len(found) - MOST_LINES
     return [*lines, f"and {n_more} more ({origin})"] if n_more > 0 else lines
+
+
+def _blamed(location: tuple[int | str, ...], origins: Mapping[str, str]) -> str | None:
+    """The override that set a key, a part of its value, or something in a section that nobody knows."""
+    parts = [str(part) for part in location]
+    for length in range(len(parts), 1, -1):
+        if shown := origins.get(".".join(parts[:length])):
+            return shown
+    if not parts or parts[0] in RunConfig.model_fields:
+        return None
+    return next((shown for path, shown in reversed(list(origins.items())) if path.partition(".")[0] == parts[0]), None)
 
 
 def _described(problem: Any, origin: str) -> str:
@@ -44,10 +63,12 @@ def _described(problem: Any, origin: str) -> str:
         return f"{key}: unknown {'key' if len(location) > 1 else 'section'}{_suggestion(location)} ({origin})"
     if problem["type"] == "missing":
         return f"{key}: missing, but required ({origin})"
-    if location[-1] in {"int", "constrained-int", "literal['epoch']"}:
+    if location and location[-1] in {"int", "constrained-int", "literal['epoch']"}:
         key = quoted(".".join(location[:-1]))
     message = problem["msg"].removeprefix("Value error, ")
     message = message.replace("Input should be", "must be").replace("a valid tuple", "a list, such as [1000, 1000]")
+    if not location:
+        return f"{message} ({origin})"
     value = "" if isinstance(problem["input"], dict) else f" = {_shown(problem['input'])}"
     return f"{key}{value}: {message} ({origin})"
 
@@ -61,11 +82,23 @@ def _shown(value: Any) -> str:
 
 
 def _suggestion(location: list[str]) -> str:
-    fields = RunConfig.model_fields
-    if len(location) > 1:
-        section = fields[location[0]].annotation
-        assert isinstance(section, type)
-        assert issubclass(section, Section)
-        fields = section.model_fields
-    close = difflib.get_close_matches(location[-1], fields, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(fields)}"
+    known = _known_keys(location[:-1])
+    close = difflib.get_close_matches(location[-1], known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+
+
+def _known_keys(place: list[str]) -> list[str]:
+    """Keys of the file, of a section, or of a kind's section."""
+    if not place:
+        return list(RunConfig.model_fields)
+    kinds: dict[str, type[Section]] = {}
+    for registry in REGISTRIES:
+        kinds |= registry.sections() if registry.place == place[0] else {}
+    if place[:2] == ["network", "layers"]:
+        return list(LayerSection.model_fields)
+    if len(place) > 1:
+        return list(kinds[place[1]].model_fields)
+    section = RunConfig.model_fields[place[0]].annotation
+    assert isinstance(section, type)
+    assert issubclass(section, Section)
+    return [*section.model_fields, *kinds]

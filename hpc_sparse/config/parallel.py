@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -12,16 +13,22 @@ from hpc_sparse.config.section import Fraction, Positive, PositiveCount, Section
 class ParallelSection(Section):
     """How ranks train together; without effect on one rank."""
 
-    strategy: Literal["local_sgd", "wasap", "wassp"] = "local_sgd"
+    formerly: ClassVar[Mapping[str, str]] = {
+        "algorithm": "parallel.strategy",
+        "replica_topology": "parallel.topology",
+        "velocity_at_sync": "parallel.momentum",
+    }
+
+    algorithm: Literal["local_sgd", "wasap", "wassp"] = "local_sgd"
     """local_sgd: replicas averaged at each sync; wasap, wassp: rank 0 serves workers, without or with waiting."""
 
     sync_every_steps: PositiveCount | Literal["epoch"] = "epoch"
     """local_sgd: steps from one sync to the next; every epoch ends with one in any case."""
 
-    topology: Literal["shared", "independent"] = "shared"
+    replica_topology: Literal["shared", "independent"] = "shared"
     """local_sgd: replicas evolve alike (shared), or each by its own stream, merged at the next sync (independent)."""
 
-    momentum: Literal["average", "reset"] = "average"
+    velocity_at_sync: Literal["average", "reset"] = "average"
     """local_sgd: what a sync does to the optimiser's velocities."""
 
     overlap: bool = False
@@ -44,12 +51,12 @@ class ParallelSection(Section):
 
     @model_validator(mode="after")
     def _overlap_is_possible(self) -> Self:
-        if not self.overlap or self.strategy == "wasap":
+        if not self.overlap or self.algorithm == "wasap":
             return self
-        if self.strategy == "wassp":
-            raise ValueError('overlap = true needs strategy = "local_sgd" or "wasap"')
-        if self.topology != "shared" or self.momentum != "average":
-            raise ValueError('overlap = true needs topology = "shared" and momentum = "average"')
+        if self.algorithm == "wassp":
+            raise ValueError('overlap = true needs algorithm = "local_sgd" or "wasap"')
+        if self.replica_topology != "shared" or self.velocity_at_sync != "average":
+            raise ValueError('overlap = true needs replica_topology = "shared" and velocity_at_sync = "average"')
         if self.sync_every_steps == "epoch":
             raise ValueError("overlap = true needs a number for sync_every_steps: it is for syncs within an epoch")
         return self

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from hpc_sparse.config.layers import LayerSection
+from hpc_sparse.config.registry import REGISTRIES
 from hpc_sparse.config.run_config import RunConfig
 from hpc_sparse.config.section import MAX_COUNT, Section
 from hpc_sparse.dtypes import MAX_NEURONS
@@ -27,15 +29,23 @@ KINDS = {"integer": "whole number", "number": "number", "string": "text", "boole
 
 def configuration_reference() -> str:
     """Markdown: a table of keys, defaults, values and meanings for each section."""
-    schema = RunConfig.model_json_schema()
     parts = [HEAD]
     for name, field in RunConfig.model_fields.items():
         section: type[Section] = field.annotation  # type: ignore[assignment]
-        parts.append(_section_text(name, section, schema["$defs"][section.__name__]["properties"]))
+        parts.append(_section_text(name, section))
+        if name == "network":
+            parts.append(_section_text("[network.layers]", LayerSection))
+        for registry in REGISTRIES:
+            if registry.place == name:
+                parts += [_section_text(f"{name}.{kind}", own) for kind, own in registry.sections().items()]
     return "\n".join(parts)
 
 
-def _section_text(name: str, section: type[Section], properties: dict[str, Any]) -> str:
+def _section_text(name: str, section: type[Section]) -> str:
+    properties = section.model_json_schema()["properties"]
+    for registry in REGISTRIES:
+        if registry.place == name:
+            properties[registry.key.rpartition(".")[2]] = {"enum": registry.names()}
     assert section.__doc__ is not None, name
     lines = [
         f"## `[{name}]`",
@@ -63,6 +73,8 @@ def _values(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_values(option) for option in schema["anyOf"] if option.get("type") != "null")
     choices = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    if "$ref" in schema:
+        return "table of keys"
     if choices:
         return ", ".join(f"`{json.dumps(choice)}`" for choice in choices)
     if schema["type"] == "array":

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import tomlkit
+from typing import Self
 
+import tomlkit
+from pydantic import Field, ValidationError, model_validator
+
+from hpc_sparse.config.combinations import wrong_combinations
 from hpc_sparse.config.data import DataSection
 from hpc_sparse.config.evolution import EvolutionSection, ImportancePruningSection
 from hpc_sparse.config.network import NetworkSection
 from hpc_sparse.config.parallel import ParallelSection
+from hpc_sparse.config.problems import problem
 from hpc_sparse.config.runtime import CheckpointSection, RuntimeSection
 from hpc_sparse.config.section import Section
 from hpc_sparse.config.training import OptimizerSection, TrainingSection
@@ -20,11 +25,17 @@ class RunConfig(Section):
     network: NetworkSection
     training: TrainingSection
     optimizer: OptimizerSection = OptimizerSection()
-    evolution: EvolutionSection = EvolutionSection()
+    evolution: EvolutionSection = Field(default_factory=EvolutionSection)
     importance_pruning: ImportancePruningSection = ImportancePruningSection()
     parallel: ParallelSection = ParallelSection()
     checkpoint: CheckpointSection = CheckpointSection()
     runtime: RuntimeSection = RuntimeSection()
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if problems := [problem("combination", line) for line in wrong_combinations(self)]:
+            raise ValidationError.from_exception_data(type(self).__name__, problems)
+        return self
 
     def to_toml(self) -> str:
         """The configuration as TOML, every default written out; reading it back gives an equal object."""

@@ -14,7 +14,7 @@ class CheckpointSection(Section):
     """Epochs between checkpoints; the last epoch always writes one."""
 
     keep_last: PositiveCount = 2
-    """How many of the newest are kept; so is the one with the best test accuracy."""
+    """How many of the newest are kept; so is the best one on the validation part, or without one on the test part."""
 
 
 class RuntimeSection(Section):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,6 +13,7 @@ MAX_COUNT = (1 << 63) - 1
 """The largest integer of TOML, and of int64."""
 
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Percentile = Annotated[float, Field(ge=0, lt=100, allow_inf_nan=False)]
@@ -21,6 +23,14 @@ Width = Annotated[int, Field(ge=1, le=MAX_NEURONS)]
 
 
 class Section(BaseModel):
-    """A section of the file: frozen, strict about types, without unknown keys."""
+    """A section of the file: frozen, strict about types, without unknown keys.
+
+    Attributes
+    ----------
+    formerly : mapping of str to str
+        Keys by another name, ``section.key``, in files of former versions, which stay readable.
+    """
+
+    formerly: ClassVar[Mapping[str, str]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)

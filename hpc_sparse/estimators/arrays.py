@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array, Float64Array
-from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, Features, Samples
+from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float64Array
+from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples, take_rows
 
-Standardisation = tuple[Float32Array, Float32Array]
-"""Mean and deviation of each feature, float32[n_features] each; a deviation of 0 is stored as 1."""
 
-
-def standardisation(features: Features) -> Standardisation | None:
-    """Mean and deviation of each feature; None for sparse features, which stay as they are."""
-    if isinstance(features, CsrFeatures):
-        return None
-    mean, deviation = mean_and_deviation(features.values)
-    return mean.astype(VALUE), deviation.astype(VALUE)
+def fitted_front_end(config: RunConfig, samples: Samples, n_outputs: int) -> FrontEndChain:
+    """The front ends that a configuration asks for, fitted to these samples."""
+    dataset = make_dataset(samples, None, n_outputs)
+    if config.data.standardize and isinstance(samples.features, DenseFeatures):
+        mean, deviation = (values.astype(VALUE) for values in mean_and_deviation(samples.features.values))
+        dataset = replace(dataset, mean=mean, deviation=deviation)
+    return FrontEndChain.start(ParallelContext.serial(threads=1), config, dataset)
 
 
 def mean_and_deviation(values: AnyArray) -> tuple[Float64Array, Float64Array]:
@@ -27,17 +29,17 @@ def mean_and_deviation(values: AnyArray) -> tuple[Float64Array, Float64Array]:
     return mean, np.where(deviation > np.finfo(VALUE).tiny, deviation, 1.0)
 
 
-def make_dataset(train: Samples, validation: Samples, n_outputs: int, scaling: Standardisation | None) -> Dataset:
-    """The data set that a trainer is given; it tests on ``validation``."""
-    features = train.features
+def make_dataset(train: Samples, validation: Samples | None, n_outputs: int) -> Dataset:
+    """The data set that a trainer is given, without statistics and test samples; ``validation`` was held out."""
+    features, n_validation = train.features, 0 if validation is None else validation.n_samples
     is_sparse = isinstance(features, CsrFeatures)
     info = DatasetInfo(
         path=Path("(in memory)"),
         title="",
         source="",
         split="",
-        n_train=train.n_samples,
-        n_test=validation.n_samples,
+        n_train=train.n_samples + n_validation,
+        n_test=0,
         n_features=features.n_features,
         n_classes=n_outputs,
         class_names=(),
@@ -49,4 +51,6 @@ def make_dataset(train: Samples, validation: Samples, n_outputs: int, scaling: S
         creator="",
         format_version=0,
     )
-    return Dataset(info, train, validation, *(scaling or (None, None)))
+    none = np.empty(0, OFFSET)
+    test = Samples(take_rows(features, none), train.labels[none])
+    return Dataset(info, train, test, None, None, validation, n_validation)

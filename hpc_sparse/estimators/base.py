@@ -16,17 +16,18 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array, Float64Array, Int64Array
 from hpc_sparse.errors import ConfigError, ParameterError
-from hpc_sparse.estimators.arrays import standardisation
+from hpc_sparse.estimators.arrays import fitted_front_end
 from hpc_sparse.estimators.parameters import Parameters, check_parameters
 from hpc_sparse.estimators.training import FittedState, train
-from hpc_sparse.evolution.importance import outgoing_importance
 from hpc_sparse.inference.inputs import to_features
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import Loss
 from hpc_sparse.storage.dataset.samples import Features, Samples, take_rows
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    random_replica,
+)
 
 LARGEST_SEED = (1 << 31) - 1
 
@@ -124,7 +125,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         Source: Atashgahi et al. 2022, "Quick and robust feature selection" (Machine Learning 111). Strengths of
         features on different scales do not compare: standardise the features.
         """
-        strength = outgoing_importance(self.network_.layers[0])
+        strength = self.network_.incoming()[0].outgoing_strength()
         total = strength.sum()
         return strength / total if total > 0 else strength
 
@@ -201,13 +202,13 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
             parameters = self._parameters(chosen.size, n_before, seed)
         samples = Samples(features, targets) if not held_out.size else _rows(features, targets, chosen)
         with at_most_threads(self._thread_limit()) as n_threads:
-            state = self._state if goes_on else self._new_state(samples.features, parameters)
+            state = self._state if goes_on else self._new_state(samples, parameters)
             train(
                 state,
                 parameters,
                 self._loss(samples.labels, is_whole=is_whole),
                 samples,
-                _rows(features, targets, held_out),
+                _rows(features, targets, held_out) if held_out.size else None,
                 n_epochs=parameters.fit.epochs if is_whole else 1,
                 n_threads=n_threads,
             )
@@ -224,14 +225,13 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(LARGEST_SEED))
 
-    def _new_state(self, features: Features, parameters: Parameters) -> FittedState:
-        config = parameters.config
+    def _new_state(self, samples: Samples, parameters: Parameters) -> FittedState:
+        config, n_outputs = parameters.config, self._output_count()
         try:
-            replica = Replica.random(config, features.n_features, self._output_count())
+            replica = random_replica(config, samples.features.n_features, n_outputs)
         except ConfigError as error:
             raise ParameterError(f"{type(self).__name__}: {error}") from None
-        scaling = standardisation(features) if config.data.standardize else None
-        return FittedState(replica, config.training.seed, scaling)
+        return FittedState(replica, config.training.seed, fitted_front_end(config, samples, n_outputs))
 
     def _split(self, targets: AnyArray, fraction: float, seed: int) -> tuple[Int64Array, Int64Array]:
         """Positions of the samples to train on and of those to validate on."""
@@ -261,7 +261,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, **_accepted())
         with at_most_threads(self._thread_limit()):
-            return NetworkPass(self._state.replica.network, self._state.scaling).outputs(to_features(X))
+            return NetworkPass(self._state.replica.network, self._state.front_end).outputs(to_features(X))
 
 
 def _accepted() -> dict[str, Any]:

@@ -120,7 +120,7 @@ def _described(name: str, problem: Any) -> str:
     location = problem["loc"]
     message = problem["msg"].removeprefix("Value error, ")
     message = message.replace("Input should be", "must be").replace("a valid tuple", "a list, such as [1000, 1000]")
-    if len(location) == 1 and location[0] in SECTIONS:
+    if not location or (len(location) == 1 and location[0] in SECTIONS):
         return f"{name}: {message}"
     key = NAMES.get(location[:2], location[0] if len(location) == 1 else location[1])
     return f"{name}: {key} = {problem['input']!r}: {message}"

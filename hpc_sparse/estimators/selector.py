@@ -53,6 +53,14 @@ class SparseFeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         Features that are kept: those of rank 1 to ``n_features_``.
     n_features_in_, feature_names_in_
         As in every estimator of scikit-learn.
+
+    Notes
+    -----
+    ``get_feature_names_out`` names the features that are kept: by the columns of the data frame it was fitted to, or
+    by the names of a data set file::
+
+        X, y, names, _ = hpc_sparse.load_arrays("data.h5")
+        SparseFeatureSelector().fit(X, y).get_feature_names_out(names)
     """
 
     def __init__(

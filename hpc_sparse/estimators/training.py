@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from hpc_sparse.estimators.arrays import Standardisation, make_dataset
+from hpc_sparse.estimators.arrays import make_dataset
 from hpc_sparse.estimators.parameters import Parameters
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.reporter import SilentReporter
-from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import Loss
-from hpc_sparse.network.optimizers.sgd import Velocity
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Samples
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.replica import Replica
 
 
 @dataclass
@@ -31,8 +30,7 @@ class FittedState:
         Network and velocities.
     seed : int
         Of every random stream.
-    scaling : Standardisation or None
-        Of the features.
+    front_end : FrontEndChain
     losses : list of float
         Mean training loss of each epoch so far.
     validation_losses : list of float
@@ -41,18 +39,17 @@ class FittedState:
 
     replica: Replica
     seed: int
-    scaling: Standardisation | None
+    front_end: FrontEndChain
     losses: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        network, velocities = self.replica.network, self.replica.velocities
-        if not all(layer.weight.flags.writeable for layer in network.layers):
+        network, states = self.replica.network, self.replica.states
+        if not all(connections.weight.flags.writeable for _, connections in network.connections()):
             # Memory-mapped by joblib: kernels are compiled for arrays that can be written to, and training does.
-            self.replica = Replica(_copied(network), [_copied_velocity(velocity) for velocity in velocities])
-            if self.scaling is not None:
-                self.scaling = np.array(self.scaling[0]), np.array(self.scaling[1])
+            self.replica = Replica(_copied(network), [state.copy() for state in states])
+            self.front_end = self.front_end.copied()
 
     @property
     def n_epochs(self) -> int:
@@ -65,7 +62,7 @@ def train(
     parameters: Parameters,
     loss: Loss,
     samples: Samples,
-    validation: Samples,
+    validation: Samples | None,
     *,
     n_epochs: int,
     n_threads: int,
@@ -80,21 +77,22 @@ def train(
     DivergedError
         The loss or a weight is no longer a finite number.
     """
-    dataset = make_dataset(samples, validation, state.replica.network.widths[-1], state.scaling)
+    dataset = make_dataset(samples, validation, state.replica.network.widths[-1])
     context = ParallelContext.serial(n_threads)
-    trainer = LocalTrainer(TrainingJob(context, parameters.config, dataset, state.replica, SilentReporter()), loss=loss)
+    job = TrainingJob(context, parameters.config, dataset, state.replica, SilentReporter(), fitted=state.front_end)
+    trainer = LocalTrainer(job, loss=loss)
     best = _BestNetwork(parameters.fit.tol)
     for epoch in range(state.n_epochs + 1, state.n_epochs + n_epochs + 1):
         metrics = trainer.train_epoch(epoch)
         assert metrics is not None, "nobody asks this run to stop"
         state.losses.append(metrics.train_loss)
-        if validation.n_samples:
-            state.validation_losses.append(metrics.test_loss)
-            best.consider(metrics.test_loss, state.replica.network)
+        if metrics.validation_loss is not None:
+            state.validation_losses.append(metrics.validation_loss)
+            best.consider(metrics.validation_loss, state.replica.network)
             if best.n_waited >= parameters.fit.n_iter_no_change:
                 break
     if best.network is not None:
-        state.replica = Replica(best.network, best.network.resting_velocities())
+        state.replica = Replica.at_rest(best.network)
 
 
 class _BestNetwork:
@@ -116,18 +114,12 @@ class _BestNetwork:
 
 
 def _copied(network: Network) -> Network:
-    """A copy that shares no memory."""
-    layers = [
-        replace(
-            layer,
-            topology=Topology(layer.topology.shape, np.array(layer.topology.indptr), np.array(layer.topology.indices)),
-            weight=np.array(layer.weight),
-            bias=np.array(layer.bias),
-        )
-        for layer in network.layers
-    ]
-    return Network(layers, list(network.neuron_ids))
-
-
-def _copied_velocity(velocity: Velocity) -> Velocity:
-    return Velocity(np.array(velocity.weight), np.array(velocity.bias))
+    """A copy that shares no memory, not even of the connections' structure."""
+    copied = network.copy()
+    for layer in copied.layers:
+        topologies = {}
+        for owner, connections in layer.connections().items():
+            structure = {name: np.array(array) for name, array in connections.structure().items()}
+            topologies[owner] = connections.rebuilt(connections.shape, structure, connections.weight).topology
+        layer.rewire(layer.shape, topologies, {name: each.values for name, each in layer.parameters().items()})
+    return copied

@@ -9,9 +9,8 @@ from typing import Literal
 import numpy as np
 
 from hpc_sparse.dtypes import BoolArray, Float64Array
-from hpc_sparse.kernels.growth import compaction as kernels
 from hpc_sparse.network.connections.compaction import NetworkChange, cut_incoming, keep_connected, remove_neurons
-from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.network import Network
 
 PruningMode = Literal["compact", "released"]
@@ -43,36 +42,22 @@ class ImportancePruner:
         The outputs stay, and so does at least one connection of every layer: see
         :func:`hpc_sparse.network.connections.compaction.keep_connected`.
         """
-        topologies = [layer.topology for layer in network.layers]
-        masks = self._important_neurons(network)
+        incoming = network.incoming()
+        topologies = [connections.topology for connections in incoming]
+        masks = self._important_neurons(incoming)
         if self.mode == "released":
             change = cut_incoming(topologies, masks)
             return change if change.n_connections < network.n_connections else None
-        masks = keep_connected(topologies, [layer.weight for layer in network.layers], masks)
+        masks = keep_connected(topologies, [connections.weight for connections in incoming], masks)
         return None if all(mask.all() for mask in masks) else remove_neurons(topologies, masks)
 
-    def _important_neurons(self, network: Network) -> list[BoolArray]:
+    def _important_neurons(self, incoming: Sequence[Connections]) -> list[BoolArray]:
         """bool[width] for each layer of neurons, inputs first."""
-        first, last = network.layers[0], network.layers[-1]
         return [
-            important(outgoing_importance(first), self.input_percentile),
-            *(important(incoming_importance(layer), self.percentile) for layer in network.layers[:-1]),
-            np.ones(last.topology.shape[0], np.bool_),
+            important(incoming[0].outgoing_strength(), self.input_percentile),
+            *(important(connections.incoming_strength(), self.percentile) for connections in incoming[:-1]),
+            np.ones(incoming[-1].shape[0], np.bool_),
         ]
-
-
-def incoming_importance(layer: SparseLayer) -> Float64Array:
-    """float64[n_out]: sum of the incoming absolute weights of each neuron, 0 for one without connections."""
-    importance = np.empty(layer.topology.shape[0], np.float64)
-    kernels.incoming_strength(layer.topology.indptr, layer.weight, layer.topology.bounds, importance)
-    return importance
-
-
-def outgoing_importance(layer: SparseLayer) -> Float64Array:
-    """float64[n_in]: sum of the outgoing absolute weights of each neuron below the layer."""
-    importance = np.empty(layer.topology.shape[1], np.float64)
-    kernels.outgoing_strength(layer.topology.indices, layer.weight, importance)
-    return importance
 
 
 def important(importance: Float64Array, percentile: float) -> BoolArray:

@@ -36,6 +36,5 @@ def percolate(topologies: Sequence[Topology], kept: Sequence[BoolArray], output:
     is_fed = np.ones(topologies[0].shape[1] if topologies else 0, np.bool_)
     for topology, mask in zip(topologies, masks, strict=True):
         mask[~is_fed[topology.indices]] = False
-        rows = np.repeat(np.arange(topology.shape[0]), topology.fan_in())
-        is_fed = np.bincount(rows[mask], minlength=topology.shape[0]) > 0
+        is_fed = np.bincount(topology.outs()[mask], minlength=topology.shape[0]) > 0
     return masks

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from hpc_sparse.config import EvolutionSection, RunConfig, Section
 from hpc_sparse.dtypes import Float32Array
+from hpc_sparse.evolution.memory import LayerFigures
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.layer_signals import Signals
@@ -88,28 +91,60 @@ class LayerUpdate(NamedTuple):
     weight: Float32Array | None = None
 
 
-class TopologyUpdater(Protocol):
-    """Decides which connections go and which come. Gets arrays, returns changes; keeps no state.
+class TopologyUpdater(ABC):
+    """A strategy: decides which connections go and which come. Gets arrays, returns changes; keeps no state.
 
     The same views and streams give the same result, on any number of threads: replicas that agree go on agreeing
-    without a message.
+    without a message. A subclass is a dataclass whose fields are the keys of its section.
+
+    Attributes
+    ----------
+    name : str
+        In configurations.
+    section : type of Section
+        The strategy's own keys, ``[evolution.<name>]``.
+    needs_signals : bool
+        Whether the views must have signals.
+    sees_layers_alone : bool
+        Whether every layer can be decided by itself: it is then changed before the next one is looked at.
+    grows_zero : bool
+        Whether grown connections begin with weight 0, else with an initial one.
+    changes_topology : bool
+        Whether anything ever changes.
+    acting_share : float
+        Share of the connections that signals pass through.
     """
 
-    @property
-    def needs_signals(self) -> bool:
-        """Whether the views must have signals."""
-        ...
+    name: ClassVar[str]
+    section: ClassVar[type[Section]] = Section
+    needs_signals: ClassVar[bool] = False
+    sees_layers_alone: ClassVar[bool] = False
+    grows_zero: ClassVar[bool] = True
+    changes_topology: ClassVar[bool] = True
+    acting_share: float = ALL_ACT
 
-    @property
-    def sees_layers_alone(self) -> bool:
-        """Whether every layer can be decided by itself: it is then changed before the next one is looked at."""
-        ...
+    @classmethod
+    def from_config(cls, config: EvolutionSection) -> Self:
+        """The strategy with the settings of its section."""
+        return cls(**config.own(cls.section).model_dump())
 
-    @property
-    def grows_zero(self) -> bool:
-        """Whether grown connections begin with weight 0, else with an initial one."""
-        ...
+    @classmethod
+    def refuses(cls, config: RunConfig) -> str | None:  # noqa: ARG003  (what others do not go together with)
+        """The first setting that the strategy does not go together with, in one sentence; None if there is none."""
+        return None
 
+    @abstractmethod
     def update(self, network: NetworkView) -> Sequence[LayerUpdate | None]:
         """What becomes of each layer that evolves; None where it stays."""
-        ...
+
+    @abstractmethod
+    def n_bytes(self, layer: LayerFigures) -> float:
+        """Memory that deciding about a layer takes, the decision included; signals apart."""
+
+
+def refuse_choice_of_weights(name: str, config: RunConfig) -> str | None:
+    """The refusal of a strategy in which the weights of grown connections are part of its idea."""
+    choice = config.evolution.grown_weights
+    if choice == "strategy":
+        return None
+    return f'evolution.grown_weights = "{choice}": strategy = "{name}" has no choice of them'

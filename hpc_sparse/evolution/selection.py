@@ -37,7 +37,27 @@ def keep_largest(weight: Float32Array, n_drop: int) -> BoolArray:
 
     Among equally large ones the first are dropped.
     """
-    return keep_strongest(np.abs(weight), n_drop, 0)
+    limit, n_ties = _limit(np.abs(weight), n_drop)
+    is_kept = np.empty(weight.size, np.bool_)
+    n_kept = connectivity.mark_kept(np.abs(weight), limit, n_ties, np.float32(0), 0, is_kept)
+    assert n_kept == weight.size - n_drop, n_kept
+    return is_kept
+
+
+def resparsify(weight: Float32Array, n_target: int) -> BoolArray:
+    """Mark the ``n_target`` weights that stay: of each sign the same share closest to zero is dropped.
+
+    Weights of exactly 0 (connections that no replica has any more) go first. Rounding is made up for by the
+    negative weights, so that the count is exact. Source: phase 2 of WASAP-SGD (Curci et al. 2021).
+    """
+    n_drop = weight.size - n_target
+    n_zero = int(np.count_nonzero(weight == 0))
+    n_negative = int(np.count_nonzero(weight < 0))
+    n_positive = weight.size - n_zero - n_negative
+    n_rest = max(0, n_drop - n_zero)
+    n_drop_positive = min(n_positive, round(n_rest * n_positive / max(1, n_positive + n_negative)))
+    n_drop_positive = max(n_drop_positive, n_rest - n_negative)
+    return keep_strongest(weight, min(n_drop, n_zero) + n_drop_positive, n_rest - n_drop_positive)
 
 
 def replace_connections(topology: Topology, is_kept: BoolArray, grown: Int64Array) -> TopologyChange:
@@ -62,11 +82,12 @@ def replace_connections(topology: Topology, is_kept: BoolArray, grown: Int64Arra
 def regrow(topology: Topology, is_kept: BoolArray, grown: Int64Array) -> TopologyChange:
     """As :func:`replace_connections`, but a connection that is dropped and grown at once has never been away.
 
-    It keeps its weight and velocity. ``is_kept`` bool[nnz] is changed.
+    It keeps its weight and velocity.
     """
     position, is_there = find_keys(topology.keys(), grown)
-    is_kept[position[is_there]] = True
-    return replace_connections(topology, is_kept, grown[~is_there])
+    stays = is_kept.copy()
+    stays[position[is_there]] = True
+    return replace_connections(topology, stays, grown[~is_there])
 
 
 def find_keys(keys: Int64Array, wanted: Int64Array) -> tuple[Int64Array, BoolArray]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse
 
+from hpc_sparse.checks import check_finite, check_indptr
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray
 from hpc_sparse.errors import DataError
-from hpc_sparse.storage.container.checks import check_finite, check_indptr
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
 
 

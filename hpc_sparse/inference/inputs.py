@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from hpc_sparse.checks import check_csr, check_finite
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray
 from hpc_sparse.errors import DataError
-from hpc_sparse.storage.container.checks import check_csr, check_finite
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features
 
 NUMBERS = "biuf"

@@ -11,12 +11,13 @@ from hpc_sparse.errors import DataError
 from hpc_sparse.inference.inputs import checked_features
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.inference.outputs import to_classes, to_probabilities
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.dataset.samples import CsrFeatures
+from hpc_sparse.storage.dataset.samples import CsrFeatures, Features
 
 
 def load_model(path: Path | str, threads: int | None = None) -> TrainedModel:
@@ -35,9 +36,8 @@ def load_model(path: Path | str, threads: int | None = None) -> TrainedModel:
         There is no such file, or it is not a checkpoint or damaged.
     """
     stored = StoredNetwork.read(ParallelContext.serial(threads=1), Path(path))
-    checkpoint = stored.checkpoint
-    statistics = (checkpoint.mean, checkpoint.deviation)
-    return TrainedModel(stored.replica.network, stored.config, *statistics, epoch=checkpoint.epoch, threads=threads)
+    network, epoch = stored.replica.network, stored.checkpoint.epoch
+    return TrainedModel(network, stored.config, stored.front_end, epoch=epoch, threads=threads)
 
 
 class TrainedModel:
@@ -49,8 +49,8 @@ class TrainedModel:
         Of which nothing is changed.
     config : RunConfig
         Of the run it comes from.
-    mean, deviation : float32[n_features] or None
-        Statistics of the training samples, if they were dense; used if ``data.standardize`` says so.
+    front_end : FrontEndChain
+        Of the run it comes from; by default features are taken as they are.
     epoch : int
         Epochs it was trained for.
     threads : int or None
@@ -59,37 +59,31 @@ class TrainedModel:
 
     Attributes
     ----------
-    network, config, mean, deviation, epoch, threads
+    network, config, epoch, threads
         As given.
+    front_end : FrontEndChain
+        With the choice of features that the network has inputs for.
     """
 
     def __init__(
         self,
         network: Network,
         config: RunConfig,
-        mean: Float32Array | None = None,
-        deviation: Float32Array | None = None,
+        front_end: FrontEndChain | None = None,
         *,
         epoch: int = 0,
         threads: int | None = None,
     ) -> None:
-        self.network, self.config, self.mean, self.deviation = network, config, mean, deviation
-        self.epoch, self.threads = epoch, threads
-        self._pass = NetworkPass(network, self.scaling)
-
-    @property
-    def scaling(self) -> tuple[Float32Array, Float32Array] | None:
-        """Mean and deviation with which features are standardised; None if they are taken as they are."""
-        if self.mean is None or self.deviation is None or not self.config.data.standardize:
-            return None
-        return self.mean, self.deviation
+        self.network, self.config, self.epoch, self.threads = network, config, epoch, threads
+        self.front_end = (front_end or FrontEndChain()).choosing(network.neuron_ids[0])
+        self._pass = NetworkPass(network, self.front_end)
 
     @property
     def n_features(self) -> int:
         """Features of a sample: also those whose input neurons were removed, as far as they are known."""
         inputs = self.network.neuron_ids[0]
-        if self.mean is not None:
-            return self.mean.size
+        if self.front_end.n_features is not None:
+            return self.front_end.n_features
         return self.network.widths[0] if inputs is None else int(inputs[-1]) + 1
 
     @property
@@ -102,33 +96,46 @@ class TrainedModel:
         """The output activation: softmax, sigmoid or tanh."""
         return LOSSES[self.config.training.loss].output
 
-    def predict(self, X: Any) -> Int64Array:
+    def predict(self, X: Any, *, raw: bool = False) -> Int64Array:
         """int64[n_samples]: the class of each sample, numbered as in the data set the network was trained on.
 
         Parameters
         ----------
         X : array_like or SciPy sparse matrix of numbers, [n_samples, n_features]
             As in the data set: features are standardised here if they were in training.
+        raw : bool
+            As the import was given them, such as counts of terms: prepared here as it prepared the data set.
 
         Raises
         ------
         DataError
             Not a matrix of finite numbers, of another number of features, or sparse where features are standardised.
+            ``raw``: what the import would refuse, or the import prepared nothing.
         """
-        return to_classes(self.weighted_sums(X))
+        return to_classes(self.weighted_sums(X, raw=raw))
 
-    def predict_proba(self, X: Any) -> Float32Array:
+    def predict_proba(self, X: Any, *, raw: bool = False) -> Float32Array:
         """float32[n_samples, n_classes]: probabilities of the classes; see :meth:`predict`."""
-        return to_probabilities(self.weighted_sums(X), self.output)
+        return to_probabilities(self.weighted_sums(X, raw=raw), self.output)
 
-    def weighted_sums(self, X: Any) -> Float32Array:
+    def weighted_sums(self, X: Any, *, raw: bool = False) -> Float32Array:
         """float32[n_samples, n_outputs]: the output layer before its activation (logits); see :meth:`predict`."""
-        is_least = self.mean is None and self.network.neuron_ids[0] is not None
+        is_least = self.front_end.n_features is None and self.network.neuron_ids[0] is not None
         features = checked_features(X, self.n_features, is_least=is_least)
-        if isinstance(features, CsrFeatures) and self.scaling is not None:
+        if raw:
+            features = self._prepared(features)
+        if isinstance(features, CsrFeatures) and self.front_end.needs_dense:
             raise DataError("X: sparse: expected dense features, which the network was trained to get standardised")
         with at_most_threads(self.threads):
             return self._pass.outputs(features)
+
+    def _prepared(self, features: Features) -> Features:
+        if not self.front_end.prepares:
+            raise DataError(
+                "raw = True: the data set that the network was trained on holds features as the import was given them, "
+                "or the checkpoint does not say how they were prepared; leave raw out"
+            )
+        return self.front_end.prepare("X", features)
 
     def __repr__(self) -> str:
         widths = "-".join(str(width) for width in self.network.widths)

@@ -6,18 +6,16 @@ import numpy as np
 
 from hpc_sparse.dtypes import INDEX, VALUE, Float32Array
 from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches
-from hpc_sparse.kernels.sparse.single_sample import forward_sample
-from hpc_sparse.network.network import Network, Workspace
-from hpc_sparse.storage.dataset.samples import DenseFeatures, Features, Samples
+from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.workspace import Workspace
+from hpc_sparse.storage.dataset.samples import Features, Samples
 
 BATCH = 128
 """Samples that are computed together: the activations of layers of thousands of neurons stay in the caches."""
 
 MOST_CONNECTIONS_ALONE = 1_000_000
 """Of a network that takes a single sample alone and on one thread; for a larger one, threads are worth starting."""
-
-Scaling = tuple[Float32Array, Float32Array]
-"""Mean and deviation of each feature, float32[n_features] each."""
 
 
 class NetworkPass:
@@ -29,16 +27,13 @@ class NetworkPass:
     ----------
     network : Network
         May change its weights and connections, but not its neurons.
-    scaling : Scaling or None
-        With which dense features are standardised.
+    front_end : FrontEndChain
+        Of the network with its inputs.
     """
 
-    def __init__(self, network: Network, scaling: Scaling | None) -> None:
-        self._network, self._scaling = network, scaling
-        self._inputs = network.neuron_ids[0]
-        self._shift, self._scale = np.zeros(1, VALUE), np.ones(1, VALUE)
-        if scaling is not None:
-            self._shift, self._scale = scaling[0], (1.0 / scaling[1].astype(np.float64)).astype(VALUE)
+    def __init__(self, network: Network, front_end: FrontEndChain) -> None:
+        self._network, self._front_end = network, front_end
+        self._gather, self._later = front_end.fused()
 
     def outputs(self, features: Features) -> Float32Array:
         """float32[n_samples, n_outputs], for all features that the network was trained on."""
@@ -49,28 +44,26 @@ class NetworkPass:
         """float32[n_outputs]."""
         values = self._values_of_one(features)
         for layer in self._network.layers:
-            t, out = layer.topology, np.empty(layer.bias.size, VALUE)
-            forward_sample(t.indptr, t.indices, layer.acting_weight, layer.bias, values, VALUE(layer.slope), out)
+            out = np.empty(layer.shape[0], VALUE)
+            layer.forward_alone(values, out)
             values = out
         return values
 
     def _values_of_one(self, features: Features) -> Float32Array:
         """float32[n_inputs]: what the input neurons get."""
-        values: Float32Array
-        if isinstance(features, DenseFeatures):
-            values = (features.values[0].astype(VALUE, copy=False) - self._shift) * self._scale
-        else:
-            values = np.zeros(features.n_features, VALUE)
-            values[features.indices] = features.values
-        return values if self._inputs is None else values[self._inputs]
+        values = self._gather.values_of_first(features)
+        for part in self._later:
+            out = np.empty((part.n_inputs(values.size), 1), VALUE)
+            part.apply(values[:, None], 1, out)
+            values = out[:, 0]
+        return values
 
     def _of_batches(self, features: Features) -> Float32Array:
         n_samples, widths = features.n_samples, self._network.widths
         outputs = np.empty((n_samples, widths[-1]), VALUE)
         most = min(BATCH, n_samples)
-        mean, deviation = self._scaling or (None, None)
-        assembler = BatchAssembler(features.n_features, most, mean=mean, deviation=deviation, features=self._inputs)
-        workspace = Workspace(widths, most)
+        assembler = BatchAssembler(self._front_end, features.n_features, most)
+        workspace = Workspace(self._network.layers, most)
         samples = Samples(features, np.zeros(n_samples, INDEX))
         for chosen in ordered_batches(n_samples, BATCH):
             batch, _ = assembler.assemble(samples, chosen)

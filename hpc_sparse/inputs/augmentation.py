@@ -7,17 +7,19 @@ order of the batches, their size and the thread that prepares them make no diffe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, BoolArray, Float32Array, Int64Array, UInt8Array
+from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import VALUE, AnyArray, BoolArray, Float32Array, Int64Array, UInt8Array
 from hpc_sparse.errors import DataError, MachineError
+from hpc_sparse.inputs.protocol import FrontEnd
 from hpc_sparse.rng import Purpose, stream
 from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
 
@@ -39,6 +41,24 @@ BATCHES_AHEAD = 3
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Augmentation(FrontEnd):
+    """Training images that are transformed anew in each epoch; all others are taken as they are."""
+
+    name: ClassVar[str] = "augmentation"
+    acts_in_predictions: ClassVar[bool] = False
+    fits_any_samples: ClassVar[bool] = False
+
+    @classmethod
+    def restore(cls, config: RunConfig, arrays: Mapping[str, AnyArray]) -> Self | None:
+        """The front end, if the configuration asks for it."""
+        return cls() if config.data.augmentation == "cifar" else None
+
+    def training_batches(self, shard: Samples, seed: int, replica: int) -> AugmentedBatches | None:
+        """Transformed images; None for a shard without samples."""
+        return AugmentedBatches(shard, seed, replica) if shard.n_samples else None
 
 
 @dataclass(frozen=True)

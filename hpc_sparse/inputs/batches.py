@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, Float32Array, Int32Array, Int64Array
+from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.inputs.protocol import FrontEnd
 from hpc_sparse.kernels import batch as kernels
 from hpc_sparse.kernels import chosen_features
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
@@ -16,38 +18,31 @@ from hpc_sparse.storage.dataset.samples import CsrFeatures, Samples
 class BatchAssembler:
     """Assembles batches into one buffer that is used again and again.
 
-    Dense features are standardised on the way, so that the shard stays in memory as it is on disk. CSR
-    features are written into a buffer of zeros and taken out again: O(stored features), not O(all features).
-    Dense features are assembled whole even if some are left out: that is the fast way.
+    The front ends that the pass over the samples can do are done on the way, so that the shard stays in memory as it
+    is on disk; each of the others has a buffer of its own. CSR features are written into a buffer of zeros and taken
+    out again: O(stored features), not O(all features). Dense features are assembled whole even if some are left out:
+    that is the fast way.
     """
 
-    def __init__(
-        self,
-        n_features: int,
-        max_batch: int,
-        *,
-        mean: Float32Array | None,
-        deviation: Float32Array | None,
-        features: Int32Array | None = None,
-    ) -> None:
-        """Prepare for batches of up to ``max_batch`` samples; dense features are standardised if a mean is given.
-
-        Of the ``n_features`` features in the data, batches have those whose numbers are in ``features``, or all.
-        """
-        self._n_features, self._features, self._row_of = n_features, features, _rows(features, n_features)
+    def __init__(self, front_end: FrontEndChain, n_features: int, max_batch: int) -> None:
+        """Prepare for batches of up to ``max_batch`` samples, whose data have ``n_features`` features."""
+        self._gather, later = front_end.fused()
+        self._n_features, self._features = n_features, self._gather.chosen
+        self._row_of = _rows(self._features, n_features)
         stride = padded_columns(max_batch)
         self._buffer = aligned_empty(n_features * stride, VALUE)
         self._buffer.fill(0)
-        self._inputs = aligned_empty((0 if features is None else features.size) * stride, VALUE)
+        self._inputs = aligned_empty((0 if self._features is None else self._features.size) * stride, VALUE)
         self._written: tuple[CsrFeatures, Int64Array, Float32Array] | None = None
         self._shift, self._scale = np.zeros(n_features, VALUE), np.ones(n_features, VALUE)
-        if mean is not None and deviation is not None:
-            self._shift, self._scale = mean, (1.0 / deviation.astype(np.float64)).astype(VALUE)
-
-    @property
-    def n_inputs(self) -> int:
-        """Features of a batch."""
-        return self._n_features if self._features is None else self._features.size
+        if self._gather.shift is not None and self._gather.scale is not None:
+            self._shift, self._scale = self._gather.shift, self._gather.scale
+        self._n_gathered = n_inputs = self._gather.n_inputs(n_features)
+        self._later: list[tuple[FrontEnd, int, Float32Array]] = []
+        for part in later:
+            n_inputs = part.n_inputs(n_inputs)
+            self._later.append((part, n_inputs, aligned_empty(n_inputs * stride, VALUE)))
+        self.n_inputs: int = n_inputs
 
     def assemble(self, samples: Samples, chosen: Int64Array) -> tuple[Float32Array, Int32Array]:
         """The batch of the ``chosen`` samples (int64[n_batch]).
@@ -65,12 +60,16 @@ class BatchAssembler:
             batch = _shaped(self._buffer, self._n_features, chosen)
             kernels.gather_dense(features.values, chosen, self._shift, self._scale, batch)
             if self._features is not None:
-                batch = batch.take(self._features, 0, _shaped(self._inputs, self.n_inputs, chosen), "clip")
+                batch = batch.take(self._features, 0, _shaped(self._inputs, self._n_gathered, chosen), "clip")
+        for part, n_inputs, buffer in self._later:
+            out = _shaped(buffer, n_inputs, chosen)
+            part.apply(batch, chosen.size, out)
+            batch = out
         return batch, samples.labels[chosen]
 
     def _scatter(self, features: CsrFeatures, chosen: Int64Array) -> Float32Array:
         self._clear()
-        batch = _shaped(self._buffer, self.n_inputs, chosen)
+        batch = _shaped(self._buffer, self._n_gathered, chosen)
         arrays = (features.indptr, features.indices, features.values)
         if self._row_of is None:
             kernels.scatter_csr(*arrays, chosen, batch)
@@ -87,6 +86,11 @@ class BatchAssembler:
             kernels.clear_csr(features.indptr, features.indices, chosen, batch)
         else:
             chosen_features.clear_chosen(features.indptr, features.indices, self._row_of, chosen, batch)
+
+
+def batch_bytes(n_features: int, stride: int) -> int:
+    """Bytes of an assembler's buffer, shift and scale; its rows have ``stride`` values."""
+    return n_features * (stride + 2) * np.dtype(VALUE).itemsize
 
 
 def shuffled_batches(n_samples: int, batch_size: int, seed: int, epoch: int, replica: int) -> list[Int64Array]:

@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
+from hpc_sparse.checks import check_finite
 from hpc_sparse.dtypes import AnyArray, Float64Array
 from hpc_sparse.errors import DataError, MachineError, quoted
 from hpc_sparse.importers.arrays.archive import Archive
-from hpc_sparse.storage.container.checks import check_finite
 
 Layout = Literal["auto", "torch", "keras"]
 

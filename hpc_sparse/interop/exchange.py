@@ -13,15 +13,22 @@ from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import InputError, OutputError
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import load_model
+from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop.dense_weights import Layout, dense_weights, read_arrays
 from hpc_sparse.interop.magnitude_pruning import prune_to_density, scaled_inputs
 from hpc_sparse.interop.model_archive import is_model, read_model, to_arrays
 from hpc_sparse.network.network import Network
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import read_info, read_statistics
-from hpc_sparse.training.replica import Replica, n_outputs
+from hpc_sparse.training.replica_states import (
+    n_outputs,
+    replica_to_states,
+)
 
 
 def export_model(checkpoint: Path, output: Path) -> dict[str, Any]:
@@ -77,21 +84,20 @@ def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: P
     data = find_data(config.data.path, config_path)
     info = read_info(data)
     widths = [info.n_features, *config.network.hidden, n_outputs(config, info)]
-    mean, deviation = read_statistics(data) or (None, None)
-    scaling = (mean, deviation) if config.data.standardize else (None, None)
-    weights = scaled_inputs(dense_weights(source, arrays, widths, layout), *scaling)
+    statistics = statistics_arrays(*(read_statistics(data) or (None, None)))
+    front_end = FrontEndChain.restore(config, statistics)
+    weights = scaled_inputs(dense_weights(source, arrays, widths, layout), front_end.part(Standardise))
     network = prune_to_density(weights, config)
-    replica = Replica(network, network.resting_velocities())
+    replica = Replica.at_rest(network)
     return Checkpoint(
         config_text=config.to_toml(),
         epoch=0,
         step=0,
         n_ranks=1,
-        layers=replica.to_states(config.network.activation),
+        layers=replica_to_states(replica),
         metrics={},
         history_best=None,
-        mean=mean,
-        deviation=deviation,
+        front_end=statistics,
     )
 
 

@@ -7,14 +7,17 @@ from itertools import pairwise
 import numpy as np
 
 from hpc_sparse.config import RunConfig
-from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array
+from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array
 from hpc_sparse.evolution.top_k import strongest
+from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop.dense_weights import DenseLayer, DenseWeights
-from hpc_sparse.network.activations import negative_slopes
+from hpc_sparse.network.activations import OUTPUT_ACTIVATION, negative_slope
+from hpc_sparse.network.connections.registry import unstructured
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import densities
+from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.network import LINEAR, Network
+from hpc_sparse.network.network import Network
 
 
 def prune_to_density(weights: DenseWeights, config: RunConfig) -> Network:
@@ -28,28 +31,31 @@ def prune_to_density(weights: DenseWeights, config: RunConfig) -> Network:
         Its ``network`` says how many connections, and which activation the weights were trained with.
     """
     widths = [weights.layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in weights.layers)]
-    slopes = [*negative_slopes(config.network.activation, config.network.alpha, len(widths) - 2), LINEAR]
-    layers = []
-    for layer, density, slope in zip(weights.layers, densities(config.network, widths), slopes, strict=True):
-        topology, weight = _strongest_connections(layer, density)
-        layers.append(SparseLayer(topology, weight, layer.bias.astype(VALUE), slope))
-    assert [layer.topology.shape[::-1] for layer in layers] == list(pairwise(widths))
+    wanted, alpha = densities(config.network, widths), config.network.alpha
+    layers: list[Layer] = []
+    for number, (layer, density) in enumerate(zip(weights.layers, wanted, strict=True)):
+        name = config.network.activation_of(number) if number < len(wanted) - 1 else OUTPUT_ACTIVATION
+        incoming = unstructured(*_strongest_connections(layer, density))
+        layers.append(SparseLayer(incoming, layer.bias.astype(VALUE), negative_slope(name, alpha, number + 2), name))
+    assert [layer.shape[::-1] for layer in layers] == list(pairwise(widths))
     return Network(layers)
 
 
-def scaled_inputs(weights: DenseWeights, mean: Float32Array | None, deviation: Float32Array | None) -> DenseWeights:
+def scaled_inputs(weights: DenseWeights, standardise: Standardise | None) -> DenseWeights:
     """The same function of features that are standardised with other statistics.
 
-    The network takes ``(x - its mean) / its deviation``; what is returned takes ``(x - mean) / deviation``, None
-    standing for features as they are. A network that does not say what it takes is taken to be standardised like that
-    already.
+    The network takes ``(x - its mean) / its deviation``; what is returned takes ``(x - mean) / deviation`` of
+    ``standardise``, or features as they are. A network that does not say what it takes is taken to be standardised like
+    that already.
     """
     if weights.mean is None and weights.deviation is None:
         return weights
     own_mean = 0.0 if weights.mean is None else weights.mean
     own_deviation = 1.0 if weights.deviation is None else weights.deviation
-    new_mean = 0.0 if mean is None else mean.astype(np.float64)
-    new_deviation = 1.0 if deviation is None else deviation.astype(np.float64)
+    new_mean: Float64Array | float = 0.0
+    new_deviation: Float64Array | float = 1.0
+    if standardise is not None and standardise.is_on:
+        new_mean, new_deviation = standardise.mean.astype(np.float64), standardise.deviation.astype(np.float64)
     first, *others = weights.layers
     weight = first.weight.astype(np.float64) / own_deviation
     n_in = weight.shape[1]

@@ -5,7 +5,8 @@ activation; and for each layer, numbered from 0, ``layer_0.data``, ``layer_0.ind
 ``layer_0.shape`` of its weights as SciPy's CSR (n_out, n_in), ``layer_0.bias``, and ``layer_0.slope`` of its activation
 below zero. There may be ``mean`` and ``deviation`` of the training features, with which features are standardised if
 the configuration says so, and ``neurons_0`` and so on: the original numbers of the neurons that are left of a layer,
-inputs first.
+inputs first. Any other front end is folded into the first layer, and the configuration does without it; weights of
+terms are left out, so that samples are weighted counts, as in the data set.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hpc_sparse.checks import check_finite, check_ids, check_positive
 from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int32Array, pointer_dtype
 from hpc_sparse.errors import DataError, NewerFormatError, quoted
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import TrainedModel
+from hpc_sparse.interop.front_end import ExportedNetwork
+from hpc_sparse.network.activations import OUTPUT_ACTIVATION
 from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.storage.checkpoint.layer_state import LayerState, check_layer
+from hpc_sparse.network.layers.state import LayerState
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
+from hpc_sparse.storage.checkpoint.layer_arrays import check_layer
 from hpc_sparse.storage.checkpoint.state import Checkpoint
-from hpc_sparse.storage.container.checks import check_finite, check_ids, check_positive
-from hpc_sparse.training.replica import OUTPUT_ACTIVATION
 
 FORMAT = "hpc_sparse.model"
 FORMAT_VERSION = 1
@@ -31,20 +35,26 @@ STATISTICS = ("mean", "deviation")
 
 
 def to_arrays(model: TrainedModel) -> dict[str, AnyArray]:
-    """Everything that predictions depend on, by the names of the archive."""
+    """Everything that predictions depend on, by the names of the archive.
+
+    Raises
+    ------
+    InputError
+        The network has a front end that the archive cannot say.
+    """
+    exported = ExportedNetwork.of(model)
     arrays: dict[str, AnyArray] = {
         "format": np.array(FORMAT),
         "format_version": np.array(FORMAT_VERSION, OFFSET),
-        "config": np.array(model.config.to_toml()),
+        "config": np.array(exported.config.to_toml()),
         "epoch": np.array(model.epoch, OFFSET),
         "output": np.array(model.output),
     }
-    for name in STATISTICS:
-        if (values := getattr(model, name)) is not None:
-            arrays[name] = values
-    for number, layer in enumerate(model.network.layers):
+    if exported.standardise is not None:
+        arrays |= exported.standardise.arrays()
+    for number, layer in enumerate(exported.layers):
         arrays |= {f"layer_{number}.{name}": values for name, values in _layer_arrays(layer).items()}
-    for number, ids in enumerate(model.network.neuron_ids):
+    for number, ids in enumerate([exported.chosen, *model.network.neuron_ids[1:]]):
         if ids is not None:
             arrays[f"neurons_{number}"] = ids
     return arrays
@@ -79,19 +89,18 @@ def read_model(archive: Archive) -> Checkpoint:
         layers=layers,
         metrics={},
         history_best=None,
-        mean=mean,
-        deviation=deviation,
+        front_end=statistics_arrays(mean, deviation),
         neuron_ids=() if all(ids is None for ids in neuron_ids) else neuron_ids,
     )
 
 
 def _layer_arrays(layer: SparseLayer) -> dict[str, AnyArray]:
-    topology = layer.topology
+    matrix = layer.incoming.to_csr()
     return {
-        "data": layer.acting_weight,
-        "indices": topology.indices,
-        "indptr": topology.indptr,
-        "shape": np.array(topology.shape, OFFSET),
+        "data": matrix.data,
+        "indices": matrix.indices,
+        "indptr": matrix.indptr,
+        "shape": np.array(matrix.shape, OFFSET),
         "bias": layer.bias,
         "slope": np.array(layer.slope, VALUE),
     }
@@ -108,17 +117,15 @@ def _layer(archive: Archive, number: int, config: RunConfig) -> LayerState:
         )
     weight = _vector(archive, f"{name}.data", VALUE)
     is_last = number == len(config.network.hidden)
-    state = LayerState(
+    state = LayerState.sparse(
         shape=(n_out, n_in),
-        activation=OUTPUT_ACTIVATION if is_last else config.network.activation,
+        activation=OUTPUT_ACTIVATION if is_last else config.network.activation_of(number),
         indptr=_vector(archive, f"{name}.indptr", pointer_dtype(weight.size), n_out + 1),
         indices=_vector(archive, f"{name}.indices", INDEX, weight.size),
         weight=weight,
         bias=_vector(archive, f"{name}.bias", VALUE, n_out),
-        weight_velocity=np.zeros(weight.size, VALUE),
-        bias_velocity=np.zeros(n_out, VALUE),
     )
-    check_layer(archive.where(name), state)
+    check_layer(state, lambda array: f"{archive.where(name)}/{array.rpartition('/')[2]}")
     return state
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from hpc_sparse.inference import TrainedModel
+from hpc_sparse.interop.front_end import ExportedNetwork
 from hpc_sparse.network.layers.sparse import SparseLayer
 
 BETA_NOTICE = "Sparse CSR tensor support is in beta"
@@ -20,15 +21,22 @@ class SparseModule(torch.nn.Module):
     ----------
     model : TrainedModel
         Of which everything is copied.
+
+    Raises
+    ------
+    InputError
+        The network has a front end that cannot be folded into its first layer.
     """
 
     def __init__(self, model: TrainedModel) -> None:
         super().__init__()
-        inputs, (mean, deviation) = model.network.neuron_ids[0], model.scaling or (None, None)
+        exported = ExportedNetwork.of(model)
+        inputs, scaling = exported.chosen, exported.standardise
+        statistics = {} if scaling is None or not scaling.is_on else scaling.arrays()
         self.register_buffer("inputs", None if inputs is None else torch.from_numpy(inputs.astype(np.int64)))
-        self.register_buffer("mean", None if mean is None else torch.from_numpy(mean.copy()))
-        self.register_buffer("deviation", None if deviation is None else torch.from_numpy(deviation.copy()))
-        self.layers = torch.nn.ModuleList(SparseLinear(layer) for layer in model.network.layers)
+        for name in ("mean", "deviation"):
+            self.register_buffer(name, torch.from_numpy(statistics[name].copy()) if statistics else None)
+        self.layers = torch.nn.ModuleList(SparseLinear(layer) for layer in exported.layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weighted sums of the output layer (logits), float32[n_samples, n_outputs]."""
@@ -46,12 +54,12 @@ class SparseLinear(torch.nn.Module):
 
     def __init__(self, layer: SparseLayer) -> None:
         super().__init__()
-        topology = layer.topology
-        indptr, indices = (torch.from_numpy(array.astype(np.int64)) for array in (topology.indptr, topology.indices))
-        values = torch.from_numpy(layer.acting_weight.copy())
+        matrix = layer.incoming.to_csr()
+        indptr, indices = (torch.from_numpy(array.astype(np.int64)) for array in (matrix.indptr, matrix.indices))
+        values = torch.from_numpy(matrix.data.copy())
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=BETA_NOTICE)
-            weight = torch.sparse_csr_tensor(indptr, indices, values, topology.shape, check_invariants=False)
+            weight = torch.sparse_csr_tensor(indptr, indices, values, matrix.shape, check_invariants=False)
         self.weight = torch.nn.Parameter(weight)
         self.bias = torch.nn.Parameter(torch.from_numpy(layer.bias.copy()))
         self.slope = layer.slope

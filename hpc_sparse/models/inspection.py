@@ -11,7 +11,8 @@ from hpc_sparse.models.dataset_description import describe_dataset
 from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint.info import LayerInfo, read_checkpoint_info
+from hpc_sparse.storage.checkpoint.contents import LayerInfo
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 from hpc_sparse.storage.container.file import CHECKPOINT_KIND, container_kind
 from hpc_sparse.storage.dataset.file import read_info
 from hpc_sparse.storage.verification import checksum_name
@@ -50,7 +51,8 @@ def describe_file(path: Path) -> dict[str, Any]:
 def describe_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint as plain values."""
     info = read_checkpoint_info(path)
-    best_epoch, best_test_accuracy = info.history_best or (None, None)
+    best_epoch, best_accuracy = info.history_best or (None, None)
+    part = "validation" if "validation_accuracy" in info.metrics else "test"
     return {
         "kind": "checkpoint",
         "path": str(info.path),
@@ -64,8 +66,8 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         "reduced_layers": list(info.reduced_layers),
         "target_connections": list(info.target_connections),
         "metrics": {name: value if math.isfinite(value) else None for name, value in info.metrics.items()},
-        "best_test_accuracy": best_test_accuracy,
-        "best_test_epoch": best_epoch,
+        f"best_{part}_accuracy": best_accuracy,
+        f"best_{part}_epoch": best_epoch,
         "n_ranks": info.n_ranks,
         "n_replicas": info.n_replicas,
         "creator": info.creator,

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpc_sparse.config import NetworkSection
+from hpc_sparse.config import RunConfig
+from hpc_sparse.evolution.selection import resparsify
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.merging import merge_replicas
 from hpc_sparse.storage.checkpoint.file import read_replicas
 from hpc_sparse.storage.checkpoint.state import Checkpoint
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    replica_from_states,
+)
 
 
-def read_merged(path: Path, config: NetworkSection) -> tuple[Checkpoint, Replica]:
+def read_merged(path: Path, config: RunConfig) -> tuple[Checkpoint, Replica]:
     """A checkpoint that one network per worker was stored in, and their average, cut back to size.
 
     Of the layers only the average is to be used. Reads alone, without the other ranks.
     """
     checkpoints = read_replicas(path)
-    parts = [Replica.from_states(config, each.layers, each.neuron_ids) for each in checkpoints]
-    networks = [part.network for part in parts]
-    own = tuple(layer.topology.n_connections for layer in networks[0].layers)
-    targets = checkpoints[0].target_connections or own
-    network, velocities = merge_replicas(networks, [part.velocities for part in parts], targets)
-    return checkpoints[0], Replica(network, velocities)
+    parts = [replica_from_states(config, each.layers, each.neuron_ids, str(path)) for each in checkpoints]
+    own = tuple(connections.topology.n_connections for _, connections in parts[0].network.connections())
+    return checkpoints[0], merge_replicas(parts, checkpoints[0].target_connections or own, resparsify)

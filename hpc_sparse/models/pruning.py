@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ from hpc_sparse.evolution.importance import ImportancePruner, distinct_percentil
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.network.network import Network
+from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.storage.dataset.samples import Dataset
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    replica_to_states,
+)
 
 CURVE_PERCENTILES = tuple(float(percentile) for percentile in range(0, 100, 5))
 
@@ -151,11 +156,11 @@ def pruned_replica(replica: Replica, percentile: float, input_percentile: float)
     change = ImportancePruner("compact", percentile, input_percentile).prune(replica.network)
     if change is None:
         return replica
-    # Layers and velocities get new arrays and leave the old ones alone.
-    network = Network([replace(layer) for layer in replica.network.layers], list(replica.network.neuron_ids))
-    velocities = [replace(velocity) for velocity in replica.velocities]
-    network.apply(change, velocities)
-    return Replica(network, velocities)
+    # Layers and states get new arrays and leave the old ones alone.
+    network = Network([copy(layer) for layer in replica.network.layers], list(replica.network.neuron_ids))
+    pruned = Replica(network, [OptimizerState(dict(state.velocity)) for state in replica.states])
+    pruned.apply(change)
+    return pruned
 
 
 def _curve(
@@ -201,7 +206,7 @@ def _write(
     checkpoint = replace(
         before,
         step=before.step - before.step_in_epoch,
-        layers=pruned.to_states(stored.config.network.activation),
+        layers=replica_to_states(pruned),
         neuron_ids=tuple(pruned.network.neuron_ids),
         metrics={"pruning_input_percentile": request.input_percentile, **metrics},
         history_best=None,
@@ -209,5 +214,6 @@ def _write(
         target_connections=(),
         step_in_epoch=0,
         progress=None,
+        progress_names=(),
     )
     write_checkpoint(ctx, request.target_file, checkpoint)

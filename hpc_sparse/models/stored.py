@@ -8,9 +8,12 @@ from pathlib import Path
 from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.errors import DataError
 from hpc_sparse.inputs.batches import BatchAssembler
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.models.merged import read_merged
-from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
@@ -19,7 +22,10 @@ from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo
 from hpc_sparse.training.evaluation import evaluate
-from hpc_sparse.training.replica import Replica, check_fits
+from hpc_sparse.training.replica_states import (
+    check_fits,
+    replica_from_states,
+)
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,15 @@ class StoredNetwork:
     config : RunConfig
         Of the run that wrote it.
     replica : Replica
+    front_end : FrontEndChain
+        Of the network, with the features that it has inputs for.
     """
 
     path: Path
     checkpoint: Checkpoint
     config: RunConfig
     replica: Replica
+    front_end: FrontEndChain
 
     @classmethod
     def read(cls, ctx: ParallelContext, path: Path) -> StoredNetwork:
@@ -54,13 +63,13 @@ class StoredNetwork:
         if info.n_replicas:
             with collective_errors(ctx, f"reading {path}"):
                 config = parse_config(info.config_text, origin)
-                checkpoint, replica = read_merged(path, config.network)
-            return cls(path, checkpoint, config, replica)
+                checkpoint, replica = read_merged(path, config)
+                return cls(path, checkpoint, config, replica, _front_end(path, checkpoint, config, replica))
         checkpoint = read_checkpoint(ctx, path)
         with collective_errors(ctx, f"reading {path}"):
             config = parse_config(checkpoint.config_text, origin)
-            replica = Replica.from_states(config.network, checkpoint.layers, checkpoint.neuron_ids)
-        return cls(path, checkpoint, config, replica)
+            replica = replica_from_states(config, checkpoint.layers, checkpoint.neuron_ids, str(path))
+            return cls(path, checkpoint, config, replica, _front_end(path, checkpoint, config, replica))
 
     def load_data(self, ctx: ParallelContext, path: Path) -> Dataset:
         """Load a data set for this network, on each rank its share (collective).
@@ -73,33 +82,36 @@ class StoredNetwork:
         dataset = load_dataset(ctx, path)
         with collective_errors(ctx, "fitting the checkpoint to the data set"):
             check_fits(self.replica.network, self.config, dataset.info, str(self.path))
-            self._check_statistics(dataset.info)
+            self._check_features(dataset.info)
         return dataset
 
     def evaluate(self, ctx: ParallelContext, network: Network, dataset: Dataset) -> tuple[float, float]:
-        """Loss and accuracy on the test part, with features scaled as in training (collective).
+        """Loss and accuracy on the test part, with the front ends of the training (collective).
 
         ``network`` is that of the replica, or what is left of it after pruning.
         """
-        batch_size, standardize = self.config.training.batch_size, self.config.data.standardize
-        assembler = BatchAssembler(
-            dataset.info.n_features,
-            batch_size,
-            mean=self.checkpoint.mean if standardize else None,
-            deviation=self.checkpoint.deviation if standardize else None,
-            features=network.neuron_ids[0],
-        )
+        batch_size = self.config.training.batch_size
+        front_end = self.front_end.choosing(network.neuron_ids[0])
+        assembler = BatchAssembler(front_end, dataset.info.n_features, batch_size)
         loss = LOSSES[self.config.training.loss]
-        workspace = Workspace(network.widths, batch_size, activations=self.config.training.activations)
+        workspace = Workspace(network.layers, batch_size, activations=self.config.training.activations)
         return evaluate(ctx, network, loss, dataset.test, assembler, workspace, batch_size)
 
-    def _check_statistics(self, info: DatasetInfo) -> None:
-        """The features must be scaled as in training; a network without some of its inputs may fit more of them."""
-        mean = self.checkpoint.mean
-        if mean is not None and mean.size != info.n_features:
-            raise DataError(f"{info.path}: {info.n_features} features, but {self.path} was trained on {mean.size}")
-        if mean is not None and info.is_sparse and self.config.data.standardize:
+    def _check_features(self, info: DatasetInfo) -> None:
+        """The front ends must fit; a network without some of its inputs might have more features than they know."""
+        n_features, setting = self.front_end.n_features, self.front_end.needs_dense
+        if n_features not in {None, info.n_features}:
+            raise DataError(f"{info.path}: {info.n_features} features, but {self.path} was trained on {n_features}")
+        if info.is_sparse and setting:
             raise DataError(
                 f"{info.path}: sparse features, which are not standardised: expected dense ones, as {self.path} was "
-                "trained on with data.standardize = true"
+                f"trained on with {setting}"
             )
+
+
+def _front_end(path: Path, checkpoint: Checkpoint, config: RunConfig, replica: Replica) -> FrontEndChain:
+    """The front ends of a checkpoint, checked against its network."""
+    chain = FrontEndChain.restore(config, checkpoint.front_end, replica.network.neuron_ids[0])
+    if chain.n_features is not None:
+        chain.check_fits(str(path), chain.n_features, replica.network.widths[0])
+    return chain

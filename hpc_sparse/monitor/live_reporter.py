@@ -58,7 +58,8 @@ class LiveReporter(SilentReporter):
     def epoch(self, metrics: EpochMetrics) -> None:
         """Print the epoch's line above the bar."""
         self._progress.console.print(epoch_line(metrics, self._pace.n_epochs), highlight=False)
-        self._accuracy = f"test {metrics.test_accuracy:.2%}  "
+        part = "validation" if metrics.has_validation else "test"
+        self._accuracy = f"{part} {metrics.accuracy:.2%}  "
         self._show(time.monotonic())
 
     def stop(self) -> None:

@@ -55,8 +55,8 @@ class EpochMetrics:
     learning_rate : float
         With scaling and schedule.
     phase : int
-        2 while the workers of WASAP-SGD or WASSP-SGD train alone; the test results are then means over the workers'
-        own networks, each tested on its own share of the test samples.
+        2 while the workers of WASAP-SGD or WASSP-SGD train alone; test and validation results are then means over the
+        workers' own networks, each evaluated on its own share of the samples.
     n_discarded : int
         Gradients that came too late to be applied.
     staleness_counts : tuple of int
@@ -66,6 +66,8 @@ class EpochMetrics:
         Share of the workers' time spent waiting for the server.
     parts_test_accuracy : tuple of float
         After the last epoch of phase 2: of each worker's network, on all test samples, before they were averaged.
+    validation_loss, validation_accuracy : float or None
+        As of the test part, on the samples that are held out of the training part; None if none are.
     rank_seconds : dict of (tuple of float)
         The seconds of every rank, by what they were spent on: the :data:`RANK_PARTS`. A serving rank's are all ``sync``
         but for those of evolution and evaluation. {} in runs of earlier versions, and where nobody has counted.
@@ -91,14 +93,26 @@ class EpochMetrics:
     wait_share: float = field(default=0.0, metadata=CLOCKED)
     parts_test_accuracy: tuple[float, ...] = ()
     rank_seconds: dict[str, tuple[float, ...]] = field(default_factory=dict, metadata=CLOCKED)
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a validation part."""
+        return self.validation_accuracy is not None
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy by which epochs are compared: on the validation part, or on the test part if there is none."""
+        return self.test_accuracy if self.validation_accuracy is None else self.validation_accuracy
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values by name."""
-        return asdict(self)
+        """Plain values by name, without those of a validation part that there is not."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def numbers(self) -> dict[str, float]:
         """The values that are single numbers, by name."""
-        return {name: float(value) for name, value in asdict(self).items() if not isinstance(value, (tuple, dict))}
+        return {name: float(value) for name, value in self.as_dict().items() if not isinstance(value, (tuple, dict))}
 
     @classmethod
     def from_json(cls, line: str) -> EpochMetrics:
@@ -115,6 +129,14 @@ class EpochMetrics:
 
 CLOCK_FIELDS = frozenset(each.name for each in fields(EpochMetrics) if each.metadata == CLOCKED)
 """In which two runs alike differ: times, and what is made of them."""
+
+
+def best_epoch(history: Sequence[EpochMetrics]) -> EpochMetrics:
+    """The epoch with the best accuracy, the first of equals; not-a-number is worst.
+
+    Accuracies are of the validation part, or of the test part if nothing is held out.
+    """
+    return max(history, key=lambda metrics: (math.isfinite(metrics.accuracy), metrics.accuracy))
 
 
 def by_rank(seconds: Sequence[Sequence[float]]) -> dict[str, tuple[float, ...]]:
@@ -142,19 +164,16 @@ def summarize(
     history : list of EpochMetrics
         All epochs of the run, also those before a resume.
     n_samples : int
-        Training samples of all ranks.
+        That all ranks together train on.
     total_seconds : float
         Of this process, from the start of training to now.
     peak_rss_bytes : int
         Largest over the ranks.
     """
-    last, best = history[-1], max(history, key=lambda metrics: metrics.test_accuracy)
+    last = history[-1]
     train_seconds = median(metrics.train_seconds for metrics in history)
     return {
-        "test_accuracy": last.test_accuracy,
-        "best_test_accuracy": best.test_accuracy,
-        "best_test_epoch": best.epoch,
-        "test_loss": last.test_loss,
+        **_results(history),
         "n_neurons": network.n_neurons,
         "n_connections": network.n_connections,
         "n_parameters": network.n_parameters,
@@ -167,6 +186,27 @@ def summarize(
         "peak_rss_bytes": peak_rss_bytes,
         "training_rate": network.n_connections * n_samples / train_seconds if train_seconds > 0 else 0.0,
         "versions": versions(),
+    }
+
+
+def _results(history: list[EpochMetrics]) -> dict[str, Any]:
+    """Results of the last and of the best epoch, whose names say by which part it is the best."""
+    last, best = history[-1], best_epoch(history)
+    if not last.has_validation:
+        return {
+            "test_accuracy": last.test_accuracy,
+            "best_test_accuracy": best.test_accuracy,
+            "best_test_epoch": best.epoch,
+            "test_loss": last.test_loss,
+        }
+    return {
+        "test_accuracy": last.test_accuracy,
+        "test_loss": last.test_loss,
+        "validation_accuracy": last.validation_accuracy,
+        "validation_loss": last.validation_loss,
+        "best_validation_accuracy": best.validation_accuracy,
+        "best_validation_epoch": best.epoch,
+        "test_accuracy_of_best": best.test_accuracy,
     }
 
 

@@ -90,10 +90,14 @@ def make_reporter(style: ProgressStyle, *, is_root: bool, is_terminal: bool) -> 
 
 
 def epoch_line(metrics: EpochMetrics, n_epochs: int) -> str:
-    """An epoch in one line of less than 80 columns: losses, accuracies, seconds of training."""
+    """An epoch in one line: losses, accuracies, seconds of training; without a validation part less than 80 columns."""
+    validation = ""
+    if metrics.validation_loss is not None and metrics.validation_accuracy is not None:
+        validation = f"  validation loss {metrics.validation_loss:.4f}, {metrics.validation_accuracy:.2%}"
     return (
         f"epoch {metrics.epoch:>{len(str(n_epochs))}}/{n_epochs}"
         f"  train loss {metrics.train_loss:.4f}, {metrics.train_accuracy:.2%}"
+        f"{validation}"
         f"  test loss {metrics.test_loss:.4f}, {metrics.test_accuracy:.2%}"
         f"  {metrics.train_seconds:.2f} s"
     )

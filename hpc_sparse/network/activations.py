@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+LINEAR = 1.0
+"""Slope of no activation at all."""
+
+OUTPUT_ACTIVATION = "output"
+"""Name, in checkpoints, of the output layer's activation: linear, what follows being part of the loss."""
+
 
 def all_relu(alpha: float, layer: int) -> float:
     """Slope of alternated left ReLU: +alpha in odd layers, -alpha in even ones, the input being layer 1.
@@ -34,3 +40,8 @@ NEGATIVE_SLOPES: dict[str, Callable[[float, int], float]] = {
 def negative_slopes(name: str, alpha: float, n_hidden: int) -> list[float]:
     """The slope of each hidden layer, first to last."""
     return [NEGATIVE_SLOPES[name](alpha, layer) for layer in range(2, n_hidden + 2)]
+
+
+def negative_slope(name: str, alpha: float, layer: int) -> float:
+    """The slope of one layer by its activation's name; ``layer`` counts from the input = 1."""
+    return LINEAR if name == OUTPUT_ACTIVATION else NEGATIVE_SLOPES[name](alpha, layer)

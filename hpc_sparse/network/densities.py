@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from hpc_sparse.config import NetworkSection
+from hpc_sparse.network.connections.dense import Dense
 from hpc_sparse.network.connections.initial_topology import erdos_renyi_densities
 from hpc_sparse.network.connections.topology import erdos_renyi_density
 
@@ -12,8 +13,24 @@ MOST_DENSE = 0.5
 """Of a layer of a source network, unless the network itself is denser."""
 
 
+def possible_connections(widths: list[int]) -> list[int]:
+    """Pairs of neurons between each two consecutive layers."""
+    return [below * above for below, above in pairwise(widths)]
+
+
 def densities(config: NetworkSection, widths: list[int]) -> list[float]:
     """Density of each layer of connections between layers of the given widths."""
+    wanted = _common_densities(config, widths)
+    for number, layer in enumerate(config.layers or ()):
+        if layer.connections == Dense.kind:
+            wanted[number] = 1.0
+        elif layer.density is not None:
+            wanted[number] = layer.density
+    return wanted
+
+
+def _common_densities(config: NetworkSection, widths: list[int]) -> list[float]:
+    """As the network's own keys have it."""
     if config.density is not None:
         if config.budget == "erdos_renyi":
             return erdos_renyi_densities(config.density, widths)

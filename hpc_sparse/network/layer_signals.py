@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array
-from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
-from hpc_sparse.network.layers.sparse import Dropout
+from hpc_sparse.network import chain
+from hpc_sparse.network.dropout import NO_DROPOUT
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import Loss
-
-NO_DROPOUT = Dropout(0.0, np.uint64(0))
 
 
 @dataclass(frozen=True)
@@ -48,17 +46,17 @@ def layer_signals(network: Network, batch: Float32Array, labels: AnyArray, loss:
     labels : int32[n_samples], or what else the loss takes
     loss : Loss
     """
-    layers, stride = network.layers, batch.shape[1]
+    layers, width = network.layers, batch.shape[1]
     assert batch.shape[0] == network.widths[0], (batch.shape, network.widths)
-    activations = [aligned_empty((width, stride), VALUE) for width in network.widths[1:]]
-    records = [aligned_empty((width, record_words(stride)), np.uint16) for width in network.widths[1:-1]]
-    deltas = [aligned_empty((width, stride), VALUE) for width in network.widths[1:]]
+    activations = [aligned_empty((n, width), VALUE) for n in network.widths[1:]]
+    deltas = [aligned_empty((n, width), VALUE) for n in network.widths[1:]]
+    saved = [
+        {name: aligned_empty(array.shape, np.dtype(array.dtype).type) for name, array in own.items()}
+        for own in (layer.saved_arrays(width) for layer in layers)
+    ]
+    dropouts = [*[NO_DROPOUT] * (len(layers) - 1), None]
+    sums = chain.forward_train(layers, batch, activations, saved, dropouts)
+    loss.evaluate(sums, labels, deltas[-1])
+    chain.backward(layers, batch, activations, saved, dropouts, deltas[-1], deltas[:-1], None)
     sources = [batch, *activations]
-    for layer, source, out, record in zip(layers[:-1], sources[:-2], activations[:-1], records, strict=True):
-        layer.forward_train(source, NO_DROPOUT, out, record)
-    layers[-1].forward(sources[-2], activations[-1])
-    loss.evaluate(activations[-1], labels, deltas[-1])
-    for number in range(len(layers) - 1, 0, -1):
-        below = layers[number - 1]
-        layers[number].backward(deltas[number], below, NO_DROPOUT, records[number - 1], deltas[number - 1])
     return [Signals(source, delta, len(labels)) for source, delta in zip(sources[:-1], deltas, strict=True)]

@@ -1,44 +1,56 @@
-"""A sparse multilayer perceptron (one replica) and the buffers it computes in."""
+"""A network: a chain of layers, and which of its original neurons each has left."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-
-from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, VALUE, AnyArray, Float32Array, Int32Array, Int64Array, UInt16Array
-from hpc_sparse.kernels.simd.activation import record_words
-from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
-from hpc_sparse.network.activations import negative_slopes
-from hpc_sparse.network.connections.compaction import NetworkChange
-from hpc_sparse.network.connections.initial_topology import Pattern, draw_topology
-from hpc_sparse.network.connections.initial_weights import draw_weights
-from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
+from hpc_sparse.config import NetworkSection
+from hpc_sparse.dtypes import INDEX, AnyArray, Float32Array, Int32Array, Int64Array
+from hpc_sparse.network import chain
+from hpc_sparse.network.activations import OUTPUT_ACTIVATION
+from hpc_sparse.network.blueprint import LayerBlueprint
+from hpc_sparse.network.connections.initial_topology import Pattern
+from hpc_sparse.network.connections.protocol import INPUT, Connections
+from hpc_sparse.network.connections.reserve import ALL_ACT
+from hpc_sparse.network.densities import densities as densities_of
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.protocol import Layer
+from hpc_sparse.network.layers.registry import LAYERS
+from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.objectives.losses import Loss
-from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
-from hpc_sparse.rng import Purpose, stream_key
+from hpc_sparse.network.placement import WHOLE, Placement
+from hpc_sparse.network.sinks import Sink, Write
+from hpc_sparse.network.workspace import Workspace
 
-LINEAR = 1.0
+
+class Place(NamedTuple):
+    """Where connections are in a network: the number of the layer and their name there."""
+
+    layer: int
+    name: str
 
 
 @dataclass
 class Network:
-    """Layers from the first hidden one to the output: one replica.
+    """Layers from the first hidden one to the output.
 
     Attributes
     ----------
-    layers : list of SparseLayer
-        Row ``i`` of a layer belongs to its output neuron ``i``; the last layer is linear, its activation being
-        part of the loss.
+    layers : list of Layer
+        The last one gives the outputs' weighted sums, their activation being part of the loss.
     neuron_ids : list of (int32[width] or None)
         One per layer of neurons, inputs first: the number that each neuron had in the original network,
         increasing; None if none has been removed. Given an empty list, none has been removed anywhere.
+    placement : Placement
+        Which of the neurons are on this rank.
     """
 
-    layers: list[SparseLayer]
+    layers: list[Layer]
     neuron_ids: list[Int32Array | None] = field(default_factory=list)
+    placement: Placement = WHOLE
 
     def __post_init__(self) -> None:
         self.neuron_ids = self.neuron_ids or [None] * (len(self.layers) + 1)
@@ -55,26 +67,72 @@ class Network:
         initializer: str,
         seed: int,
         pattern: Pattern = "erdos_renyi",
+        acting_share: float = 1.0,
     ) -> Network:
-        """A network at random; ``widths`` from input to output, one density per layer of connections.
+        """A network of sparse layers at random; ``widths`` from input to output, one density per layer of connections.
 
         The same arguments give the same network on any number of threads and ranks.
+
+        Parameters
+        ----------
+        widths : list of int
+        densities : list of float
+        activation, alpha
+            Of the hidden layers: see :mod:`hpc_sparse.network.activations`.
+        initializer : str
+            See :mod:`hpc_sparse.network.connections.initial_weights`.
+        seed : int
+        pattern : str
+            See :mod:`hpc_sparse.network.connections.initial_topology`.
+        acting_share : float
+            Below 1, hidden layers hold a reserve: see :mod:`hpc_sparse.network.connections.reserve`.
         """
-        slopes = [*negative_slopes(activation, alpha, len(widths) - 2), LINEAR]
-        layers = []
-        for number, (n_in, n_out, density, slope) in enumerate(
-            zip(widths[:-1], widths[1:], densities, slopes, strict=True)
-        ):
-            key = stream_key(seed, Purpose.TOPOLOGY, layer=number)
-            topology = draw_topology(pattern, (n_out, n_in), density, key)
-            weight = draw_weights(initializer, topology, stream_key(seed, Purpose.WEIGHTS, layer=number))
-            layers.append(SparseLayer(topology, weight, np.zeros(n_out, VALUE), slope))
+        last = len(densities) - 1
+        blueprints = [
+            LayerBlueprint(
+                number,
+                (n_out, n_in),
+                density,
+                activation if number < last else OUTPUT_ACTIVATION,
+                alpha,
+                initializer,
+                seed,
+                pattern,
+                acting_share if number < last else ALL_ACT,
+            )
+            for number, (n_in, n_out, density) in enumerate(zip(widths[:-1], widths[1:], densities, strict=True))
+        ]
+        return cls([SparseLayer.random(blueprint) for blueprint in blueprints])
+
+    @classmethod
+    def from_config(
+        cls, config: NetworkSection, n_inputs: int, n_outputs: int, *, seed: int, acting_share: float = ALL_ACT
+    ) -> Network:
+        """The network at random that a configuration describes; ``acting_share`` as in :meth:`random`."""
+        widths = [n_inputs, *config.hidden, n_outputs]
+        layers = list[Layer]()
+        for number, (shape, density) in enumerate(zip(pairwise(widths), densities_of(config, widths), strict=True)):
+            is_last = number == len(config.hidden)
+            section = None if is_last else config.layer(number)
+            blueprint = LayerBlueprint(
+                number,
+                shape[::-1],
+                density,
+                OUTPUT_ACTIVATION if is_last else config.activation_of(number),
+                config.alpha if is_last else config.alpha_of(number),
+                config.initializer,
+                seed,
+                config.random_pattern,
+                ALL_ACT if is_last else acting_share,
+                section,
+            )
+            layers.append(LAYERS[SparseLayer.kind if section is None else section.kind].random(blueprint))
         return cls(layers)
 
     @property
     def widths(self) -> list[int]:
         """Neurons per layer, from the input to the output."""
-        return [self.layers[0].topology.shape[1], *(layer.topology.shape[0] for layer in self.layers)]
+        return [self.layers[0].shape[1], *(layer.shape[0] for layer in self.layers)]
 
     @property
     def n_neurons(self) -> int:
@@ -84,102 +142,87 @@ class Network:
     @property
     def n_connections(self) -> int:
         """Stored connections of all layers."""
-        return sum(layer.topology.n_connections for layer in self.layers)
+        return sum(connections.weight.size for _, connections in self.connections())
 
     @property
     def n_parameters(self) -> int:
-        """Weights and biases of all layers."""
-        return sum(layer.n_parameters for layer in self.layers)
+        """Numbers that are learned, of all layers."""
+        return sum(parameter.values.size for layer in self.layers for parameter in layer.parameters().values())
 
     @property
     def density(self) -> float:
         """Stored connections as a share of those of the dense network of the same widths."""
-        return self.n_connections / sum(layer.topology.shape[0] * layer.topology.shape[1] for layer in self.layers)
+        n_possible = sum(each.topology.n_possible * each.values_per_unit for _, each in self.connections())
+        return self.n_connections / n_possible
 
-    def resting_velocities(self) -> list[Velocity]:
-        """A new optimiser state, one part per layer."""
-        return [Velocity.zeros(layer.weight.size, layer.bias.size) for layer in self.layers]
+    def connections(self) -> Iterator[tuple[Place, Connections]]:
+        """All connections of all layers, from the input to the output."""
+        for number, layer in enumerate(self.layers):
+            for name, connections in layer.connections().items():
+                yield Place(number, name), connections
 
-    def apply(self, change: NetworkChange, velocities: list[Velocity]) -> None:
-        """Follow a change of all layers: topologies, weights, biases, ``velocities`` and the neurons' ids.
+    def evolving(self) -> list[Place]:
+        """The connections that may evolve: those of all layers but the output's."""
+        return [place for place, _ in self.connections() if place.layer < len(self.layers) - 1]
 
-        Neurons may have gone: a workspace of the old widths does not fit any more.
-        """
-        for layer, velocity, layer_change in zip(self.layers, velocities, change.layers, strict=True):
-            layer.follow(layer_change)
-            velocity.carry(layer_change)
-        self.neuron_ids = [
-            _surviving_ids(ids, kept) for ids, kept in zip(self.neuron_ids, change.kept_neurons, strict=True)
-        ]
+    def incoming(self) -> list[Connections]:
+        """Each layer's connections to the layer below."""
+        return [layer.connections()[INPUT] for layer in self.layers]
+
+    def at(self, place: Place) -> Connections:
+        """The connections at a place."""
+        return self.layers[place.layer].connections()[place.name]
 
     def forward(self, batch: Float32Array, workspace: Workspace) -> Float32Array:
-        """Weighted sums of the output layer, float32[n_outputs, stride], a view into ``workspace``; no dropout.
+        """Weighted sums of the output layer, float32[n_outputs, width], a view into ``workspace``; no dropout.
 
         Parameters
         ----------
-        batch : float32[n_features, stride]
+        batch : float32[n_features, width]
             Samples as columns.
         workspace : Workspace
         """
-        source = self._checked(batch)
-        for layer, out in zip(self.layers, workspace.activations(batch.shape[1]), strict=True):
-            layer.forward(source, out)
-            source = out
-        return source
+        self._check(batch)
+        return chain.forward(self.layers, batch, workspace.activations(batch.shape[1]), self.placement)
 
-    def train_batch(
+    def learn(
         self,
         batch: Float32Array,
-        labels: Int32Array,
+        labels: AnyArray,
         loss: Loss,
-        dropouts: list[Dropout],
-        sgd: Sgd,
-        rate: float,
-        velocities: list[Velocity],
+        dropouts: Sequence[Dropout],
         workspace: Workspace,
+        sinks: Sequence[Sink],
     ) -> tuple[float, int]:
-        """One training step on one batch; changes weights, biases and velocities in place.
+        """One pass forward and one backward, whose gradients go to ``sinks``.
 
         Parameters
         ----------
-        batch : float32[n_features, stride]
+        batch : float32[n_features, width]
             Samples as columns; finite in the columns beyond the batch.
         labels : int32[n_samples], or float32[n_samples, n_outputs] where the loss takes targets
         loss : Loss
-        dropouts : list of Dropout
+        dropouts : sequence of Dropout
             One per hidden layer.
-        sgd, rate, velocities
-            Optimiser settings, learning rate and state.
         workspace : Workspace
+        sinks : sequence of Sink
+            One per layer.
 
         Returns
         -------
         loss : float
-            Summed over the batch, with dropout and before the update.
+            Summed over the batch, with dropout and before the parameters change.
         n_correct : int
             Correct predictions of the same pass.
         """
-        stride = batch.shape[1]
-        activations, records = workspace.activations(stride), workspace.records(stride)
-        self._forward_train(batch, dropouts, activations, records)
-        delta = workspace.output_delta(stride)
-        result = loss.evaluate(activations[-1], labels, delta)
-        for number in range(len(self.layers) - 1, 0, -1):
-            layer, below = self.layers[number], self.layers[number - 1]
-            source = activations[number - 1]
-            layer.backward_update(
-                delta,
-                source,
-                below,
-                dropouts[number - 1],
-                records[number - 1],
-                sgd,
-                rate,
-                velocities[number],
-                workspace.scratch(layer.weight.size),
-            )
-            delta = source
-        self.layers[0].gradient_update(delta, batch, sgd, rate, velocities[0])
+        self._check(batch)
+        width = batch.shape[1]
+        outs, saved, delta = workspace.activations(width), workspace.saved(width), workspace.output_delta(width)
+        of_layers = [*dropouts, None]
+        sums = chain.forward_train(self.layers, batch, outs, saved, of_layers, self.placement)
+        result = loss.evaluate(sums, labels, delta)
+        deltas = workspace.deltas(width)
+        chain.backward(self.layers, batch, outs, saved, of_layers, delta, deltas, sinks, self.placement)
         return result
 
     def gradient_batch(
@@ -187,18 +230,18 @@ class Network:
         batch: Float32Array,
         labels: Int32Array,
         loss: Loss,
-        dropouts: list[Dropout],
+        dropouts: Sequence[Dropout],
         workspace: Workspace,
-        gradients: Sequence[tuple[Float32Array, Float32Array]],
+        gradients: Sequence[Mapping[str, Float32Array]],
     ) -> tuple[float, int]:
         """The gradient of the mean loss of one batch, without changing the network.
 
         Parameters
         ----------
         batch, labels, loss, dropouts, workspace
-            As for :meth:`train_batch`.
-        gradients : sequence of (float32[nnz], float32[n_out])
-            Of each layer's weights and biases; overwritten.
+            As for :meth:`learn`.
+        gradients : sequence of dict of str to float32[n]
+            Of each layer's parameters, by name; overwritten.
 
         Returns
         -------
@@ -206,113 +249,22 @@ class Network:
             Summed over the batch, with dropout.
         n_correct : int
         """
-        stride = batch.shape[1]
-        activations, records = workspace.activations(stride), workspace.records(stride)
-        self._forward_train(batch, dropouts, activations, records)
-        delta = workspace.output_delta(stride)
-        result = loss.evaluate(activations[-1], labels, delta)
-        for number in range(len(self.layers) - 1, 0, -1):
-            source, below = activations[number - 1], self.layers[number - 1]
-            self.layers[number].backward_gradient(
-                delta, source, below, dropouts[number - 1], records[number - 1], *gradients[number]
-            )
-            delta = source
-        self.layers[0].write_gradient(delta, batch, *gradients[0])
-        return result
+        return self.learn(batch, labels, loss, dropouts, workspace, [Write(own) for own in gradients])
 
-    def _checked(self, batch: Float32Array) -> Float32Array:
+    def copy(self) -> Network:
+        """The same with parameters of its own."""
+        return Network([layer.copy() for layer in self.layers], list(self.neuron_ids), self.placement)
+
+    def note_survivors(self, kept: Sequence[Int64Array | None]) -> None:
+        """Note which neurons are left: per layer of neurons the numbers that they had before, None if all stay."""
+        self.neuron_ids = [_surviving_ids(ids, own) for ids, own in zip(self.neuron_ids, kept, strict=True)]
+
+    def _check(self, batch: Float32Array) -> None:
         """Assert that a batch has the inputs that the network has now: kernels would read whatever is there."""
-        assert batch.shape[0] == self.layers[0].topology.shape[1], (batch.shape, self.widths)
-        return batch
-
-    def _forward_train(
-        self,
-        batch: Float32Array,
-        dropouts: list[Dropout],
-        activations: list[Float32Array],
-        records: list[UInt16Array],
-    ) -> None:
-        source = self._checked(batch)
-        for layer, dropout, out, record in zip(self.layers[:-1], dropouts, activations[:-1], records, strict=True):
-            layer.forward_train(source, dropout, out, record)
-            source = out
-        self.layers[-1].forward(source, activations[-1])
-
-
-class Workspace:
-    """Everything a replica computes in, allocated once for the largest batch: no allocation in the loop.
-
-    Holds the activations of every layer, whose place their deltas take in the backward pass, two bits per hidden
-    activation for that pass, and the deltas of the output layer. Every buffer starts on a cache line, and so does every
-    row of activations.
-
-    Parameters
-    ----------
-    widths : list of int
-        Neurons per layer, from the input to the output.
-    max_batch : int
-    activations : "float32" or "bfloat16"
-        How hidden activations and deltas are stored; bfloat16 in uint16 arrays.
-    """
-
-    def __init__(self, widths: list[int], max_batch: int, *, activations: str = "float32") -> None:
-        self._widths = widths[1:]
-        stride = padded_columns(max_batch)
-        hidden = HIDDEN_VALUES[activations]
-        self._activations: list[AnyArray] = [aligned_empty(n * stride, hidden) for n in self._widths[:-1]]
-        self._activations.append(aligned_empty(self._widths[-1] * stride, VALUE))
-        self._records = [aligned_empty(n * record_words(stride), np.uint16) for n in self._widths[:-1]]
-        self._output_delta = aligned_empty(self._widths[-1] * stride, VALUE)
-        self._scratch = aligned_empty(0, VALUE)
-        self._views: dict[int, _Views] = {}
-
-    def activations(self, stride: int) -> list[Float32Array]:
-        """[n, stride] for each layer after the input: float32, or bfloat16 (in uint16) for the hidden ones."""
-        return self._views_at(stride).activations
-
-    def records(self, stride: int) -> list[UInt16Array]:
-        """uint16[n, words] for each hidden layer: see :mod:`hpc_sparse.kernels.simd.activation`."""
-        return self._views_at(stride).records
-
-    def output_delta(self, stride: int) -> Float32Array:
-        """float32[n_outputs, stride] for the deltas of the output layer."""
-        return self._views_at(stride).output_delta
-
-    def scratch(self, n: int) -> Float32Array:
-        """float32[n] for numbers that nobody needs longer than one pass of one layer; made when first needed."""
-        if self._scratch.size < n:
-            self._scratch = aligned_empty(n, VALUE)
-        return self._scratch[:n]
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of all buffers."""
-        floats = [*self._activations, self._output_delta, self._scratch]
-        return sum(buffer.nbytes for buffer in floats) + sum(buffer.nbytes for buffer in self._records)
-
-    def _views_at(self, stride: int) -> _Views:
-        if stride not in self._views:
-            self._views[stride] = _Views(
-                _shaped(self._activations, self._widths, stride),
-                _shaped(self._records, self._widths, record_words(stride)),
-                _shaped([self._output_delta], self._widths[-1:], stride)[0],
-            )
-        return self._views[stride]
+        assert batch.shape[0] == self.layers[0].shape[1], (batch.shape, self.widths)
 
 
 def _surviving_ids(ids: Int32Array | None, kept: Int64Array | None) -> Int32Array | None:
     if kept is None:
         return ids
     return kept.astype(INDEX) if ids is None else ids[kept]
-
-
-class _Views(NamedTuple):
-    """The buffers in the shape they have for one stride; made once, as every step asks for them."""
-
-    activations: list[Float32Array]
-    records: list[UInt16Array]
-    output_delta: Float32Array
-
-
-def _shaped(buffers: Iterable[AnyArray], widths: list[int], n_columns: int) -> list[AnyArray]:
-    return [buffer[: n * n_columns].reshape(n, n_columns) for buffer, n in zip(buffers, widths, strict=False)]

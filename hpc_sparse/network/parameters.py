@@ -2,71 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-import numpy as np
-
-from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Int64Array
+from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.optimizers.sgd import Velocity
+from hpc_sparse.network.replica import Replica
 
 
 @dataclass(frozen=True)
 class ParameterLayout:
-    """Where a network's parameters are in a vector: the weights of all layers, then the biases of all layers.
+    """Where a network's parameters are in a vector: those of all layers that decay, then the others of all layers.
 
     Attributes
     ----------
-    bounds : int64[2 n_layers + 1]
-        Part ``p`` is ``[bounds[p], bounds[p + 1])``; first one part of weights per layer, then one of biases.
+    parts : tuple of (layer, name, start, stop)
+        In the order of the vector.
+    n_decayed : int
+        So many numbers at the front decay.
+    n_layers : int
     """
 
-    bounds: Int64Array
+    parts: tuple[tuple[int, str, int, int], ...]
+    n_decayed: int
+    n_layers: int
 
     @classmethod
     def of(cls, network: Network) -> ParameterLayout:
         """The layout for a network's present topology."""
-        sizes = [layer.weight.size for layer in network.layers] + [layer.bias.size for layer in network.layers]
-        return cls(np.concatenate([[0], np.cumsum(sizes)]).astype(OFFSET))
+        parts, start, n_decayed = [], 0, 0
+        for decays in (True, False):
+            for number, layer in enumerate(network.layers):
+                for name, parameter in layer.parameters().items():
+                    if parameter.decays == decays:
+                        parts.append((number, name, start, start + parameter.values.size))
+                        start += parameter.values.size
+            n_decayed = n_decayed or start
+        return cls(tuple(parts), n_decayed, len(network.layers))
 
     @property
     def n_parameters(self) -> int:
         """Length of the vector."""
-        return int(self.bounds[-1])
-
-    @property
-    def n_weights(self) -> int:
-        """How many of them are weights."""
-        return int(self.bounds[self.bounds.size // 2])
+        return self.parts[-1][3]
 
     def new_vector(self) -> Float32Array:
         """float32[n_parameters], not yet set."""
         return aligned_empty(self.n_parameters, VALUE)
 
-    def views(self, vector: Float32Array) -> list[tuple[Float32Array, Float32Array]]:
-        """Weights and biases of each layer, as views into ``vector``."""
-        parts = [vector[start:stop] for start, stop in pairwise(self.bounds.tolist())]
-        n_layers = len(parts) // 2
-        return list(zip(parts[:n_layers], parts[n_layers:], strict=True))
+    def views(self, vector: Float32Array) -> list[dict[str, Float32Array]]:
+        """The parameters of each layer by name, as views into ``vector``."""
+        views: list[dict[str, Float32Array]] = [{} for _ in range(self.n_layers)]
+        for number, name, start, stop in self.parts:
+            views[number][name] = vector[start:stop]
+        return views
 
 
 def gather_network(network: Network) -> Float32Array:
-    """Move a network's weights and biases into one new vector, of which the layers then have views."""
-    layout = ParameterLayout.of(network)
-    vector = layout.new_vector()
-    for layer, (weight, bias) in zip(network.layers, layout.views(vector), strict=True):
-        weight[:], bias[:] = layer.weight, layer.bias
-        layer.weight, layer.bias = weight, bias
+    """Move a network's parameters into one new vector, of which the layers then have views."""
+    values = [{name: parameter.values for name, parameter in layer.parameters().items()} for layer in network.layers]
+    vector, views = _gathered(ParameterLayout.of(network), values)
+    for layer, own in zip(network.layers, views, strict=True):
+        layer.bind(own)
     return vector
 
 
-def gather_velocities(network: Network, velocities: list[Velocity]) -> Float32Array:
-    """Move the optimiser's velocities into one new vector, of which ``velocities`` then have views."""
-    layout = ParameterLayout.of(network)
-    vector = layout.new_vector()
-    for velocity, (weight, bias) in zip(velocities, layout.views(vector), strict=True):
-        weight[:], bias[:] = velocity.weight, velocity.bias
-        velocity.weight, velocity.bias = weight, bias
+def gather_velocities(replica: Replica) -> Float32Array:
+    """Move the optimiser's velocities into one new vector, of which its states then have views."""
+    vector, views = _gathered(ParameterLayout.of(replica.network), [state.velocity for state in replica.states])
+    for state, own in zip(replica.states, views, strict=True):
+        state.velocity = own
     return vector
+
+
+def _gathered(
+    layout: ParameterLayout, values: Sequence[Mapping[str, Float32Array]]
+) -> tuple[Float32Array, list[dict[str, Float32Array]]]:
+    vector = layout.new_vector()
+    views = layout.views(vector)
+    for own, before in zip(views, values, strict=True):
+        for name, view in own.items():
+            view[:] = before[name]
+    return vector, views

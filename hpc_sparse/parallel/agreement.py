@@ -6,16 +6,16 @@ every number after it would be wrong without anybody noticing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.kernels.digest import array_digest
 from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.collectives import PendingMax, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
-
-PARTS = ("rows", "connections", "weights", "biases")
-"""Of each layer, one digest each."""
 
 _HALF_BITS = 32
 
@@ -93,12 +93,22 @@ def network_digest(network: Network) -> str:
 
 
 def layer_digests(network: Network) -> list[int]:
-    """Digests of the parts of every layer, in the order of :data:`PARTS`."""
-    return [
-        array_digest(np.ascontiguousarray(array))
-        for layer in network.layers
-        for array in (layer.topology.indptr, layer.topology.indices, layer.weight, layer.bias)
-    ]
+    """Digests of the parts of every layer, in the order of :func:`part_names`."""
+    return [array_digest(np.ascontiguousarray(array)) for _, array in _parts(network)]
+
+
+def part_names(network: Network) -> list[str]:
+    """What is compared, for messages: arrays of connections and parameters of each layer."""
+    return [name for name, _ in _parts(network)]
+
+
+def _parts(network: Network) -> Iterator[tuple[str, AnyArray]]:
+    for number, layer in enumerate(network.layers):
+        for connections in layer.connections().values():
+            for name, array in connections.structure().items():
+                yield f"{name} of layer {number}", array
+        for name, parameter in layer.parameters().items():
+            yield f"{name} of layer {number}", parameter.values
 
 
 def raise_difference(ctx: ParallelContext, digests: list[int], network: Network) -> None:
@@ -115,16 +125,19 @@ def raise_difference(ctx: ParallelContext, digests: list[int], network: Network)
     if not all(gather_objects(ctx, _is_finite(network))):
         raise DivergedError.not_finite()
     position = next(k for k in range(len(digests)) if len({own[k] for own in gathered}) > 1)
-    layer, part = divmod(position, len(PARTS))
     who = "; ".join(f"rank {', '.join(map(str, ranks))}: {digest:016x}" for digest, ranks in groups.items())
     raise DivergedError(
-        f"the replicas differ after a sync, first in the {PARTS[part]} of layer {layer}: {who}; memory, network or MPI "
-        "library of a rank is at fault: go on from a checkpoint (--resume auto), if need be without its node"
+        f"the replicas differ after a sync, first in the {part_names(network)[position]}: {who}; memory, network or "
+        "MPI library of a rank is at fault: go on from a checkpoint (--resume auto), if need be without its node"
     )
 
 
 def _is_finite(network: Network) -> bool:
-    return all(bool(np.isfinite(array).all()) for layer in network.layers for array in (layer.weight, layer.bias))
+    return all(
+        bool(np.isfinite(parameter.values).all())
+        for layer in network.layers
+        for parameter in layer.parameters().values()
+    )
 
 
 def _combined(digests: list[int]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
@@ -35,6 +35,8 @@ class ParallelContext:
         The same within the node.
     threads : int
         Threads this rank computes with.
+    model, data : ParallelContext
+        The ranks that hold one network together, and those that hold the same part of it: see :meth:`split`.
     """
 
     comm: MPI.Intracomm | None
@@ -44,6 +46,8 @@ class ParallelContext:
     node_rank: int
     node_size: int
     threads: int
+    _model: ParallelContext | None = None
+    _data: ParallelContext | None = None
 
     @classmethod
     def serial(cls, threads: int | None = None) -> ParallelContext:
@@ -72,6 +76,40 @@ class ParallelContext:
             node.Get_size(),
             threads or _within_limits(core_share(cores, node.Get_rank())),
         )
+
+    def split(self, model: int) -> ParallelContext:
+        """These ranks as a grid: ``model`` consecutive ranks hold one network together (collective).
+
+        Consecutive, as a launcher puts these on the same node where it can.
+
+        Raises
+        ------
+        MachineError
+            On every rank: the ranks cannot be divided into groups of that many.
+        """
+        if model < 1 or self.size % model:
+            raise MachineError(f"{self.size} ranks in groups of {model}: expected a number that divides them")
+        if model == 1:
+            return replace(self, _model=self.serial(self.threads), _data=None)
+        assert self.comm is not None
+        together, alike = (self.comm.Split(color, self.rank) for color in divmod(self.rank, model))
+        contexts = [self.from_comm(cast("MPI.Intracomm", each), self.threads) for each in (together, alike)]
+        return replace(self, _model=contexts[0], _data=contexts[1])
+
+    @property
+    def model(self) -> ParallelContext:
+        """The ranks that hold one network together: this one alone unless they were split."""
+        return self._model or self.serial(self.threads)
+
+    @property
+    def data(self) -> ParallelContext:
+        """The ranks that hold the same part of a network, each of its replica: all of them unless they were split."""
+        return self._data or self
+
+    @property
+    def replica(self) -> int:
+        """Number of this rank's replica, by which shards and random streams know it."""
+        return self.data.rank
 
     @property
     def is_root(self) -> bool:

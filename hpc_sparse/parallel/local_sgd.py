@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,18 +10,22 @@ import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Float32Array
 from hpc_sparse.errors import DivergedError
-from hpc_sparse.evolution.selection import keep_strongest
 from hpc_sparse.network.connections.compaction import NetworkChange
+from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.connections.topology import Topology
-from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.optimizers.sgd import Velocity
+from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.agreement import Agreement
 from hpc_sparse.parallel.averaging import average_arrays
 from hpc_sparse.parallel.collectives import all_gather_counts
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.delayed_average import DelayedAverage
 from hpc_sparse.parallel.shared_index import SharedIndex
+
+CutBack = Callable[[Float32Array, int], BoolArray]
+"""Rule of what stays after an average: (weights float32[n], n_target) -> bool[n] with ``n_target`` marks."""
 
 
 @dataclass
@@ -35,6 +39,8 @@ class LocalSgd:
         All replicas evolve alike, so no keys travel; else the union is formed and cut back to size.
     momentum : "average" or "reset"
         What happens to the velocities.
+    cut_back : callable
+        Which of the averaged connections stay where the replicas' topologies differ: see :data:`CutBack`.
     is_contributor : bool
         Whether this rank trains. A rank without samples takes part in every sync but adds nothing to the average.
     """
@@ -42,6 +48,7 @@ class LocalSgd:
     ctx: ParallelContext
     has_shared_topology: bool
     momentum: Literal["average", "reset"]
+    cut_back: CutBack
     is_contributor: bool = True
 
     def __post_init__(self) -> None:
@@ -54,34 +61,34 @@ class LocalSgd:
 
     @property
     def targets(self) -> tuple[int, ...]:
-        """Connections of each layer after the next sync."""
+        """Connections after the next sync, at each place of the network."""
         return tuple(self._targets)
 
     def start(self, network: Network) -> None:
         """Remember the topologies that all replicas have now; call when they agree."""
-        self._remember([layer.topology for layer in network.layers])
+        self._remember([connections.topology for _, connections in network.connections()])
 
     def start_from(self, change: NetworkChange) -> None:
         """Remember the topologies that a ``change`` of all replicas, made at a sync, has brought about."""
         self._remember([layer.topology for layer in change.layers])
 
     def start_apart(self, network: Network, targets: Sequence[int]) -> None:
-        """Begin with replicas that share no topology, and are to have ``targets`` connections per layer when synced."""
-        self._remember([Topology.empty(layer.topology.shape) for layer in network.layers])
+        """Begin with replicas that share no topology, and are to have ``targets`` connections per place when synced."""
+        self._remember([Topology.empty(connections.topology.shape) for _, connections in network.connections()])
         self._targets = list(targets)
 
     def aim_at(self, network: Network) -> None:
-        """Give the layers at the next sync as many connections as they have in ``network``, the same on all ranks."""
-        self._targets = [layer.topology.n_connections for layer in network.layers]
+        """Bring every place at the next sync to as many connections as in ``network``, the same on all ranks."""
+        self._targets = [connections.topology.n_connections for _, connections in network.connections()]
 
     def _remember(self, topologies: list[Topology]) -> None:
         self._targets = [topology.n_connections for topology in topologies]
         # Replicas that share a topology never ask what it was. Those that do must not keep its transposed index alive.
         is_asked_for = self.ctx.size > 1 and not self.has_shared_topology
-        self._bases = [Topology(each.shape, each.indptr, each.indices) for each in topologies if is_asked_for]
+        self._bases = [each.bare() for each in topologies if is_asked_for]
 
-    def sync(self, network: Network, velocities: list[Velocity]) -> None:
-        """Average the replicas; afterwards all have the same connections, weights, biases, velocities (collective).
+    def sync(self, replica: Replica) -> None:
+        """Average the replicas; afterwards all have the same connections, parameters and velocities (collective).
 
         That they have is looked at by the next call, or by :meth:`confirm_agreement`.
 
@@ -95,22 +102,23 @@ class LocalSgd:
             return
         self._agreement.confirm()
         self._take_in_delayed()
+        network = replica.network
         if self.momentum == "reset":
-            for velocity in velocities:
-                velocity.reset()
-        bases: Sequence[Topology | None] = self._bases or [None] * len(network.layers)
+            for state in replica.states:
+                state.reset()
+        bases, targets = iter(self._bases), iter(self._targets)
         placed = [
-            self._place(base, layer, velocity)
-            for base, layer, velocity in zip(bases, network.layers, velocities, strict=True)
+            self._place({name: next(bases, None) for name in layer.connections()}, layer, state)
+            for layer, state in zip(network.layers, replica.states, strict=True)
         ]
-        arrays = [array for parameters in placed for array in parameters.arrays(self.momentum)]
+        arrays = [array for layer in placed for array in layer.arrays(self.momentum)]
         self.n_bytes_sent += average_arrays(self.ctx, arrays, self.n_contributors, is_contributor=self.is_contributor)
-        for target, layer, velocity, parameters in zip(self._targets, network.layers, velocities, placed, strict=True):
-            parameters.cut_back(target, layer, velocity)
+        for layer, state, averaged in zip(network.layers, replica.states, placed, strict=True):
+            averaged.cut_back(self.cut_back, {name: next(targets) for name in layer.connections()}, layer, state)
         self.start(network)
         self._agreement.start(network)
 
-    def sync_delayed(self, network: Network, velocities: list[Velocity]) -> None:
+    def sync_delayed(self, replica: Replica) -> None:
         """Take in the average that is under way, if any, and start the next one (collective).
 
         The replicas go on with what they have, and do not agree before the next :meth:`sync`. For shared topologies
@@ -124,8 +132,8 @@ class LocalSgd:
         self._take_in_delayed()
         arrays = [
             array
-            for layer, velocity in zip(network.layers, velocities, strict=True)
-            for array in (layer.weight, layer.bias, velocity.weight, velocity.bias)
+            for layer, state in zip(replica.network.layers, replica.states, strict=True)
+            for array in (*(each.values for each in layer.parameters().values()), *state.velocity.values())
         ]
         self._delayed = DelayedAverage(self.ctx, arrays, self.n_contributors, is_contributor=self.is_contributor)
         self.n_bytes_sent += self._delayed.n_bytes
@@ -155,57 +163,73 @@ class LocalSgd:
             self._delayed.take_in()
             self._delayed = None
 
-    def _place(self, base: Topology | None, layer: SparseLayer, velocity: Velocity) -> _Placed:
+    def _place(self, bases: Mapping[str, Topology | None], layer: Layer, state: OptimizerState) -> _Placed:
         """A layer's parameters where they are averaged: as they are, or on the union of the replicas' connections."""
-        if base is None or base.n_connections == base.shape[0] * base.shape[1]:
-            return _Placed(None, layer.weight, layer.bias, velocity.weight, velocity.bias)
-        own = layer.topology if self.is_contributor else Topology.empty(base.shape)
-        index = SharedIndex.build(self.ctx, base, own)
+        indexes = {name: self._index(bases[name], each.topology) for name, each in layer.connections().items()}
+        values, velocity = dict[str, Float32Array](), dict[str, Float32Array]()
+        for name, parameter in layer.parameters().items():
+            owner = parameter.connections
+            index = None if owner is None else indexes[owner]
+            values[name], velocity[name] = (
+                each if index is None or owner is None else self._scattered(index, each, layer.connections()[owner])
+                for each in (parameter.values, state.velocity[name])
+            )
+        return _Placed(indexes, values, velocity)
+
+    def _index(self, base: Topology | None, own: Topology) -> SharedIndex | None:
+        """The union of the replicas' connections; None where all have the same."""
+        if base is None or base.n_connections == base.n_possible:
+            return None
+        index = SharedIndex.build(self.ctx, base, own if self.is_contributor else Topology.empty(base.shape))
         self.n_bytes_sent += OFFSET().itemsize * index.n_sent
-        weight, weight_velocity = (
-            index.scatter(values) if self.is_contributor else np.zeros(index.keys.size, VALUE)
-            for values in (layer.weight, velocity.weight)
-        )
-        return _Placed(index, weight, layer.bias, weight_velocity, velocity.bias)
+        return index
+
+    def _scattered(self, index: SharedIndex, values: Float32Array, connections: Connections) -> Float32Array:
+        if self.is_contributor:
+            return index.scatter(values, connections.values_per_unit)
+        return np.zeros(index.keys.size * connections.values_per_unit, VALUE)
 
 
 @dataclass(frozen=True)
 class _Placed:
-    """One layer's parameters, aligned on all ranks; ``index`` is None where all replicas have one topology."""
+    """One layer's parameters and velocities by name, aligned on all ranks.
 
-    index: SharedIndex | None
-    weight: Float32Array
-    bias: Float32Array
-    weight_velocity: Float32Array
-    bias_velocity: Float32Array
+    ``indexes`` has the union of each of its connections, None where all replicas have the same ones.
+    """
+
+    indexes: dict[str, SharedIndex | None]
+    values: dict[str, Float32Array]
+    velocity: dict[str, Float32Array]
 
     def arrays(self, momentum: str) -> list[Float32Array]:
         """What is averaged."""
-        velocities = [self.weight_velocity, self.bias_velocity] if momentum == "average" else []
-        return [self.weight, self.bias, *velocities]
+        return [*self.values.values(), *(self.velocity.values() if momentum == "average" else ())]
 
-    def cut_back(self, n_target: int, layer: SparseLayer, velocity: Velocity) -> None:
-        """Give the layer ``n_target`` of the averaged connections; a missing one has counted 0."""
-        if self.index is None:
-            return
-        if not np.isfinite(self.weight).all():
-            raise DivergedError.not_finite()
-        is_kept = resparsify(self.weight, n_target)
-        layer.weight, velocity.weight = self.weight[is_kept], self.weight_velocity[is_kept]
-        layer.topology = Topology.from_keys(layer.topology.shape, self.index.keys[is_kept])
+    def cut_back(self, rule: CutBack, targets: Mapping[str, int], layer: Layer, state: OptimizerState) -> None:
+        """Give the layer ``targets`` of the averaged connections; a missing one has counted 0."""
+        parameters = layer.parameters()
+        topologies = dict[str, Topology]()
+        values = {name: parameter.values for name, parameter in parameters.items()}
+        for owner, index in self.indexes.items():
+            if index is None:
+                continue
+            own = [name for name, parameter in parameters.items() if parameter.connections == owner]
+            if not all(np.isfinite(self.values[name]).all() for name in own):
+                raise DivergedError.not_finite()
+            is_kept = rule(unit_scores(self.values[own[0]], index.keys.size), targets[owner])
+            for name in own:
+                values[name], state.velocity[name] = (
+                    each.reshape(index.keys.size, -1)[is_kept].reshape(-1)
+                    for each in (self.values[name], self.velocity[name])
+                )
+            shape = layer.connections()[owner].topology.shape
+            topologies[owner] = Topology.from_keys(shape, index.keys[is_kept])
+        if topologies:
+            layer.rewire(layer.shape, topologies, values)
 
 
-def resparsify(weight: Float32Array, n_target: int) -> BoolArray:
-    """Mark the ``n_target`` weights that stay: of each sign the same share closest to zero is dropped.
-
-    Weights of exactly 0 (connections that no replica has any more) go first. Rounding is made up for by the
-    negative weights, so that the count is exact. Source: phase 2 of WASAP-SGD (Curci et al. 2021).
-    """
-    n_drop = weight.size - n_target
-    n_zero = int(np.count_nonzero(weight == 0))
-    n_negative = int(np.count_nonzero(weight < 0))
-    n_positive = weight.size - n_zero - n_negative
-    n_rest = max(0, n_drop - n_zero)
-    n_drop_positive = min(n_positive, round(n_rest * n_positive / max(1, n_positive + n_negative)))
-    n_drop_positive = max(n_drop_positive, n_rest - n_negative)
-    return keep_strongest(weight, min(n_drop, n_zero) + n_drop_positive, n_rest - n_drop_positive)
+def unit_scores(values: Float32Array, n_units: int) -> Float32Array:
+    """float32[n_units]: the weight of a connection, or the norm of a unit of several."""
+    if values.size == n_units:
+        return values
+    return np.asarray(np.sqrt(np.square(values.reshape(n_units, -1)).sum(axis=1)), VALUE)

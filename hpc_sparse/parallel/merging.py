@@ -3,57 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, Float32Array
+from hpc_sparse.dtypes import VALUE, Float32Array, Int64Array
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import sorted_distinct
-from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.optimizers.sgd import Velocity
-from hpc_sparse.parallel.local_sgd import resparsify
+from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.replica import Replica
+from hpc_sparse.parallel.local_sgd import CutBack, unit_scores
 
 
-def merge_replicas(
-    networks: Sequence[Network], velocities: Sequence[list[Velocity]], targets: Sequence[int]
-) -> tuple[Network, list[Velocity]]:
+def merge_replicas(replicas: Sequence[Replica], targets: Sequence[int], cut_back: CutBack) -> Replica:
     """The average of replicas over the union of their connections, cut back to size (phase 2 of WASAP-SGD).
 
     Parameters
     ----------
-    networks, velocities : sequences of the same length
-        With the same neurons and activations, and any connections.
+    replicas : sequence of Replica
+        With the same neurons and kinds of layers, and any connections.
     targets : sequence of int
-        Connections of each layer afterwards; at most as many as the union has.
+        Connections afterwards at each place; at most as many as the union has.
+    cut_back : callable
+        Which of the averaged connections stay: see :data:`hpc_sparse.parallel.local_sgd.CutBack`.
     """
-    layers, merged_velocities = [], []
-    for number, target in enumerate(targets):
-        layer, velocity = _merge_layer(
-            [network.layers[number] for network in networks], [each[number] for each in velocities], target
-        )
-        layers.append(layer)
-        merged_velocities.append(velocity)
-    return Network(layers, list(networks[0].neuron_ids)), merged_velocities
+    first = replicas[0]
+    merged = Replica(first.network.copy(), [state.copy() for state in first.states])
+    left = iter(targets)
+    for number, layer in enumerate(merged.network.layers):
+        of_layer = {name: next(left) for name in layer.connections()}
+        _merge_layer(merged, number, [replica.network for replica in replicas], replicas, of_layer, cut_back)
+    return merged
 
 
 def _merge_layer(
-    layers: Sequence[SparseLayer], velocities: Sequence[Velocity], target: int
-) -> tuple[SparseLayer, Velocity]:
-    each_keys = [layer.topology.keys() for layer in layers]
-    keys = sorted_distinct(np.concatenate(each_keys))
-    places = [np.searchsorted(keys, own) for own in each_keys]
-    factor = VALUE(len(layers))
-    weight, weight_velocity = np.zeros(keys.size, VALUE), np.zeros(keys.size, VALUE)
-    for layer, velocity, place in zip(layers, velocities, places, strict=True):
-        weight[place] += layer.weight / factor
-        weight_velocity[place] += velocity.weight / factor
-    is_kept = resparsify(weight, min(target, keys.size))
-    topology = Topology.from_keys(layers[0].topology.shape, keys[is_kept])
-    bias = _mean([layer.bias for layer in layers])
-    merged = replace(layers[0], topology=topology, weight=weight[is_kept], bias=bias)
-    return merged, Velocity(weight_velocity[is_kept], _mean([velocity.bias for velocity in velocities]))
+    merged: Replica,
+    number: int,
+    networks: Sequence[Network],
+    replicas: Sequence[Replica],
+    targets: dict[str, int],
+    cut_back: CutBack,
+) -> None:
+    layers, states = [network.layers[number] for network in networks], [each.states[number] for each in replicas]
+    parameters = layers[0].parameters()
+    values, velocity, topologies = dict[str, Float32Array](), dict[str, Float32Array](), dict[str, Topology]()
+    for owner, target in targets.items():
+        connections = [layer.connections()[owner] for layer in layers]
+        each_keys = [each.topology.keys() for each in connections]
+        keys = sorted_distinct(np.concatenate(each_keys))
+        places = [np.searchsorted(keys, own) for own in each_keys]
+        is_kept = None
+        for name in [name for name, parameter in parameters.items() if parameter.connections == owner]:
+            weights = _mean_over_union([layer.parameters()[name].values for layer in layers], places, keys.size)
+            speeds = _mean_over_union([state.velocity[name] for state in states], places, keys.size)
+            if is_kept is None:
+                is_kept = cut_back(unit_scores(weights.reshape(-1), keys.size), min(target, keys.size))
+            values[name], velocity[name] = weights[is_kept].reshape(-1), speeds[is_kept].reshape(-1)
+        topologies[owner] = Topology.from_keys(connections[0].topology.shape, keys[is_kept])
+    for name, parameter in parameters.items():
+        if parameter.connections is None:
+            values[name] = _mean([layer.parameters()[name].values for layer in layers])
+            velocity[name] = _mean([state.velocity[name] for state in states])
+    merged.network.layers[number].rewire(layers[0].shape, topologies, values)
+    merged.states[number] = OptimizerState({name: velocity[name] for name in parameters})
+
+
+def _mean_over_union(arrays: Sequence[Float32Array], places: Sequence[Int64Array], n_units: int) -> Float32Array:
+    """float32[n_units, values per unit]; where a replica has no connection, it counts as 0."""
+    n_values = max(array.size // max(1, place.size) for array, place in zip(arrays, places, strict=True))
+    total = np.zeros((n_units, max(1, n_values)), VALUE)
+    for array, place in zip(arrays, places, strict=True):
+        total[place] += array.reshape(-1, total.shape[1]) / VALUE(len(arrays))
+    return total
 
 
 def _mean(arrays: Sequence[Float32Array]) -> Float32Array:

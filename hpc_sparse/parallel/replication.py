@@ -2,50 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, pointer_dtype
-from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array
+from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.optimizers.sgd import Velocity
+from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.collectives import broadcast_array, broadcast_object
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.transfer import receive_array, send_array
 
 
-def broadcast_network(ctx: ParallelContext, network: Network, velocities: list[Velocity]) -> None:
-    """Replace every rank's network and velocities by root's, in place (collective).
+def broadcast_replica(ctx: ParallelContext, replica: Replica) -> None:
+    """Replace every rank's network and states by root's, in place (collective).
 
-    The ranks' networks must have the same number of layers and the same activations; all else may differ.
+    The ranks' networks must have the same kinds of layers and the same activations; all else may differ.
     """
     if ctx.size == 1:
         return
-    sizes = [(layer.topology.shape, layer.topology.n_connections) for layer in network.layers]
-    sizes, network.neuron_ids = broadcast_object(ctx, (sizes, network.neuron_ids))
-    for number, (shape, n_connections) in enumerate(sizes):
-        layer, velocity = network.layers[number], velocities[number]
-        n_out = shape[0]
-        arrays: list[AnyArray] = (
-            [layer.topology.indptr, layer.topology.indices, layer.weight, layer.bias, velocity.weight, velocity.bias]
-            if ctx.is_root
-            else [
-                np.empty(n_out + 1, pointer_dtype(n_connections)),
-                np.empty(n_connections, INDEX),
-                np.empty(n_connections, VALUE),
-                np.empty(n_out, VALUE),
-                np.empty(n_connections, VALUE),
-                np.empty(n_out, VALUE),
-            ]
-        )
-        for array in arrays:
+    network = replica.network
+    described = [(layer.shape, _described(_arrays(layer, state))) for layer, state in _layers(replica)]
+    described, network.neuron_ids = broadcast_object(ctx, (described, network.neuron_ids))
+    for number, (shape, descriptions) in enumerate(described):
+        layer, state = network.layers[number], replica.states[number]
+        if ctx.is_root:
+            for array in _arrays(layer, state).values():
+                broadcast_array(ctx, array)
+            continue
+        arrays = {name: np.empty(size, dtype) for name, size, dtype in descriptions}
+        for array in arrays.values():
             broadcast_array(ctx, array)
-        if not ctx.is_root:
-            topology = Topology(shape, arrays[0], arrays[1])
-            network.layers[number] = replace(layer, topology=topology, weight=arrays[2], bias=arrays[3])
-            velocities[number] = Velocity(arrays[4], arrays[5])
+        replica.states[number] = OptimizerState({name: arrays[f"velocity/{name}"] for name in layer.parameters()})
+        _rebuild(layer, shape, arrays, {name: arrays[f"value/{name}"] for name in layer.parameters()})
 
 
 def topology_arrays(network: Network) -> list[AnyArray]:
@@ -54,26 +45,25 @@ def topology_arrays(network: Network) -> list[AnyArray]:
     They are sent whole when they have changed: at SET's usual drop fraction, 4 bytes per connection are fewer than the
     positions of the dropped and the keys of the grown ones would take.
     """
-    arrays: list[AnyArray] = [np.array([layer.topology.shape for layer in network.layers], OFFSET).reshape(-1)]
+    arrays: list[AnyArray] = [np.array([layer.shape for layer in network.layers], OFFSET).reshape(-1)]
     input_ids = network.neuron_ids[0]
     arrays.append(np.empty(0, INDEX) if input_ids is None else input_ids)
     for layer in network.layers:
-        arrays += [layer.topology.indptr, layer.topology.indices]
+        arrays += _structure(layer).values()
     return arrays
 
 
-def take_topology(network: Network, arrays: list[AnyArray]) -> None:
-    """Give a network the connections in ``arrays``, with weights and biases that are still to be set."""
-    shapes, input_ids, *indices = arrays
+def take_topology(network: Network, arrays: Sequence[AnyArray]) -> None:
+    """Give a network the connections in ``arrays``, with parameters that are still to be set."""
+    shapes, input_ids, *structures = arrays
     network.neuron_ids[0] = input_ids if input_ids.size else None
-    for number, (layer, shape) in enumerate(zip(network.layers, shapes.reshape(-1, 2).tolist(), strict=True)):
-        topology = Topology((shape[0], shape[1]), indices[2 * number], indices[2 * number + 1])
-        weight, bias = np.empty(topology.n_connections, VALUE), np.empty(shape[0], VALUE)
-        network.layers[number] = replace(layer, topology=topology, weight=weight, bias=bias)
+    left = iter(structures)
+    for layer, (n_out, n_in) in zip(network.layers, shapes.reshape(-1, 2).tolist(), strict=True):
+        _rebuild(layer, (n_out, n_in), {name: next(left) for name in _structure(layer)}, None)
 
 
 def send_network(ctx: ParallelContext, network: Network, destination: int) -> None:
-    """Send a network's connections, weights and biases to a rank that calls :func:`receive_network`."""
+    """Send a network's connections and parameters to a rank that calls :func:`receive_network`."""
     arrays = topology_arrays(network)
     sizes = np.array([array.size for array in arrays], OFFSET)
     for array in (sizes, *arrays, *_parameters(network)):
@@ -81,13 +71,15 @@ def send_network(ctx: ParallelContext, network: Network, destination: int) -> No
 
 
 def receive_network(ctx: ParallelContext, like: Network, source: int) -> Network:
-    """The network that rank ``source`` sends; as many layers and the same activations as ``like``."""
-    network = Network(list(like.layers))
-    sizes = np.empty(2 + 2 * len(network.layers), OFFSET)
+    """The network that rank ``source`` sends; of the same kinds of layers and activations as ``like``."""
+    network = like.copy()
+    network.neuron_ids = [None] * len(network.neuron_ids)
+    sizes = np.empty(2 + sum(len(_structure(layer)) for layer in network.layers), OFFSET)
     receive_array(ctx, sizes, source)
-    dtypes: list[type[np.integer[Any]]] = [OFFSET, INDEX]
-    for n_connections in sizes[3::2]:
-        dtypes += [pointer_dtype(n_connections), INDEX]
+    dtypes: list[np.typing.DTypeLike] = [OFFSET, INDEX]
+    for _, connections in network.connections():
+        first = len(dtypes)
+        dtypes += connections.structure_dtypes(sizes[first : first + len(connections.structure())].tolist())
     arrays: list[AnyArray] = [np.empty(size, dtype) for size, dtype in zip(sizes, dtypes, strict=True)]
     for array in arrays:
         receive_array(ctx, array, source)
@@ -97,5 +89,50 @@ def receive_network(ctx: ParallelContext, like: Network, source: int) -> Network
     return network
 
 
+def _layers(replica: Replica) -> Iterator[tuple[Layer, OptimizerState]]:
+    yield from zip(replica.network.layers, replica.states, strict=True)
+
+
+def _structure(layer: Layer) -> dict[str, AnyArray]:
+    """The structure of all connections of a layer; names are those of the connections and of their arrays."""
+    return {
+        f"{owner}/{name}": array
+        for owner, connections in layer.connections().items()
+        for name, array in connections.structure().items()
+    }
+
+
+def _arrays(layer: Layer, state: OptimizerState) -> dict[str, AnyArray]:
+    return {
+        **_structure(layer),
+        **{f"value/{name}": parameter.values for name, parameter in layer.parameters().items()},
+        **{f"velocity/{name}": values for name, values in state.velocity.items()},
+    }
+
+
+def _described(arrays: Mapping[str, AnyArray]) -> list[tuple[str, int, str]]:
+    return [(name, array.size, array.dtype.str) for name, array in arrays.items()]
+
+
+def _rebuild(
+    layer: Layer, shape: tuple[int, int], structure: Mapping[str, AnyArray], values: Mapping[str, Float32Array] | None
+) -> None:
+    """Give a layer another structure; parameters are not set where no values are given."""
+    topologies = {}
+    for owner, connections in layer.connections().items():
+        own = {name: structure[f"{owner}/{name}"] for name in connections.structure()}
+        topologies[owner] = connections.rebuilt(shape, own, np.empty(0, VALUE)).topology
+    if values is None:
+        sizes = {
+            name: shape[0]
+            if parameter.connections is None
+            else topologies[parameter.connections].n_connections
+            * layer.connections()[parameter.connections].values_per_unit
+            for name, parameter in layer.parameters().items()
+        }
+        values = {name: np.empty(size, VALUE) for name, size in sizes.items()}
+    layer.rewire(shape, topologies, values)
+
+
 def _parameters(network: Network) -> list[Float32Array]:
-    return [array for layer in network.layers for array in (layer.weight, layer.bias)]
+    return [parameter.values for layer in network.layers for parameter in layer.parameters().values()]

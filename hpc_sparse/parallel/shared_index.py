@@ -48,8 +48,15 @@ class SharedIndex:
         keys = sorted_distinct(np.concatenate([base_keys, *all_gather_parts(ctx, grown)]))
         return cls(keys, np.searchsorted(keys, own_keys), grown.size)
 
-    def scatter(self, values: Float32Array) -> Float32Array:
-        """The own replica's values at their places in the union, float32[n]; 0 where it has no connection."""
-        placed = np.zeros(self.keys.size, VALUE)
-        placed[self.position] = values
-        return placed
+    def scatter(self, values: Float32Array, values_per_unit: int = 1) -> Float32Array:
+        """The own replica's values at their places in the union, float32[n]; 0 where it has no connection.
+
+        Parameters
+        ----------
+        values : float32[nnz of the own replica x values_per_unit]
+        values_per_unit : int
+            How many belong to one key.
+        """
+        placed = np.zeros((self.keys.size, values_per_unit), VALUE)
+        placed[self.position] = values.reshape(-1, values_per_unit)
+        return placed.reshape(-1)

@@ -13,6 +13,7 @@ from hpc_sparse.kernels.simd.row_loops import PADDING
 from hpc_sparse.planning.memory import plan_memory
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.dataset.samples import DatasetInfo
+from hpc_sparse.storage.dataset.validation import count_validation
 
 DIGITS = 3
 """Significant digits of what is found; the last one is rounded down."""
@@ -63,7 +64,8 @@ def largest_fitting(
     key = "density" if config.network.epsilon is None else "epsilon"
     most = 1.0 if key == "density" else _full_epsilon(config, info.n_features, n_outputs)
     sparsity = _largest(lambda value: fits(_with_network(config, **{key: value})), getattr(config.network, key), most)
-    shard = -(-info.n_train // n_ranks)
+    n_trained = info.n_train - count_validation(info, config.data.validation_fraction)
+    shard = -(-n_trained // n_ranks)
     batches = _largest(lambda value: fits(_with_batch(config, value)), 1.0, max(1.0, shard / PADDING))
     widest = max(config.network.hidden, default=1)
     factor = _largest(

@@ -6,27 +6,28 @@ themselves; whoever changes an array changes its line here.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.config import NetworkSection, RunConfig
-from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE, pointer_dtype
+from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE
 from hpc_sparse.evolution import make_updater
-from hpc_sparse.kernels.simd.activation import record_words
+from hpc_sparse.inputs.batches import batch_bytes
+from hpc_sparse.inputs.chain import planned_bytes
 from hpc_sparse.kernels.simd.buffers import padded_columns
+from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.planning import phases
-from hpc_sparse.planning.network_size import LayerSize, NetworkSize
+from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.dataset.samples import DatasetInfo
+from hpc_sparse.storage.dataset.validation import count_validation
 
 PROGRAM_BYTES = 210 * 10**6
 """Python, its libraries and the compiled kernels. Measured."""
 
 MPI_BYTES = 15 * 10**6
 """More where MPI has been started: its library and the memory that the ranks of a node share. Measured."""
-
-RECORD_BYTES = 2
-"""A word of the records of activations is uint16."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def plan_memory(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks
     items = (
         *_network_items(size),
         *_working_items(size, stride, info.n_features, HIDDEN_VALUES[config.training.activations]),
-        *_acting_items(config.network, size),
+        *_acting_items(config, size),
         *_parallel_items(config, size, n_ranks),
         *_data_items(config, info, n_ranks),
         MemoryItem("program", "program and libraries", PROGRAM_BYTES + (MPI_BYTES if n_ranks > 1 else 0)),
@@ -123,22 +124,19 @@ def shard_bytes(info: DatasetInfo, n_ranks: int) -> int:
 
 
 def _network_items(size: NetworkSize) -> list[MemoryItem]:
-    n, n_rows = size.n_connections, sum(layer.n_out for layer in size.layers)
-    pointer = _bytes(pointer_dtype(max((layer.n_connections for layer in size.layers), default=0)))
+    structure, weights, n_parameters = Counter[str](), 0, 0
+    for layer in size.layers:
+        structure.update(layer.n_bytes.structure)
+        weights += layer.n_bytes.weights
+        n_parameters += layer.n_parameters
     return [
-        MemoryItem("network", "connections", n * _bytes(INDEX)),
-        MemoryItem("network", "row pointers", (n_rows + len(size.layers)) * pointer),
-        MemoryItem("network", "weights", n * _bytes(VALUE)),
-        MemoryItem("network", "biases", n_rows * _bytes(VALUE)),
-        MemoryItem("network", "velocities", (n + n_rows) * _bytes(VALUE)),
+        *(MemoryItem("network", name, n_bytes) for name, n_bytes in structure.items()),
+        MemoryItem("network", "weights", weights),
+        MemoryItem("network", "biases", n_parameters * _bytes(VALUE) - weights),
+        MemoryItem("network", "velocities", n_parameters * _bytes(VALUE)),
         # The backward pass needs it, which does not go below the first layer.
-        MemoryItem("network", "connections by input neuron", sum(_transposed_bytes(each) for each in size.layers[1:])),
+        MemoryItem("network", "connections by input neuron", sum(each.n_bytes.transposed for each in size.layers[1:])),
     ]
-
-
-def _transposed_bytes(layer: LayerSize) -> int:
-    position = _bytes(pointer_dtype(layer.n_connections))
-    return layer.n_connections * (_bytes(INDEX) + position) + (layer.n_in + 1) * position
 
 
 def _working_items(size: NetworkSize, stride: int, n_features: int, hidden: type[np.generic]) -> list[MemoryItem]:
@@ -147,31 +145,32 @@ def _working_items(size: NetworkSize, stride: int, n_features: int, hidden: type
     largest = max((layer.n_connections for layer in size.layers[1:]), default=0)
     return [
         MemoryItem("working", "activations and deltas", n_hidden * _bytes(hidden) + n_outputs * _bytes(VALUE)),
-        MemoryItem("working", "records of activations", sum(widths[1:-1]) * record_words(stride) * RECORD_BYTES),
+        MemoryItem("working", "records of activations", sum(layer.saved_bytes(stride) for layer in size.layers[:-1])),
         MemoryItem("working", "gradients of one layer", largest * _bytes(VALUE)),
-        MemoryItem("working", "batch of samples", n_features * (stride + 2) * _bytes(VALUE)),
+        MemoryItem("working", "batch of samples", batch_bytes(n_features, stride)),
     ]
 
 
-def _acting_items(config: NetworkSection, size: NetworkSize) -> list[MemoryItem]:
-    """Sizes of a layer's weights, whose place the weights that act take, and their sizes sorted."""
-    if config.acting_share == 1:
+def _acting_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
+    """The weights that act in all hidden layers, from forward to backward pass, and room to choose those of one."""
+    if make_updater(config.evolution).acting_share == ALL_ACT:
         return []
-    largest = max((layer.n_connections for layer in size.layers[:-1]), default=0)
-    return [MemoryItem("working", "weights that act in one layer", largest * 2 * _bytes(VALUE))]
+    hidden = [layer.n_connections for layer in size.layers[:-1]]
+    n_at_once = max((sum(hidden[: number + 1]) + own for number, own in enumerate(hidden)), default=0)
+    return [MemoryItem("working", "weights that act", n_at_once * _bytes(VALUE))]
 
 
 def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[MemoryItem]:
     if n_ranks == 1:
         return []
     parallel, vector = config.parallel, size.n_parameters * _bytes(VALUE)
-    if parallel.strategy != "local_sgd":
+    if parallel.algorithm != "local_sgd":
         # A worker's gradients; the serving rank has one, and a copy of the parameters that it evaluates.
         return [MemoryItem("exchange", "gradients of all layers", 2 * vector)]
     if parallel.overlap:
         # Weights and velocities as they were, as they travel, and the MPI library's own room for them.
         return [MemoryItem("exchange", "average under way", 3 * 2 * vector)]
-    if parallel.topology == "independent" and config.evolution.strategy != "static":
+    if parallel.replica_topology == "independent" and make_updater(config.evolution).changes_topology:
         n_rows = sum(layer.n_out for layer in size.layers)
         n_bytes = size.n_connections * _bytes(INDEX) + n_rows * _bytes(INDEX)
         return [MemoryItem("exchange", "connections of the last sync", n_bytes)]
@@ -179,9 +178,15 @@ def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[
 
 
 def _data_items(config: RunConfig, info: DatasetInfo, n_ranks: int) -> list[MemoryItem]:
-    order = -(-info.n_train // n_ranks) * _bytes(OFFSET)
-    statistics = 0 if info.is_sparse else 2 * info.n_features * _bytes(VALUE)
-    items = [MemoryItem("data", "samples", shard_bytes(info, n_ranks) + order + statistics)]
+    n_validation = count_validation(info, config.data.validation_fraction)
+    order = -(-(info.n_train - n_validation) // n_ranks) * _bytes(OFFSET)
+    front_ends = planned_bytes(config, info, padded_columns(config.training.batch_size))
+    items = [MemoryItem("data", "samples", shard_bytes(info, n_ranks) + order + front_ends)]
+    if n_validation:
+        # Beside the shard, in whose arrays the samples to train on have moved together; a serving rank has them all.
+        n_holders = n_ranks if config.parallel.algorithm == "local_sgd" else 1
+        share = n_validation / (info.n_train + info.n_test)
+        items.append(MemoryItem("data", "validation samples", round(share * shard_bytes(info, 1) / n_holders)))
     if make_updater(config.evolution).needs_signals:
         share = min(1.0, config.evolution.growth_pool / (info.n_train + info.n_test))
         items.append(MemoryItem("data", "samples that guide growth", round(share * shard_bytes(info, 1))))

@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hpc_sparse.config import NetworkSection
+from hpc_sparse.config import LayerSection, NetworkSection
+from hpc_sparse.network.connections.protocol import INPUT, ConnectionBytes
+from hpc_sparse.network.connections.registry import CONNECTIONS
 from hpc_sparse.network.densities import densities
+from hpc_sparse.network.layers.registry import LAYERS
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,30 @@ class LayerSize:
         Neurons below and above.
     n_connections : int
         Stored connections; where they are drawn at random, as many as are expected.
+    kind, connections : str
+        Kind of layer and of its connections.
     """
 
     n_in: int
     n_out: int
     n_connections: int
+    kind: str = "sparse"
+    connections: str = "csr"
+
+    @property
+    def n_bytes(self) -> ConnectionBytes:
+        """What its connections take."""
+        return CONNECTIONS[self.connections].n_bytes(self.n_out, self.n_in, self.n_connections)
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that are learned."""
+        sizes = LAYERS[self.kind].parameter_sizes((self.n_out, self.n_in), {INPUT: self.n_connections}, {})
+        return sum(sizes.values())
+
+    def saved_bytes(self, width: int) -> int:
+        """What the layer keeps for the backward pass of a batch of ``width`` columns."""
+        return LAYERS[self.kind].saved_bytes(self.n_out, width)
 
     @property
     def is_dense(self) -> bool:
@@ -42,8 +64,12 @@ class NetworkSize:
     def expected(cls, config: NetworkSection, n_inputs: int, n_outputs: int) -> NetworkSize:
         """The size of a new network of a configuration."""
         widths = [n_inputs, *config.hidden, n_outputs]
-        wanted = zip(pairwise(widths), densities(config, widths), strict=True)
-        return cls(tuple(LayerSize(*pair, _n_connections(config.topology, *pair, density)) for pair, density in wanted))
+        layers = []
+        for number, (pair, density) in enumerate(zip(pairwise(widths), densities(config, widths), strict=True)):
+            n_connections = _n_connections(config.initial_topology, *pair, density)
+            own = config.layer(number) if number < len(config.hidden) else LayerSection(n=n_outputs)
+            layers.append(LayerSize(*pair, n_connections, own.kind, own.connections))
+        return cls(tuple(layers))
 
     @classmethod
     def of_layers(cls, layers: Iterable[tuple[tuple[int, int], int]]) -> NetworkSize:
@@ -67,8 +93,8 @@ class NetworkSize:
 
     @property
     def n_parameters(self) -> int:
-        """Weights and biases."""
-        return self.n_connections + sum(layer.n_out for layer in self.layers)
+        """Numbers that are learned, of all layers."""
+        return sum(layer.n_parameters for layer in self.layers)
 
 
 def _n_connections(pattern: str, n_in: int, n_out: int, density: float) -> int:

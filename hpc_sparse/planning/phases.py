@@ -6,43 +6,19 @@ comment makes them; tests compare them with what is really allocated.
 
 from __future__ import annotations
 
-from hpc_sparse.config import EvolutionSection, NetworkSection, RunConfig
+from hpc_sparse.config import NetworkSection, RunConfig
 from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution.gradient_tiles import TILE_ROWS
 from hpc_sparse.evolution.initial.saliency import PRODUCTS
-from hpc_sparse.evolution.strategies import cht
-from hpc_sparse.evolution.strategies.rigl import TILE_ROWS
+from hpc_sparse.evolution.memory import INDEX, KEY, POINTER, POSITION, VALUE, LayerFigures, change_bytes
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.network.densities import source_densities
 from hpc_sparse.parallel.averaging import BUCKET_ITEMS
-from hpc_sparse.planning.network_size import LayerSize, NetworkSize
+from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.container.hdf5 import CHUNK_BYTES
-
-KEY, POSITION, INDEX, POINTER, VALUE, SUM, MARK = 8, 8, 4, 4, 4, 8, 1
-"""Bytes of a connection's key, position before a change, and index, of a row pointer, of a value, of a sum of values,
-and of a mark."""
 
 DRAWN_KEYS = 28
 """Bytes per connection of a layer whose keys are drawn, sorted until all differ, and taken apart."""
-
-GROWN = 25
-"""Bytes per connection to be grown while free positions are drawn: drawn, sorted, marked, and distinct."""
-
-DECIDING = {
-    "srigl": (50, 0, 0),
-    "gse": (11, 0, 47),
-    "snfs": (1, 25, 28),
-    "deep_r": (38, 0, 0),
-    "top_kast": (23, 4, 0),
-    "cht": (31, 23, 0),
-}
-"""Bytes that a strategy takes to decide about a layer, the decision included: per connection, per connection to be
-grown, and per candidate. Measured, where it is more than drawing and merging take. srigl sorts all connections by
-neuron; gse and snfs hold keys, gradients and the order of their candidates."""
-
-SEARCHING = (14, 35)
-"""Bytes per connection, and per connection to be grown, while the largest of all gradients are looked for: rigl and
-srigl collect them in a buffer of twice as many keys and gradients. Measured, too."""
-
 
 SCORING = {"snip": (35, 9, 0), "grasp": (60, 38, 16 * PRODUCTS)}
 """Bytes per connection of the source network, per neuron and sample, and beyond these, while its connections are
@@ -62,7 +38,7 @@ def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
         rows, connections = layer.n_out, layer.n_connections
         own = connections * (INDEX + VALUE) + rows * POINTER
         worst = max(worst, built + own + connections * POSITION + rows * 2 * KEY)
-        if config.topology != "erdos_renyi":
+        if config.initial_topology != "erdos_renyi":
             worst = max(worst, built + connections * DRAWN_KEYS + rows * 5 * KEY)
         built += own + rows * VALUE
     return worst
@@ -71,13 +47,13 @@ def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
 def choosing_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
     """While the data choose the initial topology of a network that exists at random (runs/first_topology.py)."""
     settings, stride = config.network, padded_columns(config.evolution.growth_samples)
-    if settings.topology == "csti":
+    if settings.initial_topology == "csti":
         first = size.layers[0]
         samples = (first.n_in * 5 + first.n_out * 2 + TILE_ROWS) * stride * VALUE
         return samples + first.n_in * TILE_ROWS * VALUE + first.n_connections * CORRELATING
-    if settings.topology not in SCORING:
+    if settings.initial_topology not in SCORING:
         return 0
-    each, neuron, beyond = SCORING[settings.topology]
+    each, neuron, beyond = SCORING[settings.initial_topology]
     densities = source_densities(settings, size.widths)
     n_source = sum(share * layer.n_in * layer.n_out for share, layer in zip(densities, size.layers, strict=True))
     return round(n_source * each) + (n_features + sum(size.widths)) * stride * neuron + beyond
@@ -90,16 +66,23 @@ def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> in
     from then on old layers go as new ones come.
     """
     changing = size.layers[:-1]
-    if config.evolution.strategy == "static" or not changing:
-        return 0
     updater = make_updater(config.evolution)
+    if not updater.changes_topology or not changing:
+        return 0
     worst, decided, following = 0, 0, 0
     for layer in changing:
-        worst = max(worst, decided + _deciding_bytes(config.evolution, layer))
+        figures = LayerFigures(
+            layer.n_in,
+            layer.n_out,
+            layer.n_connections,
+            config.evolution.drop_fraction,
+            config.evolution.growth_samples,
+        )
+        worst = max(worst, decided + round(updater.n_bytes(figures)))
         if updater.sees_layers_alone:
-            following = max(following, _change_bytes(layer) + VALUE * layer.n_connections)
+            following = max(following, change_bytes(layer.n_out, layer.n_connections) + VALUE * layer.n_connections)
         else:
-            decided += _change_bytes(layer)
+            decided += change_bytes(layer.n_out, layer.n_connections)
     if decided:
         following = decided + VALUE * changing[0].n_connections
     signals = _signal_bytes(config, size, n_features) if updater.needs_signals else 0
@@ -109,10 +92,10 @@ def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> in
 def sync_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
     """While replicas are averaged (parallel/local_sgd.py); the MPI library makes room for a bucket, too."""
     parallel = config.parallel
-    if parallel.strategy != "local_sgd":
+    if parallel.algorithm != "local_sgd":
         return 0
     bucket = 2 * VALUE * min(2 * size.n_parameters, BUCKET_ITEMS)
-    if parallel.topology == "shared" or config.evolution.strategy == "static":
+    if parallel.replica_topology == "shared" or not make_updater(config.evolution).changes_topology:
         return bucket
     grown = config.evolution.drop_fraction
     united = 1 + grown * n_ranks
@@ -129,33 +112,6 @@ def checkpoint_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
         return 0
     largest = max(max(layer.n_connections * INDEX, layer.n_out * POINTER) for layer in size.layers)
     return min(CHUNK_BYTES, -(-largest // n_ranks))
-
-
-def _change_bytes(layer: LayerSize) -> int:
-    """A new topology and where its connections were (network/connections/topology.py, TopologyChange)."""
-    return layer.n_connections * (INDEX + POSITION) + layer.n_out * POINTER
-
-
-def _deciding_bytes(config: EvolutionSection, layer: LayerSize) -> int:
-    """The most that one layer takes while it is decided what becomes of it, the decision included."""
-    n = layer.n_connections
-    n_grown = config.drop_fraction * n
-    drawing = GROWN * n_grown
-    merging = KEY * n_grown + _change_bytes(layer)
-    each, grown, candidate = DECIDING.get(config.strategy, (0, 0, 0))
-    deciding = each * n + grown * n_grown + candidate * config.candidate_ratio * n
-    if config.strategy == "cht":
-        deciding += cht.tile_rows(layer.n_out, layer.n_in) * layer.n_in * (SUM + VALUE)
-    searching = _searching_bytes(config, layer) if config.strategy in {"rigl", "srigl"} else 0
-    return round(max(MARK * n + max(drawing, merging), deciding, searching))
-
-
-def _searching_bytes(config: EvolutionSection, layer: LayerSize) -> float:
-    """The search for a layer's largest gradients: the signals turned, and a tile of gradients at a time."""
-    each, grown = SEARCHING
-    stride = padded_columns(config.growth_samples)
-    turned = ((layer.n_in + layer.n_out) * stride + layer.n_in * TILE_ROWS) * VALUE
-    return turned + (each + grown * config.drop_fraction) * layer.n_connections
 
 
 def _signal_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:

@@ -19,6 +19,7 @@ from hpc_sparse.planning.traffic import (
     writing_rate,
 )
 from hpc_sparse.storage.dataset.samples import DatasetInfo
+from hpc_sparse.storage.dataset.validation import count_validation
 
 N_ROUNDS = 5
 
@@ -32,7 +33,8 @@ class Prediction:
     n_steps, n_syncs : int
         Of an epoch.
     construction, step, evolution, sync, evaluation, epoch, checkpoint : float
-        An epoch has steps, syncs, an evaluation, and a change of the topology if there is one after every epoch.
+        An epoch has steps, syncs, an evaluation of test and validation samples, and a change of the topology if there
+        is one after every epoch.
     n_measured : int
         Connections of what was measured.
     """
@@ -56,8 +58,10 @@ def predict(ctx: ParallelContext, config: RunConfig, size: NetworkSize, info: Da
     """
     calibration, fetch = calibrate(config, size, N_ROUNDS), time_fetching(config, info, N_ROUNDS)
     seconds = _slowest(ctx, calibration.seconds)
-    n_trainers = n_ranks if config.parallel.strategy == "local_sgd" else max(1, n_ranks - 1)
-    n_steps, n_batches = (_batches(config, n, n_trainers) for n in (info.n_train, info.n_test))
+    n_trainers = n_ranks if config.parallel.algorithm == "local_sgd" else max(1, n_ranks - 1)
+    n_validation = count_validation(info, config.data.validation_fraction)
+    n_steps = _batches(config, info.n_train - n_validation, n_trainers)
+    n_batches = sum(_batches(config, n, n_trainers) for n in (n_validation, info.n_test))
     count = n_syncs(config, n_steps) if n_ranks > 1 else 0
     sync = message_bytes(config, size) / reduction_rate(ctx, n_ranks) if n_ranks > 1 else 0.0
     step, evaluation = seconds.step + fetch, n_batches * (seconds.forward + fetch)

@@ -18,15 +18,22 @@ from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
 from hpc_sparse.network.connections.initial_topology import draw_topology
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
+from hpc_sparse.network.connections.protocol import INPUT, Gate
+from hpc_sparse.network.connections.registry import unstructured, with_reserve
+from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
-from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.network import Network, Place
 from hpc_sparse.network.objectives.losses import LOSSES
-from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
+from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.sinks import Descend, StepFactors
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 
-Place = Literal["first", "middle", "last"]
+Position = Literal["first", "middle", "last"]
 """Of a layer in its network: deltas do not go below the first one; the last one has no activation and stays."""
 
 TINY_RATE = 1e-9
@@ -95,59 +102,57 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
         seed=0,
     )
     construct = time.perf_counter() - started
-    workspace, velocities = (
-        Workspace(widths, n_batch, activations=config.training.activations),
-        network.resting_velocities(),
-    )
+    workspace = Workspace(network.layers, n_batch, activations=config.training.activations)
+    replica = Replica.at_rest(network)
     batch = _numbers(widths[0], padded_columns(n_batch))
     labels = np.zeros(n_batch, INDEX)
     dropouts = [Dropout(settings.dropout, KEY)] * (len(widths) - 2)
     sgd, loss = Sgd(config.optimizer.momentum), LOSSES[config.training.loss]
 
     def step() -> None:
-        network.train_batch(batch, labels, loss, dropouts, sgd, TINY_RATE, velocities, workspace)
+        replica.train_batch(batch, labels, loss, dropouts, sgd, TINY_RATE, workspace)
 
     seconds = Seconds(construct, timed(step, n_rounds), timed(lambda: network.forward(batch, workspace), n_rounds))
-    for layer, velocity in zip(network.layers[:-1], velocities[:-1], strict=True):
-        seconds += Seconds(evolve=_time_evolution(config, layer, velocity, padded_columns(n_batch)))
+    for place in network.evolving():
+        seconds += Seconds(evolve=_time_evolution(config, replica, place))
     return seconds
 
 
-def time_layer(config: RunConfig, size: LayerSize, place: Place, n_rounds: int) -> Seconds:
+def time_layer(config: RunConfig, size: LayerSize, place: Position, n_rounds: int) -> Seconds:
     """Time one layer at some place in its network, as :func:`time_network` does."""
     stride, slope = padded_columns(config.training.batch_size), config.network.alpha
     started = time.perf_counter()
     density = size.n_connections / (size.n_in * size.n_out)
     topology = draw_topology(config.network.random_pattern, (size.n_out, size.n_in), density, KEY)
     weight = draw_weights(config.network.initializer, topology, KEY)
-    layer = SparseLayer(topology, weight, np.zeros(size.n_out, VALUE), slope)
+    incoming = with_reserve(unstructured(topology, weight), make_updater(config.evolution).acting_share)
+    layer = SparseLayer(incoming, np.zeros(size.n_out, VALUE), slope, config.network.activation)
     construct = time.perf_counter() - started
-    velocity, sgd = Velocity.zeros(weight.size, size.n_out), Sgd(config.optimizer.momentum)
+    replica = Replica.at_rest(Network([layer]))
     hidden = HIDDEN_VALUES[config.training.activations]
     source = _numbers(size.n_in, stride, VALUE if place == "first" else hidden)
     out = _numbers(size.n_out, stride, VALUE if place == "last" else hidden)
-    below, dropout = layer, Dropout(config.network.dropout, KEY)
+    dropout = Dropout(config.network.dropout, KEY)
     records = [aligned_empty((n, record_words(stride)), np.uint16) for n in (size.n_in, size.n_out)]
     records[0].fill(0x5555)
     scratch = aligned_empty(0 if place == "first" else weight.size, VALUE)
+    sink = Descend(StepFactors.of(Sgd(config.optimizer.momentum), TINY_RATE), replica.states[0], lambda n: scratch[:n])
+    gate, below = Gate(VALUE(slope), dropout.scale, records[0]), None if place == "first" else source
 
     def forward() -> None:
         if place == "last":
             layer.forward(source, out)
         else:
-            layer.forward_train(source, dropout, out, records[1])
+            layer.forward(source, out, {"record": records[1]}, dropout)
 
     def backward() -> None:
-        if place == "first":
-            layer.gradient_update(out, source, sgd, TINY_RATE, velocity)
-        else:
-            layer.backward_update(out, source, below, dropout, records[0], sgd, TINY_RATE, velocity, scratch)
+        layer.backward(out, source, {}, gate, sink, below)
 
     seconds = Seconds(construct, forward=timed(forward, n_rounds))
     # In a network the other layers come between the two passes, and neither finds the other's rows in the caches.
     seconds += Seconds(step=seconds.forward + timed(backward, n_rounds, before=lambda: _refill(source)))
     if place != "last":
-        seconds += Seconds(evolve=_time_evolution(config, layer, velocity, stride))
+        seconds += Seconds(evolve=_time_evolution(config, replica, Place(0, INPUT)))
     return seconds
 
 
@@ -163,37 +168,46 @@ def timed(action: Callable[[], object], n_rounds: int, before: Callable[[], obje
     return median(seconds[1:])
 
 
-def _time_evolution(config: RunConfig, layer: SparseLayer, velocity: Velocity, stride: int) -> float:
-    """Seconds of one change of a layer as the configured strategy makes it."""
+def _time_evolution(config: RunConfig, replica: Replica, place: Place) -> float:
+    """Seconds of one change of the connections at a place as the configured strategy makes it."""
     updater, settings = make_updater(config.evolution), config.evolution
-    if settings.strategy == "static":
+    if not updater.changes_topology:
         return 0.0
-    signals = None
+    signals, connections = None, replica.network.at(place)
     if updater.needs_signals:
         stride = padded_columns(settings.growth_samples)
-        n_out, n_in = layer.topology.shape
+        n_out, n_in = connections.shape
         signals = Signals(_numbers(n_in, stride), _numbers(n_out, stride), settings.growth_samples)
     rng = np.random.default_rng(0)
 
     def initial_weight(topology: Topology) -> Float32Array:
         return draw_weights(config.network.initializer, topology, KEY)
 
-    n = layer.topology.n_connections
+    topology = connections.topology
     started = time.perf_counter()
-    view = LayerView(layer.topology, layer.weight, velocity.weight, n, rng, signals, initial_weight, layer.acting_share)
-    for update in updater.update(NetworkView((view,), _listener(layer), settings.drop_fraction, keeps_sizes=True)):
+    view = LayerView(
+        topology,
+        connections.weight,
+        replica.velocity_at(place),
+        topology.n_connections,
+        rng,
+        signals,
+        initial_weight,
+        getattr(connections, "acting_share", ALL_ACT),
+    )
+    for update in updater.update(NetworkView((view,), _listener(topology), settings.drop_fraction, keeps_sizes=True)):
         if update is not None:
-            layer.follow(update.change)
-            velocity.carry(update.change)
+            replica.follow(place.layer, {place.name: update.change})
+            connections = replica.network.at(place)
             old_position = update.change.old_position
-            draw_grown_weights(config.network.initializer, layer.topology, old_position, KEY, layer.weight)
-    _ = layer.topology.transposed
+            draw_grown_weights(config.network.initializer, connections.topology, old_position, KEY, connections.weight)
+    _ = connections.topology.transposed
     return time.perf_counter() - started
 
 
-def _listener(layer: SparseLayer) -> Topology:
+def _listener(topology: Topology) -> Topology:
     """An output layer of one neuron with connections from all neurons of a layer, so that none of them is dead."""
-    n_out = layer.topology.shape[0]
+    n_out = topology.shape[0]
     return Topology.from_keys((1, n_out), np.arange(n_out, dtype=OFFSET))
 
 

@@ -21,6 +21,7 @@ from hpc_sparse.planning.refusal import GIGABYTE
 from hpc_sparse.planning.traffic import checkpoint_file_bytes, message_bytes
 from hpc_sparse.storage.dataset.file import read_info
 from hpc_sparse.storage.dataset.samples import DatasetInfo
+from hpc_sparse.storage.dataset.validation import count_validation
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def plan_run(ctx: ParallelContext, request: PlanRequest) -> dict[str, Any]:
         "ranks": n_ranks,
         "ranks_per_node": n_node_ranks,
         "threads_per_rank": threads,
+        "samples": _samples(config, info),
         "neurons": size.n_neurons,
         "connections": size.n_connections,
         "layers": [asdict(layer) for layer in size.layers],
@@ -86,7 +88,14 @@ def _read(request: PlanRequest) -> tuple[RunConfig, DatasetInfo]:
     if request.memory is not None and not request.memory > 0:
         raise ConfigError(f"--memory {request.memory}: must be > 0 (GB)")
     config = load_config(request.config_path, request.overrides)
-    return config, read_info(find_data(config.data.path, request.config_path))
+    info = read_info(find_data(config.data.path, request.config_path))
+    count_validation(info, config.data.validation_fraction)
+    return config, info
+
+
+def _samples(config: RunConfig, info: DatasetInfo) -> dict[str, int]:
+    n_validation = count_validation(info, config.data.validation_fraction)
+    return {"train": info.n_train - n_validation, "validation": n_validation, "test": info.n_test}
 
 
 def _memory(

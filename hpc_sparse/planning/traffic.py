@@ -11,6 +11,7 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import VALUE
+from hpc_sparse.evolution import make_updater
 from hpc_sparse.parallel.averaging import average_arrays
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.network_size import NetworkSize
@@ -39,18 +40,18 @@ def checkpoint_file_bytes(size: NetworkSize) -> int:
 def message_bytes(config: RunConfig, size: NetworkSize) -> int:
     """What a rank puts into one sync, or with a serving rank into one update, there and back."""
     values = 4 * size.n_parameters
-    if config.parallel.strategy != "local_sgd":
+    if config.parallel.algorithm != "local_sgd":
         return 2 * values
-    if config.parallel.topology == "independent" and config.evolution.strategy != "static":
+    if config.parallel.replica_topology == "independent" and make_updater(config.evolution).changes_topology:
         # Keys of what has grown travel, and values of the union.
         grown = config.evolution.drop_fraction * size.n_connections
         return round(8 * grown + 2 * (values + 4 * 2 * grown))
-    return 2 * values if config.parallel.momentum == "average" else values
+    return 2 * values if config.parallel.velocity_at_sync == "average" else values
 
 
 def n_syncs(config: RunConfig, n_steps: int) -> int:
     """Of an epoch of so many steps, the one at its end included; with a serving rank, one with every step."""
-    if config.parallel.strategy != "local_sgd":
+    if config.parallel.algorithm != "local_sgd":
         return n_steps
     every = config.parallel.sync_every_steps
     return 1 if every == "epoch" else -(-n_steps // every)

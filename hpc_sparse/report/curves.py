@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
@@ -64,7 +65,7 @@ def draw_changes(groups: Sequence[RunGroup]) -> Figure:
 
 def _draw_learning_of_one(group: RunGroup) -> Figure:
     figure, (left, right) = make_panels(1, 2)
-    for number, (part, loss, accuracy) in enumerate(_PARTS):
+    for number, (part, loss, accuracy) in enumerate(_parts([group])):
         histories = [run.history for run in group.runs]
         draw_band(left, band(histories, loss), number, part)
         draw_band(right, band(histories, accuracy), number, part, scale=PERCENT)
@@ -77,12 +78,13 @@ def _draw_learning_of_one(group: RunGroup) -> Figure:
 
 
 def _draw_learning_of_many(groups: Sequence[RunGroup]) -> Figure:
-    figure, panels = make_panels(2, 2)
-    for column, (part, loss, accuracy) in enumerate(reversed(_PARTS)):
+    parts = _parts(groups)[::-1]
+    figure, panels = make_panels(2, len(parts))
+    for column, (part, loss, accuracy) in enumerate(parts):
         _draw_all(panels[column], groups, loss)
         over_epochs(panels[column], f"Loss, {part}", "mean loss per sample")
-        _draw_all(panels[2 + column], groups, accuracy, scale=PERCENT)
-        over_epochs(panels[2 + column], f"Accuracy, {part}", "% of samples")
+        _draw_all(panels[len(parts) + column], groups, accuracy, scale=PERCENT)
+        over_epochs(panels[len(parts) + column], f"Accuracy, {part}", "% of samples")
     for axes in panels:
         fit_to_later_epochs(axes)
     legend_below(figure, panels[0])
@@ -102,7 +104,17 @@ def _share_changed(metrics: EpochMetrics) -> float:
     return metrics.connections_changed / max(1, metrics.n_connections)
 
 
-_PARTS: tuple[tuple[str, Value, Value], ...] = (
-    ("training (with dropout)", lambda metrics: metrics.train_loss, lambda metrics: metrics.train_accuracy),
-    ("test", lambda metrics: metrics.test_loss, lambda metrics: metrics.test_accuracy),
-)
+def _parts(groups: Sequence[RunGroup]) -> list[tuple[str, Value, Value]]:
+    """Names of the parts of the data, with loss and accuracy; the validation part if one of the runs has it."""
+    parts: list[tuple[str, Value, Value]] = [
+        ("training (with dropout)", lambda metrics: metrics.train_loss, lambda metrics: metrics.train_accuracy),
+        ("test", lambda metrics: metrics.test_loss, lambda metrics: metrics.test_accuracy),
+    ]
+    if any(run.has_validation for group in groups for run in group.runs):
+        parts.insert(1, ("validation", _if_any("validation_loss"), _if_any("validation_accuracy")))
+    return parts
+
+
+def _if_any(name: str) -> Value:
+    """A metric, which is not-a-number in runs that do not have it."""
+    return lambda metrics: math.nan if getattr(metrics, name) is None else getattr(metrics, name)

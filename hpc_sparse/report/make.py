@@ -23,6 +23,7 @@ from hpc_sparse.report.sections import (
 )
 from hpc_sparse.report.stored_run import StoredRun, read_runs
 from hpc_sparse.report.writing import check_folder, remove_files, write_files
+from hpc_sparse.storage.dataset.feature_summary import read_feature_names
 from hpc_sparse.storage.dataset.file import read_info
 
 PAGE = "report.html"
@@ -67,7 +68,8 @@ def make_report(request: ReportRequest) -> list[Path]:
     check_folder(folder, overwrites=request.overwrites)
     groups = group_runs(runs)
     shapes = {run.name: shape if request.image_shape else _find_shape(run) for run in runs}
-    sections = _make_sections(runs, groups, shapes)
+    names = {run.name: _find_names(run) for run in runs}
+    sections = _make_sections(runs, groups, shapes, names)
     files = {f"{picture.stem}.png": picture.content for section in sections for picture in section.pictures}
     if request.has_page:
         files[PAGE] = render_page(_title(groups), _subtitle(runs), sections).encode()
@@ -77,7 +79,10 @@ def make_report(request: ReportRequest) -> list[Path]:
 
 
 def _make_sections(
-    runs: Sequence[StoredRun], groups: Sequence[RunGroup], shapes: dict[str, ImageShape | None]
+    runs: Sequence[StoredRun],
+    groups: Sequence[RunGroup],
+    shapes: dict[str, ImageShape | None],
+    names: dict[str, tuple[str, ...]],
 ) -> list[Section]:
     first, last = summary_section(runs, groups), configuration_section(runs)
     if not any(run.history for run in runs):
@@ -89,7 +94,7 @@ def _make_sections(
         learning_section(begun),
         topology_section(begun),
         degrees_section(begun),
-        neurons_section(begun, shapes),
+        neurons_section(begun, shapes, names),
         time_section(runs, begun),
         last,
     ]
@@ -109,6 +114,13 @@ def _find_shape(run: StoredRun) -> ImageShape | None:
         return guess_image_shape(read_info(find_data(run.config.data.path, run.folder.config)))
     except InputError:
         return None  # data sets need not be where the report is made
+
+
+def _find_names(run: StoredRun) -> tuple[str, ...]:
+    try:
+        return read_feature_names(find_data(run.config.data.path, run.folder.config)) or ()
+    except InputError:
+        return ()
 
 
 def _title(groups: Sequence[RunGroup]) -> str:

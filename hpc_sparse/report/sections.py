@@ -19,7 +19,7 @@ from hpc_sparse.report.page import Picture, Section
 from hpc_sparse.report.stored_run import StoredRun
 from hpc_sparse.report.strengths import Strengths, read_strengths
 from hpc_sparse.report.style import to_png
-from hpc_sparse.report.tables import group_table, settings_table, summary_table
+from hpc_sparse.report.tables import group_table, inputs_table, settings_table, summary_table
 from hpc_sparse.report.times import draw_epoch_times, draw_rank_times
 
 STEMS = re.compile(r"learning|sizes|changes|(degrees|importance|pixels)-\d+|time-by-(rank|epoch)")
@@ -76,8 +76,17 @@ def degrees_section(groups: Sequence[RunGroup]) -> Section:
     return section
 
 
-def neurons_section(groups: Sequence[RunGroup], shapes: dict[str, ImageShape | None]) -> Section:
-    """Importance of neurons and, for images, of pixels; ``shapes`` by the name of the run."""
+def neurons_section(
+    groups: Sequence[RunGroup], shapes: dict[str, ImageShape | None], names: dict[str, tuple[str, ...]]
+) -> Section:
+    """Importance of neurons, of pixels (of images), and of features that have names.
+
+    Parameters
+    ----------
+    groups : sequence of RunGroup
+    shapes, names : dict
+        Of the samples as images, and of their features, by the name of the run.
+    """
     section = Section("Neurons")
     for number, run in _shown(groups):
         series, problems = read_strengths(run)
@@ -87,6 +96,8 @@ def neurons_section(groups: Sequence[RunGroup], shapes: dict[str, ImageShape | N
             picture = to_png(lambda series=series: draw_importance(series))  # type: ignore[misc]
             section.pictures.append(Picture(f"importance-{number}", caption, picture))
             section.pictures += _pixels(run, number, series, shapes[run.name])
+            if series[-1].inputs.size <= len(named := names.get(run.name, ())):
+                section.tables.append(inputs_table(run, series[-1], named))
     return section
 
 

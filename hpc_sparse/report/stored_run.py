@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hpc_sparse.evolution  # noqa: F401  (configurations choose from the strategies that it loads)
 from hpc_sparse.config import RunConfig, load_config
 from hpc_sparse.errors import FileFormatError, InputError
 from hpc_sparse.monitor.metrics import RANK_PARTS, EpochMetrics
@@ -54,6 +55,11 @@ class StoredRun:
         """How many ranks the run had, None if nothing says so yet."""
         stored: int | None = self.summary.get("n_ranks")
         return stored if stored is not None or self.newest is None else self.newest.n_ranks
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether samples of the training part were held out."""
+        return self.config.data.validation_fraction > 0
 
     @property
     def n_parameters(self) -> int | None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.dtypes import Float64Array
+from hpc_sparse.dtypes import Float64Array, Int64Array
 from hpc_sparse.errors import InputError
+from hpc_sparse.network.connections.protocol import INPUT
+from hpc_sparse.network.layers.registry import connections_of
 from hpc_sparse.report.stored_run import StoredRun
 from hpc_sparse.storage.checkpoint.file import read_replicas
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 MOST_CHECKPOINTS = 6
@@ -41,6 +42,11 @@ class Strengths:
         """Whether inputs were removed."""
         return bool(np.isnan(self.inputs).any())
 
+    @property
+    def known_inputs(self) -> Int64Array:
+        """Numbers of the inputs that were not removed."""
+        return np.flatnonzero(np.isfinite(self.inputs))
+
 
 def read_strengths(run: StoredRun) -> tuple[list[Strengths], list[str]]:
     """The strengths in checkpoints of a run, oldest first; and what is wrong with those that cannot be read."""
@@ -62,17 +68,12 @@ def spread(paths: Sequence[Path], most: int) -> list[Path]:
 
 def strengths_of(checkpoint: Checkpoint) -> Strengths:
     """The strengths of the neurons of a checkpoint."""
-    first = checkpoint.layers[0]
+    incoming = [connections_of(layer)[INPUT] for layer in checkpoint.layers]
     removed = checkpoint.neuron_ids[0] if checkpoint.neuron_ids else None
-    inputs = np.bincount(first.indices, np.abs(first.weight), first.shape[1]).astype(np.float64)
+    inputs = incoming[0].outgoing_strength()
     if removed is not None:
         n_features = int(removed[-1]) + 1 if checkpoint.mean is None else checkpoint.mean.size
         kept, inputs = inputs, np.full(n_features, np.nan)
         inputs[removed] = kept
-    return Strengths(checkpoint.epoch, tuple(map(_incoming, checkpoint.layers[:-1])), inputs)
-
-
-def _incoming(layer: LayerState) -> Float64Array:
-    n_out = layer.shape[0]
-    neuron = np.repeat(np.arange(n_out), np.diff(layer.indptr))
-    return np.bincount(neuron, np.abs(layer.weight), n_out).astype(np.float64)
+    hidden = tuple(connections.incoming_strength() for connections in incoming[:-1])
+    return Strengths(checkpoint.epoch, hidden, inputs)

@@ -9,12 +9,25 @@ from datetime import timedelta
 from statistics import mean, median, stdev
 from typing import Any
 
-from hpc_sparse.monitor.metrics import EpochMetrics
+import numpy as np
+
+from hpc_sparse.monitor.metrics import EpochMetrics, best_epoch
 from hpc_sparse.report.groups import RunGroup, differing_settings
 from hpc_sparse.report.stored_run import StoredRun
+from hpc_sparse.report.strengths import Strengths
 
 MISSING = "-"
 MIB = 2**20
+MOST_INPUTS = 20
+"""Inputs that are named."""
+
+BEST_ON_VALIDATION, BEST_ON_TEST = "best on the validation part", "best on the test part"
+TEST_OF_BEST = "test accuracy of the best"
+
+GROUP_HEADINGS = (
+    *("experiment", "test accuracy, last", BEST_ON_VALIDATION, TEST_OF_BEST, BEST_ON_TEST),
+    *("test loss, last", "training of the last epoch"),
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,7 @@ def summary_table(runs: Sequence[StoredRun]) -> Table:
         "ranks": lambda run: _count(run.n_ranks),
         "epochs": _epochs,
         "test accuracy, last": lambda run: _of_last(run, lambda last: percent(last.test_accuracy)),
-        "best (epoch)": _best,
+        **_best_columns(runs),
         "test loss, last": lambda run: _of_last(run, lambda last: _number(last.test_loss, ".4f")),
         "neurons": lambda run: _of_last(run, lambda last: _count(last.n_neurons or None)),
         "connections": lambda run: _of_last(run, lambda last: _count(last.n_connections)),
@@ -51,13 +64,16 @@ def group_table(groups: Sequence[RunGroup]) -> Table | None:
     for group in groups:
         lasts = [run.history[-1] for run in group.runs if run.history]
         if len(lasts) > 1:
-            bests = [best_epoch(run).test_accuracy for run in group.runs if run.history]
+            bests = [best_epoch(run.history) for run in group.runs if run.history]
             accuracies = [last.test_accuracy for last in lasts]
             losses = spread_of([last.test_loss for last in lasts], ".4f")
             times = spread_of([last.train_seconds for last in lasts], "#.3g", "#.2g")
-            rows.append((group.legend, percent_spread(accuracies), percent_spread(bests), losses, f"{times} s"))
-    headings = ("experiment", "test accuracy, last", "best", "test loss, last", "training of the last epoch")
-    return Table(headings, tuple(rows)) if rows else None
+            of_parts = _best_spreads(bests)
+            row = {"experiment": group.legend, "test accuracy, last": percent_spread(accuracies), **of_parts}
+            rows.append(row | {"test loss, last": losses, "training of the last epoch": f"{times} s"})
+    headings = [name for name in GROUP_HEADINGS if any(name in row for row in rows)]
+    cells = tuple(tuple(row.get(name, MISSING) for name in headings) for row in rows)
+    return Table(tuple(headings), cells) if rows else None
 
 
 def settings_table(groups: Sequence[RunGroup]) -> Table | None:
@@ -65,6 +81,20 @@ def settings_table(groups: Sequence[RunGroup]) -> Table | None:
     differing = differing_settings(groups)
     rows = tuple((key, *(_setting_cell(values) for values in by_group)) for key, by_group in differing.items())
     return Table(("setting", *(group.legend for group in groups)), rows) if rows else None
+
+
+def inputs_table(run: StoredRun, strengths: Strengths, names: Sequence[str]) -> Table:
+    """The strongest inputs of a network by the names of their features."""
+    known = strengths.known_inputs
+    order = known[np.argsort(-strengths.inputs[known], kind="stable")]
+    total = float(strengths.inputs[known].sum())
+    rows = [
+        (names[number], str(number), f"{strengths.inputs[number]:.3g}", percent(strengths.inputs[number] / total))
+        for number in order[:MOST_INPUTS].tolist()
+        if strengths.inputs[number] > 0
+    ]
+    headings = (f"strongest inputs of {run.name}, epoch {strengths.epoch}", "number", "strength", "share of all inputs")
+    return Table(headings, tuple(rows))
 
 
 def percent(share: float) -> str:
@@ -82,11 +112,6 @@ def spread_of(values: Sequence[float], notation: str, of_deviation: str = "") ->
     return f"{_number(mean(values), notation)} ± {_number(stdev(values), of_deviation or notation)}"
 
 
-def best_epoch(run: StoredRun) -> EpochMetrics:
-    """The epoch with the best test accuracy, the first of equals; not-a-number is worst."""
-    return max(run.history, key=lambda metrics: (math.isfinite(metrics.test_accuracy), metrics.test_accuracy))
-
-
 def _of_last(run: StoredRun, cell: Callable[[EpochMetrics], str]) -> str:
     return cell(run.history[-1]) if run.history else MISSING
 
@@ -96,11 +121,34 @@ def _epochs(run: StoredRun) -> str:
     return str(n_done) if n_done == run.config.training.epochs else f"{n_done} of {run.config.training.epochs}"
 
 
-def _best(run: StoredRun) -> str:
-    if not run.history:
+def _best_columns(runs: Sequence[StoredRun]) -> dict[str, Callable[[StoredRun], str]]:
+    """What the best epochs reached; apart for runs that have a validation part and those that have none."""
+    columns: dict[str, Callable[[StoredRun], str]] = {}
+    if any(run.has_validation for run in runs):
+        columns[f"{BEST_ON_VALIDATION} (epoch)"] = lambda run: _best(run, has_validation=True)
+        columns[TEST_OF_BEST] = _test_of_best
+    if not all(run.has_validation for run in runs):
+        columns[f"{BEST_ON_TEST} (epoch)"] = lambda run: _best(run, has_validation=False)
+    return columns
+
+
+def _best(run: StoredRun, *, has_validation: bool) -> str:
+    if not run.history or run.has_validation != has_validation:
         return MISSING
-    best = best_epoch(run)
-    return f"{percent(best.test_accuracy)} ({best.epoch})"
+    best = best_epoch(run.history)
+    return f"{percent(best.accuracy)} ({best.epoch})"
+
+
+def _test_of_best(run: StoredRun) -> str:
+    return percent(best_epoch(run.history).test_accuracy) if run.history and run.has_validation else MISSING
+
+
+def _best_spreads(bests: Sequence[EpochMetrics]) -> dict[str, str]:
+    """Of the best epochs of runs that are the same experiment."""
+    spread = percent_spread([best.accuracy for best in bests])
+    if not bests[0].has_validation:
+        return {BEST_ON_TEST: spread}
+    return {BEST_ON_VALIDATION: spread, TEST_OF_BEST: percent_spread([best.test_accuracy for best in bests])}
 
 
 def _epoch_seconds(run: StoredRun) -> str:

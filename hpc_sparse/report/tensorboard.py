@@ -34,6 +34,8 @@ TAGS = {
     "test_loss": "loss/test",
     "train_accuracy": "accuracy/train",
     "test_accuracy": "accuracy/test",
+    "validation_loss": "loss/validation",
+    "validation_accuracy": "accuracy/validation",
     "n_connections": "topology/connections",
     "n_neurons": "topology/neurons",
     "connections_changed": "topology/connections changed",

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import AnyArray, Float32Array
 from hpc_sparse.evolution.initial.correlated import correlated_topology
 from hpc_sparse.evolution.initial.saliency import best_positions, grasp_scores, snip_scores
 from hpc_sparse.network.connections.initial_weights import draw_weights
+from hpc_sparse.network.connections.protocol import INPUT
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import source_densities
 from hpc_sparse.network.layer_signals import layer_signals
-from hpc_sparse.network.network import Network
+from hpc_sparse.network.network import Network, Place
 from hpc_sparse.network.objectives.losses import LOSSES
-from hpc_sparse.network.optimizers.sgd import Velocity
 from hpc_sparse.rng import Purpose, stream, stream_key
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import TrainingJob
@@ -27,18 +25,16 @@ def choose_first_topology(job: TrainingJob) -> None:
     is, and so do the others' connections in all.
     """
     config = job.config.network
-    if config.topology not in {"snip", "grasp", "csti"} or len(job.replica.network.layers) == 1:
+    if config.initial_topology not in {"snip", "grasp", "csti"} or len(job.replica.network.layers) == 1:
         return
     source = GrowthSource(job, LOSSES[job.config.training.loss])
     batch, labels = source.batch(stream(job.config.training.seed, Purpose.GROWTH_BATCH))
-    is_pruned = config.topology != "csti"
+    is_pruned = config.initial_topology != "csti"
     topologies = _pruned(job, batch, labels) if is_pruned else [_correlated(job, batch, len(labels))]
     for number, topology in enumerate(topologies):
-        layer = job.replica.network.layers[number]
         # The weight of a connection depends on the connection only: it is what it was in the source network.
         key = stream_key(job.config.training.seed, Purpose.WEIGHTS, layer=number)
-        layer.topology, layer.weight = topology, draw_weights(config.initializer, topology, key)
-        job.replica.velocities[number] = Velocity.zeros(layer.weight.size, layer.bias.size)
+        job.replica.restart(number, {INPUT: topology}, {"weight": draw_weights(config.initializer, topology, key)})
 
 
 def source_network(config: RunConfig, widths: list[int]) -> Network:
@@ -55,7 +51,7 @@ def source_network(config: RunConfig, widths: list[int]) -> Network:
 
 
 def _correlated(job: TrainingJob, batch: Float32Array, n_samples: int) -> Topology:
-    first = job.replica.network.layers[0].topology
+    first = job.replica.network.at(Place(0, INPUT)).topology
     rng = stream(job.config.training.seed, Purpose.TOPOLOGY)
     return correlated_topology(batch, n_samples, first.shape[0], first.n_connections, rng)
 
@@ -64,13 +60,12 @@ def _pruned(job: TrainingJob, batch: Float32Array, labels: AnyArray) -> list[Top
     """The best connections of the source network, as many as the new one has in all layers but the last."""
     network = job.replica.network
     source = source_network(job.config, network.widths)
-    if job.config.network.topology == "snip":
+    if job.config.network.initial_topology == "snip":
         scores = snip_scores(source, layer_signals(source, batch, labels, LOSSES[job.config.training.loss]))
     else:
         scores = grasp_scores(source, batch, labels)
-    n_wanted = sum(layer.topology.n_connections for layer in network.layers[:-1])
+    n_wanted = sum(network.at(place).topology.n_connections for place in network.evolving())
     chosen = best_positions(scores[:-1], n_wanted)
     return [
-        Topology.from_keys(layer.topology.shape, np.ascontiguousarray(layer.topology.keys()[positions]))
-        for layer, positions in zip(source.layers[:-1], chosen, strict=True)
+        source.at(place).topology.select(positions) for place, positions in zip(source.evolving(), chosen, strict=True)
     ]

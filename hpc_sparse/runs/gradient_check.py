@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import scipy.sparse
 from scipy.special import expit, logsumexp
 
 from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array, Float64Array, Int32Array
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.kernels.simd.buffers import aligned_empty
+from hpc_sparse.network.activations import LINEAR
 from hpc_sparse.network.connections.topology import Topology
-from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
-from hpc_sparse.network.network import LINEAR, Network, Workspace
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.protocol import Layer
+from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.parameters import ParameterLayout
+from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.shard_batches import SampleSource
@@ -32,8 +36,8 @@ N_LARGEST, N_SPREAD = 2, 3
 STEP = 1e-5
 """By which a weight is moved in either direction."""
 
-Gradients = list[tuple[Float32Array, Float32Array]]
-"""Of each layer's weights and biases."""
+Gradients = list[dict[str, Float32Array]]
+"""Gradients of each layer's parameters, by name."""
 
 
 def check_gradients(job: TrainingJob, epoch: int) -> float:
@@ -59,7 +63,7 @@ def check_gradients(job: TrainingJob, epoch: int) -> float:
 
 def _check_first_batch(job: TrainingJob, epoch: int) -> float:
     shard, training = job.dataset.train, job.config.training
-    first = shuffled_batches(shard.n_samples, training.batch_size, training.seed, epoch, job.ctx.rank)[:1]
+    first = shuffled_batches(shard.n_samples, training.batch_size, training.seed, epoch, job.ctx.replica)[:1]
     batch, labels = job.make_assembler().assemble(*next(iter(SampleSource(job).batches(epoch, first))))
     dropouts = job.dropouts(epoch, 0)
     worst = 0.0
@@ -67,8 +71,8 @@ def _check_first_batch(job: TrainingJob, epoch: int) -> float:
         gradients, factors = _computed_gradients(job, batch, labels, dropout)
         source = batch[:, : labels.size].astype(np.float64)
         exact = _Exact(job.replica.network, source, factors, _loss_function(training.loss, labels))
-        for number, (weight_gradient, bias_gradient) in enumerate(gradients):
-            found = _check_layer(exact, number, weight_gradient, bias_gradient, TOLERANCES[training.activations])
+        for number, of_layer in enumerate(gradients):
+            found = _check_layer(exact, number, of_layer["weight"], of_layer["bias"], TOLERANCES[training.activations])
             worst = max(worst, found)
     return worst
 
@@ -84,9 +88,9 @@ def _computed_gradients(
         network.gradient_batch(batch, labels, loss, dropouts, workspace, gradients)
     else:
         # The first step from rest at rate 1: the velocities are the gradients with the other sign.
-        velocities = network.resting_velocities()
-        network.train_batch(batch, labels, loss, dropouts, Sgd(0.0), 1.0, velocities, workspace)
-        gradients = [(-velocity.weight, -velocity.bias) for velocity in velocities]
+        replica = Replica.at_rest(network)
+        replica.train_batch(batch, labels, loss, dropouts, Sgd(0.0), 1.0, workspace)
+        gradients = [{name: -values for name, values in state.velocity.items()} for state in replica.states]
     return gradients, _dropout_factors(network, workspace, dropouts, batch.shape[1], labels.size)
 
 
@@ -98,17 +102,19 @@ def _dropout_factors(
     source = aligned_empty((1, stride), VALUE)
     source.fill(0)
     for number, (layer, dropout) in enumerate(zip(network.layers[:-1], dropouts, strict=True)):
-        n_out = layer.topology.shape[0]
-        ones = SparseLayer(Topology.empty((n_out, 1)), np.empty(0, VALUE), np.ones(n_out, VALUE), LINEAR)
+        n_out = layer.shape[0]
+        ones = SparseLayer.of(Topology.empty((n_out, 1)), np.empty(0, VALUE), np.ones(n_out, VALUE), LINEAR)
         out = aligned_empty((n_out, stride), VALUE)
-        ones.forward_train(source, dropout, out, workspace.records(stride)[number])
+        ones.forward(source, out, workspace.saved(stride)[number], dropout)
         factors.append(out[:, :n_samples].astype(np.float64))
     return factors
 
 
 def _copy(network: Network) -> Network:
-    layers = [
-        SparseLayer(each.topology, each.acting_weight.copy(), each.bias.copy(), each.slope) for each in network.layers
+    """A network in which every connection acts, with the weights that act in the given one."""
+    layers: list[Layer] = [
+        SparseLayer.of(each.topology, each.incoming.to_csr().data.copy(), each.bias.copy(), each.slope)
+        for each in sparse_layers(network)
     ]
     return Network(layers, list(network.neuron_ids))
 
@@ -166,17 +172,12 @@ class _Exact:
     ) -> None:
         self._loss = loss
         self._sources, self._factors = [batch], list(factors)
-        self.biases = [layer.bias.astype(np.float64) for layer in network.layers]
-        self.matrices = [
-            scipy.sparse.csr_array(
-                (layer.acting_weight.astype(np.float64), layer.topology.indices, layer.topology.indptr),
-                shape=layer.topology.shape,
-            )
-            for layer in network.layers
-        ]
+        layers = sparse_layers(network)
+        self.biases = [layer.bias.astype(np.float64) for layer in layers]
+        self.matrices = [layer.incoming.to_csr().astype(np.float64) for layer in layers]
         for number, factor in enumerate(factors):
             sums = self._sums(number, self._sources[number])
-            self._factors[number] = np.where(sums < 0, network.layers[number].slope, 1.0) * factor
+            self._factors[number] = np.where(sums < 0, layers[number].slope, 1.0) * factor
             self._sources.append(sums * self._factors[number])
 
     def slope_at(self, number: int, values: AnyArray, position: int) -> float:

@@ -10,7 +10,9 @@ from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.planning.refusal import refuse_what_cannot_fit
 from hpc_sparse.runs.plan import RunPlan
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
-from hpc_sparse.training.replica import n_outputs
+from hpc_sparse.training.replica_states import (
+    n_outputs,
+)
 
 
 def check_memory(ctx: ParallelContext, plan: RunPlan) -> None:

@@ -7,21 +7,25 @@ from pathlib import Path
 
 from hpc_sparse.config import RunConfig, find_data, load_config, parse_config
 from hpc_sparse.errors import ConfigError, FileFormatError, OutputError
+from hpc_sparse.evolution import make_updater
+from hpc_sparse.inputs.registry import fixed_keys
 from hpc_sparse.runs.folder import RunFolder
 from hpc_sparse.storage.checkpoint.folder import Damaged, checkpoint_positions, newest_intact_checkpoint
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 from hpc_sparse.storage.dataset.file import read_info
 from hpc_sparse.storage.dataset.samples import DatasetInfo
-from hpc_sparse.training.replica import n_outputs
+from hpc_sparse.storage.dataset.validation import validation_counts
+from hpc_sparse.training.replica_states import (
+    n_outputs,
+)
 
 RESUME_AUTO = "auto"
 
 FIXED_KEYS: dict[str, tuple[str, ...]] = {
     "network": (),
     "training": ("seed", "loss"),
-    "data": ("standardize", "augmentation"),
 }
-"""What must not change when a run is continued, by section; no keys means all."""
+"""What must not change when a run is continued, by section, beside the front ends; no keys means all."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def make_plan(request: RunRequest) -> RunPlan:
     config = load_config(request.config_path, request.overrides)
     info = read_info(find_data(config.data.path, request.config_path))
     n_outputs(config, info)
+    validation_counts(info, config.data.validation_fraction)
     folder = RunFolder(request.output or Path("runs") / request.config_path.stem)
     checkpoint, damaged = _find_checkpoint(request.resume, folder)
     _check_place(request, folder, checkpoint, damaged)
@@ -133,7 +138,7 @@ def check_same_network(stored: RunConfig, config: RunConfig, origin: str) -> Non
     ConfigError
         It does not.
     """
-    for section, keys in FIXED_KEYS.items():
+    for section, keys in {**FIXED_KEYS, "data": (*fixed_keys(), "validation_fraction")}.items():
         before, now = getattr(stored, section).model_dump(), getattr(config, section).model_dump()
         for key in keys or before:
             if before[key] != now[key]:
@@ -141,3 +146,9 @@ def check_same_network(stored: RunConfig, config: RunConfig, origin: str) -> Non
                     f"{section}.{key} = {now[key]!r}: {origin} was trained with {before[key]!r}; "
                     "a run can be resumed with the same network, data, seed and loss only"
                 )
+    acted, acts = (make_updater(each.evolution).acting_share for each in (stored, config))
+    if acted != acts:
+        raise ConfigError(
+            f"evolution.{config.evolution.strategy}: {acts:.0%} of the connections act, but {origin} was trained with "
+            f"{acted:.0%}; a run can be resumed with the same network only"
+        )

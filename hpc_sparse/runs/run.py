@@ -13,9 +13,10 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import HpcSparseError, MachineError, PlannedStop
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.log import start_logging
-from hpc_sparse.monitor.metrics import EpochMetrics, peak_rss_bytes, summarize
+from hpc_sparse.monitor.metrics import EpochMetrics, best_epoch, peak_rss_bytes, summarize
 from hpc_sparse.monitor.position import Phase, Pulse
 from hpc_sparse.monitor.reporter import Reporter
 from hpc_sparse.monitor.stalls import stall_watch
@@ -29,12 +30,13 @@ from hpc_sparse.runs.starting_point import StartingPoint, starting_point
 from hpc_sparse.runs.warm_up import warm_up
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.storage.checkpoint.folder import checkpoint_epochs, checkpoint_path, prune_checkpoints, set_aside
-from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.container.backends import choose_backend
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.training.job import Pause, TrainingJob
-from hpc_sparse.training.trainer import Trainer, make_trainer, shares
+from hpc_sparse.training.replica_states import replica_to_states
+from hpc_sparse.training.trainer import Trainer, make_trainer, shares, validation_part
 
 LOG = logging.getLogger(__name__)
 
@@ -79,12 +81,14 @@ def _train_as_planned(
     backend = choose_backend(ctx, config.runtime.hdf5)
     train_share, test_share = shares(ctx, config)
     pulse.at(Phase.READING)
-    dataset = load_dataset(ctx, plan.info.path, backend, train=train_share, test=test_share)
-    start = starting_point(ctx, plan, dataset, backend)
+    validation = validation_part(ctx, config)
+    dataset = load_dataset(ctx, plan.info.path, backend, train=train_share, test=test_share, validation=validation)
+    front_end = FrontEndChain.start(ctx, config, dataset)
+    start = starting_point(ctx, plan, dataset, front_end, backend)
     pulse.at(Phase.STARTING)
     if start.n_epochs == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
         return finished
-    job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request, pulse)
+    job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request, pulse, front_end)
     trainer = make_trainer(job, start.target_connections)
     history = on_root(ctx, lambda: _open_folder(plan, start.n_epochs))
     warm_up(ctx, config, plan.info)
@@ -95,7 +99,7 @@ def _train_as_planned(
 
         worst = check_gradients(job, start.n_epochs + 1)
         LOG.info("gradients agree with central differences to %.0e", worst)
-    n_epochs, n_samples = config.training.epochs, plan.info.n_train
+    n_epochs, n_samples = config.training.epochs, dataset.n_train
     reporter.start(_headline(job, plan, start), start.n_epochs + 1, n_epochs, trainer.n_steps, n_samples)
     try:
         _train(job, trainer, plan, start, history, backend)
@@ -107,7 +111,7 @@ def _train_as_planned(
     finally:
         reporter.stop()
     peak = max(gather_objects(ctx, peak_rss_bytes()))
-    summary = summarize(ctx, start.replica.network, history, plan.info.n_train, time.monotonic() - started, peak)
+    summary = summarize(ctx, start.replica.network, history, n_samples, time.monotonic() - started, peak)
     on_root(ctx, lambda: plan.folder.write_summary(summary))
     return summary
 
@@ -169,8 +173,8 @@ def _between_checkpoints(n_done: int, n_epochs: int, every: int) -> Iterator[tup
 
 def _log_notes(ctx: ParallelContext, plan: RunPlan, start: StartingPoint) -> None:
     """Say what may surprise: a strategy without effect, and settings other than those of the run that is continued."""
-    if ctx.size == 1 and plan.config.parallel.strategy != "local_sgd":
-        LOG.info("%s on one rank: there are no workers, so this is sequential training", plan.config.parallel.strategy)
+    if ctx.size == 1 and plan.config.parallel.algorithm != "local_sgd":
+        LOG.info("%s on one rank: there are no workers, so this is sequential training", plan.config.parallel.algorithm)
     pruning, n_epochs = plan.config.importance_pruning, plan.config.training.epochs
     if pruning.mode != "off" and n_epochs <= pruning.after_epoch:
         LOG.warning(
@@ -222,26 +226,26 @@ def _write_checkpoint(
     """Write the state that has been reached, then remove what need not be kept (collective)."""
     job.pulse.at(Phase.WRITING)
     ctx, folder, replica = job.ctx, plan.folder.checkpoints, trainer.replica_number
-    n_steps, progress = 0, None
+    n_steps, sums, progress = 0, dict[str, float](), None
     if position.pause is not None:
-        n_steps, sums = position.pause.step, position.pause.sums
+        n_steps, sums = position.pause.step, dict(position.pause.sums)
         progress = np.zeros((ctx.size, len(sums)))
-        progress[ctx.rank] = sums
+        progress[ctx.rank] = list(sums.values())
     checkpoint = Checkpoint(
         config_text=plan.config.to_toml(),
         epoch=position.n_epochs,
         step=position.n_steps + n_steps,
         n_ranks=ctx.size,
-        layers=() if replica == NO_REPLICA else job.replica.to_states(plan.config.network.activation),
+        layers=() if replica == NO_REPLICA else replica_to_states(job.replica),
         metrics=history[-1].numbers() if history else {},
         history_best=_best(history, range(1, position.n_epochs + 1)),
-        mean=job.dataset.mean,
-        deviation=job.dataset.deviation,
+        front_end=job.front_end.arrays(),
         neuron_ids=tuple(job.replica.network.neuron_ids),
         replica=replica,
         target_connections=() if replica is None else trainer.target_connections,
         step_in_epoch=n_steps,
         progress=progress,
+        progress_names=tuple(sums),
     )
     write_checkpoint(ctx, checkpoint_path(folder, position.n_epochs, n_steps), checkpoint, backend)
 
@@ -253,13 +257,10 @@ def _write_checkpoint(
 
 
 def _best(history: list[EpochMetrics], epochs: Any) -> tuple[int, float] | None:
-    """Epoch and test accuracy of the best of the given epochs; decides only which checkpoint is kept."""
-    candidates = [
-        (metrics.epoch, metrics.test_accuracy)
-        for metrics in history
-        if metrics.epoch in epochs and math.isfinite(metrics.test_accuracy)
-    ]
-    return max(candidates, key=lambda candidate: candidate[1], default=None)
+    """Number and accuracy of the best of the given epochs; decides only which checkpoint is kept."""
+    candidates = [metrics for metrics in history if metrics.epoch in epochs]
+    best = best_epoch(candidates) if candidates else None
+    return None if best is None or not math.isfinite(best.accuracy) else (best.epoch, best.accuracy)
 
 
 def _headline(job: TrainingJob, plan: RunPlan, start: StartingPoint) -> str:

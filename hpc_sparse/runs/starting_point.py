@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from hpc_sparse.config import RunConfig, parse_config
-from hpc_sparse.errors import ConfigError, DataError
+from hpc_sparse.errors import ConfigError, DataError, FileFormatError
+from hpc_sparse.inputs.chain import FrontEndChain, changed_arrays
 from hpc_sparse.models.merged import read_merged
 from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.first_topology import choose_first_topology
@@ -19,9 +19,13 @@ from hpc_sparse.storage.checkpoint.info import CheckpointInfo, read_checkpoint_i
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.samples import Dataset
 from hpc_sparse.training.job import Pause, TrainingJob
-from hpc_sparse.training.replica import Replica, check_fits
+from hpc_sparse.training.replica_states import (
+    check_fits,
+    initial_replica,
+    replica_from_states,
+)
 from hpc_sparse.training.served.phased_trainer import last_served_epoch
-from hpc_sparse.training.trainer import is_served
+from hpc_sparse.training.trainer import check_pause, is_served
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,9 @@ class StartingPoint:
     note: str = ""
 
 
-def starting_point(ctx: ParallelContext, plan: RunPlan, dataset: Dataset, backend: str) -> StartingPoint:
+def starting_point(
+    ctx: ParallelContext, plan: RunPlan, dataset: Dataset, front_end: FrontEndChain, backend: str
+) -> StartingPoint:
     """The new network, or the checkpoint's (collective).
 
     A checkpoint may hold one network per rank, or have been written within an epoch. Where the run goes on in the same
@@ -64,25 +70,26 @@ def starting_point(ctx: ParallelContext, plan: RunPlan, dataset: Dataset, backen
     """
     if plan.checkpoint is None:
         with collective_errors(ctx, "building the network"):
-            replica = Replica.initial(plan.config, plan.info)
-        choose_first_topology(TrainingJob(ctx, plan.config, dataset, replica, SilentReporter()))
+            replica = initial_replica(plan.config, plan.info)
+        choose_first_topology(TrainingJob(ctx, plan.config, dataset, replica, SilentReporter(), fitted=front_end))
         return StartingPoint(replica)
     path = plan.checkpoint
     info = on_root(ctx, lambda: read_checkpoint_info(path))
     goes_on, is_apart = goes_on_exactly(ctx, plan.config, info), info.n_replicas > 0
     if is_apart and not goes_on:
         with collective_errors(ctx, "resuming"):
-            checkpoint, replica = read_merged(path, plan.config.network)
+            checkpoint, replica = read_merged(path, plan.config)
     else:
         checkpoint = read_checkpoint(ctx, path, backend, replica=_own_replica(ctx, plan.config) if is_apart else None)
         with collective_errors(ctx, "resuming"):
-            replica = Replica.from_states(plan.config.network, checkpoint.layers, checkpoint.neuron_ids)
+            replica = replica_from_states(plan.config, checkpoint.layers, checkpoint.neuron_ids, str(path))
     with collective_errors(ctx, "resuming"):
         _check_same_run(plan, checkpoint)
         check_fits(replica.network, plan.config, plan.info, str(path))
-        _check_same_data(plan, checkpoint, dataset)
+        _check_same_data(plan, checkpoint, front_end)
     if goes_on:
-        pause = _pause(ctx, checkpoint)
+        with collective_errors(ctx, "resuming"):
+            pause = _pause(ctx, plan, checkpoint)
         return StartingPoint(replica, info.epoch, info.step, checkpoint.target_connections, pause)
     n_steps = info.step - info.step_in_epoch
     return StartingPoint(replica, info.epoch, n_steps, note=_note(info))
@@ -109,13 +116,19 @@ def goes_on_exactly(ctx: ParallelContext, config: RunConfig, info: CheckpointInf
 
 def _own_replica(ctx: ParallelContext, config: RunConfig) -> int:
     """The number of this rank's network; a serving rank looks on with a copy of the first worker's."""
-    return max(0, ctx.rank - 1) if is_served(ctx, config) else ctx.rank
+    return max(0, ctx.replica - 1) if is_served(ctx, config) else ctx.replica
 
 
-def _pause(ctx: ParallelContext, checkpoint: Checkpoint) -> Pause | None:
+def _pause(ctx: ParallelContext, plan: RunPlan, checkpoint: Checkpoint) -> Pause | None:
     if not checkpoint.step_in_epoch or checkpoint.progress is None:
         return None
-    return Pause(checkpoint.step_in_epoch, tuple(checkpoint.progress[ctx.rank].tolist()))
+    sums = dict(zip(checkpoint.progress_names, checkpoint.progress[ctx.rank].tolist(), strict=True))
+    pause = Pause(checkpoint.step_in_epoch, sums)
+    try:
+        check_pause(ctx, plan.config, pause, is_apart=checkpoint.replica is not None)
+    except ValueError as error:
+        raise FileFormatError(f"{plan.checkpoint}: progress: {error}") from error
+    return pause
 
 
 def _note(info: CheckpointInfo) -> str:
@@ -137,12 +150,10 @@ def _check_same_run(plan: RunPlan, checkpoint: Checkpoint) -> None:
         )
 
 
-def _check_same_data(plan: RunPlan, checkpoint: Checkpoint, dataset: Dataset) -> None:
-    """The features must be scaled as they were, which their statistics tell."""
-    for name in ("mean", "deviation"):
-        before, now = getattr(checkpoint, name), getattr(dataset, name)
-        if (before is None) != (now is None) or (before is not None and not np.array_equal(before, now)):
-            raise DataError(
-                f"{plan.info.path}: the {name} of its features is not the one stored in {plan.checkpoint}: "
-                "a run can be resumed on the same data set only"
-            )
+def _check_same_data(plan: RunPlan, checkpoint: Checkpoint, front_end: FrontEndChain) -> None:
+    """The front ends must be fitted to the same data, which their arrays tell."""
+    for name in changed_arrays(checkpoint.front_end, front_end.arrays()):
+        raise DataError(
+            f"{plan.info.path}: the {name.partition('/')[2]} of its features is not the one stored in "
+            f"{plan.checkpoint}: a run can be resumed on the same data set only"
+        )

@@ -6,6 +6,7 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
+from hpc_sparse.inputs.chain import FrontEndChain, any_samples
 from hpc_sparse.kernels.simd.row_loops import PADDING, TILE
 from hpc_sparse.kernels.sparse.descent import add_scaled, descend_all
 from hpc_sparse.monitor.reporter import SilentReporter
@@ -17,7 +18,9 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 from hpc_sparse.training.trainer import is_served
 
 N_FEATURES = 6
@@ -44,7 +47,7 @@ def warm_up(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
 
 
 def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
-    data = config.data.model_copy(update={"augmentation": "none"})
+    config = any_samples(config)
     network = config.network.model_copy(update={"hidden": WIDTHS, "epsilon": None, "density": 0.5})
     training = config.training.model_copy(update={"epochs": 2, "batch_size": BATCH})
     # At the run's own learning rate this network could diverge where the run's does not.
@@ -55,7 +58,6 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     pruning = config.importance_pruning.model_copy(update={"after_epoch": 0, "every_epochs": 1, "until_epoch": 1})
     tiny_config = config.model_copy(
         update={
-            "data": data,
             "network": network,
             "training": training,
             "optimizer": optimizer,
@@ -65,7 +67,8 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     )
     tiny = _tiny_dataset(info)
     alone = ParallelContext.serial(ctx.threads)
-    job = TrainingJob(alone, tiny_config, tiny, Replica.initial(tiny_config, tiny.info), SilentReporter())
+    replica, front_end = initial_replica(tiny_config, tiny.info), FrontEndChain.start(alone, tiny_config, tiny)
+    job = TrainingJob(alone, tiny_config, tiny, replica, SilentReporter(), fitted=front_end)
     trainer = LocalTrainer(job)
     for epoch in (1, 2):
         trainer.train_epoch(epoch)
@@ -84,9 +87,9 @@ def _serve_tiny(job: TrainingJob) -> None:
     network.gradient_batch(batch, labels, loss, job.dropouts(1, 0), job.make_workspace(), layout.views(gradient))
     total = np.zeros_like(gradient)
     add_scaled(gradient, VALUE(1), total)
-    values, velocities = gather_network(network), gather_velocities(network, job.replica.velocities)
+    values, velocities = gather_network(network), gather_velocities(job.replica)
     factors = (VALUE(TINY_RATE), VALUE(optimizer.momentum), VALUE(0), optimizer.nesterov)
-    descend_all(total, layout.n_weights, *factors, values, velocities)
+    descend_all(total, layout.n_decayed, *factors, values, velocities)
 
 
 def _tiny_dataset(info: DatasetInfo) -> Dataset:

@@ -11,7 +11,7 @@ from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.digest import MODULUS
 from hpc_sparse.partition import chunk_ranges
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
-from hpc_sparse.storage.container.file import check_container, container_kind
+from hpc_sparse.storage.container.file import check_container, container_kind, open_plain
 from hpc_sparse.storage.container.hdf5 import format_errors, get_attribute, read_rows
 from hpc_sparse.storage.container.word_sum import PLAIN_WORD_SUM, WORD_SUM, plain_word_sum, word_sum
 
@@ -36,7 +36,7 @@ def verify_checkpoint(path: Path) -> None:
 def verify_container(path: Path) -> None:
     """Check that every array of a container is what was written; errors as of :func:`verify_checkpoint`."""
     check_container(path, container_kind(path))
-    with format_errors(path, "the file"), h5py.File(path, "r", locking=False) as file:
+    with open_plain(path) as file, format_errors(path, "the file"):
         for name in array_names(file):
             with format_errors(path, name):
                 _verify_array(path, name, file[name])
@@ -56,7 +56,7 @@ def array_names(file: h5py.File) -> list[str]:
 
 def checksum_name(path: Path) -> str:
     """The kind of checksum that the arrays of a container carry, by the name of its attribute."""
-    with format_errors(path, "checksums"), h5py.File(path, "r", locking=False) as file:
+    with open_plain(path) as file, format_errors(path, "checksums"):
         kinds = {WORD_SUM if WORD_SUM in file[name].attrs else PLAIN_WORD_SUM for name in array_names(file)}
     return ", ".join(sorted(kinds))
 

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches
-from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.dataset.samples import Samples
+from hpc_sparse.storage.dataset.samples import Dataset, Samples
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Mean loss and accuracy at the end of an epoch.
+
+    Attributes
+    ----------
+    test_loss, test_accuracy : float
+        Not-a-number if there are no test samples.
+    validation_loss, validation_accuracy : float or None
+        None if nothing is held out.
+    """
+
+    test_loss: float
+    test_accuracy: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+
+    def as_metrics(self) -> dict[str, Any]:
+        """The values by the names that they have in :class:`~hpc_sparse.monitor.metrics.EpochMetrics`."""
+        return dict(vars(self))
 
 
 class Evaluation:
@@ -56,6 +82,38 @@ class Evaluation:
             pass
         n = self.n_samples
         return (self.total_loss / n, self.n_correct / n) if n else (float("nan"), float("nan"))
+
+
+class EpochEvaluation:
+    """The evaluations at the end of an epoch, of the test and of the validation part, as one that goes on by batches.
+
+    Parameters
+    ----------
+    network, loss, assembler, workspace, batch_size
+        As of :class:`Evaluation`.
+    dataset : Dataset
+        With all samples of both parts.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        dataset: Dataset,
+        assembler: BatchAssembler,
+        workspace: Workspace,
+        batch_size: int,
+    ) -> None:
+        parts = [dataset.test] if dataset.validation is None else [dataset.test, dataset.validation]
+        self._evaluations = [Evaluation(network, loss, part, assembler, workspace, batch_size) for part in parts]
+
+    def advance(self) -> bool:
+        """Evaluate one more batch; False if there was none left."""
+        return any(evaluation.advance() for evaluation in self._evaluations)
+
+    def finish(self) -> Scores:
+        """Evaluate what is left."""
+        return Scores(*(score for evaluation in self._evaluations for score in evaluation.finish()))
 
 
 def evaluate(

@@ -15,12 +15,18 @@ from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
 from hpc_sparse.evolution.schedule import EvolutionSchedule, Moment, shrunk_sizes
 from hpc_sparse.network.connections.compaction import NetworkChange
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
+from hpc_sparse.network.connections.protocol import INPUT
+from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.layer_signals import Signals
+from hpc_sparse.network.network import Place
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.rng import Purpose, stream, stream_key
 from hpc_sparse.training.growth_pool import GrowthSource
-from hpc_sparse.training.replica import Replica
 from hpc_sparse.training.target_size import initial_size
+
+STREAM_NUMBERS = 1 << 20
+"""More than a network has layers."""
 
 
 @dataclass(frozen=True)
@@ -33,22 +39,26 @@ class EvolutionStep:
         Importance pruning, which came first.
     n_grown : int
         Connections that evolution has grown in all layers.
-    growth : tuple of (TopologyChange or None)
-        Evolution, one per layer; None where the layer stayed, and everywhere unless changes are kept.
+    growth : dict of Place to TopologyChange
+        Evolution of the connections that did not stay; empty unless changes are kept.
+    n_layers : int
     """
 
     pruning: NetworkChange | None
     n_grown: int
-    growth: tuple[TopologyChange | None, ...]
+    growth: dict[Place, TopologyChange]
+    n_layers: int
 
-    def composed(self) -> list[TopologyChange | None]:
-        """One change per layer; None where nothing changed."""
-        if self.pruning is None:
-            return list(self.growth)
-        return [
-            pruned if grown is None else pruned.then(grown)
-            for pruned, grown in zip(self.pruning.layers, self.growth, strict=True)
-        ]
+    def composed(self) -> list[dict[str, TopologyChange]]:
+        """The changes of each layer by the names of its connections, both in one."""
+        changes: list[dict[str, TopologyChange]] = [{} for _ in range(self.n_layers)]
+        if self.pruning is not None:
+            for own, pruned in zip(changes, self.pruning.layers, strict=True):
+                own[INPUT] = pruned
+        for place, grown in self.growth.items():
+            before = changes[place.layer].get(place.name)
+            changes[place.layer][place.name] = grown if before is None else before.then(grown)
+        return changes
 
 
 class Evolution:
@@ -103,9 +113,8 @@ class Evolution:
         if not prunes and not evolves:
             return None
         pruning = self._prune(replica) if prunes else None
-        if not evolves:
-            return EvolutionStep(pruning, 0, (None,) * len(replica.network.layers))
-        return EvolutionStep(pruning, *self._evolve(replica, moment))
+        n_grown, growth = self._evolve(replica, moment) if evolves else (0, {})
+        return EvolutionStep(pruning, n_grown, growth, len(replica.network.layers))
 
     def is_due_within(self, epoch: int, step: int) -> bool:
         """Whether the topology is to change when so many steps of ``epoch``, some but not all, are done."""
@@ -115,7 +124,8 @@ class Evolution:
         """Change a replica in place as is due when so many steps of ``epoch`` are done."""
         if not self.is_due_within(epoch, step):
             return None
-        return EvolutionStep(None, *self._evolve(replica, Moment(epoch - 1, step, self._n_steps)))
+        n_grown, growth = self._evolve(replica, Moment(epoch - 1, step, self._n_steps))
+        return EvolutionStep(None, n_grown, growth, len(replica.network.layers))
 
     def _prunes_after(self, n_done: int) -> bool:
         settings = self._config.importance_pruning
@@ -127,58 +137,58 @@ class Evolution:
         assert settings.mode != "off"
         change = ImportancePruner(settings.mode, settings.percentile, settings.input_percentile).prune(replica.network)
         if change is not None:
-            replica.network.apply(change, replica.velocities)
+            replica.apply(change)
         return change
 
-    def _evolve(self, replica: Replica, moment: Moment) -> tuple[int, tuple[TopologyChange | None, ...]]:
+    def _evolve(self, replica: Replica, moment: Moment) -> tuple[int, dict[Place, TopologyChange]]:
         """Let the topology of every layer but the output's evolve: connections grown, and the changes if kept."""
-        numbers = range(len(replica.network.layers) - 1)
-        sizes = self._target_sizes(replica, moment)
-        n_grown, changes = 0, list[TopologyChange | None]()
-        # Alone, a layer's old connections are gone before the next layer's are decided.
-        for together in [[number] for number in numbers] if self._updater.sees_layers_alone else [list(numbers)]:
-            n_own, own = self._change_layers(replica, together, sizes, moment)
-            n_grown += n_own
-            changes += own
-        return n_grown, (*changes, None)
+        places = replica.network.evolving()
+        sizes = dict(zip(places, self._target_sizes(replica, moment), strict=False))
+        n_grown, changes = 0, dict[Place, TopologyChange]()
+        # Alone, a place's old connections are gone before the next one's are decided.
+        for together in [[place] for place in places] if self._updater.sees_layers_alone else [places]:
+            own = self._change(replica, {place: sizes[place] for place in together}, moment)
+            n_grown += sum(change.n_grown for change in own.values())
+            changes |= own if self._keeps_changes else {}
+        return n_grown, changes
 
-    def _change_layers(
-        self, replica: Replica, numbers: list[int], sizes: list[int], moment: Moment
-    ) -> tuple[int, list[TopologyChange | None]]:
-        name = {"epoch": moment.n_epochs + 1, "replica": self._stream_replica, "step": moment.step}
-        updates = self._updater.update(self._view(replica, numbers, sizes, moment, name))
-        for number, update in zip(numbers, updates, strict=True):
-            if update is not None:
-                key = stream_key(self._config.training.seed, Purpose.GROWN_WEIGHTS, layer=number, **name)
-                self._apply(replica, number, update, key)
-        changes = [None if update is None else update.change for update in updates]
-        n_grown = sum(change.n_grown for change in changes if change is not None)
-        return n_grown, changes if self._keeps_changes else [None] * len(changes)
+    def _change(self, replica: Replica, sizes: dict[Place, int], moment: Moment) -> dict[Place, TopologyChange]:
+        """Change the connections at some places, which are decided together."""
+        address = {"epoch": moment.n_epochs + 1, "replica": self._stream_replica, "step": moment.step}
+        updates = self._updater.update(self._view(replica, sizes, moment, address))
+        changed = {place: update for place, update in zip(sizes, updates, strict=True) if update is not None}
+        for place, update in changed.items():
+            key = stream_key(
+                self._config.training.seed, Purpose.GROWN_WEIGHTS, layer=stream_number(place, replica), **address
+            )
+            self._apply(replica, place, update, key)
+        return {place: update.change for place, update in changed.items()}
 
-    def _view(
-        self, replica: Replica, numbers: list[int], sizes: list[int], moment: Moment, name: dict[str, int]
-    ) -> NetworkView:
-        """What the strategy gets to see of these layers."""
+    def _view(self, replica: Replica, sizes: dict[Place, int], moment: Moment, address: dict[str, int]) -> NetworkView:
+        """What the strategy gets to see of the connections at some places."""
         seed, network = self._config.training.seed, replica.network
         signals: Sequence[Signals | None] = [None] * len(network.layers)
         if self._updater.needs_signals:
             assert self._growth is not None
-            signals = list(self._growth.signals(network, stream(seed, Purpose.GROWTH_BATCH, **name)))
-        views = [
-            LayerView(
-                network.layers[number].topology,
-                network.layers[number].weight,
-                replica.velocities[number].weight,
-                sizes[number],
-                stream(seed, Purpose.DROP_AND_GROW, layer=number, **name),
-                signals[number],
-                self._initial_weight(number),
-                network.layers[number].acting_share,
+            signals = list(self._growth.signals(network, stream(seed, Purpose.GROWTH_BATCH, **address)))
+        views = []
+        for place, size in sizes.items():
+            connections, number = network.at(place), stream_number(place, replica)
+            views.append(
+                LayerView(
+                    connections.topology,
+                    connections.weight,
+                    replica.velocity_at(place),
+                    size,
+                    stream(seed, Purpose.DROP_AND_GROW, layer=number, **address),
+                    signals[place.layer],
+                    self._initial_weight(number),
+                    getattr(connections, "acting_share", ALL_ACT),
+                )
             )
-            for number in numbers
-        ]
         fraction = self._schedule.drop_fraction_at(moment)
-        return NetworkView(tuple(views), network.layers[-1].topology, fraction, not self._redistributes)
+        output = network.layers[-1].connections()[INPUT].topology
+        return NetworkView(tuple(views), output, fraction, not self._redistributes)
 
     def _initial_weight(self, layer: int) -> Callable[[Topology], Float32Array]:
         """What connections of a layer weigh in a new network."""
@@ -191,23 +201,28 @@ class Evolution:
         return self._updater.grows_zero if choice == "strategy" else choice == "zero"
 
     def _target_sizes(self, replica: Replica, moment: Moment) -> list[int]:
-        """Connections that each layer is to have after the change."""
-        sizes = [layer.topology.n_connections for layer in replica.network.layers]
+        """Connections that each place that evolves is to have after the change."""
+        network = replica.network
+        sizes = [network.at(place).topology.n_connections for place in network.evolving()]
         if not self.changes_sizes:
             return sizes
-        initial, at_end = initial_size(self._config, replica.network.widths)
-        n_wanted = round(initial * self._schedule.remaining_at(moment, at_end))
-        return [*shrunk_sizes(sizes[:-1], n_wanted), sizes[-1]]
+        initial, at_end = initial_size(self._config, network.widths)
+        return shrunk_sizes(sizes, round(initial * self._schedule.remaining_at(moment, at_end)))
 
-    def _apply(self, replica: Replica, number: int, update: LayerUpdate, key: np.uint64) -> None:
-        layer, velocity = replica.network.layers[number], replica.velocities[number]
-        layer.follow(update.change)
-        velocity.carry(update.change)
+    def _apply(self, replica: Replica, place: Place, update: LayerUpdate, key: np.uint64) -> None:
+        replica.follow(place.layer, {place.name: update.change})
+        connections = replica.network.at(place)
         if update.weight is not None:
-            layer.weight = update.weight
+            connections.weight = update.weight
         elif not self._grows_zero:
             topology, old_position = update.change.topology, update.change.old_position
-            draw_grown_weights(self._config.network.initializer, topology, old_position, key, layer.weight)
+            draw_grown_weights(self._config.network.initializer, topology, old_position, key, connections.weight)
+
+
+def stream_number(place: Place, replica: Replica) -> int:
+    """Number by which random streams know a place: that of its layer, for the first connections of the layer."""
+    position = list(replica.network.layers[place.layer].connections()).index(place.name)
+    return place.layer + position * STREAM_NUMBERS
 
 
 def needs_growth_samples(config: RunConfig) -> bool:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.inputs.batches import BatchAssembler
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.monitor.position import Pulse
 from hpc_sparse.monitor.reporter import Reporter
 from hpc_sparse.monitor.stopping import StopAgreement, StopRequest
-from hpc_sparse.network.layers.sparse import Dropout
-from hpc_sparse.network.network import Workspace
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, step_key, stream_key
 from hpc_sparse.storage.dataset.samples import Dataset
-from hpc_sparse.training.replica import Replica
 
 Record = Callable[[EpochMetrics], None]
 """Called by root alone when an epoch is over; may fail, which then ends the run on every rank."""
@@ -41,6 +42,8 @@ class TrainingJob:
         Whether this process has been asked to stop.
     pulse : Pulse
         Where this rank is, noted for the watch over stalls.
+    fitted : FrontEndChain or None
+        The front ends, where they had to be fitted to the samples; by default what the data set states will do.
     """
 
     ctx: ParallelContext
@@ -51,17 +54,17 @@ class TrainingJob:
     is_debug: bool = False
     stop_request: StopRequest = field(default_factory=StopRequest)
     pulse: Pulse = field(default_factory=Pulse)
+    fitted: FrontEndChain | None = None
+
+    @property
+    def front_end(self) -> FrontEndChain:
+        """The front ends of networks with all inputs."""
+        return self.fitted or FrontEndChain.known(self.config, self.dataset)
 
     def make_assembler(self, max_batch: int | None = None) -> BatchAssembler:
         """Assembles batches, by default of the configured size, for the inputs that the network has now."""
-        data = self.dataset
-        return BatchAssembler(
-            data.info.n_features,
-            max_batch or self.config.training.batch_size,
-            mean=data.mean if self.config.data.standardize else None,
-            deviation=data.deviation if self.config.data.standardize else None,
-            features=self.replica.network.neuron_ids[0],
-        )
+        front_end = self.front_end.choosing(self.replica.network.neuron_ids[0])
+        return BatchAssembler(front_end, self.dataset.info.n_features, max_batch or self.config.training.batch_size)
 
     def make_stop_agreement(self) -> StopAgreement:
         """Lets all ranks stop together."""
@@ -70,16 +73,16 @@ class TrainingJob:
     def make_workspace(self) -> Workspace:
         """Buffers for the widths that the network has now."""
         training = self.config.training
-        return Workspace(self.replica.network.widths, training.batch_size, activations=training.activations)
+        return Workspace(self.replica.network.layers, training.batch_size, activations=training.activations)
 
     def dropouts(self, epoch: int, step: int) -> list[Dropout]:
         """Dropout of one step on this rank, one per hidden layer."""
-        rate, seed = self.config.network.dropout, self.config.training.seed
+        network, seed = self.config.network, self.config.training.seed
         keys = (
-            stream_key(seed, Purpose.DROPOUT, epoch=epoch, layer=layer, replica=self.ctx.rank)
+            stream_key(seed, Purpose.DROPOUT, epoch=epoch, layer=layer, replica=self.ctx.replica)
             for layer in range(len(self.replica.network.layers) - 1)
         )
-        return [Dropout(rate, step_key(key, step)) for key in keys]
+        return [Dropout(network.dropout_of(number), step_key(key, step)) for number, key in enumerate(keys)]
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,12 @@ class Pause:
     ----------
     step : int
         Its steps that are done.
-    sums : tuple of float
-        What the trainer has added up in them, on this rank.
+    sums : dict of str to float
+        What the trainer has added up in them, on this rank, by name.
     """
 
     step: int
-    sums: tuple[float, ...]
+    sums: Mapping[str, float]
 
 
 @dataclass(frozen=True)

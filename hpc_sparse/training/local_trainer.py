@@ -8,21 +8,23 @@ import time
 from collections.abc import Sequence
 
 from hpc_sparse.errors import DivergedError
+from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
 from hpc_sparse.monitor.position import Phase
 from hpc_sparse.network.objectives.losses import LOSSES, Loss
-from hpc_sparse.network.optimizers.sgd import LearningRate, Sgd
+from hpc_sparse.network.optimizers.learning_rate import LearningRate
+from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.collectives import gather_objects, on_root, patient_barrier
 from hpc_sparse.parallel.local_sgd import LocalSgd
-from hpc_sparse.training.evaluation import evaluate, mean_over_ranks
+from hpc_sparse.storage.dataset.samples import Samples
+from hpc_sparse.training.evaluation import Scores, evaluate, mean_over_ranks
 from hpc_sparse.training.evolution_step import Evolution, EvolutionStep, needs_growth_samples
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.rank_totals import EpochSums
 from hpc_sparse.training.rates import learning_rate
-from hpc_sparse.training.replica import check_invariants
 from hpc_sparse.training.shard_batches import SampleSource
 
 LOG = logging.getLogger(__name__)
@@ -62,11 +64,12 @@ class LocalTrainer:
         self._source = SampleSource(job)
         self._loss = loss or LOSSES[config.training.loss]
         self._sgd = Sgd(config.optimizer.momentum, config.optimizer.weight_decay, config.optimizer.nesterov)
-        self._has_own_topology = is_alone or config.parallel.topology == "independent"
+        self._has_own_topology = is_alone or config.parallel.replica_topology == "independent"
         self._averaging = LocalSgd(
             job.ctx,
             has_shared_topology=not self._has_own_topology,
-            momentum=config.parallel.momentum,
+            momentum=config.parallel.velocity_at_sync,
+            cut_back=resparsify,
             is_contributor=self._shard.n_samples > 0,
         )
         if targets is None:
@@ -75,13 +78,13 @@ class LocalTrainer:
             self._averaging.start_apart(job.replica.network, targets)
         self._fit_buffers()
         if job.is_debug:
-            check_invariants(job.replica)
+            job.replica.check_invariants()
         self._rate = rate or learning_rate(config, self._averaging.n_contributors)
         largest_shard = max(gather_objects(job.ctx, self._shard.n_samples))
         self.n_steps: int = -(-largest_shard // config.training.batch_size)
         self._evolution = Evolution(
             config,
-            job.ctx.rank if self._has_own_topology else 0,
+            job.ctx.replica if self._has_own_topology else 0,
             n_steps=self.n_steps,
             growth=GrowthSource(job, self._loss) if needs_growth_samples(config) else None,
             keeps_sizes=is_alone,
@@ -139,13 +142,13 @@ class LocalTrainer:
         """
         self.pause = None
         self._job.pulse.at(Phase.EVOLVING, epoch)
-        sums = EpochSums() if pause is None else EpochSums.from_numbers(pause.sums)
+        sums = EpochSums() if pause is None else EpochSums.from_sums(pause.sums)
         if pause is None:
             self._evolve(epoch, sums)
             self._correct_momentum(epoch)
         n_steps_done = self._train(epoch, 0 if pause is None else pause.step, sums)
         if n_steps_done < self.n_steps:
-            self.pause = Pause(n_steps_done, sums.to_numbers())
+            self.pause = Pause(n_steps_done, sums.to_sums())
             self.confirm_agreement()
             return None
         if self._is_alone:
@@ -154,7 +157,7 @@ class LocalTrainer:
         self._check_finite(epoch, train_loss)
         started = time.perf_counter()
         self._job.pulse.at(Phase.EVALUATING)
-        test_loss, test_accuracy = self.evaluate()
+        scores = self.evaluate()
         sums.evaluate += time.perf_counter() - started
         seconds = (sums.train, sums.sync, sums.evolve, sums.evaluate, self._job.pulse.take_file_seconds())
         of_ranks = gather_objects(self._ctx, (sums.n_grown, *seconds))
@@ -165,8 +168,7 @@ class LocalTrainer:
             epoch=epoch,
             train_loss=train_loss,
             train_accuracy=train_accuracy,
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
+            **scores.as_metrics(),
             n_neurons=network.n_neurons,
             n_connections=network.n_connections,
             connections_changed=int(n_grown),
@@ -191,7 +193,7 @@ class LocalTrainer:
     @property
     def replica_number(self) -> int | None:
         """Which of the networks that differ now, within an epoch, is this rank's; None if they agree."""
-        return self._ctx.rank if self._ctx.size > 1 and self.pause is not None else None
+        return self._ctx.replica if self._ctx.size > 1 and self.pause is not None else None
 
     @property
     def target_connections(self) -> tuple[int, ...]:
@@ -230,7 +232,7 @@ class LocalTrainer:
             LOG.debug("epoch %d: %d connections replaced", epoch, step.n_grown)
         sums.evolve += time.perf_counter() - started
         if self._job.is_debug:
-            check_invariants(self._job.replica)
+            self._job.replica.check_invariants()
 
     @property
     def _is_looking_on(self) -> bool:
@@ -239,13 +241,13 @@ class LocalTrainer:
 
     def _correct_momentum(self, epoch: int) -> None:
         if self._config.optimizer.momentum_correction:
-            for velocity in self._job.replica.velocities:
-                velocity.scale(self._rate.change_before(epoch))
+            for state in self._job.replica.states:
+                state.scale(self._rate.change_before(epoch))
 
     def _train(self, epoch: int, first_step: int, sums: EpochSums) -> int:
         """The batches from ``first_step`` on, with the syncs that are due; returns the steps that are then done."""
         training, replica = self._config.training, self._job.replica
-        batches = shuffled_batches(self._shard.n_samples, training.batch_size, training.seed, epoch, self._ctx.rank)
+        batches = shuffled_batches(self._shard.n_samples, training.batch_size, training.seed, epoch, self._ctx.replica)
         rate = self._rate.at(epoch)
         prepared = self._source.batches(epoch, batches[first_step:])
         for step in range(first_step, self.n_steps):
@@ -254,8 +256,8 @@ class LocalTrainer:
             if step < len(batches):
                 batch, labels = self._assembler.assemble(*next(prepared))
                 dropouts = self._job.dropouts(epoch, step)
-                loss, n_correct = replica.network.train_batch(
-                    batch, labels, self._loss, dropouts, self._sgd, rate, replica.velocities, self._workspace
+                loss, n_correct = replica.train_batch(
+                    batch, labels, self._loss, dropouts, self._sgd, rate, self._workspace
                 )
                 sums.loss += loss
                 sums.n_correct += n_correct
@@ -288,7 +290,7 @@ class LocalTrainer:
         elif every == "epoch" or (step + 1) % every:
             self._averaging.progress()
         elif self._config.parallel.overlap:
-            self._averaging.sync_delayed(replica.network, replica.velocities)
+            self._averaging.sync_delayed(replica)
         else:
             self.average()
         sums.sync += time.perf_counter() - started
@@ -297,9 +299,9 @@ class LocalTrainer:
     def average(self) -> None:
         """Average the replicas, which then agree (collective)."""
         network = self._job.replica.network
-        self._averaging.sync(network, self._job.replica.velocities)
+        self._averaging.sync(self._job.replica)
         if self._job.is_debug:
-            check_invariants(self._job.replica)
+            self._job.replica.check_invariants()
             check_agreement(self._ctx, network)
             LOG.debug("synced, replicas agree: %s", network_digest(network))
 
@@ -310,13 +312,18 @@ class LocalTrainer:
         if not is_finite:
             raise DivergedError.in_epoch(epoch, train_loss, self._config.optimizer.learning_rate)
 
-    def evaluate(self) -> tuple[float, float]:
-        """Mean test loss and accuracy, each rank's network on its share of the test samples (collective)."""
+    def evaluate(self) -> Scores:
+        """Mean losses and accuracies, each rank's network on its share of the samples of a part (collective)."""
+        dataset = self._job.dataset
+        validation = () if dataset.validation is None else self._evaluate(dataset.validation)
+        return Scores(*self._evaluate(dataset.test), *validation)
+
+    def _evaluate(self, shard: Samples) -> tuple[float, float]:
         return evaluate(
             self._ctx,
             self._job.replica.network,
             self._loss,
-            self._job.dataset.test,
+            shard,
             self._assembler,
             self._workspace,
             self._config.training.batch_size,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+
+from hpc_sparse.errors import quoted
 
 
 @dataclass
@@ -30,11 +33,34 @@ class EpochSums:
     sync: float = 0.0
     evaluate: float = 0.0
 
-    def to_numbers(self) -> tuple[float, ...]:
-        """For a checkpoint."""
-        return astuple(self)
+    def to_sums(self) -> dict[str, float]:
+        """All by name, for a checkpoint within the epoch."""
+        return asdict(self)
 
     @classmethod
-    def from_numbers(cls, numbers: tuple[float, ...]) -> EpochSums:
-        """What :meth:`to_numbers` gave."""
-        return cls(*numbers)
+    def from_sums(cls, sums: Mapping[str, float]) -> EpochSums:
+        """What :meth:`to_sums` gave, in any order.
+
+        Raises
+        ------
+        ValueError
+            Some are missing, or others than these, or a count is none.
+        """
+        check_names(sums, [field.name for field in fields(cls)])
+        for name in ("n_correct", "n_grown", "n_bytes"):
+            whole_number(name, sums[name])
+        return cls(**sums)
+
+
+def check_names(sums: Mapping[str, float], wanted: Sequence[str]) -> None:
+    """Check that sums are those that are wanted (ValueError)."""
+    if set(sums) != set(wanted):
+        found = quoted(", ".join(sums)) or "none"
+        raise ValueError(f"sums {found}: expected {', '.join(wanted)}")
+
+
+def whole_number(name: str, value: float) -> int:
+    """A sum that counts something (ValueError if it cannot)."""
+    if not value.is_integer() or value < 0:
+        raise ValueError(f"{name} = {value}: must be a whole number >= 0")
+    return int(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpc_sparse.config import RunConfig
-from hpc_sparse.network.optimizers.sgd import LearningRate
+from hpc_sparse.network.optimizers.learning_rate import LearningRate
 
 SCALING_POWERS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 
@@ -12,7 +12,7 @@ def learning_rate(config: RunConfig, n_replicas: int) -> LearningRate:
     """The schedule of a configuration, scaled for the number of replicas that share a step."""
     optimizer, scaling = config.optimizer, config.parallel.learning_rate_scaling
     if scaling == "auto":
-        scaling = "none" if config.parallel.strategy == "wasap" else "linear"
+        scaling = "none" if config.parallel.algorithm == "wasap" else "linear"
     return LearningRate(
         base=optimizer.learning_rate,
         schedule=optimizer.schedule,

@@ -1,4 +1,4 @@
-"""Where a trainer's samples come from: the shard as it is, or its images transformed anew each epoch."""
+"""Where a trainer's samples come from: the shard as it is, or as a front end transforms it anew each epoch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, Int64Array
-from hpc_sparse.inputs.augmentation import AugmentedBatches
 from hpc_sparse.storage.dataset.samples import Samples
 from hpc_sparse.training.job import TrainingJob
 
@@ -18,19 +17,17 @@ class SampleSource:
     Raises
     ------
     DataError, MachineError
-        Images are to be transformed but the samples are none, or the library for it is missing.
+        The samples are to be transformed but cannot be, or a library for it is missing.
     """
 
     def __init__(self, job: TrainingJob) -> None:
         self._shard = job.dataset.train
-        self._augmented: AugmentedBatches | None = None
-        if job.config.data.augmentation == "cifar" and self._shard.n_samples:
-            self._augmented = AugmentedBatches(self._shard, job.config.training.seed, job.ctx.rank)
+        self._transformed = job.front_end.training_batches(self._shard, job.config.training.seed, job.ctx.replica)
 
     def batches(self, epoch: int, batches: Sequence[Int64Array]) -> Iterator[tuple[Samples, Int64Array]]:
         """For each batch (int64[n_batch], positions in the shard): samples, and which of them it consists of."""
-        if self._augmented is None:
+        if self._transformed is None:
             yield from ((self._shard, chosen) for chosen in batches)
             return
-        for samples in self._augmented.prepare(epoch, batches):
+        for samples in self._transformed.prepare(epoch, batches):
             yield samples, np.arange(samples.n_samples, dtype=OFFSET)

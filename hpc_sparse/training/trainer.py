@@ -8,9 +8,12 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
+from hpc_sparse.storage.dataset.validation import ValidationPart
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
+from hpc_sparse.training.rank_totals import EpochSums
 from hpc_sparse.training.served.phased_trainer import PhasedTrainer
+from hpc_sparse.training.served.server_totals import Tally
 from hpc_sparse.training.shard_batches import SampleSource
 from hpc_sparse.training.target_size import initial_size
 
@@ -59,13 +62,34 @@ def make_trainer(job: TrainingJob, target_connections: tuple[int, ...] = ()) -> 
 
 def is_served(ctx: ParallelContext, config: RunConfig) -> bool:
     """Whether rank 0 serves the others, instead of training itself."""
-    return ctx.size > 1 and config.parallel.strategy != "local_sgd"
+    return ctx.size > 1 and config.parallel.algorithm != "local_sgd"
+
+
+def check_pause(ctx: ParallelContext, config: RunConfig, pause: Pause, *, is_apart: bool) -> None:
+    """Check that the sums of a pause are those of the trainer that goes on: a server's, or a rank's that trains alone.
+
+    Raises
+    ------
+    ValueError
+    """
+    if is_served(ctx, config) and not is_apart:
+        Tally.from_sums(pause.sums)
+    else:
+        EpochSums.from_sums(pause.sums)
 
 
 def shares(ctx: ParallelContext, config: RunConfig) -> tuple[Share, Share]:
-    """Which shares this rank takes of the training and of the test samples."""
+    """Shares that this rank takes of the samples that are trained on and of the test samples."""
     if not is_served(ctx, config):
-        return Share(ctx.rank, ctx.size), Share(ctx.rank, ctx.size)
+        return Share(ctx.data.rank, ctx.data.size), Share(ctx.data.rank, ctx.data.size)
     if ctx.is_root:
         return Share.none(), Share.all()
     return Share(ctx.rank - 1, ctx.size - 1), Share(ctx.rank - 1, ctx.size - 1)
+
+
+def validation_part(ctx: ParallelContext, config: RunConfig) -> ValidationPart | None:
+    """What a configuration holds out of the training samples; None if it is nothing."""
+    fraction = config.data.validation_fraction
+    if not fraction:
+        return None
+    return ValidationPart(fraction, config.training.seed, is_whole_on_root=is_served(ctx, config))

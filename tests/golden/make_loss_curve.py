@@ -17,7 +17,9 @@ from hpc_sparse.rng import Purpose, stream
 from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo, DenseFeatures, Samples
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 
 TARGET = Path(__file__).with_name("loss_curve.json")
 CONFIG = """
@@ -57,7 +59,7 @@ def main() -> None:
 def loss_curve(seed_offset: int = 0) -> dict[str, list[float]]:
     """What each epoch of the run measures, by name; another ``seed_offset`` gives another run."""
     config, dataset = configuration(seed_offset), synthetic_dataset()
-    replica = Replica.initial(config, dataset.info)
+    replica = initial_replica(config, dataset.info)
     job = TrainingJob(ParallelContext.serial(threads=1), config, dataset, replica, SilentReporter())
     trainer = LocalTrainer(job)
     history = [trainer.train_epoch(epoch) for epoch in range(1, config.training.epochs + 1)]

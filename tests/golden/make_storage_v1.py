@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.network.layers.state import LayerState
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
 from hpc_sparse.storage.dataset.writer import write_dataset
@@ -40,7 +41,7 @@ def sparse_samples(n_samples: int) -> Samples:
 
 def checkpoint() -> Checkpoint:
     """Two layers, 5-4-3, the first of which has a neuron without connections."""
-    hidden = LayerState(
+    hidden = LayerState.sparse(
         shape=(4, 5),
         activation="all_relu",
         indptr=np.array([0, 2, 2, 5, 6], np.int64),
@@ -50,7 +51,7 @@ def checkpoint() -> Checkpoint:
         weight_velocity=(np.arange(6) / 32).astype(np.float32),
         bias_velocity=(-np.arange(4) / 64).astype(np.float32),
     )
-    output = LayerState(
+    output = LayerState.sparse(
         shape=(3, 4),
         activation="softmax",
         indptr=np.array([0, 4, 8, 12], np.int64),
@@ -63,7 +64,7 @@ def checkpoint() -> Checkpoint:
     metrics = {"test_accuracy": 0.75, "train_loss": 0.5}
     mean, deviation = np.array([0, 1, 2, 3, 255], np.float32), np.array([1, 0.5, 2, 4, 8], np.float32)
     text = '[data]\npath = "weiß.h5"\n'
-    return Checkpoint(text, 12, 3456, 2, (hidden, output), metrics, (9, 0.8125), mean, deviation)
+    return Checkpoint(text, 12, 3456, 2, (hidden, output), metrics, (9, 0.8125), statistics_arrays(mean, deviation))
 
 
 def main() -> None:

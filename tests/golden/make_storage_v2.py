@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.context import ParallelContext, start_mpi
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
-from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 FOLDER = Path(__file__).parent
@@ -27,7 +28,7 @@ def layer(shape: tuple[int, int], rows: list[list[int]], activation: str, first:
     """A layer whose neurons have connections from ``rows``, with numbers from ``first`` on."""
     lengths = [len(row) for row in rows]
     n_connections = sum(lengths)
-    return LayerState(
+    return LayerState.sparse(
         shape=shape,
         activation=activation,
         indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
@@ -52,12 +53,12 @@ def reduced_checkpoint() -> Checkpoint:
         ),
         metrics={"test_accuracy": 0.75, "train_loss": 0.5},
         history_best=(9, 0.8125),
-        mean=np.arange(7, dtype=np.float32),
-        deviation=np.arange(1, 8, dtype=np.float32),
+        front_end=statistics_arrays(np.arange(7, dtype=np.float32), np.arange(1, 8, dtype=np.float32)),
         neuron_ids=(np.array([0, 2, 3, 6], np.int32), np.array([1, 2, 4], np.int32), None),
         target_connections=(5, 7),
         step_in_epoch=17,
         progress=np.array([[0.5, 3], [0.25, 4], [0.125, 5]]),
+        progress_names=("sum_0", "sum_1"),
     )
 
 

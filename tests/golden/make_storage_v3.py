@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hpc_sparse.parallel.context import ParallelContext, start_mpi
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
-from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.storage.dataset.writer import write_dataset
 
 FOLDER = Path(__file__).parent

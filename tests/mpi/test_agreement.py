@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import DivergedError
+from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.network import Network
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel import local_sgd
 from hpc_sparse.parallel.agreement import Agreement, check_agreement
 from hpc_sparse.parallel.collectives import gather_objects
@@ -30,10 +32,10 @@ def test_a_bit_flipped_behind_a_sync_is_noticed_at_the_next_one(
     ctx: ParallelContext, monkeypatch: pytest.MonkeyPatch, is_shared: bool
 ) -> None:
     network = make_network()
-    velocities = network.resting_velocities()
-    averaging = LocalSgd(ctx, has_shared_topology=is_shared, momentum="average")
+    replica = Replica.at_rest(network)
+    averaging = LocalSgd(ctx, has_shared_topology=is_shared, momentum="average", cut_back=resparsify)
     averaging.start(network)
-    averaging.sync(network, velocities)
+    averaging.sync(replica)
     average = local_sgd.average_arrays
 
     def average_wrongly(ctx, arrays, *rest, **named):
@@ -43,18 +45,18 @@ def test_a_bit_flipped_behind_a_sync_is_noticed_at_the_next_one(
         return n_bytes
 
     monkeypatch.setattr(local_sgd, "average_arrays", average_wrongly)
-    averaging.sync(network, velocities)
+    averaging.sync(replica)
     monkeypatch.undo()
     others = "rank 0" if ctx.size == 2 else "rank 0, 2"
-    with pytest.raises(DivergedError, match=rf"first in the weights of layer 0: {others}: \w+; rank 1: \w+; "):
-        averaging.sync(network, velocities)
+    with pytest.raises(DivergedError, match=rf"first in the weight of layer 0: {others}: \w+; rank 1: \w+; "):
+        averaging.sync(replica)
     averaging.finish()
 
 
 @pytest.mark.mpi(ranks=[2, 3])
 def test_topologies_that_differ_are_noticed_without_another_sync(ctx: ParallelContext) -> None:
     network = make_network()
-    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average")
+    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average", cut_back=resparsify)
     averaging.start(network)
     if ctx.rank == ctx.size - 1:
         topology = network.layers[0].topology
@@ -63,27 +65,28 @@ def test_topologies_that_differ_are_noticed_without_another_sync(ctx: ParallelCo
         indices = topology.indices.copy()
         unused = np.setdiff1d(np.arange(topology.shape[1]), indices[start:stop])
         indices[start:stop] = np.sort(np.concatenate([indices[start : stop - 1], unused[:1]]))
-        network.layers[0].topology = Topology(topology.shape, topology.indptr, indices)
-    averaging.sync(network, network.resting_velocities())
-    with pytest.raises(DivergedError, match="first in the connections of layer 0"):
+        layer, other = network.layers[0], Topology(topology.shape, topology.indptr, indices)
+        layer.rewire(layer.shape, {"input": other}, {"weight": layer.weight, "bias": layer.bias})
+    averaging.sync(Replica.at_rest(network))
+    with pytest.raises(DivergedError, match="first in the indices of layer 0"):
         averaging.confirm_agreement()
 
 
 @pytest.mark.mpi(ranks=[1, 2, 3])
 def test_replicas_that_agree_go_on(ctx: ParallelContext) -> None:
     network = make_network()
-    velocities = network.resting_velocities()
-    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average")
+    replica = Replica.at_rest(network)
+    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average", cut_back=resparsify)
     averaging.start(network)
     for _ in range(3):
-        averaging.sync(network, velocities)
+        averaging.sync(replica)
         network.layers[0].weight += np.float32(ctx.rank)
         averaging.progress()
-    averaging.sync_delayed(network, velocities)
-    averaging.sync(network, velocities)
+    averaging.sync_delayed(replica)
+    averaging.sync(replica)
     averaging.confirm_agreement()
     averaging.confirm_agreement()
-    averaging.sync(network, velocities)
+    averaging.sync(replica)
     averaging.finish()
     check_agreement(ctx, network)
 

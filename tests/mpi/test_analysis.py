@@ -13,9 +13,9 @@ from hpc_sparse.analysis.checkpoints import read_all_topologies
 from hpc_sparse.analysis.reports import report_distances
 from hpc_sparse.errors import InputError
 from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 
@@ -44,7 +44,7 @@ def test_networks_that_cannot_be_compared_are_refused_on_every_rank(ctx: Paralle
 @pytest.mark.mpi(ranks=[2, 3])
 def test_the_replicas_of_a_checkpoint_are_compared(ctx: ParallelContext, mpi_tmp_path: Path) -> None:
     layers = tuple(
-        LayerState(
+        LayerState.sparse(
             topology.shape,
             "relu",
             topology.indptr,

@@ -32,7 +32,9 @@ from hpc_sparse.storage.dataset.samples import CsrFeatures
 from hpc_sparse.training.evolution_step import Evolution, needs_growth_samples
 from hpc_sparse.training.growth_pool import GrowthSource, gather_pool
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 
 CONFIG = """
 [data]
@@ -56,23 +58,22 @@ threads = 1
 stop_within = 0.000001
 oversubscribe = true
 """
-LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 # What a stop may cost: time, and bytes, as topologies are sent anew.
 NOT_COMPARED = CLOCK_FIELDS | {"sync_bytes"}
 STRATEGIES = (
     ("rigl",),
-    ("srigl", "network.topology=snip"),
-    ("gse", "evolution.candidates=graest", "evolution.scope=global"),
+    ("srigl", "network.initial_topology=snip"),
+    ("gse", "evolution.gse.candidates=graest", "evolution.gse.scope=global"),
     ("snfs",),
-    ("deep_r", "evolution.shrinkage=0.01"),
-    ("top_kast", "network.acting_share=0.5", "network.topology=grasp"),
+    ("deep_r", "evolution.deep_r.shrinkage=0.01"),
+    ("top_kast", "evolution.top_kast.acting_share=0.5", "network.initial_topology=grasp"),
     # Links that begin with 0 would be the next to go and to come back, at once where nothing is trained in between.
-    ("cht", "network.topology=csti", "evolution.grown_weights=initial"),
+    ("cht", "network.initial_topology=csti", "evolution.grown_weights=initial"),
 )
 PARALLEL = (
-    ("parallel.topology=shared", "evolution.every_steps=5"),
-    ("parallel.topology=independent", "evolution.every_steps=4", "evolution.drop_schedule=cosine"),
-    ("parallel.strategy=wassp", "parallel.phase2_share=0.3", "evolution.every_steps=7", "evolution.begin_epoch=1"),
+    ("parallel.replica_topology=shared", "evolution.every_steps=5"),
+    ("parallel.replica_topology=independent", "evolution.every_steps=4", "evolution.drop_schedule=cosine"),
+    ("parallel.algorithm=wassp", "parallel.phase2_share=0.3", "evolution.every_steps=7", "evolution.begin_epoch=1"),
 )
 
 
@@ -122,7 +123,7 @@ def run(ctx: ParallelContext, folder: Path) -> Callable[..., Any]:
         layers = read_checkpoint(ctx, newest).layers
         lines = (folder / output / "metrics.jsonl").read_text().splitlines()
         metrics = [{key: value for key, value in json.loads(line).items() if key not in NOT_COMPARED} for line in lines]
-        return [getattr(layer, name).tobytes() for layer in layers for name in LAYER_ARRAYS], metrics
+        return [array.tobytes() for layer in layers for array in layer.arrays().values()], metrics
 
     return run_once
 
@@ -150,7 +151,7 @@ def test_ranks_with_shards_decide_as_one_rank_with_all_samples(ctx: ParallelCont
         digests = []
         for context in (ctx, ParallelContext.serial(threads=1)):
             dataset = load_dataset(context, folder / "data.h5", "serial")
-            replica = Replica.initial(config, dataset.info)
+            replica = initial_replica(config, dataset.info)
             job = TrainingJob(context, config, dataset, replica, SilentReporter())
             growth = GrowthSource(job, LOSSES["cross_entropy"]) if needs_growth_samples(config) else None
             evolution = Evolution(config, growth=growth)
@@ -168,11 +169,11 @@ def test_a_first_topology_from_the_data_is_that_of_one_rank_with_all_samples(
     ctx: ParallelContext, folder: Path
 ) -> None:
     for topology in ("snip", "grasp", "csti"):
-        config = load_config(folder / "run.toml", [f"network.topology={topology}"])
+        config = load_config(folder / "run.toml", [f"network.initial_topology={topology}"])
         digests = []
         for context in (ctx, ParallelContext.serial(threads=1)):
             dataset = load_dataset(context, folder / "data.h5", "serial")
-            replica = Replica.initial(config, dataset.info)
+            replica = initial_replica(config, dataset.info)
             at_random = network_digest(replica.network)
             choose_first_topology(TrainingJob(context, config, dataset, replica, SilentReporter()))
             digests.append(network_digest(replica.network))
@@ -197,7 +198,11 @@ def test_every_strategy_trains_and_resumes_bit_by_bit(run: Callable[..., Any], p
 @pytest.mark.mpi(ranks=[3])
 def test_networks_shrink_alike_on_all_ranks_and_resume_bit_by_bit(run: Callable[..., Any]) -> None:
     for number, parallel in enumerate(
-        [("parallel.topology=shared",), ("parallel.topology=independent",), ("parallel.strategy=wassp",)]
+        [
+            ("parallel.replica_topology=shared",),
+            ("parallel.replica_topology=independent",),
+            ("parallel.algorithm=wassp",),
+        ]
     ):
         shrinking = ("evolution.final_density=0.1", "evolution.every_steps=3", "evolution.end_epoch=2")
         whole, metrics = run(f"whole-{number}", math.inf, *shrinking, *parallel)

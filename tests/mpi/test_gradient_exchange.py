@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from hpc_sparse.evolution.importance import ImportancePruner
+from hpc_sparse.evolution.selection import resparsify
+from hpc_sparse.network.layers.sparse import sparse_layers
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.optimizers.sgd import Velocity
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel import collectives
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import broadcast_object, gather_objects
@@ -19,7 +21,7 @@ from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, S
 from hpc_sparse.parallel.local_sgd import LocalSgd
 from hpc_sparse.parallel.merging import merge_replicas
 from hpc_sparse.parallel.replication import (
-    broadcast_network,
+    broadcast_replica,
     receive_network,
     send_network,
     take_topology,
@@ -33,28 +35,41 @@ N_ROUNDS = 5
 CHUNKS = (4, 10, 1 << 20)
 
 
-def make_network(seed: int, *, is_pruned: bool = False, density: float = 0.4) -> tuple[Network, list[Velocity]]:
+def make_replica(seed: int, *, is_pruned: bool = False, density: float = 0.4) -> Replica:
     """With random biases and velocities; pruned, some neurons and inputs are missing."""
     names = {"activation": "all_relu", "alpha": 0.5, "initializer": "normal"}
     network = Network.random([11, 14, 9, 3], [density, density, 1.0], **names, seed=seed)  # type: ignore[arg-type]
     rng = np.random.default_rng(seed)
-    velocities = network.resting_velocities()
-    for layer, velocity in zip(network.layers, velocities, strict=True):
-        layer.bias = rng.standard_normal(layer.bias.size).astype(np.float32)
-        velocity.weight = rng.standard_normal(layer.weight.size).astype(np.float32)
-        velocity.bias = rng.standard_normal(layer.bias.size).astype(np.float32)
+    replica = Replica.at_rest(network)
+    for layer, state in zip(network.layers, replica.states, strict=True):
+        layer.bind({"bias": rng.standard_normal(layer.shape[0]).astype(np.float32)})
+        for name, parameter in layer.parameters().items():
+            state.velocity[name] = rng.standard_normal(parameter.values.size).astype(np.float32)
     if is_pruned:
         change = ImportancePruner("compact", 30, 20).prune(network)
         assert change is not None
-        network.apply(change, velocities)
-    return network, velocities
+        replica.apply(change)
+    return replica
 
 
-def facts(network: Network, velocities: list[Velocity]) -> tuple[object, ...]:
+def facts(replica: Replica) -> tuple[object, ...]:
     """Everything that must be the same."""
+    network = replica.network
     ids = [None if each is None else each.tolist() for each in network.neuron_ids]
-    speeds = [(velocity.weight.tobytes(), velocity.bias.tobytes()) for velocity in velocities]
-    return network_digest(network), network.widths, ids, speeds, [layer.slope for layer in network.layers]
+    speeds = [{name: values.tobytes() for name, values in state.velocity.items()} for state in replica.states]
+    return network_digest(network), network.widths, ids, speeds, slopes(network)
+
+
+def slopes(network: Network) -> list[float]:
+    return [layer.slope for layer in sparse_layers(network)]
+
+
+def keys(network: Network) -> list[list[int]]:
+    return [connections.topology.keys().tolist() for connections in network.incoming()]
+
+
+def sizes(network: Network) -> list[int]:
+    return [connections.topology.n_connections for connections in network.incoming()]
 
 
 def gradient_of(worker: int, number: int) -> np.ndarray:
@@ -96,7 +111,7 @@ def serve(ctx: ParallelContext, *, overlaps: bool) -> None:
         assert header == GradientHeader(number, 2 * number, 10, 3, 15, 0.5 + worker, 0.25, 0.125)
         np.testing.assert_array_equal(gradient, gradient_of(worker, number))
         n_done[worker] += 1
-        topology = topology_arrays(make_network(number, is_pruned=True)[0]) if number == 2 else []
+        topology = topology_arrays(make_replica(number, is_pruned=True).network) if number == 2 else []
         np.negative(gradient, out=values)
         end.reply(worker, ReplyHeader(worker, number, 7 * number), topology, values)
         # An overlapping worker may not have taken it yet: what is sent must be a copy.
@@ -120,12 +135,10 @@ def work(ctx: ParallelContext, n_under_way: int) -> None:
         assert header == ReplyHeader(ctx.rank, number, 7 * number)
         assert bool(topology) == (number == 2)
         if topology:
-            network, _ = make_network(9)
+            network = make_replica(9).network
             take_topology(network, topology)
-            expected, _ = make_network(2, is_pruned=True)
-            assert [layer.topology.keys().tolist() for layer in network.layers] == [
-                layer.topology.keys().tolist() for layer in expected.layers
-            ]
+            expected = make_replica(2, is_pruned=True).network
+            assert keys(network) == keys(expected)
             assert expected.neuron_ids[0] is not None
             np.testing.assert_array_equal(network.neuron_ids[0], expected.neuron_ids[0])
         end.receive_values(received)
@@ -163,26 +176,26 @@ def test_roots_network_replaces_every_other_whatever_its_widths(
 ) -> None:
     for chunk_bytes, is_pruned in product(CHUNKS, (False, True)):
         monkeypatch.setattr(collectives, "CHUNK_BYTES", chunk_bytes)
-        network, velocities = make_network(ctx.rank, is_pruned=is_pruned, density=0.2 + 0.1 * ctx.rank)
-        layer_list, expected = network.layers, facts(*make_network(0, is_pruned=is_pruned, density=0.2))
-        broadcast_network(ctx, network, velocities)
-        assert facts(network, velocities) == expected
-        assert network.layers is layer_list
+        replica = make_replica(ctx.rank, is_pruned=is_pruned, density=0.2 + 0.1 * ctx.rank)
+        layer_list, expected = replica.network.layers, facts(make_replica(0, is_pruned=is_pruned, density=0.2))
+        broadcast_replica(ctx, replica)
+        assert facts(replica) == expected
+        assert replica.network.layers is layer_list
 
 
 @pytest.mark.mpi(ranks=[3])
 def test_a_network_is_sent_to_one_rank(ctx: ParallelContext, monkeypatch: pytest.MonkeyPatch) -> None:
     for chunk_bytes, is_pruned in product(CHUNKS, (False, True)):
         monkeypatch.setattr(collectives, "CHUNK_BYTES", chunk_bytes)
-        own, _ = make_network(ctx.rank, is_pruned=is_pruned)
+        own = make_replica(ctx.rank, is_pruned=is_pruned).network
         before = network_digest(own)
         if ctx.rank == 2:
             send_network(ctx, own, 0)
         if ctx.is_root:
             received = receive_network(ctx, own, 2)
-            expected, _ = make_network(2, is_pruned=is_pruned)
+            expected = make_replica(2, is_pruned=is_pruned).network
             assert network_digest(received) == network_digest(expected)
-            assert [layer.slope for layer in received.layers] == [layer.slope for layer in expected.layers]
+            assert slopes(received) == slopes(expected)
             inputs = [network.neuron_ids[0] for network in (received, expected)]
             assert (inputs[0] is None) == (inputs[1] is None) == (not is_pruned)
             assert not is_pruned or np.array_equal(inputs[0], inputs[1])  # type: ignore[arg-type]
@@ -193,28 +206,30 @@ def test_a_network_is_sent_to_one_rank(ctx: ParallelContext, monkeypatch: pytest
 def test_replicas_apart_are_averaged_as_in_one_process_and_a_rank_that_looks_on_adds_no_connection(
     ctx: ParallelContext,
 ) -> None:
-    workers = [make_network(rank) for rank in range(1, ctx.size)]
-    targets = [layer.topology.n_connections - 2 for layer in workers[0][0].layers]
-    expected, expected_velocities = merge_replicas(
-        [network for network, _ in workers], [velocities for _, velocities in workers], targets
-    )
+    workers = [make_replica(rank) for rank in range(1, ctx.size)]
+    targets = [n_connections - 2 for n_connections in sizes(workers[0].network)]
+    expected = merge_replicas(workers, targets, resparsify)
     # What the rank that looks on has must not matter, not even for the order in which the others are added up.
     digests = []
     for density in (0.1, 0.9):
-        network, velocities = make_network(ctx.rank, density=density if ctx.is_root else 0.4)
-        averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average", is_contributor=not ctx.is_root)
+        replica = make_replica(ctx.rank, density=density if ctx.is_root else 0.4)
+        network = replica.network
+        averaging = LocalSgd(
+            ctx, has_shared_topology=False, momentum="average", cut_back=resparsify, is_contributor=not ctx.is_root
+        )
         averaging.start_apart(network, targets)
-        averaging.sync(network, velocities)
-        assert [layer.topology.n_connections for layer in network.layers] == targets
-        for own, other in zip(network.layers, expected.layers, strict=True):
+        averaging.sync(replica)
+        assert sizes(network) == targets
+        for own, other in zip(sparse_layers(network), sparse_layers(expected.network), strict=True):
             np.testing.assert_array_equal(own.topology.keys(), other.topology.keys())
             np.testing.assert_allclose(own.weight, other.weight, rtol=1e-5, atol=1e-6)
             np.testing.assert_allclose(own.bias, other.bias, rtol=1e-5, atol=1e-6)
-        for speed, other_speed in zip(velocities, expected_velocities, strict=True):
-            np.testing.assert_allclose(speed.weight, other_speed.weight, rtol=1e-5, atol=1e-6)
-            np.testing.assert_allclose(speed.bias, other_speed.bias, rtol=1e-5, atol=1e-6)
+        for state, other_state in zip(replica.states, expected.states, strict=True):
+            assert state.velocity.keys() == other_state.velocity.keys() == {"weight", "bias"}
+            for name, speed in state.velocity.items():
+                np.testing.assert_allclose(speed, other_state.velocity[name], rtol=1e-5, atol=1e-6)
         digests.append(network_digest(network))
-        n_own_keys = sum(layer.weight.size for layer in make_network(ctx.rank)[0].layers)
+        n_own_keys = make_replica(ctx.rank).network.n_connections
         n_averaged = averaging.n_bytes_sent - (0 if ctx.is_root else 8 * n_own_keys)
         assert n_averaged % 8 == 0
         digests.append(str(n_averaged))
@@ -226,16 +241,17 @@ def test_replicas_apart_are_averaged_as_in_one_process_and_a_rank_that_looks_on_
 def test_replicas_that_were_pruned_alike_before_they_evolved_apart_are_averaged_to_the_pruned_size(
     ctx: ParallelContext,
 ) -> None:
-    network, velocities = make_network(0)
-    averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average")
+    replica = make_replica(0)
+    network = replica.network
+    averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average", cut_back=resparsify)
     averaging.start(network)
     change = ImportancePruner("compact", 30, 20).prune(network)
     assert change is not None
-    network.apply(change, velocities)
+    replica.apply(change)
     averaging.start_from(change)
-    for layer in network.layers:
-        layer.weight += np.float32(ctx.rank)
-    averaging.sync(network, velocities)
-    assert [layer.topology.shape for layer in network.layers] == [each.topology.shape for each in change.layers]
+    for connections in network.incoming():
+        connections.weight += np.float32(ctx.rank)
+    averaging.sync(replica)
+    assert [layer.shape for layer in network.layers] == [each.topology.shape for each in change.layers]
     assert network.n_connections == change.n_connections
     assert len(set(gather_objects(ctx, network_digest(network)))) == 1

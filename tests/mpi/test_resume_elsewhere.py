@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hpc_sparse.errors import PlannedStop
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.models.merged import read_merged
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.monitor.stopping import StopRequest
@@ -32,7 +33,7 @@ epsilon = 4
 epochs = 2
 batch_size = 4
 [parallel]
-topology = "independent"
+replica_topology = "independent"
 [runtime]
 threads = 1
 oversubscribe = true
@@ -77,8 +78,8 @@ def test_another_number_of_ranks_begins_the_epoch_again_from_the_average(
 
     plan = on_root(ctx, lambda: make_plan(asked))
     dataset = load_dataset(ctx, plan.info.path)
-    start = starting_point(ctx, plan, dataset, "serial")
-    _, merged = read_merged(path, plan.config.network)
+    start = starting_point(ctx, plan, dataset, FrontEndChain.start(ctx, plan.config, dataset), "serial")
+    _, merged = read_merged(path, plan.config)
     assert network_digest(start.replica.network) == network_digest(merged.network)
     assert (start.n_epochs, start.n_steps, start.pause) == (0, 0, None)
     assert f"starting from the average of 2 networks in {path}; epoch 1 is begun again" in start.note

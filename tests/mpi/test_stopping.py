@@ -33,7 +33,6 @@ batch_size = 4
 threads = 1
 oversubscribe = true
 """
-LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 # What a stop may cost: time, and bytes, as topologies are sent anew.
 NOT_COMPARED = CLOCK_FIELDS | {"sync_bytes"}
 
@@ -96,12 +95,12 @@ def run(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[...
         layers = read_checkpoint(ctx, newest).layers
         lines = (mpi_tmp_path / output / "metrics.jsonl").read_text().splitlines()
         metrics = [{key: value for key, value in json.loads(line).items() if key not in NOT_COMPARED} for line in lines]
-        return [getattr(layer, name).tobytes() for layer in layers for name in LAYER_ARRAYS], metrics, n_stops
+        return [array.tobytes() for layer in layers for array in layer.arrays().values()], metrics, n_stops
 
     return run_once
 
 
-SERVED = ("parallel.strategy=wassp", "parallel.phase2_share=0.5", "parallel.learning_rate_scaling=none")
+SERVED = ("parallel.algorithm=wassp", "parallel.phase2_share=0.5", "parallel.learning_rate_scaling=none")
 
 
 @pytest.mark.mpi(ranks=[2, 3])
@@ -109,7 +108,7 @@ SERVED = ("parallel.strategy=wassp", "parallel.phase2_share=0.5", "parallel.lear
     "overrides",
     [
         (),
-        ("parallel.topology=independent", "parallel.sync_every_steps=3"),
+        ("parallel.replica_topology=independent", "parallel.sync_every_steps=3"),
         ("parallel.sync_every_steps=3", "parallel.overlap=true"),
         SERVED,
     ],
@@ -127,7 +126,7 @@ def test_a_run_that_stops_again_and_again_is_bit_by_bit_the_uninterrupted_one(ru
 @pytest.mark.mpi(ranks=3)
 def test_a_run_without_order_stops_and_goes_on_too(run):
     # Either worker is asked: nobody knows how many of the gradients come from which.
-    _, metrics, n_stops = run("run", 50, "parallel.strategy=wasap", "parallel.phase2_share=0.25", n_asked=2)
+    _, metrics, n_stops = run("run", 50, "parallel.algorithm=wasap", "parallel.phase2_share=0.25", n_asked=2)
     assert n_stops > 1
     assert [line["epoch"] for line in metrics] == [1, 2, 3, 4]
     assert [line["phase"] for line in metrics] == [1, 1, 1, 2]

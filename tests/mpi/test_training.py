@@ -23,7 +23,9 @@ from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 
 CONFIG = """
 [data]
@@ -43,7 +45,6 @@ learning_rate_scaling = "sqrt"
 threads = 1
 oversubscribe = true
 """
-LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 
 Run = Callable[..., tuple[list[dict[str, Any]], Checkpoint]]
 
@@ -79,7 +80,7 @@ def run(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[...
 
 
 def state_bytes(checkpoint: Checkpoint) -> list[bytes]:
-    return [getattr(layer, name).tobytes() for layer in checkpoint.layers for name in LAYER_ARRAYS]
+    return [array.tobytes() for layer in checkpoint.layers for array in layer.arrays().values()]
 
 
 @pytest.mark.mpi(ranks=[1, 2, 3, 4])
@@ -98,7 +99,7 @@ def test_replicas_learn_and_agree_with_either_topology_and_any_sync_on_uneven_sh
     ):
         backend = ("mpio", "serial")[number % 2]
         metrics, checkpoint = run(
-            f"parallel.topology={topology}",
+            f"parallel.replica_topology={topology}",
             f"parallel.sync_every_steps={every}",
             f"runtime.hdf5={backend}",
             kind=kind,
@@ -117,10 +118,10 @@ def test_replicas_learn_and_agree_with_either_topology_and_any_sync_on_uneven_sh
 def test_every_replica_is_the_same_after_each_epoch(ctx: ParallelContext, run: Run, mpi_tmp_path: Path) -> None:
     run(n_train=50)
     for topology in ("shared", "independent"):
-        overrides = (f"parallel.topology={topology}", "parallel.sync_every_steps=2")
+        overrides = (f"parallel.replica_topology={topology}", "parallel.sync_every_steps=2")
         plan = make_plan(RunRequest(mpi_tmp_path / "run.toml", overrides, mpi_tmp_path / "unused"))
         dataset = load_dataset(ctx, mpi_tmp_path / "data.h5")
-        replica = Replica.initial(plan.config, plan.info)
+        replica = initial_replica(plan.config, plan.info)
         trainer = LocalTrainer(TrainingJob(ctx, plan.config, dataset, replica, SilentReporter()))
         digests = set()
         for epoch in (1, 2, 3):
@@ -134,7 +135,7 @@ def test_every_replica_is_the_same_after_each_epoch(ctx: ParallelContext, run: R
 @pytest.mark.mpi(ranks=[4])
 def test_more_ranks_than_samples_train_as_if_the_idle_ranks_were_not_there(ctx: ParallelContext, run: Run) -> None:
     for topology, kind in (("shared", "dense"), ("independent", "sparse")):
-        metrics, _ = run(f"parallel.topology={topology}", kind=kind, n_train=3, n_test=2)
+        metrics, _ = run(f"parallel.replica_topology={topology}", kind=kind, n_train=3, n_test=2)
         numbers = [value for line in metrics for value in line.values() if not isinstance(value, list)]
         assert all(math.isfinite(value) for value in numbers)
         # The square root of the 3 replicas that train, not of the 4 ranks.
@@ -147,7 +148,7 @@ def test_more_ranks_than_samples_train_as_if_the_idle_ranks_were_not_there(ctx: 
 def test_a_run_repeats_bit_by_bit_whichever_back_end_reads_and_writes(run: Run) -> None:
     for topology in ("shared", "independent"):
         first, second = (
-            run(f"parallel.topology={topology}", "parallel.sync_every_steps=3", f"runtime.hdf5={backend}")
+            run(f"parallel.replica_topology={topology}", "parallel.sync_every_steps=3", f"runtime.hdf5={backend}")
             for backend in ("mpio", "serial")
         )
         assert first[0] == second[0]
@@ -168,7 +169,7 @@ def test_overlapped_syncs_learn_agree_after_the_epoch_and_repeat_bit_by_bit(ctx:
 def test_one_rank_under_mpirun_is_bit_by_bit_the_serial_run(ctx: ParallelContext, run: Run) -> None:
     for topology in ("shared", "independent"):
         for kind in ("dense", "sparse"):
-            override = f"parallel.topology={topology}"
+            override = f"parallel.replica_topology={topology}"
             launched = run(override, kind=kind)
             serial = run(override, kind=kind, context=ParallelContext.serial(threads=1))
             assert launched[0] == serial[0]

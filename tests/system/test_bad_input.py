@@ -252,7 +252,7 @@ def test_a_history_that_does_not_belong_to_the_checkpoint_is_refused(trained, re
 def test_a_diverging_run_ends_with_exit_code_3(workplace, run, ranks, topology):
     result = run(
         *("train", "run.toml", "--output", "run", "--set", "optimizer.learning_rate=1e30"),
-        *("--set", f"parallel.topology={topology}", "--set", "parallel.sync_every_steps=2"),
+        *("--set", f"parallel.replica_topology={topology}", "--set", "parallel.sync_every_steps=2"),
         cwd=workplace,
         ranks=ranks,
         code=3,

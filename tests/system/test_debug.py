@@ -48,7 +48,7 @@ APART = ("bash", "-c", 'exec "$0" "$@" 2>"errors-$OMPI_COMM_WORLD_RANK"', HPC_SP
 @pytest.mark.parametrize("topology", ["shared", "independent"])
 def test_debug_mode_ends_well_and_every_rank_speaks(workplace, run, kernels, topology):
     run(
-        *("train", "run.toml", "--debug", "--output", "run", "--set", f"parallel.topology={topology}"),
+        *("train", "run.toml", "--debug", "--output", "run", "--set", f"parallel.replica_topology={topology}"),
         *("--set", "parallel.sync_every_steps=3"),
         command=APART,
         cwd=workplace,

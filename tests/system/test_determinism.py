@@ -35,7 +35,7 @@ def test_two_runs_are_equal_bit_by_bit(workplace, run, ranks, topology):
     for name in ("a", "b"):
         run(
             *("train", "run.toml", "--output", name, "--set", "training.epochs=3"),
-            *("--set", f"parallel.topology={topology}", "--set", "parallel.sync_every_steps=4"),
+            *("--set", f"parallel.replica_topology={topology}", "--set", "parallel.sync_every_steps=4"),
             cwd=workplace,
             ranks=ranks,
         )

@@ -37,5 +37,6 @@ def test_the_example_runs_and_prints_its_result(script, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_the_readme_has_a_row_for_the_example(script):
-    assert f"[{script.name}](jobs/examples/{script.name})" in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_of_examples_has_a_row_for_it(script):
+    page = (ROOT / "docs" / "guide" / "examples.md").read_text(encoding="utf-8")
+    assert f"[{script.name}](../../jobs/examples/{script.name})" in page

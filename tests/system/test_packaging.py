@@ -70,7 +70,7 @@ def test_every_extra_that_is_named_anywhere_exists(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = HeaderParser().parsestr(archive.read(name).decode())
-    texts = [ROOT / "README.md", *(ROOT / "hpc_sparse").rglob("*.py")]
+    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "hpc_sparse").rglob("*.py")]
     named = {
         extra
         for path in texts
@@ -91,8 +91,7 @@ def test_the_wheel_runs_the_readme_in_an_empty_environment_without_mpi(wheel, tm
     run_here(*pip, "-c", ROOT / "tools" / "constraints.txt", f"{wheel}[sklearn]", cwd=tmp_path)
     run_here(python, "-c", "import mpi4py", cwd=tmp_path, code=1)
     assert run_here(python.with_name("hpc-sparse"), "--version", cwd=tmp_path).startswith("hpc-sparse ")
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("scikit-learn estimators\n")[2]
-    example = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert example is not None
     (tmp_path / "example.py").write_text(example.group(1))
     accuracies = [float(line) for line in run_here(python, "example.py", cwd=tmp_path).splitlines()]

@@ -41,7 +41,7 @@ def newest(folder: Path) -> Path | None:
 
 @pytest.mark.parametrize("strategy", ["wasap", "wassp"])
 def test_a_served_run_learns_is_evaluated_and_described(workplace, run, strategy):
-    options = ("--set", f"parallel.strategy={strategy}", "--set", "training.epochs=4")
+    options = ("--set", f"parallel.algorithm={strategy}", "--set", "training.epochs=4")
     phase2 = ("--set", "parallel.phase2_share=0.5", "--set", "checkpoint.keep_last=9")
     result = run("train", "run.toml", *options, *phase2, "--output", "run", cwd=workplace, ranks=RANKS)
     lines = metrics(workplace / "run")
@@ -65,7 +65,7 @@ def test_a_served_run_learns_is_evaluated_and_described(workplace, run, strategy
 def test_a_killed_run_goes_on_from_its_last_checkpoint_in_either_phase(workplace, launch, run, kill_job, phase):
     n_epochs = 100_000
     share = {1: 0.0, 2: 0.99998}[phase]
-    settings = ("--set", "parallel.strategy=wassp", "--set", f"parallel.phase2_share={share}")
+    settings = ("--set", "parallel.algorithm=wassp", "--set", f"parallel.phase2_share={share}")
     start = ("train", "run.toml", *settings, "--output", "run", "--resume", "auto")
     process = launch(*start, "--set", f"training.epochs={n_epochs}", cwd=workplace, ranks=RANKS)
     deadline = time.monotonic() + 60
@@ -93,7 +93,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint_in_either_phase(workplace
 
 
 def test_a_phase_2_checkpoint_is_enough_to_go_on_alone(workplace, run):
-    settings = ("--set", "parallel.strategy=wasap", "--set", "parallel.phase2_share=0.6")
+    settings = ("--set", "parallel.algorithm=wasap", "--set", "parallel.phase2_share=0.6")
     four = ("--set", "training.epochs=4", "--set", "checkpoint.keep_last=9")
     run("train", "run.toml", *settings, *four, "--output", "run", cwd=workplace, ranks=RANKS)
     shutil.copy(workplace / "run/checkpoints/checkpoint-000003.h5", workplace / "kept.h5")
@@ -110,7 +110,7 @@ def test_a_phase_2_checkpoint_is_enough_to_go_on_alone(workplace, run):
 def test_fewer_samples_than_workers_end_the_job_with_one_message(workplace, run, write_small_data):
     write_small_data(workplace / "tiny.h5", n_train=2)
     result = run(
-        *("train", "run.toml", "--set", "parallel.strategy=wasap", "--set", "data.path=tiny.h5", "--output", "run"),
+        *("train", "run.toml", "--set", "parallel.algorithm=wasap", "--set", "data.path=tiny.h5", "--output", "run"),
         cwd=workplace,
         ranks=4,
         code=2,

@@ -11,9 +11,13 @@ import pytest
 from hpc_sparse.config import load_config
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+    replica_to_states,
+)
 
 RANKS = [None, 2]
 
@@ -23,9 +27,9 @@ def stored(workplace: Path) -> Path:
     """The work place with a checkpoint ``net.h5`` that fits its data."""
     ctx, config = ParallelContext.serial(threads=1), load_config(workplace / "run.toml")
     dataset = load_dataset(ctx, workplace / "data.h5")
-    layers = Replica.initial(config, dataset.info).to_states(config.network.activation)
-    statistics = {"mean": dataset.mean, "deviation": dataset.deviation}
-    checkpoint = Checkpoint(config.to_toml(), 1, 21, 1, layers, {"epoch": 1.0}, (1, 0.5), **statistics)
+    layers = replica_to_states(initial_replica(config, dataset.info))
+    statistics = statistics_arrays(dataset.mean, dataset.deviation)
+    checkpoint = Checkpoint(config.to_toml(), 1, 21, 1, layers, {"epoch": 1.0}, (1, 0.5), statistics)
     write_checkpoint(ctx, workplace / "net.h5", checkpoint)
     return workplace
 

@@ -37,7 +37,7 @@ def checkpoints(folder: Path) -> list[str]:
 @pytest.mark.parametrize("topology", ["shared", "independent"])
 @pytest.mark.parametrize("ranks", [None, 2])
 def test_a_resumed_run_is_bit_by_bit_the_uninterrupted_one(workplace, run, ranks, topology):
-    options = ("--set", f"parallel.topology={topology}", "--set", "optimizer.warmup_epochs=3")
+    options = ("--set", f"parallel.replica_topology={topology}", "--set", "optimizer.warmup_epochs=3")
     four = ("--set", "training.epochs=4")
     run("train", "run.toml", *options, *four, "--output", "whole", cwd=workplace, ranks=ranks)
     run("train", "run.toml", *options, "--output", "parts", cwd=workplace, ranks=ranks)

@@ -190,7 +190,7 @@ def test_real_wide_sparse_text_is_imported_and_trained_on(real_data, run, tmp_pa
     (tmp_path / "run.toml").write_text(
         '[data]\npath = "news20.h5"\n[network]\nhidden = [64]\nepsilon = 5\ndropout = 0.0\n'
         "[training]\nepochs = 3\nbatch_size = 32\n[optimizer]\nlearning_rate = 0.005\n"
-        '[parallel]\ntopology = "independent"\nsync_every_steps = 20\nlearning_rate_scaling = "none"\n'
+        '[parallel]\nreplica_topology = "independent"\nsync_every_steps = 20\nlearning_rate_scaling = "none"\n'
     )
     run("train", "run.toml", "--output", "run", cwd=tmp_path, ranks=2)
     summary = check_run_folder(tmp_path / "run", 3)

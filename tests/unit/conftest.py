@@ -18,9 +18,13 @@ from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    random_replica,
+    replica_to_states,
+)
 
 LONGEST_ROW = 20
 
@@ -188,13 +192,13 @@ def write_network(tmp_path: Path, make_config: Callable) -> Callable[..., Path]:
 
     def write(*overrides: str, has_statistics: bool = True, n_outputs: int = 3, name: str = "net.h5") -> Path:
         config, rng = make_config(*overrides), np.random.default_rng(6)
-        replica = Replica.random(config, N_CHECKPOINT_FEATURES, n_outputs)
+        replica = random_replica(config, N_CHECKPOINT_FEATURES, n_outputs)
         for layer in replica.network.layers:
             layer.bias[:] = rng.standard_normal(layer.bias.size)
         mean = rng.uniform(2, 9, N_CHECKPOINT_FEATURES).astype(np.float32) if has_statistics else None
         deviation = rng.uniform(1, 3, N_CHECKPOINT_FEATURES).astype(np.float32) if has_statistics else None
-        layers = replica.to_states(config.network.activation)
-        state = Checkpoint(config.to_toml(), 3, 36, 1, layers, {}, None, mean=mean, deviation=deviation)
+        layers = replica_to_states(replica)
+        state = Checkpoint(config.to_toml(), 3, 36, 1, layers, {}, None, front_end=statistics_arrays(mean, deviation))
         write_checkpoint(CTX, tmp_path / name, state)
         return tmp_path / name
 

@@ -11,7 +11,6 @@ from functools import partial
 from benchmarks import report
 from benchmarks.kernel_speed import LayerBench
 from benchmarks.timing import Timing, interleave
-from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.kernels.threads import use_threads
 
 WIDTHS = (1_000, 100_000)
@@ -59,13 +58,11 @@ def _row(width: int, batch: int, fan_in: int, n_rounds: int, n_threads: int) -> 
 
 def _passes(bench: LayerBench) -> dict[str, Callable[[], object]]:
     """What one training step does with a hidden and with the first layer."""
-    layer, step = bench.layer, (bench.sgd, 1e-9, bench.velocity)
-    below = (bench.below, bench.dropout, bench.record)
-    scratch = aligned_empty(layer.weight.size, layer.weight.dtype)
+    layer = bench.layer
     passes = (
-        partial(layer.forward_train, bench.source, bench.dropout, bench.out, bench.record),
-        partial(layer.backward_update, bench.delta, bench.out, *below, *step, scratch),
-        partial(layer.gradient_update, bench.delta, bench.source, *step),
+        partial(layer.forward, bench.source, bench.out, {"record": bench.record}, bench.dropout),
+        partial(layer.backward, bench.delta, bench.out, {}, bench.gate, bench.sink, bench.out),
+        partial(layer.backward, bench.delta, bench.source, {}, None, bench.sink, None),
     )
     return dict(zip(PASSES, passes, strict=True))
 

@@ -13,12 +13,15 @@ import numpy as np
 from benchmarks import report
 from benchmarks.timing import interleave
 from hpc_sparse.network.network import Network
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.collectives import barrier
 from hpc_sparse.parallel.context import start_mpi
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.container.backends import has_parallel_hdf5
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    replica_to_states,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = [1000, 200_000, 200_000, 10]
@@ -48,7 +51,7 @@ def measure_files(n_ranks: int, n_rounds: int, *, as_json: bool) -> None:
         cases[f"write, {backend}"] = lambda path=path, backend=backend: write_checkpoint(ctx, path, checkpoint, backend)
         cases[f"read and check, {backend}"] = lambda path=path, backend=backend: read_checkpoint(ctx, path, backend)
     data = np.ones(
-        sum(array.nbytes for state in checkpoint.layers for array in vars(state).values() if hasattr(array, "nbytes")),
+        sum(array.nbytes for state in checkpoint.layers for array in state.arrays().values()),
         np.uint8,
     )
     cases["plain file with fsync, root alone"] = lambda: _write_plain(folder / "plain", data) if ctx.is_root else None
@@ -67,7 +70,7 @@ def measure_files(n_ranks: int, n_rounds: int, *, as_json: bool) -> None:
 
 def checkpoint_of(network: Network, n_ranks: int) -> Checkpoint:
     """What would be stored of a new network."""
-    states = Replica(network, network.resting_velocities()).to_states("relu")
+    states = replica_to_states(Replica.at_rest(network))
     return Checkpoint("", 1, 0, n_ranks, states, {}, None)
 
 

@@ -6,8 +6,6 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks import report, workload
 from benchmarks.file_speed import checkpoint_of
 from benchmarks.peers.ours import Trainer
@@ -29,7 +27,7 @@ def measure_guards(n_rounds: int, *, as_json: bool) -> None:
     task = workload.fashion_mnist()
     trainer, network = Trainer(task, 1), _large_network()
     checkpoint = checkpoint_of(network, 1)
-    arrays = [array for state in checkpoint.layers for array in vars(state).values() if isinstance(array, np.ndarray)]
+    arrays = [array for state in checkpoint.layers for array in state.arrays().values()]
     with tempfile.TemporaryDirectory() as folder:
         path, ctx = Path(folder) / "checkpoint.h5", ParallelContext.serial(threads=1)
         timings = interleave(

@@ -18,8 +18,12 @@ from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.connections.initial_topology import Pattern, draw_topology
 from hpc_sparse.network.connections.initial_weights import draw_weights
-from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
-from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
+from hpc_sparse.network.connections.protocol import Gate
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.sinks import Descend, StepFactors
 
 SHAPES = ((1000, 0.04), (4000, 0.01), (16000, 0.0025), (65536, 0.0005))
 SGEMM_SIZE = 2048
@@ -35,15 +39,17 @@ class LayerBench:
         self.n_flops = 2 * topology.n_connections * batch
         rng = np.random.default_rng(0)
         weight = draw_weights("he_uniform", topology, np.uint64(2))
-        self.layer = SparseLayer(topology, weight, np.zeros(n, np.float32), 0.6)
-        self.below = SparseLayer(topology, weight, np.zeros(n, np.float32), -0.6)
-        self.velocity = Velocity.zeros(weight.size, n)
+        self.layer = SparseLayer.of(topology, weight, np.zeros(n, np.float32), 0.6)
+        scratch = aligned_empty(weight.size, np.float32)
+        state = OptimizerState.at_rest(self.layer.parameters())
+        self.sink = Descend(StepFactors.of(Sgd(0.9), 1e-9), state, lambda n: scratch[:n])
         self.source, self.out, self.delta = (aligned_empty((n, batch), np.float32) for _ in range(3))
         self.record = aligned_empty((n, record_words(batch)), np.uint16)
         self.source[:] = rng.standard_normal((n, batch))
         self.delta[:] = rng.standard_normal((n, batch))
         self.record.fill(0x5555)
-        self.dropout, self.sgd = Dropout(0.3, np.uint64(3)), Sgd(0.9)
+        self.dropout = Dropout(0.3, np.uint64(3))
+        self.gate = Gate(np.float32(-0.6), self.dropout.scale, self.record)
         self.scipy = sp.csr_matrix((weight, topology.indices, topology.indptr), topology.shape)
 
     def cases(self) -> dict[str, Callable[[], object]]:
@@ -51,9 +57,9 @@ class LayerBench:
         layer = self.layer
         return {
             "forward": partial(layer.forward, self.source, self.out),
-            "forward + dropout": partial(layer.forward_train, self.source, self.dropout, self.out, self.record),
-            "backward": partial(layer.backward, self.delta, self.below, self.dropout, self.record, self.out),
-            "gradient + update": partial(layer.gradient_update, self.delta, self.source, self.sgd, 1e-9, self.velocity),
+            "forward + dropout": partial(layer.forward, self.source, self.out, {"record": self.record}, self.dropout),
+            "backward": partial(layer.backward, self.delta, self.source, {}, self.gate, None, self.out),
+            "gradient + update": partial(layer.backward, self.delta, self.source, {}, None, self.sink, None),
             "SciPy forward": lambda: self.scipy @ self.source,
         }
 

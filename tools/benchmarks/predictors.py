@@ -9,6 +9,8 @@ import scipy.sparse as sp
 
 from hpc_sparse.config import parse_config
 from hpc_sparse.inference import TrainedModel
+from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop import to_torch
 from hpc_sparse.network.network import Network
 
@@ -21,8 +23,8 @@ CONFIG = "[data]\npath = 'x.h5'\n[network]\nhidden = []\n[training]\nepochs = 1"
 def ours(network: Network, n_threads: int) -> Predictor:
     """With everything that ``predict`` does: checks of the samples, and standardisation."""
     n_features = network.widths[0]
-    statistics = np.zeros(n_features, np.float32), np.ones(n_features, np.float32)
-    return TrainedModel(network, parse_config(CONFIG, "bench"), *statistics, threads=n_threads).weighted_sums
+    front_end = FrontEndChain((Standardise(np.zeros(n_features, np.float32), np.ones(n_features, np.float32)),))
+    return TrainedModel(network, parse_config(CONFIG, "bench"), front_end, threads=n_threads).weighted_sums
 
 
 def scipy_csr(network: Network, n_threads: int) -> Predictor:  # noqa: ARG001

@@ -40,7 +40,7 @@ LAYOUTS = (
         1,
         ("parallel.sync_every_steps=1", "parallel.overlap=true"),
     ),
-    Layout("2 ranks x 1 thread, independent topologies", 2, 1, ("parallel.topology=independent",)),
+    Layout("2 ranks x 1 thread, independent topologies", 2, 1, ("parallel.replica_topology=independent",)),
     Layout("4 ranks x 1 thread (oversubscribed)", 4, 1, ("runtime.oversubscribe=true",)),
 )
 

@@ -11,10 +11,12 @@ import numpy as np
 from benchmarks import report
 from benchmarks import workload as w
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.layers.sparse import Dropout
-from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.workspace import Workspace
 
 FAN_IN = 40
 N_HIDDEN = 3
@@ -36,7 +38,7 @@ def _measure(n_connections: int, n_rounds: int) -> dict[str, object]:
     widths = [N_INPUTS, *[width] * N_HIDDEN, N_OUTPUTS]
     densities = [min(1.0, FAN_IN / n_in) for n_in in widths[:-1]]
     network = Network.random(widths, densities, activation="all_relu", alpha=0.6, initializer="he_fan_in", seed=0)
-    workspace, velocities = Workspace(widths, w.BATCH), network.resting_velocities()
+    workspace, replica = Workspace(network.layers, w.BATCH), Replica.at_rest(network)
     rng = np.random.default_rng(0)
     batch = rng.standard_normal((N_INPUTS, w.BATCH), np.float32)
     labels = rng.integers(0, N_OUTPUTS, w.BATCH).astype(np.int32)
@@ -44,7 +46,7 @@ def _measure(n_connections: int, n_rounds: int) -> dict[str, object]:
     seconds = []
     for _ in range(n_rounds + 1):
         started = time.perf_counter()
-        network.train_batch(batch, labels, LOSSES["cross_entropy"], dropouts, Sgd(0.9), 1e-4, velocities, workspace)
+        replica.train_batch(batch, labels, LOSSES["cross_entropy"], dropouts, Sgd(0.9), 1e-4, workspace)
         seconds.append(time.perf_counter() - started)
     step = median(seconds[1:])
     moved = sum(_bytes_moved(layer.topology.n_connections) for layer in network.layers)

@@ -18,7 +18,9 @@ from hpc_sparse.storage.container.backends import choose_backend
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.rates import learning_rate
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 from hpc_sparse.training.served.server import Server
 from hpc_sparse.training.served.worker import Worker
 from hpc_sparse.training.trainer import shares
@@ -39,7 +41,7 @@ class IdleWorker(Worker):
 def main() -> None:
     """Exchange for some epochs and print updates and bytes per second."""
     path = Path(sys.argv[1])
-    settings = ("parallel.strategy=wasap", "evolution.strategy=static", "runtime.oversubscribe=true")
+    settings = ("parallel.algorithm=wasap", "evolution.strategy=static", "runtime.oversubscribe=true")
     config = load_config(path, settings)
     ctx = replace(start_mpi(), threads=1)
     use_threads(1)
@@ -47,7 +49,7 @@ def main() -> None:
     # Without test samples the server has nothing else to do.
     parts = {"train": train, "test": Share.none()}
     dataset = load_dataset(ctx, find_data(config.data.path, path), choose_backend(ctx, "auto"), **parts)
-    job = TrainingJob(ctx, config, dataset, Replica.initial(config, dataset.info), SilentReporter())
+    job = TrainingJob(ctx, config, dataset, initial_replica(config, dataset.info), SilentReporter())
     warm_up(ctx, config, dataset.info)
     if not ctx.is_root:
         IdleWorker(job, 1).work(0)

@@ -18,9 +18,9 @@ RUNS = (
     ("sequential, 1 thread", 1, ("runtime.threads=1",)),
     ("sequential, 2 threads", 1, ("runtime.threads=2",)),
     ("local SGD, 2 ranks", 2, ()),
-    *((f"WASAP, {n} + 1 ranks", n + 1, ("parallel.strategy=wasap",)) for n in (1, 2, 3, 4)),
-    ("WASAP, 2 + 1 ranks, overlapped", 3, ("parallel.strategy=wasap", "parallel.overlap=true")),
-    *((f"WASSP, {n} + 1 ranks", n + 1, ("parallel.strategy=wassp",)) for n in (1, 2, 4)),
+    *((f"WASAP, {n} + 1 ranks", n + 1, ("parallel.algorithm=wasap",)) for n in (1, 2, 3, 4)),
+    ("WASAP, 2 + 1 ranks, overlapped", 3, ("parallel.algorithm=wasap", "parallel.overlap=true")),
+    *((f"WASSP, {n} + 1 ranks", n + 1, ("parallel.algorithm=wassp",)) for n in (1, 2, 4)),
 )
 
 
@@ -30,7 +30,7 @@ def measure_server(n_rounds: int, n_epochs: int, *, as_json: bool) -> None:
     for _ in range(n_rounds):
         for name, n_ranks, settings in RUNS:
             overrides = (f"training.epochs={n_epochs}", "runtime.oversubscribe=true", *settings)
-            if "parallel.strategy" in " ".join(settings):
+            if "parallel.algorithm" in " ".join(settings):
                 overrides += ("parallel.phase2_share=0",)
             # The first epoch's times include the last of the loading.
             epochs[name] += run_training(n_ranks, overrides).epochs[1:]

@@ -20,7 +20,7 @@ PHASES = {
     "loading": "hpc_sparse.runs.run:load_dataset",
     "resuming": "hpc_sparse.runs.run:starting_point",
     "warm-up": "hpc_sparse.runs.run:warm_up",
-    "step": "hpc_sparse.network.network:Network.train_batch",
+    "step": "hpc_sparse.network.replica:Replica.train_batch",
     "sync": "hpc_sparse.parallel.averaging:all_reduce_sum",
     "average": "hpc_sparse.parallel.local_sgd:LocalSgd.sync",
     "evolution": "hpc_sparse.evolution.strategies.set:SetUpdater.update",

@@ -69,7 +69,7 @@ class Start:
 
     def line(self, program: tuple[str, ...], output: Path) -> list[str]:
         """The command that trains into ``output``, or goes on there."""
-        settings = (f"parallel.strategy={self.strategy}", f"runtime.hdf5={self.hdf5}", *self.settings)
+        settings = (f"parallel.algorithm={self.strategy}", f"runtime.hdf5={self.hdf5}", *self.settings)
         options = [word for setting in settings for word in ("--set", setting)]
         command = [*program, "train", "run.toml", "--output", str(output), "--resume", "auto", *options]
         if not self.is_under_mpirun:

@@ -103,6 +103,7 @@ HDF5: tuple[Mutation, ...] = (
     overwrite_content,
     overwrite_content,
 )
+FOREIGN_HDF5: tuple[Mutation, ...] = (cut_off, flip_bits, overwrite, overwrite_structure, overwrite_structure)
 NUMPY: tuple[Mutation, ...] = (*ANY_FILE, overwrite_arrays, overwrite_arrays, overwrite_arrays)
 
 

@@ -7,25 +7,31 @@ import io
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import h5py
 import numpy as np
 
 from fuzzing import models
-from fuzzing.mutations import ANY_FILE, HDF5, NUMPY, Mutation
+from fuzzing.mutations import ANY_FILE, FOREIGN_HDF5, HDF5, NUMPY, Mutation
 from hpc_sparse.analysis.checkpoints import read_topologies
 from hpc_sparse.config import parse_config
 from hpc_sparse.errors import InputError
+from hpc_sparse.importers.arrays.hdf5 import import_hdf5
+from hpc_sparse.importers.arrays.names import ArrayNames
 from hpc_sparse.importers.arrays.npz import import_npz
 from hpc_sparse.importers.images.idx import import_idx
+from hpc_sparse.importers.options import ImportOptions
 from hpc_sparse.models.inspection import describe_file, evaluate_checkpoint
 from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.registry import connections_of
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_replicas, write_checkpoint
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset, load_samples
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
@@ -84,6 +90,7 @@ def make_subjects() -> list[Subject]:
     return [
         Subject("data set", data, HDF5, _read_data, "data.h5"),
         Subject("checkpoint", checkpoints, HDF5, lambda path: _read_checkpoint(path, dense), "checkpoint.h5"),
+        Subject("imported HDF5", _foreign_hdf5(), FOREIGN_HDF5, _import_hdf5, "foreign.h5"),
         Subject("npz archive", _archives(), NUMPY, _import_npz, "archive.npz"),
         Subject("idx file", (_idx((7, 2, 3)),), ANY_FILE, _import_idx, "train-images-idx3-ubyte"),
         Subject(
@@ -134,10 +141,14 @@ def _read_checkpoint(path: Path, data: bytes) -> None:
 def _checked(checkpoints: list[Checkpoint]) -> None:
     for checkpoint in checkpoints:
         for layer in checkpoint.layers:
-            topology = Topology(layer.shape, layer.indptr, layer.indices)
-            topology.check()
-            assert topology.transposed.indptr[-1] == layer.indices.size
-            assert all(np.isfinite(getattr(layer, name)).all() for name in ("weight", "bias", "weight_velocity"))
+            for connections in connections_of(layer).values():
+                connections.topology.check()
+                assert connections.topology.transposed.indptr[-1] == connections.weight.size
+            assert all(np.isfinite(array).all() for array in (*layer.parameters.values(), *layer.states.values()))
+
+
+def _import_hdf5(path: Path) -> None:
+    import_hdf5(path, path.with_name("out.h5"), names=ArrayNames("X", "y"), options=ImportOptions(overwrite=True))
 
 
 def _import_npz(path: Path) -> None:
@@ -197,12 +208,13 @@ def _made_containers(folder: Path) -> tuple[tuple[bytes, ...], tuple[bytes, ...]
     checkpoints = []
     ctx, layers = ParallelContext.serial(threads=1), _layers(rng)
     whole = Checkpoint(parse_config(CONFIG, "run.toml").to_toml(), 2, 6, 1, layers, {"train_loss": 0.5}, (1, 0.25))
-    whole = replace(whole, mean=np.zeros(N_FEATURES, np.float32), deviation=np.ones(N_FEATURES, np.float32))
+    statistics = statistics_arrays(np.zeros(N_FEATURES, np.float32), np.ones(N_FEATURES, np.float32))
+    whole = replace(whole, front_end=statistics)
     ids = (None, np.array([0, 1, 2, 3, 4], np.int32), np.array([0, 1, 2, 3], np.int32), None)
     for checkpoint in (
         whole,
         replace(whole, neuron_ids=ids, target_connections=(9, 6, 5)),
-        replace(whole, replica=0, step_in_epoch=1, progress=np.zeros((1, 2))),
+        replace(whole, replica=0, step_in_epoch=1, progress=np.zeros((1, 2)), progress_names=("loss", "n_correct")),
     ):
         write_checkpoint(ctx, folder / "c.h5", checkpoint, "serial")
         checkpoints.append((folder / "c.h5").read_bytes())
@@ -216,8 +228,31 @@ def _layers(rng: np.random.Generator) -> tuple[LayerState, ...]:
         topology = Topology.random((n_out, n_in), 0.5, np.uint64(number + 1))
         values = [rng.normal(size=n).astype(np.float32) for n in (topology.n_connections, n_out) * 2]
         name = "output" if n_out == N_CLASSES else "all_relu"
-        layers.append(LayerState(topology.shape, name, topology.indptr, topology.indices, *values))
+        layers.append(LayerState.sparse(topology.shape, name, topology.indptr, topology.indices, *values))
     return tuple(layers)
+
+
+def _foreign_hdf5() -> tuple[bytes, ...]:
+    """Files as other programs write them: old and new layouts, arrays and sparse rows, whole and in chunks."""
+    table, labels = np.arange(60, dtype=np.float32).reshape(20, 3), np.arange(20) % 2
+    in_chunks = {"chunks": (5, 3), "compression": "gzip", "shuffle": True, "fletcher32": True}
+    made = []
+    for version, options in product(("earliest", "v110"), ({}, in_chunks)):
+        with h5py.File(file := io.BytesIO(), "w", libver=(version, "v110")) as dense:
+            dense.create_dataset("X", data=table, **options)
+            dense["y"] = labels
+        made.append(file.getvalue())
+        with h5py.File(file := io.BytesIO(), "w", libver=(version, "v110")) as sparse:
+            for name, values in (
+                ("indptr", np.arange(0, 41, 2)),
+                ("indices", np.tile([0, 5], 20)),
+                ("data", np.ones(40)),
+            ):
+                sparse.create_dataset(f"X/{name}", data=values, chunks=(20,) if options else None)
+            sparse["X"].attrs["shape"], sparse["X"].attrs["encoding-type"] = (20, 7), "csr_matrix"
+            sparse["y"] = labels.astype("S1").astype(object)
+        made.append(file.getvalue())
+    return tuple(made)
 
 
 def _archives() -> tuple[bytes, ...]:

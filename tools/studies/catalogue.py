@@ -76,16 +76,16 @@ VARIANTS = {
     for variant in (
         Variant("sequential"),
         Variant("relu", ("network.activation=relu",)),
-        Variant("wassp", ("parallel.strategy=wassp",), is_parallel=True),
-        Variant("wasap", ("parallel.strategy=wasap",), is_parallel=True),
-        Variant("local_sgd", ("parallel.strategy=local_sgd",), is_parallel=True),
+        Variant("wassp", ("parallel.algorithm=wassp",), is_parallel=True),
+        Variant("wasap", ("parallel.algorithm=wasap",), is_parallel=True),
+        Variant("local_sgd", ("parallel.algorithm=local_sgd",), is_parallel=True),
         Variant("pruned", COMPACT, pruning_schedule=FIVE_TIMES),
         Variant("pruned_every_20", COMPACT, pruning_schedule=BY_RANKS),
         Variant("pruned_released", (RELEASED,), pruning_schedule=ALONE),
         Variant("pruned_inputs", (*COMPACT, "importance_pruning.input_percentile=40"), pruning_schedule=INPUTS_ONLY),
-        Variant("wassp_pruned", ("parallel.strategy=wassp", *COMPACT), True, FIVE_TIMES),
-        Variant("wassp_released", ("parallel.strategy=wassp", RELEASED), True, BY_RANKS),
-        Variant("wasap_pruned", ("parallel.strategy=wasap", *COMPACT), True, FIVE_TIMES),
+        Variant("wassp_pruned", ("parallel.algorithm=wassp", *COMPACT), True, FIVE_TIMES),
+        Variant("wassp_released", ("parallel.algorithm=wassp", RELEASED), True, BY_RANKS),
+        Variant("wasap_pruned", ("parallel.algorithm=wasap", *COMPACT), True, FIVE_TIMES),
         Variant("unaugmented", ("data.augmentation=none",)),
     )
 }

@@ -22,12 +22,13 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig, find_data, load_config
 from hpc_sparse.inputs.batches import BatchAssembler
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.metrics import peak_rss_bytes
-from hpc_sparse.network.layers.sparse import Dropout
-from hpc_sparse.network.network import Workspace
+from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, step_key, stream_key
@@ -37,7 +38,11 @@ from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.storage.dataset.samples import Dataset
 from hpc_sparse.training.evolution_step import Evolution
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+    replica_from_states,
+    replica_to_states,
+)
 
 GIGABYTE = 1e9
 TOOLS = Path(__file__).parents[1]
@@ -55,18 +60,17 @@ class Trial:
     def __init__(self, config: RunConfig, dataset: Dataset, n_threads: int) -> None:
         self.config, self.dataset, self._ctx = config, dataset, ParallelContext.serial(threads=n_threads)
         started = time.perf_counter()
-        self.replica = Replica.initial(config, dataset.info)
+        self.replica = initial_replica(config, dataset.info)
         self.construction = time.perf_counter() - started
         self._workspace = self._new_workspace()
-        self._assembler = BatchAssembler(
-            self.replica.network.widths[0], config.training.batch_size, mean=dataset.mean, deviation=dataset.deviation
-        )
+        self._front_end = FrontEndChain.known(config, dataset)
+        self._assembler = BatchAssembler(self._front_end, dataset.info.n_features, config.training.batch_size)
         self._order = np.random.default_rng(config.training.seed).permutation(dataset.train.n_samples)
         self._n_steps = 0
 
     def _new_workspace(self) -> Workspace:
         training = self.config.training
-        return Workspace(self.replica.network.widths, training.batch_size, activations=training.activations)
+        return Workspace(self.replica.network.layers, training.batch_size, activations=training.activations)
 
     def step(self) -> float:
         """Train on the next batch: its mean loss."""
@@ -75,14 +79,13 @@ class Trial:
         batch, labels = self._assembler.assemble(self.dataset.train, self._order[start : start + size])
         n_hidden = len(self.replica.network.layers) - 1
         keys = [stream_key(self.config.training.seed, Purpose.DROPOUT, layer=layer) for layer in range(n_hidden)]
-        loss, _ = self.replica.network.train_batch(
+        loss, _ = self.replica.train_batch(
             batch,
             labels,
             LOSSES[self.config.training.loss],
             [Dropout(self.config.network.dropout, step_key(key, self._n_steps)) for key in keys],
             Sgd(optimizer.momentum, optimizer.weight_decay),
             optimizer.learning_rate,
-            self.replica.velocities,
             self._workspace,
         )
         self._n_steps += 1
@@ -103,17 +106,15 @@ class Trial:
 
     def store(self, path: Path) -> None:
         """Write a checkpoint."""
-        states = self.replica.to_states(self.config.network.activation)
-        text, data = self.config.to_toml(), self.dataset
-        write_checkpoint(
-            self._ctx, path, Checkpoint(text, 1, self._n_steps, 1, states, {}, None, data.mean, data.deviation)
-        )
+        states = replica_to_states(self.replica)
+        text, front_end = self.config.to_toml(), self._front_end.arrays()
+        write_checkpoint(self._ctx, path, Checkpoint(text, 1, self._n_steps, 1, states, {}, None, front_end))
 
     def take_up(self, path: Path) -> None:
         """Read it again, in the place of the network that there is, as a run does that is resumed."""
         del self.replica, self._workspace
         checkpoint = read_checkpoint(self._ctx, path)
-        self.replica = Replica.from_states(self.config.network, checkpoint.layers, checkpoint.neuron_ids)
+        self.replica = replica_from_states(self.config, checkpoint.layers, checkpoint.neuron_ids)
         self._workspace = self._new_workspace()
 
 

@@ -30,7 +30,7 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
     "gse": ("evolution.strategy=gse",),
     "snfs": ("evolution.strategy=snfs",),
     "deep_r": ("evolution.strategy=deep_r",),
-    "top_kast": ("evolution.strategy=top_kast", "network.acting_share=0.5"),
+    "top_kast": ("evolution.strategy=top_kast", "evolution.top_kast.acting_share=0.5"),
     "cht": ("evolution.strategy=cht",),
 }
 """What is set for each, by its name in the tables."""

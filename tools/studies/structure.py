@@ -13,8 +13,11 @@ from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.connections.initial_weights import draw_weights
 from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.protocol import Layer
+from hpc_sparse.network.layers.sparse import sparse_layers
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, stream_key
 from hpc_sparse.runs.first_topology import choose_first_topology
@@ -23,7 +26,9 @@ from hpc_sparse.storage.dataset.samples import Dataset
 from hpc_sparse.training.evaluation import evaluate
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 from studies.catalogue import EXPERIMENTS
 from studies.data_sets import make_data_set
 from studies.paper import config_of
@@ -82,10 +87,7 @@ class Laboratory:
         after_epoch : callable
             Called with the network and the connections that the topology has grown before the epoch.
         """
-        if network is None:
-            replica = Replica.initial(config, self.dataset.info)
-        else:
-            replica = Replica(network, network.resting_velocities())
+        replica = initial_replica(config, self.dataset.info) if network is None else Replica.at_rest(network)
         job = TrainingJob(self.ctx, config, self.dataset, replica, SilentReporter())
         if network is None:
             choose_first_topology(job)
@@ -108,11 +110,11 @@ class Laboratory:
 
 def with_topologies(network: Network, topologies: Sequence[Topology], config: RunConfig, seed: int) -> Network:
     """A new network with these connections, and the weights that ``seed`` draws for them."""
-    layers = []
-    for number, (layer, topology) in enumerate(zip(network.layers, topologies, strict=True)):
+    layers: list[Layer] = []
+    for number, (layer, topology) in enumerate(zip(sparse_layers(network), topologies, strict=True)):
         key = stream_key(seed, Purpose.WEIGHTS, layer=number)
         weight = draw_weights(config.network.initializer, topology, key)
-        layers.append(replace(layer, topology=topology, weight=weight, bias=np.zeros_like(layer.bias)))
+        layers.append(replace(layer, incoming=layer.incoming.rewired(topology, weight), bias=np.zeros_like(layer.bias)))
     return Network(layers)
 
 

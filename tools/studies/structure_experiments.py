@@ -10,7 +10,9 @@ import numpy as np
 
 from hpc_sparse.analysis import topology_distance
 from hpc_sparse.analysis.overlap import shared_connections
+from hpc_sparse.network.connections.registry import unstructured
 from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.sparse import sparse_layers
 from hpc_sparse.network.network import Network
 from studies.structure import Laboratory, at_random, shuffled, with_topologies
 
@@ -29,8 +31,8 @@ def measure_reset(laboratory: Laboratory, strategy: str, seed: int) -> dict[str,
     config, still = laboratory.config(strategy, seed), laboratory.config("static", seed)
     network, accuracy = laboratory.train(config)
     # All the structure's connections act in the second training, whatever the strategy.
-    network = Network([replace(layer, acting_share=1.0) for layer in network.layers])
-    found = [layer.topology for layer in network.layers]
+    found = [connections.topology for connections in network.incoming()]
+    network = _with_all_acting(network, [connections.weight for connections in network.incoming()])
     rng = np.random.default_rng(seed + OTHER_SEED)
     structures = {
         "same structure, other weights": (found, seed + OTHER_SEED),
@@ -48,7 +50,7 @@ def measure_robustness(laboratory: Laboratory, strategy: str, seed: int) -> dict
     """E2: accuracy when more and more connections go after training: the smallest by layer, of all, or any."""
     config = laboratory.config(strategy, seed)
     network, _ = laboratory.train(config)
-    weights = [layer.acting_weight for layer in network.layers]
+    weights = [connections.to_csr().data for connections in network.incoming()]
     rng = np.random.default_rng(seed + OTHER_SEED)
     together = _ranks(np.concatenate([np.abs(weight) for weight in weights]))
     bounds = np.cumsum([weight.size for weight in weights])[:-1]
@@ -69,7 +71,7 @@ def measure_emergence(laboratory: Laboratory, strategy: str, seed: int) -> dict[
     history: list[list[Topology]] = []
 
     def keep(network: Network, _: int) -> None:
-        history.append([layer.topology for layer in network.layers[:-1]])
+        history.append([connections.topology for connections in network.incoming()[:-1]])
 
     _, accuracy = laboratory.train(laboratory.config(strategy, seed), after_epoch=keep)
     shared = [shared_connections(topologies, history[-1]) for topologies in history]
@@ -106,12 +108,14 @@ def _ranks(sizes: np.ndarray) -> np.ndarray:
 
 def _without(network: Network, weights: Sequence[np.ndarray], ranks: Sequence[np.ndarray], share: float) -> Network:
     """The network without the connections of the lowest ranks."""
-    return Network(
-        [
-            replace(layer, weight=np.where(rank >= share, weight, np.float32(0)), acting_share=1.0)
-            for layer, weight, rank in zip(network.layers, weights, ranks, strict=True)
-        ]
-    )
+    left = [np.where(rank >= share, weight, np.float32(0)) for weight, rank in zip(weights, ranks, strict=True)]
+    return _with_all_acting(network, left)
+
+
+def _with_all_acting(network: Network, weights: Sequence[np.ndarray]) -> Network:
+    """The network with other weights, none of them in a reserve."""
+    pairs = zip(sparse_layers(network), weights, strict=True)
+    return Network([replace(layer, incoming=unstructured(layer.topology, weight)) for layer, weight in pairs])
 
 
 def _distance(one: Sequence[Topology], other: Sequence[Topology]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array
-from hpc_sparse.evolution.strategies.rigl import largest_gradients
+from hpc_sparse.evolution.gradient_tiles import largest_gradients
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layer_signals import Signals

@@ -15,7 +15,7 @@ import scipy.sparse
 from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array, Float64Array, Int64Array
 from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
 from hpc_sparse.network.network import Network
 
 TEMPERATURE = 200.0
@@ -40,8 +40,8 @@ def snip_scores(network: Network, signals: Sequence[Signals]) -> list[Float32Arr
     list of float32[nnz], one per layer
     """
     return [
-        np.abs(layer.gradient(signal.delta, signal.source)[0] * layer.weight)
-        for layer, signal in zip(network.layers, signals, strict=True)
+        np.abs(connections.gradient_of(signal.delta, signal.source) * connections.weight)
+        for connections, signal in zip(network.incoming(), signals, strict=True)
     ]
 
 
@@ -66,8 +66,8 @@ def grasp_scores(network: Network, batch: Float32Array, labels: AnyArray) -> lis
     -------
     list of float32[nnz], one per layer
     """
-    layers, inputs = network.layers, batch[:, : len(labels)].astype(np.float64)
-    passed = _Passes(layers, inputs, labels)
+    layers = sparse_layers(network)
+    passed = _Passes(layers, batch[:, : len(labels)].astype(np.float64), labels)
     along = passed.hessian_products(passed.gradients())
     return [(layer.weight * product).astype(VALUE) for layer, product in zip(layers, along, strict=True)]
 
@@ -138,8 +138,7 @@ class _Passes:
 
 
 def _matrix(layer: SparseLayer, values: AnyArray) -> scipy.sparse.csr_array:
-    topology = layer.topology
-    return scipy.sparse.csr_array((values.astype(np.float64), topology.indices, topology.indptr), shape=topology.shape)
+    return layer.topology.matrix(values.astype(np.float64))
 
 
 def _softmax(sums: Float64Array) -> Float64Array:
@@ -150,7 +149,7 @@ def _softmax(sums: Float64Array) -> Float64Array:
 def _at_connections(layer: SparseLayer, delta: Float64Array, source: Float64Array) -> Float64Array:
     """Sums over the batch of what both ends of each connection have, float64[nnz]."""
     topology = layer.topology
-    rows = np.repeat(np.arange(topology.shape[0], dtype=OFFSET), topology.fan_in())
+    rows = topology.outs()
     sums, n_at_a_time = np.empty(rows.size), max(1, PRODUCTS // max(1, source.shape[1]))
     for start in range(0, rows.size, n_at_a_time):
         part = slice(start, start + n_at_a_time)

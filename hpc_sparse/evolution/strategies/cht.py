@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Int64Array
+from hpc_sparse.evolution import memory
+from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
 from hpc_sparse.evolution.percolation import percolate
-from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
+from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater
 from hpc_sparse.evolution.selection import draw_free_keys, find_keys, keep_largest, regrow, replace_connections
 from hpc_sparse.evolution.top_k import StrongestKeys
 from hpc_sparse.kernels.growth import link_prediction
@@ -25,8 +29,13 @@ SETTLED = 0.9
 """A layer that would grow more than this share of what it drops stays as it is."""
 
 
+DECIDING, GROWN = 31, 23
+"""Bytes per connection and per connection to be grown while pairs are scored, a tile apart. Measured."""
+
+
+@STRATEGIES.register
 @dataclass(frozen=True)
-class ChtUpdater:
+class ChtUpdater(TopologyUpdater):
     """Drop the connections of smallest |weight|, grow those that the most exclusive paths of length three suggest.
 
     Connections into neurons without any output and out of neurons without any input go as well. What is left of a layer
@@ -41,9 +50,7 @@ class ChtUpdater:
     dear above some dozen connections per neuron. It is the same on every rank, and nothing travels between them.
     """
 
-    needs_signals: bool = False
-    sees_layers_alone: bool = False
-    grows_zero: bool = True
+    name: ClassVar[str] = "cht"
 
     def update(self, network: NetworkView) -> list[LayerUpdate | None]:
         """Drop in all layers, then grow in each."""
@@ -51,6 +58,11 @@ class ChtUpdater:
         kept = [keep_largest(view.weight, view.n_to_drop(network.drop_fraction)) for view in views]
         kept = percolate([view.topology for view in views], kept, network.output)
         return [_grow(view, is_kept) for view, is_kept in zip(views, kept, strict=True)]
+
+    def n_bytes(self, layer: LayerFigures) -> float:
+        """Replacing, or a tile of scores and the best so far."""
+        tile = tile_rows(layer.n_out, layer.n_in) * layer.n_in * (memory.SUM + memory.VALUE)
+        return max(replacing_bytes(layer), DECIDING * layer.n_connections + GROWN * layer.n_grown + tile)
 
 
 def _grow(view: LayerView, is_kept: BoolArray) -> LayerUpdate | None:

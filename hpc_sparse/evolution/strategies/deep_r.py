@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from hpc_sparse.config import RunConfig, Section
+from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.config.section import NonNegative
 from hpc_sparse.dtypes import VALUE, Float32Array
-from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
+from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
+from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater, refuse_choice_of_weights
 from hpc_sparse.evolution.selection import draw_free_keys, keep_largest, replace_connections
 from hpc_sparse.network.connections.topology import Topology
 
@@ -15,8 +21,25 @@ NEWBORN = VALUE(1e-12)
 """|weight| of a grown connection: next to nothing, but of its own sign."""
 
 
+WALKING = 38
+"""Bytes per connection while all weights walk, the decision included. Measured."""
+
+
+class DeepRSection(Section):
+    """strategy = "deep_r"; evolution.drop_fraction has no effect."""
+
+    formerly: ClassVar[Mapping[str, str]] = {"shrinkage": "evolution.shrinkage", "noise": "evolution.noise"}
+
+    shrinkage: NonNegative = 0.001
+    """Taken off every |weight| at each change."""
+
+    noise: NonNegative = 0.0005
+    """Standard deviation of what is added to every weight at each change."""
+
+
+@STRATEGIES.register
 @dataclass(frozen=True)
-class DeepRUpdater:
+class DeepRUpdater(TopologyUpdater):
     """Drop the connections whose weights have left their side of 0, grow as many at random.
 
     Every pair of neurons has a sign: that of the weight it would have in a new network, so it need not be stored. The
@@ -34,15 +57,30 @@ class DeepRUpdater:
         Standard deviation of what is added to every weight (learning rate x their noise x the root of the steps).
     """
 
+    name: ClassVar[str] = "deep_r"
+    section: ClassVar[type[Section]] = DeepRSection
+    sees_layers_alone: ClassVar[bool] = True
+
     shrinkage: float
     noise: float
-    needs_signals: bool = False
-    sees_layers_alone: bool = True
-    grows_zero: bool = True
+
+    @classmethod
+    def refuses(cls, config: RunConfig) -> str | None:
+        """Neurons that get other numbers, and a choice of what grown connections begin with."""
+        if config.importance_pruning.mode == "compact":
+            return (
+                'evolution.strategy = "deep_r": not with importance_pruning.mode = "compact", which gives neurons '
+                'other numbers, on which the signs of the weights depend; use mode = "released"'
+            )
+        return refuse_choice_of_weights(cls.name, config)
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
         """Each layer by itself."""
         return [self._update(view) for view in network.layers]
+
+    def n_bytes(self, layer: LayerFigures) -> float:
+        """Replacing, or the walk of all weights."""
+        return max(replacing_bytes(layer), WALKING * layer.n_connections)
 
     def _update(self, view: LayerView) -> LayerUpdate:
         walk = VALUE(self.noise) * view.rng.standard_normal(view.weight.size, VALUE) - VALUE(self.shrinkage)

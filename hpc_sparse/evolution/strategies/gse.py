@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
+from hpc_sparse.config import Section
+from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.config.section import Positive
 from hpc_sparse.dtypes import OFFSET, BoolArray, Float32Array, Int64Array
 from hpc_sparse.evolution.candidates import CandidateRule, draw_candidates, gradients_at
-from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
+from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
+from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater
 from hpc_sparse.evolution.selection import keep_largest, replace_connections
 from hpc_sparse.evolution.top_k import strongest
 
+DECIDING, CANDIDATE = 11, 47
+"""Bytes per connection and per candidate while the candidates' keys, gradients and order are there. Measured."""
 
+
+class GseSection(Section):
+    """strategy = "gse"."""
+
+    formerly: ClassVar[Mapping[str, str]] = {
+        "candidates": "evolution.candidates",
+        "candidate_ratio": "evolution.candidate_ratio",
+        "scope": "evolution.scope",
+    }
+
+    candidates: CandidateRule = "grabo"
+    """How pairs of neurons are drawn: all alike, by a bound of the gradient, by an estimate of it."""
+
+    candidate_ratio: Positive = 1.0
+    """Pairs of neurons whose gradients are looked at, by connections (the authors' gamma)."""
+
+    scope: Literal["layer", "global"] = "layer"
+    """Replace within each layer, or the weakest and the strongest of all layers, which change their sizes."""
+
+
+@STRATEGIES.register
 @dataclass(frozen=True)
-class GseUpdater:
+class GseUpdater(TopologyUpdater):
     """Drop the connections of smallest |weight|, grow those of largest |gradient| among drawn candidates, with 0.
 
     Only pairs without connection are candidates, so nothing is dropped and grown at once. Where there are fewer
@@ -36,12 +63,13 @@ class GseUpdater:
         Whether layers keep their sizes, or the weakest go and the strongest come wherever they are.
     """
 
+    name: ClassVar[str] = "gse"
+    section: ClassVar[type[Section]] = GseSection
+    needs_signals: ClassVar[bool] = True
+
     candidates: CandidateRule = "grabo"
     candidate_ratio: float = 1.0
     scope: Literal["layer", "global"] = "layer"
-    needs_signals: bool = True
-    sees_layers_alone: bool = False
-    grows_zero: bool = True
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
         """Each layer by itself, or all together."""
@@ -49,6 +77,11 @@ class GseUpdater:
         if self.scope == "global" and not network.keeps_sizes:
             groups = [network.layers] if network.layers else []
         return [update for group in groups for update in self._update(group, network.drop_fraction)]
+
+    def n_bytes(self, layer: LayerFigures) -> float:
+        """Replacing, or all candidates scored and ordered."""
+        n_candidates = self.candidate_ratio * layer.n_connections
+        return max(replacing_bytes(layer), DECIDING * layer.n_connections + CANDIDATE * n_candidates)
 
     def _update(self, views: Sequence[LayerView], drop_fraction: float) -> list[LayerUpdate]:
         """Replace connections of some layers; together they keep their size."""

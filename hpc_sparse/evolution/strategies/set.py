@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.dtypes import Float32Array
-from hpc_sparse.evolution.protocol import LayerUpdate, NetworkView
+from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
+from hpc_sparse.evolution.protocol import LayerUpdate, NetworkView, TopologyUpdater
 from hpc_sparse.evolution.selection import draw_free_keys, keep_strongest, replace_connections
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 
 
+@STRATEGIES.register
 @dataclass(frozen=True)
-class SetUpdater:
+class SetUpdater(TopologyUpdater):
     """Drop the weakest positive and the weakest negative connections, grow as many at random.
 
     Memory and work O(nnz); nothing travels between ranks.
     """
 
-    needs_signals: bool = False
-    sees_layers_alone: bool = True
-    grows_zero: bool = False
+    name: ClassVar[str] = "set"
+    sees_layers_alone: ClassVar[bool] = True
+    grows_zero: ClassVar[bool] = False
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
         """Each layer by itself."""
@@ -30,6 +34,10 @@ class SetUpdater:
             LayerUpdate(replace_weakest(view.topology, view.weight, fraction, view.rng, view.n_target))
             for view in network.layers
         ]
+
+    def n_bytes(self, layer: LayerFigures) -> float:
+        """Marks, what is drawn, and the change."""
+        return replacing_bytes(layer)
 
 
 def replace_weakest(

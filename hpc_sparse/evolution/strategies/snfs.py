@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from hpc_sparse.config import RunConfig, Section
+from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.config.section import Positive
 from hpc_sparse.dtypes import OFFSET, BoolArray, Float64Array, Int64Array
 from hpc_sparse.evolution.candidates import gradients_at
-from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
+from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
+from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater
 from hpc_sparse.evolution.selection import draw_free_keys, keep_largest, regrow
 from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.network.apportion import apportion
@@ -21,8 +27,23 @@ FILLING = 0.99
 """Share of a layer's free positions that may be filled at once."""
 
 
+DECIDING, GROWN, CANDIDATE = 1, 25, 28
+"""Bytes per connection, per connection to be grown and per candidate while the candidates' keys, gradients and order
+are there. Measured."""
+
+
+class SnfsSection(Section):
+    """strategy = "snfs"."""
+
+    formerly: ClassVar[Mapping[str, str]] = {"candidate_ratio": "evolution.candidate_ratio"}
+
+    candidate_ratio: Positive = 1.0
+    """Free positions whose gradients are looked at, by connections; at least as many as grow."""
+
+
+@STRATEGIES.register
 @dataclass(frozen=True)
-class SnfsUpdater:
+class SnfsUpdater(TopologyUpdater):
     """Drop the connections of smallest |weight|, grow where the momentum of a layer's connections is large.
 
     Layers share what is dropped in proportion to the mean |velocity| of their connections. The authors then grow where
@@ -39,10 +60,22 @@ class SnfsUpdater:
         Candidates by connections of the layer; at least as many as grow.
     """
 
+    name: ClassVar[str] = "snfs"
+    section: ClassVar[type[Section]] = SnfsSection
+    needs_signals: ClassVar[bool] = True
+
     candidate_ratio: float = 1.0
-    needs_signals: bool = True
-    sees_layers_alone: bool = False
-    grows_zero: bool = True
+
+    @classmethod
+    def refuses(cls, config: RunConfig) -> str | None:
+        """Velocities that a sync forgets."""
+        parallel = config.parallel
+        if parallel.algorithm != "local_sgd" or parallel.velocity_at_sync != "reset":
+            return None
+        return (
+            'evolution.strategy = "snfs": not with parallel.velocity_at_sync = "reset", which leaves no momentum to '
+            'share out connections by; use velocity_at_sync = "average"'
+        )
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
         """All layers together."""
@@ -50,6 +83,12 @@ class SnfsUpdater:
         kept = [keep_largest(view.weight, _n_to_drop(view, network.drop_fraction)) for view in views]
         n_grow = _growth(network, np.array([np.count_nonzero(mask) for mask in kept], OFFSET))
         return [self._grow(view, is_kept, n) for view, is_kept, n in zip(views, kept, n_grow.tolist(), strict=True)]
+
+    def n_bytes(self, layer: LayerFigures) -> float:
+        """Replacing, or all candidates scored and ordered."""
+        n_candidates = self.candidate_ratio * layer.n_connections
+        deciding = DECIDING * layer.n_connections + GROWN * layer.n_grown + CANDIDATE * n_candidates
+        return max(replacing_bytes(layer), deciding)
 
     def _grow(self, view: LayerView, is_kept: BoolArray, n_grow: int) -> LayerUpdate:
         """Grow the best of the candidates."""

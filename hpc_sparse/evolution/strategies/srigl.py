@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
-from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Int64Array
-from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
+from hpc_sparse.config import Section
+from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.dtypes import OFFSET, BoolArray, Int64Array
+from hpc_sparse.evolution.gradient_tiles import GradientTiles, largest_gradients, searching_bytes
+from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
+from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater
 from hpc_sparse.evolution.selection import keep_largest, regrow
-from hpc_sparse.evolution.strategies.rigl import TILE_ROWS, largest_gradients
 from hpc_sparse.kernels.growth.largest_of_rows import grow_rows
-from hpc_sparse.kernels.simd.buffers import padded_columns
-from hpc_sparse.kernels.sparse.dense import forward_dense
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import sorted_distinct
 from hpc_sparse.network.layer_signals import Signals
 
+SORTING = 50
+"""Bytes per connection while all are sorted by neuron, the decision included. Measured."""
 
+
+class SriglSection(Section):
+    """strategy = "srigl"."""
+
+    formerly: ClassVar[Mapping[str, str]] = {"min_salient": "evolution.min_salient"}
+
+    min_salient: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.3
+    """A neuron with fewer salient connections than this share of the fan-in loses its inputs; 0 keeps all."""
+
+
+@STRATEGIES.register
 @dataclass(frozen=True)
-class SriglUpdater:
+class SriglUpdater(TopologyUpdater):
     """Drop the smallest |weights| of a layer, let every neuron grow its largest |gradients| to the same fan-in.
 
     A connection is salient if its |weight| is among those the layer keeps, or its |gradient| among as many as it drops,
@@ -45,14 +62,19 @@ class SriglUpdater:
         none. 0 ablates nothing.
     """
 
+    name: ClassVar[str] = "srigl"
+    section: ClassVar[type[Section]] = SriglSection
+    needs_signals: ClassVar[bool] = True
+
     min_salient: float = 0.3
-    needs_signals: bool = True
-    sees_layers_alone: bool = False
-    grows_zero: bool = True
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
         """Each layer by itself."""
         return [self._update(view, network.drop_fraction) for view in network.layers]
+
+    def n_bytes(self, layer: LayerFigures) -> float:
+        """Replacing, all connections sorted by neuron, or the search for the largest gradients."""
+        return max(replacing_bytes(layer), SORTING * layer.n_connections, searching_bytes(layer))
 
     def _update(self, view: LayerView, drop_fraction: float) -> LayerUpdate:
         n_keep = view.weight.size - view.n_to_drop(drop_fraction)
@@ -108,15 +130,9 @@ def _grow(topology: Topology, is_kept: BoolArray, n_wanted: Int64Array, signals:
     """Keys of each neuron's largest |gradients| among the positions that hold no kept connection, increasing."""
     starts = np.cumsum(n_wanted) - n_wanted
     keys = np.empty(int(n_wanted.sum()), OFFSET)
-    (n_out, n_in), n = topology.shape, signals.n_samples
-    source = np.zeros((n, padded_columns(n_in)), VALUE)
-    source[:, :n_in] = signals.source[:, :n].T
-    tile, no_bias, linear = np.empty((TILE_ROWS, source.shape[1]), VALUE), np.zeros(TILE_ROWS, VALUE), VALUE(1)
-    for start in range(0, n_out, TILE_ROWS):
-        delta = np.ascontiguousarray(signals.delta[start : start + TILE_ROWS, :n])
-        n_rows = delta.shape[0]
-        forward_dense(delta.reshape(-1), no_bias[:n_rows], source, linear, tile[:n_rows])
-        grow_rows(topology.indptr, topology.indices, is_kept, n_in, start, n_wanted, tile[:n_rows], starts, keys)
+    n_in, n = topology.shape[1], signals.n_samples
+    for start, tile in GradientTiles(signals.delta[:, :n], signals.source[:, :n]):
+        grow_rows(topology.indptr, topology.indices, is_kept, n_in, start, n_wanted, tile, starts, keys)
     return keys
 
 

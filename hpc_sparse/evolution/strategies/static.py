@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-from hpc_sparse.evolution.protocol import NetworkView
+from hpc_sparse.config import RunConfig, Section
+from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.config.section import Share
+from hpc_sparse.evolution.memory import LayerFigures
+from hpc_sparse.evolution.protocol import NetworkView, TopologyUpdater, refuse_choice_of_weights
+from hpc_sparse.network.connections.reserve import ALL_ACT
 
 
+class StaticSection(Section):
+    """strategy = "static": no connection goes or comes."""
+
+    formerly: ClassVar[Mapping[str, str]] = {"acting_share": "network.acting_share"}
+
+    acting_share: Share = ALL_ACT
+    """As for top_kast, with a reserve that stays."""
+
+
+@STRATEGIES.register
 @dataclass(frozen=True)
-class StaticUpdater:
+class StaticUpdater(TopologyUpdater):
     """Leaves every topology as it is. No memory, no work; nothing travels between ranks."""
 
-    needs_signals: bool = False
-    sees_layers_alone: bool = False
-    grows_zero: bool = False
+    name: ClassVar[str] = "static"
+    section: ClassVar[type[Section]] = StaticSection
+    changes_topology: ClassVar[bool] = False
+
+    acting_share: float = ALL_ACT
+
+    @classmethod
+    def refuses(cls, config: RunConfig) -> str | None:
+        """A density to be reached, and a choice of what grown connections begin with."""
+        if config.evolution.final_density is not None:
+            return 'evolution.final_density needs a strategy other than "static"'
+        return refuse_choice_of_weights(cls.name, config)
 
     def update(self, network: NetworkView) -> list[None]:
         """Nothing changes."""
         return [None] * len(network.layers)
+
+    def n_bytes(self, layer: LayerFigures) -> float:  # noqa: ARG002  (nothing is decided)
+        """Nothing."""
+        return 0.0

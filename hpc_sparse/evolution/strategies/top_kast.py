@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from hpc_sparse.config import RunConfig, Section
+from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.config.section import NonNegative, Share
 from hpc_sparse.dtypes import VALUE, Float32Array
-from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
+from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
+from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater, refuse_choice_of_weights
 from hpc_sparse.evolution.selection import draw_free_keys, keep_largest, replace_connections
-from hpc_sparse.network.connections.reserve import n_acting
+from hpc_sparse.network.connections.reserve import ALL_ACT, n_acting
+
+DECIDING, GROWN = 23, 4
+"""Bytes per connection and per connection to be grown, the decision included. Measured."""
 
 
+class TopKastSection(Section):
+    """strategy = "top_kast"."""
+
+    formerly: ClassVar[Mapping[str, str]] = {
+        "acting_share": "network.acting_share",
+        "shrinkage": "evolution.shrinkage",
+    }
+
+    acting_share: Share = ALL_ACT
+    """Share of every layer's connections, its largest weights, that signals pass through; all learn. Not of the output
+    layer."""
+
+    shrinkage: NonNegative = 0.001
+    """Share taken off every weight that acts at each change, and more of the others."""
+
+
+@STRATEGIES.register
 @dataclass(frozen=True)
-class TopKastUpdater:
+class TopKastUpdater(TopologyUpdater):
     """Replace the smallest weights of the reserve by connections at random, with weight 0.
 
     Of a layer's stored connections, the largest act: signals pass through them (see
@@ -32,16 +58,34 @@ class TopKastUpdater:
     Attributes
     ----------
     shrinkage : float
+    acting_share : float
+        For the network to be made; a change goes by that of its view.
     """
 
+    name: ClassVar[str] = "top_kast"
+    section: ClassVar[type[Section]] = TopKastSection
+    sees_layers_alone: ClassVar[bool] = True
+
     shrinkage: float = 0.0
-    needs_signals: bool = False
-    sees_layers_alone: bool = True
-    grows_zero: bool = True
+    acting_share: float = ALL_ACT
+
+    @classmethod
+    def refuses(cls, config: RunConfig) -> str | None:
+        """No reserve, and a choice of what grown connections begin with."""
+        if config.evolution.own(TopKastSection).acting_share == ALL_ACT:
+            return (
+                'evolution.strategy = "top_kast": needs a reserve of connections that do not act; set '
+                "evolution.top_kast.acting_share below 1, such as 0.5"
+            )
+        return refuse_choice_of_weights(cls.name, config)
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
         """Each layer by itself."""
         return [self._update(view, network.drop_fraction) for view in network.layers]
+
+    def n_bytes(self, layer: LayerFigures) -> float:
+        """Replacing, or what the exploration loss leaves of all weights."""
+        return max(replacing_bytes(layer), DECIDING * layer.n_connections + GROWN * layer.n_grown)
 
     def _update(self, view: LayerView, drop_fraction: float) -> LayerUpdate:
         n = view.weight.size

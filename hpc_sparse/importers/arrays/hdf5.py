@@ -6,27 +6,19 @@ A group of sparse rows has arrays ``indptr``, ``indices`` and ``data`` and says 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import h5py
-import numpy as np
 
 from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import DataError
+from hpc_sparse.importers.arrays.foreign_file import ForeignArray, ForeignFile, ForeignGroup
 from hpc_sparse.importers.arrays.names import ArrayNames, described
 from hpc_sparse.importers.arrays.rows import ArrayPart, ArraySource, CsrRows, DenseRows, Matrix
 from hpc_sparse.importers.features import dense_features
 from hpc_sparse.importers.options import ImportOptions
 from hpc_sparse.importers.source import CHUNK_BYTES
 from hpc_sparse.importers.streamed import import_streamed
-from hpc_sparse.importers.text_files import reason
-from hpc_sparse.storage.container.hdf5 import HDF5_ERRORS
 from hpc_sparse.storage.dataset.samples import DatasetInfo, Features
 
-MOST_LISTED_OBJECTS = 1000
 MOST_ALIGNED = 8
 """How many times the usual size of a chunk is read at once so that no chunk of the file is read twice."""
 
@@ -61,10 +53,9 @@ def import_hdf5(
         ``target`` exists and is not to be overwritten, or cannot be written.
     """
     path = Path(source)
-    with _opened(path) as file:
-        with _reading(str(path)):
-            pairs = (names or ArrayNames()).chosen(str(path), _arrays(file), lambda name: name in file)
-            parts = [_part(path, file, *pair, transposed=transposed) for pair in pairs]
+    with ForeignFile(path) as file:
+        pairs = (names or ArrayNames()).chosen(str(path), file.arrays(), file.has)
+        parts = [_part(file, *pair, transposed=transposed) for pair in pairs]
         arrays = ArraySource(str(path), parts, described(path.name, pairs))
         return import_streamed(arrays, target, path.stem, options or ImportOptions())
 
@@ -72,97 +63,52 @@ def import_hdf5(
 class _StoredRows(DenseRows):
     """The rows of an array in a file, of either orientation; in whole chunks of it where they are small."""
 
-    def __init__(self, where: str, stored: h5py.Dataset, *, transposed: bool) -> None:
+    def __init__(self, where: str, stored: ForeignArray, *, transposed: bool) -> None:
         super().__init__(where, stored)
         self._stored, self._transposed = stored, transposed
         if transposed:
             if stored.ndim != 2:
                 raise DataError(f"{where}: shape {list(stored.shape)}: expected features x samples")
-            self.n_features, self.n_rows = (int(length) for length in stored.shape)
+            self.n_features, self.n_rows = stored.shape
             self.rows_per_chunk = max(1, CHUNK_BYTES // max(1, self.n_features * stored.dtype.itemsize))
-        chunk_rows = int(stored.chunks[1 if transposed else 0]) if stored.chunks else 1
+        chunk_rows = stored.chunks[1 if transposed else 0] if stored.chunks else 1
         if chunk_rows <= MOST_ALIGNED * self.rows_per_chunk:
             self.rows_per_chunk = -(-self.rows_per_chunk // chunk_rows) * chunk_rows
 
     def rows(self, start: int, stop: int) -> Features:
         """Some rows, as bytes or float32."""
-        with _reading(f"{self.where}: rows {start} to {stop - 1}"):
-            piece = self._stored[:, start:stop].T if self._transposed else self._stored[start:stop]
+        piece = self._stored.read(start, stop, axis=1).T if self._transposed else self._stored.read(start, stop)
         return dense_features(self.where, piece, first_row=start)
 
 
-class _StoredCsrRows(CsrRows):
-    """Compressed sparse rows whose arrays are in a file."""
-
-    def rows(self, start: int, stop: int) -> Features:
-        """Some rows, sorted, without duplicates and zeros."""
-        with _reading(f"{self.where}: rows {start} to {stop - 1}"):
-            return super().rows(start, stop)
-
-
-@contextmanager
-def _reading(what: str) -> Iterator[None]:
-    try:
-        yield
-    except HDF5_ERRORS as error:
-        raise DataError(f"{what}: cannot be read: {reason(error)}") from error
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    if not path.is_file():
-        raise DataError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")
-    with _reading(f"{path}: as an HDF5 file"):
-        file = h5py.File(path, "r", locking=False)
-    with file:
-        yield file
-
-
-def _arrays(file: h5py.File) -> dict[str, str]:
-    """What may be meant: type and shape of each array, and of each group of sparse rows instead of its arrays."""
-    found: dict[str, str] = {}
-
-    def note(name: str, item: Any) -> bool | None:
-        parent = name.rpartition("/")[0]
-        if isinstance(item, h5py.Group) and all(part in item for part in SPARSE_ARRAYS):
-            found[name] = "(sparse rows)"
-        elif isinstance(item, h5py.Dataset) and found.get(parent) != "(sparse rows)":
-            found[name] = f"{item.dtype}{list(item.shape or ())}"
-        return True if len(found) >= MOST_LISTED_OBJECTS else None
-
-    file.visititems(note)
-    return found
-
-
-def _part(path: Path, file: h5py.File, x_name: str, y_name: str, *, transposed: bool) -> ArrayPart:
-    item = file[x_name]
+def _part(file: ForeignFile, x_name: str, y_name: str, *, transposed: bool) -> ArrayPart:
+    item, where = file.item(x_name), f"{file.path}: {x_name}"
     matrix: Matrix
-    if isinstance(item, h5py.Group):
-        matrix = _sparse_rows(f"{path}: {x_name}", item)
+    if isinstance(item, ForeignGroup):
+        matrix = _sparse_rows(where, item)
     else:
-        matrix = _StoredRows(f"{path}: {x_name}", item, transposed=transposed)
-    return ArrayPart(matrix, _labels(f"{path}: {y_name}", file[y_name]))
+        matrix = _StoredRows(where, item, transposed=transposed)
+    return ArrayPart(matrix, _labels(f"{file.path}: {y_name}", file.item(y_name)))
 
 
-def _sparse_rows(where: str, group: h5py.Group) -> _StoredCsrRows:
-    missing = [name for name in SPARSE_ARRAYS if name not in group]
+def _sparse_rows(where: str, group: ForeignGroup) -> CsrRows:
+    missing = [name for name in SPARSE_ARRAYS if name not in group.members]
     if missing:
         raise DataError(
             f"{where}: is a group without {', '.join(missing)}: expected an array, or sparse rows of "
             f"{', '.join(SPARSE_ARRAYS)}"
         )
-    if str(group.attrs.get("encoding-type", "csr_matrix")) == "csc_matrix":
+    if group.encoding == "csc_matrix":
         raise DataError(f"{where}: holds compressed sparse columns: expected rows")
-    shape = group.attrs["shape"] if "shape" in group.attrs else group["shape"][:] if "shape" in group else None
-    if shape is None or len(shape) != 2 or int(shape[0]) != group["indptr"].size - 1:
-        raise DataError(f"{where}: shape = {shape}: expected [{group['indptr'].size - 1}, n_features]")
-    return _StoredCsrRows(where, group["indptr"][:], group["indices"], group["data"], int(shape[1]))
+    indptr, shape = group.array("indptr").all(), group.shape
+    if shape is None and "shape" in group.members:
+        shape = tuple(group.array("shape").all().reshape(-1).tolist())
+    if shape is None or len(shape) != 2 or int(shape[0]) != indptr.size - 1:
+        raise DataError(f"{where}: shape = {shape}: expected [{indptr.size - 1}, n_features]")
+    return CsrRows(where, indptr, group.array("indices"), group.array("data"), int(shape[1]))
 
 
-def _labels(where: str, item: Any) -> AnyArray:
-    if not isinstance(item, h5py.Dataset):
+def _labels(where: str, item: ForeignArray | ForeignGroup) -> AnyArray:
+    if isinstance(item, ForeignGroup):
         raise DataError(f"{where}: is a group: expected an array of labels")
-    if h5py.check_string_dtype(item.dtype) is not None:
-        return np.asarray(item.asstr()[...]).astype(np.str_)
-    labels: AnyArray = item[...]
-    return labels
+    return item.all()

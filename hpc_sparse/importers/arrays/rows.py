@@ -31,12 +31,31 @@ class Matrix(Protocol):
         """Some rows, checked."""
 
 
+class RowArray(Protocol):
+    """An array of which rows are had by a slice, wherever it is kept."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of its elements."""
+
+    def __getitem__(self, rows: slice, /) -> AnyArray:
+        """Some rows."""
+
+
 class DenseRows:
     """The rows of an array (samples x any axes) that NumPy can slice, wherever it is kept."""
 
     is_sparse = False
 
-    def __init__(self, where: str, array: AnyArray) -> None:
+    def __init__(self, where: str, array: RowArray) -> None:
         if array.ndim < 2:
             raise DataError(f"{where}: shape {list(array.shape)}: expected samples x features")
         self.where, self._array = where, array
@@ -54,7 +73,7 @@ class CsrRows:
 
     is_sparse = True
 
-    def __init__(self, where: str, indptr: AnyArray, indices: AnyArray, data: AnyArray | None, n_features: int) -> None:
+    def __init__(self, where: str, indptr: AnyArray, indices: RowArray, data: RowArray | None, n_features: int) -> None:
         self.where, self._indptr, self._indices, self._data = where, indptr, indices, data
         self.n_rows, self.n_features = int(indptr.size) - 1, n_features
         n_stored = int(indices.shape[0])

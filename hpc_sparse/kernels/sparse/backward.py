@@ -91,6 +91,16 @@ def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds
 
 
 @njit(parallel=True, cache=True, nogil=True)
+def transposed(indptr, outs, position, weight, delta, bounds, out):
+    """``out = W^T delta``: :func:`backward` below a layer that applies its own derivative; arguments as there."""
+    ahead = connections_ahead(delta)
+    for block in prange(bounds.size - 1):
+        for row in range(bounds[block], bounds[block + 1]):
+            prefetch_rows(delta, outs, indptr[row], indptr[row + 1], ahead)
+            transposed_row(delta, outs, position, weight, indptr[row], indptr[row + 1], out, row)
+
+
+@njit(parallel=True, cache=True, nogil=True)
 def backward_and_gradient(
     indptr, outs, position, weight, delta, source, record, slope, scale, bounds, out, weight_gradient
 ):

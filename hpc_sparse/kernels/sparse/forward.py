@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit, prange
 
 from hpc_sparse.kernels.hashing import GOLDEN, mix64
+from hpc_sparse.kernels.simd.activation import COLUMN_STEP
 from hpc_sparse.kernels.simd.prefetch import connections_ahead, prefetch_rows
 from hpc_sparse.kernels.simd.row_loops import (
     HALF_TILE,
@@ -25,7 +26,6 @@ from hpc_sparse.kernels.simd.row_loops import (
     row_sum_quarter,
     row_sum_tile,
 )
-from hpc_sparse.kernels.sparse.dense import forward_dense
 
 
 @njit(inline="always")
@@ -70,12 +70,11 @@ def dropped_row(source, indices, weight, start, stop, initial, out, row, dropout
         column += PADDING
 
 
-@njit(cache=True, nogil=True)
+@njit(parallel=True, cache=True, nogil=True)
 def forward(indptr, indices, weight, bias, source, slope, bounds, out):
     """``out = f(W source + bias)``, with ``f(z) = z if z >= 0 else slope * z``.
 
-    Takes :func:`~hpc_sparse.kernels.sparse.dense.forward_dense` where every connection exists, as in most output
-    layers, else :func:`forward_rows`. Both give the same bits.
+    Where every connection exists, :func:`~hpc_sparse.kernels.sparse.dense.forward_dense` gives the same bits.
 
     Parameters
     ----------
@@ -91,15 +90,6 @@ def forward(indptr, indices, weight, bias, source, slope, bounds, out):
     out : float32[n_out, stride], or bfloat16 as uint16
         Overwritten.
     """
-    if indices.size == out.shape[0] * source.shape[0]:
-        forward_dense(weight, bias, source, slope, out)
-    else:
-        forward_rows(indptr, indices, weight, bias, source, slope, bounds, out)
-
-
-@njit(parallel=True, cache=True, nogil=True)
-def forward_rows(indptr, indices, weight, bias, source, slope, bounds, out):
-    """:func:`forward` of a layer with any connections, row by row."""
     ahead = connections_ahead(source)
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
@@ -108,7 +98,9 @@ def forward_rows(indptr, indices, weight, bias, source, slope, bounds, out):
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def forward_train(indptr, indices, weight, bias, source, slope, drop_below, scale, key, bounds, out, record):
+def forward_train(
+    indptr, indices, weight, bias, source, slope, drop_below, scale, key, first_row, first_column, bounds, out, record
+):
     """As :func:`forward`, then inverted dropout; records what the backward pass needs.
 
     Parameters
@@ -121,15 +113,18 @@ def forward_train(indptr, indices, weight, bias, source, slope, drop_below, scal
         Factor of the activations that stay, 1 / (1 - drop rate).
     key : uint64
         Stream of this layer, epoch and step; the number of an activation is a hash of key, neuron and column.
+    first_row, first_column : int64
+        Numbers, for that hash, of the first neuron and of the first column here.
     record : uint16[n_out, WORDS * stride / BLOCK]
         Overwritten with what the backward pass needs: see :mod:`hpc_sparse.kernels.simd.activation`.
     """
     ahead = connections_ahead(source)
+    shift = np.uint32(np.uint64(first_column) * np.uint64(COLUMN_STEP))
     for block in prange(bounds.size - 1):
         stop = np.int64(indptr[bounds[block]])  # to 64 bits once, not at every use
         for row in range(bounds[block], bounds[block + 1]):
             start, stop = stop, np.int64(indptr[row + 1])
             prefetch_rows(source, indices, start, stop, ahead)
-            row_key = np.uint32(mix64(key + np.uint64(row) * GOLDEN))
+            row_key = np.uint32(np.uint32(mix64(key + np.uint64(first_row + row) * GOLDEN)) + shift)
             dropout = slope, scale, drop_below, row_key, record
             dropped_row(source, indices, weight, start, stop, bias[row], out, row, dropout)

@@ -13,13 +13,15 @@ _SECOND = np.uint64(1) << np.uint64(63)
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def fill_uniform(indptr, indices, old_position, n_in, row_bound, key, bounds, weight):
+def fill_uniform(indptr, indices, old_position, first_row, n_in, row_bound, key, bounds, weight):
     """``weight[k] ~ U(-row_bound, row_bound)`` where ``old_position[k] < 0``; other weights stay.
 
     Parameters
     ----------
     indptr, indices : int64[n_out + 1], int32[nnz]
     old_position : int64[nnz]
+    first_row : int64
+        Number of the first neuron here among all of its layer.
     n_in : int
     row_bound : float64[n_out]
     key : uint64
@@ -31,17 +33,17 @@ def fill_uniform(indptr, indices, old_position, n_in, row_bound, key, bounds, we
         for row in range(bounds[block], bounds[block + 1]):
             for k in range(indptr[row], indptr[row + 1]):
                 if old_position[k] < 0:
-                    unit = counted_unit(key, np.uint64(np.int64(row) * n_in + indices[k]))
+                    unit = counted_unit(key, np.uint64((first_row + row) * n_in + indices[k]))
                     weight[k] = (2.0 * unit - 1.0) * row_bound[row]
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def fill_normal(indptr, indices, old_position, n_in, deviation, key, bounds, weight):
+def fill_normal(indptr, indices, old_position, first_row, n_in, deviation, key, bounds, weight):
     """``weight[k] ~ N(0, deviation^2)`` (Box and Muller 1958); arguments as in :func:`fill_uniform`."""
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
             for k in range(indptr[row], indptr[row + 1]):
                 if old_position[k] < 0:
-                    counter = np.uint64(np.int64(row) * n_in + indices[k])
+                    counter = np.uint64((first_row + row) * n_in + indices[k])
                     radius = math.sqrt(-2.0 * math.log(counted_unit(key, counter)))
                     weight[k] = deviation * radius * math.cos(2.0 * math.pi * counted_unit(key, counter ^ _SECOND))

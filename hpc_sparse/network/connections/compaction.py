@@ -20,7 +20,7 @@ class NetworkChange:
     Attributes
     ----------
     layers : tuple of TopologyChange
-        One per layer of connections, from the input to the output.
+        Of each layer's connections to the layer below, from the input to the output.
     kept_neurons : tuple of (int64[width now] or None)
         One per layer of neurons, inputs first: the number each neuron had before, increasing; None if all stay.
     """

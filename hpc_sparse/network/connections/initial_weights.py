@@ -38,18 +38,21 @@ UNIFORM_BOUNDS: dict[str, Callable[[Topology], Float64Array]] = {
 INITIALIZERS = (*UNIFORM_BOUNDS, "normal")
 
 
-def draw_weights(name: str, topology: Topology, key: np.uint64) -> Float32Array:
-    """Initial weights of all connections of a topology, float32[nnz]."""
+def draw_weights(name: str, topology: Topology, key: np.uint64, *, first_row: int = 0) -> Float32Array:
+    """Initial weights of all connections, float32[nnz]; ``first_row`` as in :func:`draw_grown_weights`."""
     weight = np.empty(topology.n_connections, VALUE)
-    draw_grown_weights(name, topology, np.full(weight.size, -1, OFFSET), key, weight)
+    draw_grown_weights(name, topology, np.full(weight.size, -1, OFFSET), key, weight, first_row=first_row)
     return weight
 
 
 def draw_grown_weights(
-    name: str, topology: Topology, old_position: Int64Array, key: np.uint64, weight: Float32Array
+    name: str, topology: Topology, old_position: Int64Array, key: np.uint64, weight: Float32Array, *, first_row: int = 0
 ) -> None:
-    """Overwrite ``weight`` where ``old_position`` is -1 by initial values; a connection's value depends on its key."""
-    index = (topology.indptr, topology.indices, old_position, topology.shape[1])
+    """Overwrite ``weight`` where ``old_position`` is -1 by initial values; a connection's value depends on its key.
+
+    ``first_row`` is the number of the topology's first row among all neurons of the layer.
+    """
+    index = (topology.indptr, topology.indices, old_position, first_row, topology.shape[1])
     if name == "normal":
         initial_weights.fill_normal(*index, NORMAL_DEVIATION, key, topology.bounds, weight)
     else:

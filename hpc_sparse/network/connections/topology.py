@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy.sparse
 
 from hpc_sparse.dtypes import (
     INDEX,
     OFFSET,
     VALUE,
+    AnyArray,
     Float32Array,
     Int32Array,
     Int64Array,
@@ -47,6 +49,11 @@ class TransposedIndex:
     position: PointerArray
     bounds: Int64Array
 
+    @property
+    def rows(self) -> tuple[PointerArray, Int32Array]:
+        """``indptr`` and ``outs``, as kernels take them one after the other."""
+        return self.indptr, self.outs
+
 
 @dataclass(frozen=True)
 class Topology:
@@ -75,9 +82,19 @@ class Topology:
         return self.indices.size
 
     @property
+    def n_possible(self) -> int:
+        """Pairs of an input and an output neuron."""
+        return self.shape[0] * self.shape[1]
+
+    @property
     def density(self) -> float:
         """Stored connections as a share of all possible ones."""
-        return self.n_connections / (self.shape[0] * self.shape[1])
+        return self.n_connections / self.n_possible
+
+    @property
+    def rows(self) -> tuple[PointerArray, Int32Array]:
+        """``indptr`` and ``indices``, as kernels take them one after the other."""
+        return self.indptr, self.indices
 
     @cached_property
     def bounds(self) -> Int64Array:
@@ -104,10 +121,41 @@ class Topology:
 
     def keys(self) -> Int64Array:
         """int64[nnz], increasing: ``out * n_in + in`` of every connection."""
-        rows = np.repeat(np.arange(self.shape[0], dtype=OFFSET), self.fan_in())
+        rows = self.outs()
         rows *= self.shape[1]
         rows += self.indices
         return rows
+
+    def outs(self) -> Int64Array:
+        """int64[nnz]: the output neuron of every connection."""
+        return np.repeat(np.arange(self.shape[0], dtype=OFFSET), self.fan_in())
+
+    def matrix(self, values: AnyArray) -> scipy.sparse.csr_array:
+        """``values`` [nnz] as a SciPy matrix (n_out, n_in) that shares their memory."""
+        return scipy.sparse.csr_array((values, self.indices, self.indptr), shape=self.shape)
+
+    def row_contents(self) -> list[bytes]:
+        """The input neurons of each output neuron, to be compared."""
+        starts = self.indptr.tolist()
+        return [self.indices[starts[i] : starts[i + 1]].tobytes() for i in range(self.shape[0])]
+
+    def bare(self) -> Topology:
+        """The same without what has been made from it meanwhile, such as the transposed index."""
+        return Topology(self.shape, self.indptr, self.indices)
+
+    def spread(self, shape: tuple[int, int], ids_out: Int32Array | None, ids_in: Int32Array | None) -> Topology:
+        """The topology of a larger layer, whose neurons ``ids_out`` and ``ids_in``, increasing, have these connections.
+
+        None stands for all neurons.
+        """
+        indptr = np.zeros(shape[0] + 1, OFFSET)
+        indptr[1:][slice(None) if ids_out is None else ids_out] = self.fan_in()
+        np.cumsum(indptr, out=indptr)
+        return Topology(shape, indptr, self.indices if ids_in is None else ids_in[self.indices])
+
+    def select(self, positions: Int64Array) -> Topology:
+        """The topology with the connections at ``positions`` int64[n], increasing, alone."""
+        return Topology.from_keys(self.shape, np.ascontiguousarray(self.keys()[positions]))
 
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> Topology:
@@ -122,11 +170,18 @@ class Topology:
         return cls(shape, indptr, columns.astype(INDEX))
 
     @classmethod
-    def random(cls, shape: tuple[int, int], density: float, key: np.uint64) -> Topology:
+    def from_matrix(cls, matrix: scipy.sparse.csr_array) -> Topology:
+        """The topology of a SciPy matrix (n_out, n_in) in canonical form: sorted, without duplicates."""
+        shape = (int(matrix.shape[0]), int(matrix.shape[1]))
+        return cls(shape, matrix.indptr.astype(OFFSET), matrix.indices.astype(INDEX))
+
+    @classmethod
+    def random(cls, shape: tuple[int, int], density: float, key: np.uint64, *, first_row: int = 0) -> Topology:
         """Erdos-Renyi: each possible connection exists independently with probability ``density``.
 
         Time and memory grow with the number of connections only. The result depends on ``key`` and the
         arguments alone, not on threads or ranks (Mocanu et al. 2018; gaps drawn as by Batagelj, Brandes 2005).
+        ``first_row`` is the number of the first row among all neurons of the layer.
         """
         n_out, n_in = shape
         log_absent = math.log1p(-density) if density < 1 else -math.inf
@@ -134,10 +189,10 @@ class Topology:
         if density <= 0:
             return cls(shape, indptr, np.empty(0, INDEX))
         blocks = even_bounds(n_out, BLOCKS)
-        connectivity.count_random_rows(0, n_in, log_absent, key, blocks, indptr[1:])
+        connectivity.count_random_rows(first_row, n_in, log_absent, key, blocks, indptr[1:])
         np.cumsum(indptr, out=indptr)
         indices = np.empty(int(indptr[-1]), INDEX)
-        connectivity.fill_random_rows(0, log_absent, key, blocks, indptr, indices)
+        connectivity.fill_random_rows(first_row, log_absent, key, blocks, indptr, indices)
         return cls(shape, indptr, indices)
 
     def check(self) -> None:

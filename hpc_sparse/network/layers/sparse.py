@@ -1,205 +1,227 @@
-"""One sparse layer: its connections, their weights, and its three passes."""
+"""Sparse layers: weighted sums over stored connections, a piecewise linear activation, dropout."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, Float32Array, UInt16Array
-from hpc_sparse.kernels.sparse import backward, forward, gradient
-from hpc_sparse.network.connections.reserve import ALL_ACT, acting_weight
-from hpc_sparse.network.connections.topology import Topology, TopologyChange
-from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
+from hpc_sparse.config import LayerSection, NetworkSection
+from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array
+from hpc_sparse.errors import InputError, quoted
+from hpc_sparse.kernels.simd.activation import record_words
+from hpc_sparse.network.activations import LINEAR, NEGATIVE_SLOPES, OUTPUT_ACTIVATION, negative_slope
+from hpc_sparse.network.blueprint import LayerBlueprint
+from hpc_sparse.network.connections.protocol import INPUT, Connections, Epilogue, Gate
+from hpc_sparse.network.connections.registry import connections_from_state, random_connections, unstructured
+from hpc_sparse.network.connections.reserve import ALL_ACT
+from hpc_sparse.network.connections.state import Setting
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.protocol import Layer, Saved, SavedArray
+from hpc_sparse.network.layers.state import LayerState
+from hpc_sparse.network.parameter import Parameter
+from hpc_sparse.network.sinks import Sink, Write
+
+NAMES = ("weight", "bias")
+"""Names of the parameters."""
 
 
-@dataclass(frozen=True)
-class Dropout:
-    """Inverted dropout of one layer in one step.
+class HasLayers(Protocol):
+    """A network, as far as its layers go."""
 
-    Attributes
-    ----------
-    rate : float
-        Share of activations set to 0; the others are divided by 1 - rate.
-    key : uint64
-        The stream that decides which.
-    """
-
-    rate: float
-    key: np.uint64
-
-    @property
-    def drop_below(self) -> np.uint32:
-        """The rate as a threshold for random 32-bit numbers."""
-        return _drop_below(self.rate)
-
-    @property
-    def scale(self) -> np.float32:
-        """Factor of the activations that stay."""
-        return _scale(self.rate)
+    layers: list[Layer]
 
 
 @dataclass
 class SparseLayer:
-    """A layer of a truly sparse network; activations are neuron-major, float32[n_neurons, stride].
+    """A layer ``f(W x + b)``.
 
     Attributes
     ----------
-    topology : Topology
-    weight : float32[nnz]
-        One per connection, in the topology's order.
+    incoming : Connections
+        The map W.
     bias : float32[n_out]
     slope : float
         Slope of the activation below 0; 1 for the linear output layer.
-    acting_share : float
-        Share of the connections, those of largest |weight|, that signals pass through in either direction. The others
-        learn, but do not act: see :mod:`hpc_sparse.network.connections.reserve`.
+    activation : str
+        Its name.
+    first_row : int
+        Number of the first neuron here among all of the layer.
     """
 
-    topology: Topology
-    weight: Float32Array
+    kind: ClassVar[str] = "sparse"
+    section: ClassVar[type[LayerSection]] = LayerSection
+    keeps_output: ClassVar[bool] = False
+    weights: ClassVar[Mapping[str, str]] = {INPUT: "weight"}
+    incoming: Connections
     bias: Float32Array
     slope: float
-    acting_share: float = ALL_ACT
+    activation: str = OUTPUT_ACTIVATION
+    first_row: int = 0
+
+    def __post_init__(self) -> None:
+        self._slope = VALUE(self.slope)
+
+    @classmethod
+    def random(cls, blueprint: LayerBlueprint) -> Self:
+        """A new layer, its biases 0."""
+        slope = negative_slope(blueprint.activation, blueprint.alpha, blueprint.number + 2)
+        bias = np.zeros(blueprint.shape[0], VALUE)
+        return cls(random_connections(blueprint), bias, slope, blueprint.activation)
+
+    @classmethod
+    def of(cls, topology: Topology, weight: Float32Array, bias: Float32Array, slope: float) -> SparseLayer:
+        """A layer of unstructured connections, hidden unless ``slope`` is 1."""
+        activation = OUTPUT_ACTIVATION if slope == LINEAR else "leaky_relu"
+        return cls(unstructured(topology, weight), bias, slope, activation)
 
     @property
-    def n_parameters(self) -> int:
-        """Weights and biases."""
-        return self.weight.size + self.bias.size
+    def shape(self) -> tuple[int, int]:
+        """(n_out, n_in)."""
+        return self.incoming.shape
 
     @property
-    def acting_weight(self) -> Float32Array:
-        """float32[nnz]: the weights, 0 for connections that do not act."""
-        return acting_weight(self.weight, self.acting_share)
+    def topology(self) -> Topology:
+        """Which connections there are."""
+        return self.incoming.topology
 
-    def forward(self, source: Float32Array, out: Float32Array) -> None:
-        """``out = f(W source + b)`` without dropout; ``out`` float32[n_out, stride] is overwritten."""
-        t = self.topology
-        weight = self.acting_weight
-        forward.forward(t.indptr, t.indices, weight, self.bias, source, VALUE(self.slope), t.bounds, out)
+    @property
+    def weight(self) -> Float32Array:
+        """float32[n]: the weights of the connections."""
+        return self.incoming.weight
 
-    def forward_train(self, source: Float32Array, dropout: Dropout, out: Float32Array, record: UInt16Array) -> None:
-        """As :meth:`forward` with dropout, keeping in ``record`` uint16[n_out, words] what :meth:`backward` needs."""
-        t = self.topology
-        forward.forward_train(
-            t.indptr,
-            t.indices,
-            self.acting_weight,
-            self.bias,
-            source,
-            VALUE(self.slope),
-            dropout.drop_below,
-            dropout.scale,
-            dropout.key,
-            t.bounds,
-            out,
-            record,
-        )
+    @weight.setter
+    def weight(self, values: Float32Array) -> None:
+        self.incoming.weight = values
+
+    def connections(self) -> Mapping[str, Connections]:
+        """The one map."""
+        return {INPUT: self.incoming}
+
+    def parameters(self) -> Mapping[str, Parameter]:
+        """Weights, which decay, and biases."""
+        return {"weight": Parameter(self.weight, INPUT, True), "bias": Parameter(self.bias, None, False)}
+
+    def settings(self) -> Mapping[str, Setting]:
+        """None."""
+        return {}
+
+    def bind(self, values: Mapping[str, Float32Array]) -> None:
+        """Go on with other arrays for parameters, of the same sizes."""
+        self.weight, self.bias = values.get("weight", self.weight), values.get("bias", self.bias)
+
+    def rewire(
+        self, shape: tuple[int, int], topologies: Mapping[str, Topology], values: Mapping[str, Float32Array]
+    ) -> None:
+        """Go on with other connections."""
+        topology = topologies.get(INPUT, self.topology)
+        assert topology.shape == shape, (topology.shape, shape)
+        self.incoming, self.bias = self.incoming.rewired(topology, values["weight"]), values["bias"]
+
+    def copy(self) -> Self:
+        """The same with parameters of its own."""
+        return replace(self, incoming=self.incoming.copy(), bias=self.bias.copy())
+
+    def saved_arrays(self, width: int) -> Mapping[str, SavedArray]:
+        """Two bits per activation: :mod:`hpc_sparse.kernels.simd.activation`."""
+        if self.activation == OUTPUT_ACTIVATION:
+            return {}
+        return {"record": SavedArray((self.shape[0], record_words(width)), np.uint16)}
+
+    @classmethod
+    def saved_bytes(cls, n_out: int, width: int) -> int:
+        """Bytes of these arrays in a hidden layer."""
+        return n_out * record_words(width) * np.dtype(np.uint16).itemsize
+
+    def forward(
+        self, source: AnyArray, out: AnyArray, saved: Saved | None = None, dropout: Dropout | None = None
+    ) -> None:
+        """``out = f(W source + b)``, in training with dropout and a record of what :meth:`backward` needs."""
+        if dropout is None or saved is None:
+            self.incoming.product(source, Epilogue(self.bias, self._slope), out)
+        else:
+            self.incoming.product(
+                source, Epilogue(self.bias, self._slope, dropout, saved["record"], self.first_row), out
+            )
+
+    def forward_alone(self, source: Float32Array, out: Float32Array) -> None:
+        """The bits of :meth:`forward` without dropout for one sample."""
+        self.incoming.product_alone(source, self.bias, self._slope, out)
+
+    def gate(self, saved: Saved, dropout: Dropout | None) -> Gate | None:
+        """The derivative of activation and dropout."""
+        assert dropout is not None
+        return Gate(self._slope, dropout.scale, saved["record"])
 
     def backward(
-        self, delta: Float32Array, below: SparseLayer, dropout: Dropout, record: UInt16Array, out: Float32Array
-    ) -> None:
-        """Deltas of the layer ``below`` from this layer's; ``dropout`` and ``record`` are those of the layer below."""
-        t, weight = self.topology.transposed, self.acting_weight
-        backward.backward(
-            t.indptr, t.outs, t.position, weight, delta, record, VALUE(below.slope), dropout.scale, t.bounds, out
-        )
-
-    def gradient(self, delta: Float32Array, source: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """Gradient at each connection float32[nnz] and bias float32[n_out], without changing anything."""
-        weight_gradient, bias_gradient = np.empty_like(self.weight), np.empty_like(self.bias)
-        self.write_gradient(delta, source, weight_gradient, bias_gradient)
-        return weight_gradient, bias_gradient
-
-    def write_gradient(
-        self, delta: Float32Array, source: Float32Array, weight_gradient: Float32Array, bias_gradient: Float32Array
-    ) -> None:
-        """As :meth:`gradient`, into arrays that are overwritten."""
-        t = self.topology
-        gradient.weight_gradients(t.indptr, t.indices, delta, source, t.bounds, weight_gradient)
-        gradient.bias_gradients(delta, t.bounds, bias_gradient)
-
-    def gradient_update(
-        self, delta: Float32Array, source: Float32Array, sgd: Sgd, rate: float, velocity: Velocity
-    ) -> None:
-        """One SGD step from this layer's deltas and inputs; changes weight, bias and ``velocity`` in place."""
-        t = self.topology
-        step = self._step_arguments(sgd, rate, velocity)
-        gradient.gradient_update(t.indptr, t.indices, delta, source, t.bounds, *step)
-
-    def backward_update(
         self,
-        delta: Float32Array,
-        source: Float32Array,
-        below: SparseLayer,
-        dropout: Dropout,
-        record: UInt16Array,
-        sgd: Sgd,
-        rate: float,
-        velocity: Velocity,
-        scratch: Float32Array,
+        delta: AnyArray,
+        source: AnyArray,
+        saved: Saved,  # noqa: ARG002  (its gate has been applied by the layer above)
+        gate_below: Gate | None,
+        sink: Sink | None,
+        out: AnyArray | None,
     ) -> None:
-        """:meth:`backward` and :meth:`gradient_update` together: each row of deltas is read once for both.
-
-        The deltas of the layer below take the place of its activations in ``source``; ``scratch`` float32[nnz] is
-        overwritten.
-        """
-        self._backward_and_gradient(delta, source, below, dropout, record, scratch)
-        t = self.topology
-        gradient.update(t.indptr, scratch, delta, t.bounds, *self._step_arguments(sgd, rate, velocity))
-
-    def backward_gradient(
-        self,
-        delta: Float32Array,
-        source: Float32Array,
-        below: SparseLayer,
-        dropout: Dropout,
-        record: UInt16Array,
-        weight_gradient: Float32Array,
-        bias_gradient: Float32Array,
-    ) -> None:
-        """:meth:`backward`, into ``source`` as in :meth:`backward_update`, and :meth:`write_gradient`."""
-        self._backward_and_gradient(delta, source, below, dropout, record, weight_gradient)
-        gradient.bias_gradients(delta, self.topology.bounds, bias_gradient)
-
-    def _backward_and_gradient(
-        self,
-        delta: Float32Array,
-        source: Float32Array,
-        below: SparseLayer,
-        dropout: Dropout,
-        record: UInt16Array,
-        weight_gradient: Float32Array,
-    ) -> None:
-        if delta.shape[1] not in backward.FUSED_STRIDES:
-            t = self.topology
-            gradient.weight_gradients(t.indptr, t.indices, delta, source, t.bounds, weight_gradient)
-            self.backward(delta, below, dropout, record, source)
+        """Deltas for the layer below and gradients, in one pass where both are wanted."""
+        if sink is None:
+            if out is not None:
+                self.incoming.transposed(delta, gate_below, out)
             return
-        index = self.topology.transposed
-        transposed = (index.indptr, index.outs, index.position, self.acting_weight)
-        factors = (VALUE(below.slope), dropout.scale)
-        backward.backward_and_gradient(
-            *transposed, delta, source, record, *factors, index.bounds, source, weight_gradient
+        target = sink.map(self.weight, self.bias, NAMES)
+        if out is None:
+            self.incoming.gradient(delta, source, target)
+        else:
+            self.incoming.transposed_and_gradient(delta, source, gate_below, target, out)
+
+    @classmethod
+    def parameter_sizes(
+        cls, shape: tuple[int, int], n_values: Mapping[str, int], settings: Mapping[str, Setting]
+    ) -> Mapping[str, int]:
+        """A weight for each connection, a bias for each neuron."""
+        if settings:
+            raise ValueError(f"setting {min(settings)}: expected none")
+        return {"weight": n_values[INPUT], "bias": shape[0]}
+
+    @classmethod
+    def from_state(
+        cls, state: LayerState, config: NetworkSection, number: int, *, is_last: bool, acting_share: float
+    ) -> Self:
+        """The layer again; that of the outputs is linear, whatever an old file calls it."""
+        name = OUTPUT_ACTIVATION if is_last else state.activation
+        if not is_last and name not in NEGATIVE_SLOPES:
+            raise ValueError(f'activation "{quoted(name)}": expected one of {", ".join(NEGATIVE_SLOPES)}')
+        share = ALL_ACT if is_last else acting_share
+        incoming = connections_from_state(state.connections[INPUT], state.parameters["weight"], share)
+        return cls(
+            incoming,
+            state.parameters["bias"],
+            negative_slope(name, config.alpha if is_last else config.alpha_of(number), number + 2),
+            name,
         )
 
-    def _step_arguments(self, sgd: Sgd, rate: float, velocity: Velocity) -> tuple[object, ...]:
-        decay = VALUE(rate * sgd.weight_decay)
-        factors = (VALUE(rate), VALUE(sgd.momentum), decay, sgd.is_nesterov)
-        return (*factors, self.weight, self.bias, velocity.weight, velocity.bias)
-
-    def follow(self, change: TopologyChange) -> None:
-        """Take a changed topology: kept connections and neurons keep weight and bias, grown connections get 0."""
-        self.weight, self.bias = change.carry(self.weight), change.carry_neurons(self.bias)
-        self.topology = change.topology
+    def gradient(self, delta: AnyArray, source: AnyArray) -> tuple[Float32Array, Float32Array]:
+        """Gradient at each connection float32[n] and bias float32[n_out], without changing anything."""
+        gradients = {"weight": np.empty_like(self.weight), "bias": np.empty_like(self.bias)}
+        self.backward(delta, source, {}, None, Write(gradients), None)
+        return gradients["weight"], gradients["bias"]
 
 
-@lru_cache
-def _drop_below(rate: float) -> np.uint32:
-    return np.uint32(min(round(rate * (1 << 32)), (1 << 32) - 1))
+def sparse_layers(network: HasLayers) -> list[SparseLayer]:
+    """The layers of a network of sparse layers alone.
 
-
-@lru_cache
-def _scale(rate: float) -> np.float32:
-    return VALUE(1.0 / (1.0 - rate))
+    Raises
+    ------
+    InputError
+        One is of another kind.
+    """
+    found: list[SparseLayer] = []
+    for number, layer in enumerate(network.layers):
+        if not isinstance(layer, SparseLayer):
+            raise InputError(
+                f'layer {number} is of the kind "{layer.kind}": expected "{SparseLayer.kind}" in all layers'
+            )
+        found.append(layer)
+    return found

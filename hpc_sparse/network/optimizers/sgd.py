@@ -1,17 +1,8 @@
-"""SGD with momentum: settings, state and the learning rate of each epoch."""
+"""SGD with momentum: settings."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
-
-from hpc_sparse.dtypes import VALUE, Float32Array
-from hpc_sparse.network.connections.topology import TopologyChange
-
-Schedule = Literal["constant", "step", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -31,91 +22,3 @@ class Sgd:
     momentum: float
     weight_decay: float = 0.0
     is_nesterov: bool = False
-
-
-@dataclass
-class Velocity:
-    """The optimiser's state for one layer, aligned to its weights and biases.
-
-    Attributes
-    ----------
-    weight : float32[nnz]
-    bias : float32[n_out]
-    """
-
-    weight: Float32Array
-    bias: Float32Array
-
-    @classmethod
-    def zeros(cls, n_connections: int, n_out: int) -> Velocity:
-        """At rest."""
-        return cls(np.zeros(n_connections, VALUE), np.zeros(n_out, VALUE))
-
-    def carry(self, change: TopologyChange) -> None:
-        """Follow a change of the topology: what is kept keeps its velocity, grown connections start at rest."""
-        self.weight, self.bias = change.carry(self.weight), change.carry_neurons(self.bias)
-
-    def scale(self, factor: float) -> None:
-        """Multiply by ``factor``, as when the learning rate changes by it."""
-        if factor != 1:
-            self.weight *= VALUE(factor)
-            self.bias *= VALUE(factor)
-
-    def reset(self) -> None:
-        """Come to rest."""
-        self.weight.fill(0)
-        self.bias.fill(0)
-
-
-@dataclass(frozen=True)
-class LearningRate:
-    """Learning rate by epoch.
-
-    Attributes
-    ----------
-    base : float
-        The rate of one replica after warm-up and before any decay.
-    schedule : "constant", "step" or "cosine"
-        Step multiplies by ``step_factor`` every ``step_epochs`` epochs; cosine falls to 0 over ``n_epochs``.
-    n_epochs : int
-        Planned length of the run.
-    scale : float
-        Factor of the rate for several replicas that share a step.
-    warmup_epochs : int
-        Epochs over which the rate rises linearly to its full value.
-    warmup_from : "zero" or "unscaled"
-        Zero: the first epoch has 1 / (warmup_epochs + 1) of the full value. Unscaled: it has ``base``, and the scale
-        comes in by and by (Goyal et al. 2017, arXiv 1706.02677).
-    step_epochs, step_factor
-        Of the step schedule.
-    """
-
-    base: float
-    schedule: Schedule
-    n_epochs: int
-    scale: float = 1.0
-    warmup_epochs: int = 0
-    warmup_from: Literal["zero", "unscaled"] = "zero"
-    step_epochs: int = 25
-    step_factor: float = 0.9
-
-    def at(self, epoch: int) -> float:
-        """The rate of ``epoch``, counted from 1."""
-        done = epoch - 1
-        rate = self._warmed_up(done)
-        if self.schedule == "step":
-            return rate * self.step_factor ** (done // self.step_epochs)
-        if self.schedule == "cosine":
-            return rate * 0.5 * (1.0 + math.cos(math.pi * done / self.n_epochs))
-        return rate
-
-    def change_before(self, epoch: int) -> float:
-        """The rate of ``epoch`` by that of the epoch before it; 1 for the first."""
-        return self.at(epoch) / self.at(epoch - 1) if epoch > 1 else 1.0
-
-    def _warmed_up(self, done: int) -> float:
-        if done >= self.warmup_epochs:
-            return self.base * self.scale
-        if self.warmup_from == "zero":
-            return self.base * self.scale * (done + 1) / (self.warmup_epochs + 1)
-        return self.base * (1.0 + (self.scale - 1.0) * done / self.warmup_epochs)

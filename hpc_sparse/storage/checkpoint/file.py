@@ -1,16 +1,8 @@
 """Checkpoints: everything a run needs to go on exactly where it was, and to be understood later.
 
-Layout of format version 3. The root has attributes ``epoch``, ``step``, ``step_in_epoch``, ``n_ranks``,
-``n_replicas`` and, if there was an evaluation, ``best_epoch`` and ``best_value``; group ``metrics`` has
-one attribute per metric; ``config`` is text; ``statistics`` may hold ``mean`` and ``deviation`` of the
-features. Where all ranks have the same network, ``n_replicas`` is 0 and ``layers/0000`` and so on have
-attributes ``n_out``, ``n_in``, ``activation`` and ``n_connections`` and one array per field of
-:class:`LayerState`; where each has its own, see :mod:`hpc_sparse.storage.checkpoint.replica_layers`. There may be
-``neurons`` (:mod:`hpc_sparse.storage.checkpoint.neuron_ids`), ``target_connections`` with an attribute per layer,
-and ``progress`` float64[n_ranks, n].
-
-Version 2 differs in its checksums only. Version 1 has neither these three nor ``step_in_epoch`` and
-``n_replicas``, which are 0 for it.
+Written is format 4: :mod:`hpc_sparse.storage.checkpoint.format_4`, and for layers
+:mod:`hpc_sparse.storage.checkpoint.layer_groups`. Older ones are read:
+:mod:`hpc_sparse.storage.checkpoint.formats_1_to_3`.
 """
 
 from __future__ import annotations
@@ -20,41 +12,27 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array, Int32Array
+from hpc_sparse.checks import check_ids
+from hpc_sparse.dtypes import INDEX, Float64Array, Int32Array
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint.info import (
-    METRIC_PREFIX,
-    read_config_text,
-    read_counter,
-    read_history_best,
-    read_layer_infos,
-    read_metrics,
-    read_targets,
-)
-from hpc_sparse.storage.checkpoint.layer_state import (
-    LAYERS,
+from hpc_sparse.storage.checkpoint.contents import Contents
+from hpc_sparse.storage.checkpoint.format_4 import placed, write_contents
+from hpc_sparse.storage.checkpoint.front_end import check_front_end, read_front_end, write_front_end
+from hpc_sparse.storage.checkpoint.layer_arrays import (
     check_layer,
-    read_layer,
+    read_layers,
+    shared_layer_infos,
     write_even_parts,
     write_layers,
 )
-from hpc_sparse.storage.checkpoint.neuron_ids import NEURONS, read_neuron_ids, write_neuron_ids
-from hpc_sparse.storage.checkpoint.replica_layers import (
-    NO_REPLICA,
-    REPLICA_LAYERS,
-    count_replicas,
-    read_replica_layers,
-    write_replica_layers,
-)
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA, count_replicas
 from hpc_sparse.storage.checkpoint.state import Checkpoint, check_agreement
-from hpc_sparse.storage.container.checks import check_finite, check_ids, check_positive
+from hpc_sparse.storage.checkpoint.versions import read_contents
 from hpc_sparse.storage.container.file import CHECKPOINT_KIND, create_container, open_container
 from hpc_sparse.storage.container.reader import ContainerReader
 from hpc_sparse.storage.container.writer import ContainerWriter
-
-STATISTICS = ("mean", "deviation")
 
 
 def write_checkpoint(ctx: ParallelContext, path: Path | str, checkpoint: Checkpoint, backend: str = "auto") -> None:
@@ -70,21 +48,10 @@ def write_checkpoint(ctx: ParallelContext, path: Path | str, checkpoint: Checkpo
     """
     n_replicas = count_replicas(gather_objects(ctx, checkpoint.replica))
     check_agreement(ctx, checkpoint)
+    contents = _contents_of(ctx, checkpoint, n_replicas)
     with create_container(ctx, path, CHECKPOINT_KIND, backend) as writer:
-        for name in ("epoch", "step", "step_in_epoch", "n_ranks"):
-            writer.set_attribute("/", name, getattr(checkpoint, name))
-        writer.set_attribute("/", "n_replicas", n_replicas)
-        _write_record(writer, checkpoint)
-        for name in (*STATISTICS, "progress"):
-            if (array := getattr(checkpoint, name)) is not None:
-                write_even_parts(writer, name if name == "progress" else f"statistics/{name}", array)
-        if checkpoint.replica is None:
-            write_layers(writer, checkpoint.layers)
-        else:
-            write_replica_layers(writer, checkpoint.layers, checkpoint.replica)
-        write_neuron_ids(writer, checkpoint.neuron_ids)
-        for number, target in enumerate(checkpoint.target_connections):
-            writer.set_attribute("target_connections", f"{number:04d}", target)
+        write_contents(writer, contents)
+        _write_arrays(writer, contents, checkpoint)
 
 
 def read_checkpoint(
@@ -108,20 +75,15 @@ def read_checkpoint(
     """
     asked = gather_objects(ctx, replica)
     with open_container(ctx, path, CHECKPOINT_KIND, backend) as reader:
-        n_replicas = read_counter(reader, "n_replicas")
+        contents = read_contents(reader)
         for number in asked:
-            _check_asked(reader, number, n_replicas)
-        checkpoint = _read_common(reader)
-        n_layers = len(reader.names(REPLICA_LAYERS if n_replicas else LAYERS))
-        if replica is None:
-            layers = tuple(read_layer(reader, number) for number in range(n_layers))
-        else:
-            first = max(0, replica)
-            found = read_replica_layers(reader, n_layers, n_replicas, first, first + (replica != NO_REPLICA))
-            layers = found[0] if found else ()
-    checkpoint = replace(checkpoint, layers=layers, replica=replica)
+            _check_asked(reader, number, contents.n_replicas)
+        checkpoint = _read_common(reader, contents)
+        first = max(0, replica or 0)
+        found = read_layers(reader, contents.layers, first, first + (replica != NO_REPLICA))
+    checkpoint = replace(checkpoint, layers=found[0] if found else (), replica=replica)
     with collective_errors(ctx, f"checking {path}"):
-        _check(Path(path), checkpoint)
+        _check(Path(path), contents, checkpoint)
     return checkpoint
 
 
@@ -134,76 +96,87 @@ def read_replicas(path: Path | str) -> list[Checkpoint]:
         The file is missing, damaged or inconsistent.
     """
     with open_container(ParallelContext.serial(threads=1), path, CHECKPOINT_KIND, "serial") as reader:
-        n_replicas = read_counter(reader, "n_replicas")
-        if n_replicas:
-            common = _read_common(reader)
-            by_replica = read_replica_layers(reader, len(reader.names(REPLICA_LAYERS)), n_replicas, 0, n_replicas)
-    if not n_replicas:
-        return [read_checkpoint(ParallelContext.serial(threads=1), path, "serial")]
-    checkpoints = [replace(common, layers=layers, replica=number) for number, layers in enumerate(by_replica)]
+        contents = read_contents(reader)
+        common = _read_common(reader, contents)
+        networks = read_layers(reader, contents.layers, 0, contents.n_networks)
+    checkpoints = [
+        replace(common, layers=layers, replica=number if contents.n_replicas else None)
+        for number, layers in enumerate(networks)
+    ]
     for checkpoint in checkpoints:
-        _check(Path(path), checkpoint)
+        _check(Path(path), contents, checkpoint)
     return checkpoints
 
 
-def _write_record(writer: ContainerWriter, checkpoint: Checkpoint) -> None:
-    """Write the metrics and the configuration (collective)."""
-    if checkpoint.history_best is not None:
-        writer.set_attribute("/", "best_epoch", checkpoint.history_best[0])
-        writer.set_attribute("/", "best_value", float(checkpoint.history_best[1]))
-    writer.set_attribute("metrics", "n_metrics", len(checkpoint.metrics))
-    for name, value in checkpoint.metrics.items():
-        writer.set_attribute("metrics", f"{METRIC_PREFIX}{name}", float(value))
-    text = checkpoint.config_text.encode()
-    writer.write_replicated("config", np.array([text], dtype=f"S{max(1, len(text))}"))
-
-
-def _read_common(reader: ContainerReader) -> Checkpoint:
-    """All that every rank reads alike; the layers are still missing (collective)."""
-    infos = read_layer_infos(reader)
-    widths = [infos[0].shape[1], *(info.shape[0] for info in infos)]
-    neuron_ids = read_neuron_ids(reader, widths)
-    mean, deviation = _read_statistics(reader, widths[0], neuron_ids[0] if neuron_ids else None)
-    n_ranks = reader.integer("/", "n_ranks", minimum=1)
-    return Checkpoint(
-        config_text=read_config_text(reader),
-        epoch=reader.integer("/", "epoch"),
-        step=reader.integer("/", "step"),
-        n_ranks=n_ranks,
-        layers=(),
-        metrics=read_metrics(reader),
-        history_best=read_history_best(reader),
-        mean=mean,
-        deviation=deviation,
-        neuron_ids=neuron_ids,
-        target_connections=read_targets(reader, infos),
-        step_in_epoch=read_counter(reader, "step_in_epoch"),
-        progress=_read_progress(reader, n_ranks),
+def _contents_of(ctx: ParallelContext, checkpoint: Checkpoint, n_replicas: int) -> Contents:
+    """What the ranks together are going to write, with its places in the file (collective)."""
+    return placed(
+        Contents(
+            epoch=checkpoint.epoch,
+            step=checkpoint.step,
+            step_in_epoch=checkpoint.step_in_epoch,
+            n_ranks=checkpoint.n_ranks,
+            n_replicas=n_replicas,
+            history_best=checkpoint.history_best,
+            metrics=checkpoint.metrics,
+            config_text=checkpoint.config_text,
+            target_connections=checkpoint.target_connections,
+            progress_names=checkpoint.progress_names,
+            layers=shared_layer_infos(ctx, checkpoint.layers, checkpoint.replica),
+            neuron_ids={number: "" for number, ids in enumerate(checkpoint.neuron_ids) if ids is not None},
+            front_end=dict.fromkeys(sorted(checkpoint.front_end), ""),
+            progress=None if checkpoint.progress is None else "",
+        )
     )
 
 
-def _read_statistics(
-    reader: ContainerReader, n_inputs: int, input_ids: Int32Array | None
-) -> tuple[Float32Array | None, Float32Array | None]:
-    """Mean and deviation of the features: as many as inputs, or more where some were removed (collective)."""
-    found: list[Float32Array | None] = [None, None]
-    n_features = n_inputs if input_ids is None else None
-    for position, name in enumerate(STATISTICS):
-        if reader.has(f"statistics/{name}"):
-            (n_features,) = reader.require(f"statistics/{name}", VALUE, (n_features,))
-            found[position] = reader.read(f"statistics/{name}")
-    if (found[0] is None) != (found[1] is None):
-        reader.fail("statistics: only one of mean and deviation: expected both or none")
-    if input_ids is not None and n_features is not None and input_ids.max() >= n_features:
-        reader.fail(f"{NEURONS}/0000: input {input_ids.max()}: must be < {n_features}, the features of statistics")
-    return found[0], found[1]
+def _write_arrays(writer: ContainerWriter, contents: Contents, checkpoint: Checkpoint) -> None:
+    """Write the arrays at their places (collective)."""
+    write_front_end(writer, contents.front_end, checkpoint.front_end)
+    if contents.progress is not None and checkpoint.progress is not None:
+        write_even_parts(writer, contents.progress, checkpoint.progress)
+    write_layers(writer, contents.layers, checkpoint.layers, checkpoint.replica)
+    for number, place in contents.neuron_ids.items():
+        ids = checkpoint.neuron_ids[number]
+        assert ids is not None
+        write_even_parts(writer, place, ids)
 
 
-def _read_progress(reader: ContainerReader, n_ranks: int) -> Float64Array | None:
-    if not reader.has("progress"):
+def _read_common(reader: ContainerReader, contents: Contents) -> Checkpoint:
+    """All that every rank reads alike; the layers are still missing (collective)."""
+    neuron_ids = _read_neuron_ids(reader, contents)
+    input_ids = neuron_ids[0] if neuron_ids else None
+    return Checkpoint(
+        config_text=contents.config_text,
+        epoch=contents.epoch,
+        step=contents.step,
+        n_ranks=contents.n_ranks,
+        layers=(),
+        metrics=dict(contents.metrics),
+        history_best=contents.history_best,
+        front_end=read_front_end(reader, contents, input_ids),
+        neuron_ids=neuron_ids,
+        target_connections=contents.target_connections,
+        step_in_epoch=contents.step_in_epoch,
+        progress=_read_progress(reader, contents),
+        progress_names=contents.progress_names,
+    )
+
+
+def _read_neuron_ids(reader: ContainerReader, contents: Contents) -> tuple[Int32Array | None, ...]:
+    """The ids per layer of neurons; () if none was ever removed (collective)."""
+    neuron_ids: list[Int32Array | None] = [None] * len(contents.widths)
+    for number, place in contents.neuron_ids.items():
+        reader.require(place, INDEX, (contents.widths[number],))
+        neuron_ids[number] = reader.read(place)
+    return tuple(neuron_ids) if contents.neuron_ids else ()
+
+
+def _read_progress(reader: ContainerReader, contents: Contents) -> Float64Array | None:
+    if contents.progress is None:
         return None
-    reader.require("progress", np.float64, (n_ranks, None))
-    return reader.read("progress")
+    reader.require(contents.progress, np.float64, (contents.n_ranks, len(contents.progress_names)))
+    return reader.read(contents.progress)
 
 
 def _check_asked(reader: ContainerReader, replica: int | None, n_replicas: int) -> None:
@@ -213,18 +186,12 @@ def _check_asked(reader: ContainerReader, replica: int | None, n_replicas: int) 
         reader.fail(f"replica {replica} asked for: expected one of the {n_replicas} that it holds")
 
 
-def _check(path: Path, checkpoint: Checkpoint) -> None:
-    for number, layer in enumerate(checkpoint.layers):
-        if checkpoint.replica is None:
-            where = f"{path}: {LAYERS}/{number:04d}"
-        else:
-            where = f"{path}: replica {checkpoint.replica}: {REPLICA_LAYERS}/{number:04d}"
-        check_layer(where, layer)
-    for number, ids in enumerate(checkpoint.neuron_ids):
-        if ids is not None:
-            check_ids(f"{path}: {NEURONS}/{number:04d}", ids, error=FileFormatError)
-    for name in STATISTICS:
-        if (array := getattr(checkpoint, name)) is not None:
-            check_finite(f"{path}: statistics/{name}", array, error=FileFormatError)
-    if checkpoint.deviation is not None:
-        check_positive(f"{path}: statistics/deviation", checkpoint.deviation, error=FileFormatError)
+def _check(path: Path, contents: Contents, checkpoint: Checkpoint) -> None:
+    where = str(path) if checkpoint.replica is None else f"{path}: replica {checkpoint.replica}"
+    for info, layer in zip(contents.layers, checkpoint.layers, strict=False):
+        check_layer(layer, lambda name, info=info: f"{where}: {info.arrays[name].place}")  # type: ignore[misc]
+    for number, place in contents.neuron_ids.items():
+        ids = checkpoint.neuron_ids[number]
+        assert ids is not None
+        check_ids(f"{path}: {place}", ids, error=FileFormatError)
+    check_front_end(str(path), contents.front_end, checkpoint.front_end)

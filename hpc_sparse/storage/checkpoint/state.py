@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from hpc_sparse.dtypes import Float32Array, Float64Array, Int32Array
+from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, Int32Array
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
+from hpc_sparse.storage.checkpoint.front_end import DEVIATION, MEAN
 
 
 @dataclass(frozen=True)
@@ -29,22 +31,24 @@ class Checkpoint:
     metrics : dict
         Of the last epoch.
     history_best : (epoch, value) or None
-        The best evaluation so far.
-    mean, deviation : float32[n_features] or None
-        Statistics of the training data with which dense features were standardised: of all features, also
-        of those whose input neurons were removed.
+        The best epoch so far and its accuracy: on the validation part, or on the test part if there is none.
+    front_end : dict of array
+        What the network's front ends learnt of the features, by ``front end/array``: of all features, also of those
+        whose input neurons were removed.
     neuron_ids : tuple of int32[width] or None
         Original number of each surviving neuron, increasing, per layer of neurons, inputs first; None for a
         layer as it was at the start, () if all are. The same for all replicas.
     replica : int or None
         None if all ranks have the same network. Else the number, from 0 on, of the replica whose layers these
-        are, or :data:`~hpc_sparse.storage.checkpoint.replica_layers.NO_REPLICA` on a rank that has none.
+        are, or :data:`~hpc_sparse.storage.checkpoint.replicas.NO_REPLICA` on a rank that has none.
     target_connections : tuple of int
-        Connections that each layer is brought back to when replicas are averaged; () if not decided yet.
+        Weights that each of the connections is brought back to when replicas are averaged; () if not decided yet.
     step_in_epoch : int
         Steps done of the epoch after ``epoch``.
     progress : float64[n_ranks, n] or None
         Running sums of that epoch, by rank. On as many ranks, writing takes from each its own row only.
+    progress_names : tuple of str
+        What the columns are sums of.
     """
 
     config_text: str
@@ -54,26 +58,40 @@ class Checkpoint:
     layers: tuple[LayerState, ...]
     metrics: dict[str, float]
     history_best: tuple[int, float] | None
-    mean: Float32Array | None = None
-    deviation: Float32Array | None = None
+    front_end: Mapping[str, AnyArray] = field(default_factory=dict)
     neuron_ids: tuple[Int32Array | None, ...] = ()
     replica: int | None = None
     target_connections: tuple[int, ...] = ()
     step_in_epoch: int = 0
     progress: Float64Array | None = None
+    progress_names: tuple[str, ...] = ()
+
+    @property
+    def mean(self) -> Float32Array | None:
+        """float32[n_features]: means of dense training features."""
+        return self.front_end.get(MEAN)
+
+    @property
+    def deviation(self) -> Float32Array | None:
+        """float32[n_features]: their deviations."""
+        return self.front_end.get(DEVIATION)
 
 
 def check_agreement(ctx: ParallelContext, checkpoint: Checkpoint) -> None:
     """Assert that the ranks mean the same checkpoint; else parallel HDF5 would wait for ever (collective)."""
-    arrays = (checkpoint.mean, checkpoint.deviation, checkpoint.progress, *checkpoint.neuron_ids)
+    arrays = (checkpoint.progress, *checkpoint.neuron_ids)
     shared = (
         [checkpoint.epoch, checkpoint.step, checkpoint.step_in_epoch, checkpoint.n_ranks],
-        [checkpoint.history_best, checkpoint.target_connections, *checkpoint.metrics],
+        [checkpoint.history_best, checkpoint.target_connections, *checkpoint.metrics, *checkpoint.progress_names],
         [None if array is None else array.shape for array in arrays],
+        [(name, checkpoint.front_end[name].shape) for name in sorted(checkpoint.front_end)],
     )
-    gathered = gather_objects(ctx, (shared, len(checkpoint.layers)))
+    gathered = gather_objects(ctx, (shared, [len(layer.connections) for layer in checkpoint.layers]))
     for rank, (other, _) in enumerate(gathered):
         assert other == shared, f"rank {rank} writes a checkpoint of {other}, rank {ctx.rank} of {shared}"
-    n_layers = max(n_layers for _, n_layers in gathered)
-    assert len(checkpoint.target_connections) in {0, n_layers}, (checkpoint.target_connections, n_layers)
-    assert len(checkpoint.neuron_ids) in {0, n_layers + 1}, (len(checkpoint.neuron_ids), n_layers)
+    n_layers, n_connections = max((len(counts), sum(counts)) for _, counts in gathered)
+    targets, ids = checkpoint.target_connections, checkpoint.neuron_ids
+    assert len(targets) in {0, n_connections}, (targets, n_connections)
+    assert len(ids) in {0, n_layers + 1}, (len(ids), n_layers)
+    n_sums = 0 if checkpoint.progress is None else checkpoint.progress.shape[1]
+    assert len(checkpoint.progress_names) == n_sums, (checkpoint.progress_names, n_sums)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -41,6 +42,9 @@ class FileReader(Protocol):
     """A file that every rank has open; ``read`` and ``close`` are collective."""
 
     file: h5py.File
+
+    def status(self) -> os.stat_result:
+        """What the operating system says of the file."""
 
     def read(self, name: str, start: int, rows: AnyArray, most_rows: int) -> None:
         """Overwrite each rank's ``rows``, at most ``most_rows``, with those at its ``start`` (collective)."""

@@ -24,6 +24,7 @@ from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.container.backends import choose_backend
 from hpc_sparse.storage.container.hdf5 import format_errors, get_attribute, output_errors
+from hpc_sparse.storage.container.identity import FileIdentity
 from hpc_sparse.storage.container.plain_hdf5 import check_plain
 from hpc_sparse.storage.container.reader import ContainerReader
 from hpc_sparse.storage.container.writer import ContainerWriter
@@ -31,7 +32,7 @@ from hpc_sparse.storage.container.writer import ContainerWriter
 DATASET_KIND = "hpc_sparse.dataset"
 CHECKPOINT_KIND = "hpc_sparse.checkpoint"
 
-FORMAT_VERSIONS = {DATASET_KIND: 2, CHECKPOINT_KIND: 3}
+FORMAT_VERSIONS = {DATASET_KIND: 2, CHECKPOINT_KIND: 4}
 """The version that is written of each kind; all from 1 on can be read."""
 
 PARTIAL_SUFFIX = ".partial"
@@ -103,8 +104,8 @@ def open_container(
     """
     source = Path(path)
     chosen = choose_backend(ctx, backend)
-    on_root(ctx, lambda: check_container(source, kind))
-    reader = ContainerReader(ctx, source, chosen)
+    identity = on_root(ctx, lambda: check_container(source, kind))
+    reader = ContainerReader(ctx, source, chosen, identity)
     try:
         yield reader
     except BaseException:
@@ -113,19 +114,39 @@ def open_container(
     reader.close()
 
 
+@contextmanager
+def open_plain(path: Path) -> Iterator[h5py.File]:
+    """A file for reading in one process, which the HDF5 library gets once its structure was found to be plain.
+
+    Raises
+    ------
+    DataError, FileFormatError
+        There is no such file; it is not plain HDF5, or no longer the one that was looked at.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")
+    with format_errors(path, "the file"):
+        identity = check_plain(path)
+        file = h5py.File(path, "r", locking=False)
+    with file:
+        identity.require(path, os.fstat(file.id.get_vfd_handle()))
+        yield file
+
+
 def container_kind(path: Path | str) -> str:
     """The ``format`` of a container: one of the keys of :data:`FORMAT_VERSIONS`."""
     source = Path(path)
-    with _open_alone(source) as file:
+    with open_plain(source) as file:
         kind = _root_attribute(file, source, "format")
     if kind not in FORMAT_VERSIONS:
         raise FileFormatError(f'{source}: format = "{quoted(str(kind))}": expected one of {", ".join(FORMAT_VERSIONS)}')
     return str(kind)
 
 
-def check_container(path: Path, kind: str) -> None:
-    """Raise the fitting error unless ``path`` is a complete container of ``kind`` that this version can read."""
-    with _open_alone(path) as file:
+def check_container(path: Path, kind: str) -> FileIdentity:
+    """The identity of a complete container of ``kind`` that this version can read; else the fitting error is raised."""
+    with open_plain(path) as file:
+        identity = FileIdentity.of(os.fstat(file.id.get_vfd_handle()))
         if (found := _root_attribute(file, path, "format")) != kind:
             raise FileFormatError(f'{path}: format = "{quoted(str(found))}": expected "{kind}"')
         version = _root_attribute(file, path, "format_version")
@@ -134,6 +155,7 @@ def check_container(path: Path, kind: str) -> None:
     if not isinstance(version, int) or not 1 <= version <= newest:
         error = NewerFormatError if isinstance(version, int) and version > newest else FileFormatError
         raise error(f"{path}: format_version = {version} (written by {creator}): this hpc_sparse reads 1 to {newest}")
+    return identity
 
 
 def remove_partial_files(folder: Path, stem: str) -> None:
@@ -143,17 +165,6 @@ def remove_partial_files(folder: Path, stem: str) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
-
-
-@contextmanager
-def _open_alone(path: Path) -> Iterator[h5py.File]:
-    if not path.is_file():
-        raise DataError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")
-    with format_errors(path, "the file"):
-        check_plain(path)
-        file = h5py.File(path, "r", locking=False)
-    with file:
-        yield file
 
 
 def _root_attribute(file: h5py.File, path: Path, name: str) -> int | float | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,10 @@ class MpioReader:
         self.ctx = ctx
         self.path = path
         self.file = h5py.File(path, "r", driver="mpio", comm=ctx.comm)
+
+    def status(self) -> os.stat_result:
+        """What the operating system says of the file of this name: MPI does not tell which one it has open."""
+        return self.path.stat()
 
     def read(self, name: str, start: int, rows: AnyArray, most_rows: int) -> None:
         """Overwrite each rank's ``rows``, at most ``most_rows``, with those at its ``start`` (collective).

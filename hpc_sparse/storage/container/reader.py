@@ -18,6 +18,7 @@ from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.container.backends import BackendName, FileReader, open_reader
 from hpc_sparse.storage.container.hdf5 import Attribute, format_errors, get_attribute
+from hpc_sparse.storage.container.identity import FileIdentity
 from hpc_sparse.storage.container.word_sum import PLAIN_WORD_SUM, WORD_SUM, plain_word_sum, sum_matches, word_sum
 
 LARGEST_INTEGER = int(np.iinfo(np.int64).max)
@@ -35,14 +36,21 @@ class ContainerReader:
     All ranks call each method, in the same order and with the same names.
     """
 
-    def __init__(self, ctx: ParallelContext, path: Path, backend: BackendName) -> None:
+    def __init__(self, ctx: ParallelContext, path: Path, backend: BackendName, identity: FileIdentity) -> None:
         self.ctx = ctx
         self.path = path
         self.backend = backend
+        self._attributes: dict[str, dict[str, Attribute]] = {}
         self._failed_together = False
         # With mpio the guard has HDF5's own collective call in it: it is what may fail.
         with self._together("the file"):
             self._file = open_reader(ctx, path, backend)
+        try:
+            with self._together("the file"):
+                identity.require(path, self._file.status())
+        except BaseException:
+            self.abandon()
+            raise
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> AnyArray:
         """Rows ``start:stop`` of an array, other ones on each rank if wanted (collective).
@@ -82,7 +90,9 @@ class ContainerReader:
         FileFormatError
             On every rank: it does not.
         """
-        found, found_dtype = self.shape(name), self.dtype(name)
+        with self._together(name):
+            array = self._array(name)
+            found, found_dtype = tuple(int(length) for length in array.shape), array.dtype
         fits = len(found) == len(shape) and all(want in (None, have) for want, have in zip(shape, found, strict=True))
         if not fits or found_dtype != np.dtype(dtype):
             wanted = ", ".join("any" if length is None else str(length) for length in shape)
@@ -100,10 +110,18 @@ class ContainerReader:
             dtype: np.dtype[np.generic] = self._array(name).dtype
             return dtype
 
+    def attributes(self, group: str) -> dict[str, Attribute]:
+        """All attributes of a group by name (collective)."""
+        with self._together(f"attributes of {group}"):
+            return {name: get_attribute(self._file.file, group, name) for name in self._file.file[group].attrs}
+
     def attribute(self, group: str, name: str) -> Attribute:
-        """An attribute of a group or array (collective)."""
-        with self._together(f'attribute "{name}" of {group}'):
-            return get_attribute(self._file.file, group, name)
+        """An attribute of a group (collective); those of a group are read together, when the first one is asked for."""
+        if group not in self._attributes:
+            self._attributes[group] = self.attributes(group)
+        if name not in self._attributes[group]:
+            self.fail(f'cannot read attribute "{name}" of {group}: missing or damaged')
+        return self._attributes[group][name]
 
     def integer(self, group: str, name: str, minimum: int = 0) -> int:
         """An attribute that must be an integer of at least ``minimum``, of 64 bits (collective)."""
@@ -140,12 +158,14 @@ class ContainerReader:
     def names(self, group: str) -> list[str]:
         """Sorted names of the groups and arrays in a group (collective)."""
         with self._together(group):
-            return sorted(self._file.file[group])
+            found = self._file.file[group]
+            if not isinstance(found, h5py.Group):
+                raise FileFormatError(f"{self.path}: {group}: is an array: expected a group")
+            return sorted(found)
 
     def attribute_names(self, group: str) -> list[str]:
         """Sorted names of a group's attributes (collective)."""
-        with self._together(f"attributes of {group}"):
-            return sorted(self._file.file[group].attrs)
+        return sorted(self.attributes(group))
 
     def has(self, name: str) -> bool:
         """Whether a group or array exists (collective)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import h5py
@@ -116,6 +117,10 @@ class SerialReader:
 
     def __init__(self, path: Path) -> None:
         self.file = h5py.File(path, "r", locking=False)
+
+    def status(self) -> os.stat_result:
+        """What the operating system says of the file that is open."""
+        return os.fstat(self.file.id.get_vfd_handle())
 
     def read(self, name: str, start: int, rows: AnyArray, most_rows: int) -> None:  # noqa: ARG002  (mpio needs it)
         """Overwrite this rank's ``rows`` with those at its ``start``."""

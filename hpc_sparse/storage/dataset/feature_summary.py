@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpc_sparse.checks import check_finite, check_positive
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array
+from hpc_sparse.errors import FileFormatError
+from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.container.file import DATASET_KIND, open_container
 from hpc_sparse.storage.container.reader import ContainerReader
 
 Range = tuple[float, float]
+
+MOST_NAME_BYTES = 1024 * 1024 * 1024
+"""Of the names of all features."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +70,42 @@ def read_feature_summary(path: Path | str) -> FeatureSummary:
 
 
 def read_feature_names(path: Path | str) -> tuple[str, ...] | None:
-    """The features' names, or None if the file has none; needs no MPI."""
+    """The features' names, or None if the file has none; needs no MPI.
+
+    Raises
+    ------
+    DataError, FileFormatError
+        The file is missing, foreign or damaged.
+    """
     with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
         if not reader.has("feature_names"):
             return None
-        return tuple(name.decode() for name in reader.read("feature_names").tolist())
+        return reader.read_text("feature_names", reader.integer("/", "n_features", minimum=1), MOST_NAME_BYTES)
 
 
 def read_idf(path: Path | str) -> Float32Array | None:
-    """The weights (float32[n_features]) that term counts were multiplied with, or None; needs no MPI."""
+    """The weights (float32[n_features]) that term counts were multiplied with, or None; needs no MPI.
+
+    Raises
+    ------
+    DataError, FileFormatError
+        The file is missing, foreign or damaged.
+    """
     with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
-        if not reader.has("preparation/idf"):
-            return None
-        reader.require("preparation/idf", VALUE, (reader.integer("/", "n_features", minimum=1),))
-        return reader.read("preparation/idf")
+        return idf_of(reader, reader.integer("/", "n_features", minimum=1))
+
+
+def idf_of(reader: ContainerReader, n_features: int) -> Float32Array | None:
+    """As :func:`read_idf`, of an open file (collective)."""
+    if not reader.has("preparation/idf"):
+        return None
+    reader.require("preparation/idf", VALUE, (n_features,))
+    idf: Float32Array = reader.read("preparation/idf")
+    where = f"{reader.path}: preparation/idf"
+    with collective_errors(reader.ctx, "checking the weights of terms"):
+        check_finite(where, idf, error=FileFormatError)
+        check_positive(where, idf, error=FileFormatError)
+    return idf
 
 
 def _nonzero_statistics(

@@ -8,21 +8,30 @@ Layout of format version 2; version 1 differs in its checksums only. Parts ``tra
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array
+from hpc_sparse.checks import check_csr, check_finite, check_labels, check_positive
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int64Array
 from hpc_sparse.errors import DataError
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
-from hpc_sparse.storage.container.checks import check_csr, check_finite, check_labels, check_positive
 from hpc_sparse.storage.container.file import DATASET_KIND, open_container
 from hpc_sparse.storage.container.reader import ContainerReader
 from hpc_sparse.storage.dataset.class_counts import check_class_counts
+from hpc_sparse.storage.dataset.feature_summary import idf_of
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
+from hpc_sparse.storage.dataset.validation import (
+    ValidationPart,
+    choose_rows,
+    rows_of_share,
+    set_apart,
+    whole_on_root,
+)
 
 MOST_NAME_BYTES = 16 * 1024 * 1024
 """Of the names of classes."""
@@ -54,8 +63,11 @@ def load_dataset(
     *,
     train: Share | None = None,
     test: Share | None = None,
+    validation: ValidationPart | None = None,
 ) -> Dataset:
     """Load this rank's contiguous shards of the training and of the test part (collective).
+
+    With a validation part, the shard of training samples is one of those that are not held out.
 
     Parameters
     ----------
@@ -66,6 +78,8 @@ def load_dataset(
         This rank's shard of each part; None for an even one over all ranks. Shards may overlap or leave samples out;
         damage is noticed where a rank loads a whole part, or the other ranks together load it once. With more shards
         than samples the last ones are empty.
+    validation : ValidationPart or None
+        What is held out of the training part. The shares of ``train`` are then all of it, each row once.
 
     Raises
     ------
@@ -74,19 +88,22 @@ def load_dataset(
     """
     with open_container(ctx, path, DATASET_KIND, backend) as reader:
         info = _read_info(reader)
-        train_rows = (train or Share(ctx.rank, ctx.size)).range(info.n_train)
+        held_out = _choose_validation(ctx, reader, info, validation)
+        train_rows = rows_of_share(train or Share(ctx.rank, ctx.size), info.n_train, held_out)
         test_rows = (test or Share(ctx.rank, ctx.size)).range(info.n_test)
         train_samples = _read_rows(reader, info, "train", *train_rows)
         test_samples = _read_rows(reader, info, "test", *test_rows)
         mean = None if info.is_sparse else _read_statistic(reader, info, "mean")
         deviation = None if info.is_sparse else _read_statistic(reader, info, "deviation")
+        term_weights = _read_term_weights(reader, info)
     with collective_errors(ctx, f"checking {path}"):
         _check_samples(info, "train", train_samples, train_rows[0])
         _check_samples(info, "test", test_samples, test_rows[0])
         _check_statistics(info, mean, deviation)
     check_class_counts(ctx, info, "train", train_rows, train_samples.labels)
     check_class_counts(ctx, info, "test", test_rows, test_samples.labels)
-    return Dataset(info, train_samples, test_samples, mean, deviation)
+    dataset = Dataset(info, train_samples, test_samples, mean, deviation, term_weights=term_weights)
+    return dataset if validation is None else _with_validation(ctx, dataset, validation, held_out, train_rows[0])
 
 
 def load_samples(path: Path | str, part: Part) -> Samples:
@@ -97,6 +114,35 @@ def load_samples(path: Path | str, part: Part) -> Samples:
     _check_samples(info, part, samples, 0)
     check_class_counts(ParallelContext.serial(threads=1), info, part, (0, samples.n_samples), samples.labels)
     return samples
+
+
+def _choose_validation(
+    ctx: ParallelContext, reader: ContainerReader, info: DatasetInfo, part: ValidationPart | None
+) -> Int64Array:
+    """Rows of the training part that are held out, from labels that each rank reads its part of (collective)."""
+    if part is None:
+        return np.empty(0, OFFSET)
+    rows = Share(ctx.rank, ctx.size).range(info.n_train)
+    reader.require("train/labels", INDEX, (info.n_train,))
+    labels = reader.read("train/labels", *rows)
+    with collective_errors(ctx, f"checking {info.path}"):
+        check_labels(f"{info.path}: train/labels", labels, info.n_classes, error=DataError, first_row=rows[0])
+    check_class_counts(ctx, info, "train", rows, labels)
+    return choose_rows(ctx, part, info, labels, rows[0])
+
+
+def _with_validation(
+    ctx: ParallelContext, dataset: Dataset, part: ValidationPart, held_out: Int64Array, first_row: int
+) -> Dataset:
+    """The data set with the validation part taken out of the training samples (collective)."""
+    with collective_errors(ctx, "setting the validation part apart"):
+        is_held_out = np.zeros(dataset.train.n_samples, np.bool_)
+        first, last = np.searchsorted(held_out, [first_row, first_row + is_held_out.size])
+        is_held_out[held_out[first:last] - first_row] = True
+        train, validation = set_apart(dataset.train, is_held_out)
+    if part.is_whole_on_root:
+        validation = whole_on_root(ctx, validation)
+    return replace(dataset, train=train, validation=validation, n_validation=held_out.size)
 
 
 def _read_info(reader: ContainerReader) -> DatasetInfo:
@@ -174,6 +220,15 @@ def _read_csr_rows(
 def _read_statistic(reader: ContainerReader, info: DatasetInfo, name: str) -> AnyArray:
     reader.require(f"statistics/{name}", VALUE, (info.n_features,))
     return reader.read(f"statistics/{name}")
+
+
+def _read_term_weights(reader: ContainerReader, info: DatasetInfo) -> dict[str, AnyArray]:
+    """Weights of weighted counts; their rows are as long as the root of the mean number of terms in a training row."""
+    idf = idf_of(reader, info.n_features) if info.is_sparse else None
+    if idf is None:
+        return {}
+    n_stored = reader.shape("train/indices")[0]
+    return {"idf": idf, "row_length": np.array([np.sqrt(n_stored / info.n_train)])}
 
 
 def _check_samples(info: DatasetInfo, part: Part, samples: Samples, first_row: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -149,6 +150,13 @@ class Dataset:
     mean, deviation : float32[n_features] or None
         Of each feature over the whole training part, in the unit of the features; a deviation of 0
         is stored as 1. None for sparse features, which are not centred.
+    validation : Samples or None
+        This rank's samples of the validation part, which ``train`` does not have; None if nothing is held out.
+    n_validation : int
+        Samples of the validation part, those of other ranks included.
+    term_weights : dict of array
+        Of features that are weighted counts of terms: ``idf`` float32[n_features], the weights of the terms, and
+        ``row_length`` float64[1], the Euclidean length of every sample. {} of other features.
     """
 
     info: DatasetInfo
@@ -156,3 +164,11 @@ class Dataset:
     test: Samples
     mean: Float32Array | None
     deviation: Float32Array | None
+    validation: Samples | None = None
+    n_validation: int = 0
+    term_weights: Mapping[str, AnyArray] = field(default_factory=dict)
+
+    @property
+    def n_train(self) -> int:
+        """Samples that all ranks together train on."""
+        return self.info.n_train - self.n_validation

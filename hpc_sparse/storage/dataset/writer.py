@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from hpc_sparse.checks import check_csr, check_finite, check_labels
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int32Array, Int64Array
 from hpc_sparse.errors import DataError, OutputError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import chunk_ranges
 from hpc_sparse.rng import Purpose, stream
-from hpc_sparse.storage.container.checks import check_csr, check_finite, check_labels
 from hpc_sparse.storage.container.file import DATASET_KIND, create_container, remove_partial_files
 from hpc_sparse.storage.container.hdf5 import output_errors
 from hpc_sparse.storage.container.writer import ContainerWriter

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.network.connections.topology import TopologyChange
 from hpc_sparse.network.network import Network
+from hpc_sparse.network.optimizers.state import carried as carried_over
 from hpc_sparse.network.parameters import ParameterLayout
+
+LayerChange = Mapping[str, TopologyChange]
+"""Changes of a layer's connections, by name."""
 
 
 class TopologyHistory:
@@ -28,17 +32,20 @@ class TopologyHistory:
     def __init__(self, network: Network) -> None:
         self.version = 0
         self._layouts = {0: ParameterLayout.of(network)}
-        self._changes: dict[int, list[TopologyChange | None]] = {}
+        self._owners = [
+            {name: parameter.connections for name, parameter in layer.parameters().items()} for layer in network.layers
+        ]
+        self._changes: dict[int, list[LayerChange]] = {}
 
-    def advance(self, network: Network, changes: Sequence[TopologyChange | None]) -> None:
+    def advance(self, network: Network, changes: Sequence[LayerChange]) -> None:
         """Take note of a change.
 
         Parameters
         ----------
         network : Network
             After the change.
-        changes : sequence of TopologyChange or None
-            One per layer; None where the layer stayed.
+        changes : sequence of dict of str to TopologyChange
+            One per layer, by the names of its connections; without those that stayed.
         """
         for version, composed in self._changes.items():
             self._changes[version] = [_then(before, now) for before, now in zip(composed, changes, strict=True)]
@@ -73,13 +80,13 @@ class TopologyHistory:
         layout = self._layouts[self.version]
         carried = np.empty(layout.n_parameters, VALUE)
         old_views, new_views = self._layouts[version].views(gradient), layout.views(carried)
-        for change, old, new in zip(self._changes[version], old_views, new_views, strict=True):
-            new[0][:] = old[0] if change is None else change.carry(old[0])
-            new[1][:] = old[1] if change is None else change.carry_neurons(old[1])
+        of_layers = zip(self._changes[version], self._owners, old_views, new_views, strict=True)
+        for changes, owners, old, new in of_layers:
+            for name, owner in owners.items():
+                new[name][:] = carried_over(owner, changes, old[name])
         return carried
 
 
-def _then(before: TopologyChange | None, now: TopologyChange | None) -> TopologyChange | None:
-    if before is None or now is None:
-        return before or now
-    return before.then(now)
+def _then(before: LayerChange, now: LayerChange) -> LayerChange:
+    both = {name: before[name].then(now[name]) for name in before if name in now}
+    return {**before, **now, **both}

@@ -11,8 +11,8 @@ from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.collectives import on_root
-from hpc_sparse.parallel.replication import broadcast_network, receive_network, send_network
-from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.parallel.replication import broadcast_replica, receive_network, send_network
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.training.evaluation import Evaluation
 from hpc_sparse.training.evolution_step import needs_growth_samples
 from hpc_sparse.training.growth_pool import GrowthSource
@@ -35,7 +35,7 @@ class PhasedTrainer:
     Parameters
     ----------
     job : TrainingJob
-        On rank 0 with no training samples and all test samples, on a worker with shards of both.
+        On rank 0 with no training samples and all samples of the other parts, on a worker with shards of all.
     target_connections : tuple of int
         Of a run that is continued within phase 2: connections of each layer at the end of phase 1.
 
@@ -48,9 +48,9 @@ class PhasedTrainer:
     def __init__(self, job: TrainingJob, target_connections: tuple[int, ...] = ()) -> None:
         self._job, self._ctx, self._config = job, job.ctx, job.config
         self._n_workers = job.ctx.size - 1
-        if job.dataset.info.n_train < self._n_workers:
+        if job.dataset.n_train < self._n_workers:
             raise DataError(
-                f"{job.dataset.info.path}: {job.dataset.info.n_train} training samples for {self._n_workers} workers: "
+                f"{job.dataset.info.path}: {job.dataset.n_train} training samples for {self._n_workers} workers: "
                 "expected at least one for each; start fewer ranks"
             )
         self._last_served = last_served_epoch(job.config.training.epochs, job.config.parallel.phase2_share)
@@ -98,11 +98,11 @@ class PhasedTrainer:
             stretch = on_root(self._ctx, result)
         else:
             n_updates = (first - 1) * self.n_steps + (0 if pause is None else pause.step)
-            is_synchronous = self._config.parallel.strategy == "wassp"
+            is_synchronous = self._config.parallel.algorithm == "wassp"
             n_under_way = 2 if self._config.parallel.overlap else 1
             Worker(self._job, n_under_way).work(n_updates if is_synchronous else n_updates // self._n_workers)
             stretch = on_root(self._ctx, lambda: Stretch([]))
-        broadcast_network(self._ctx, self._job.replica.network, self._job.replica.velocities)
+        broadcast_replica(self._ctx, self._job.replica)
         return stretch
 
     def _serve(
@@ -143,17 +143,16 @@ class PhasedTrainer:
         parts = self._evaluate_parts()
         alone.average()
         self._is_apart = False
-        test_loss, test_accuracy = alone.evaluate()
+        scores = alone.evaluate()
         alone.confirm_agreement()
         LOG.info(
             "test accuracy of the workers' networks: %s; of their average: %.2f %%",
             ", ".join(f"{100 * part:.2f} %" for part in parts),
-            100 * test_accuracy,
+            100 * scores.test_accuracy,
         )
         return replace(
             metrics,
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
+            **scores.as_metrics(),
             parts_test_accuracy=parts,
             n_connections=self._job.replica.network.n_connections,
         )
@@ -161,12 +160,14 @@ class PhasedTrainer:
     def _begin_alone(self) -> LocalTrainer:
         job = self._job
         if job.ctx.is_root:
-            # The parts are tested on the workers' shards of the test samples, which together are all.
-            job = replace(job, dataset=replace(job.dataset, test=job.dataset.train))
+            # The networks are evaluated on the workers' shards, which together are all samples of either part.
+            none = job.dataset.train
+            validation = None if job.dataset.validation is None else none
+            job = replace(job, dataset=replace(job.dataset, test=none, validation=validation))
         # The networks agree now unless the run is continued. Both are averaged in the same way, to the same bits.
         if not self.target_connections:
-            layers = job.replica.network.layers
-            self.target_connections = tuple(layer.topology.n_connections for layer in layers)
+            places = job.replica.network.connections()
+            self.target_connections = tuple(connections.topology.n_connections for _, connections in places)
         self._is_apart = True
         rate = learning_rate_alone(self._config)
         self._alone = LocalTrainer(job, rate=rate, is_alone=True, targets=self.target_connections)
@@ -176,8 +177,8 @@ class PhasedTrainer:
         """At the border of the phases the rate goes from one schedule to another: the trainer knows its own only."""
         if self._config.optimizer.momentum_correction:
             served, alone = learning_rate(self._config, self._n_workers), learning_rate_alone(self._config)
-            for velocity in self._job.replica.velocities:
-                velocity.scale(alone.at(epoch - 1) / served.at(epoch - 1))
+            for state in self._job.replica.states:
+                state.scale(alone.at(epoch - 1) / served.at(epoch - 1))
 
     def _evaluate_parts(self) -> tuple[float, ...]:
         """Test accuracy of each worker's network, on all test samples, before they are averaged (collective)."""

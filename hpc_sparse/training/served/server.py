@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections import deque
-from dataclasses import replace
 
 import numpy as np
 
@@ -17,15 +16,14 @@ from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.monitor.position import Phase
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
-from hpc_sparse.network.optimizers.sgd import LearningRate
+from hpc_sparse.network.optimizers.learning_rate import LearningRate
 from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
 from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, ServerEnd
 from hpc_sparse.parallel.replication import topology_arrays
-from hpc_sparse.training.evaluation import Evaluation
+from hpc_sparse.training.evaluation import EpochEvaluation
 from hpc_sparse.training.evolution_step import Evolution, EvolutionStep
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
-from hpc_sparse.training.replica import check_invariants
 from hpc_sparse.training.served.history import TopologyHistory
 from hpc_sparse.training.served.server_totals import Tally
 
@@ -42,7 +40,7 @@ class Server:
     Parameters
     ----------
     job : TrainingJob
-        With no training samples and all test samples.
+        With no training samples, and all samples of the test and of the validation part.
     rate : LearningRate
     growth : GrowthSource or None
         For strategies of evolution that grow by gradients.
@@ -52,7 +50,7 @@ class Server:
         parallel, optimizer = job.config.parallel, job.config.optimizer
         self._job, self._rate, self._optimizer = job, rate, optimizer
         # With one worker both strategies are the same; waiting would only round each gradient once more.
-        self._waits = parallel.strategy == "wassp" and job.ctx.size > 2
+        self._waits = parallel.algorithm == "wassp" and job.ctx.size > 2
         self._max_staleness, self._is_staleness_aware = parallel.max_staleness, parallel.staleness_aware
         self._n_under_way = 2 if parallel.overlap else 1
         self._workers = list(range(1, job.ctx.size))
@@ -110,12 +108,12 @@ class Server:
             return None
         self._tally.train += time.perf_counter() - self._epoch_started
         self._tally.n_bytes += self._end.n_bytes - self._n_bytes_before
-        return Pause(step, self._tally.to_numbers())
+        return Pause(step, self._tally.to_sums())
 
     def _begin(self, first: int, last: int, record: Record, pause: Pause | None) -> None:
         network = self._job.replica.network
         self._last, self._record, self._history = last, record, list[EpochMetrics]()
-        self._evaluation: tuple[Tally, Network, Evaluation] | None = None
+        self._evaluation: tuple[Tally, Network, EpochEvaluation] | None = None
         self._n_applied = 0 if pause is None else pause.step
         self._n_planned, self._stop_reason = (last - first + 1) * self.n_steps, 0
         self._n_owed = dict.fromkeys(self._workers, 0)
@@ -130,7 +128,7 @@ class Server:
         """Have all parameters in one vector, all velocities in another, and room for a gradient."""
         replica = self._job.replica
         self._values = gather_network(replica.network)
-        self._velocities = gather_velocities(replica.network, replica.velocities)
+        self._velocities = gather_velocities(replica)
         self._layout = ParameterLayout.of(replica.network)
         if self._scratch.size < self._values.size:
             self._scratch = self._layout.new_vector()
@@ -202,7 +200,7 @@ class Server:
         optimizer, rate = self._optimizer, self._tally.rate * self._rate_factor
         descend_all(
             gradient,
-            self._layout.n_weights,
+            self._layout.n_decayed,
             VALUE(rate),
             VALUE(optimizer.momentum),
             VALUE(rate * optimizer.weight_decay),
@@ -250,7 +248,7 @@ class Server:
         if self._optimizer.momentum_correction:
             self._velocities *= VALUE(self._rate.change_before(epoch))
         if self._job.is_debug:
-            check_invariants(replica)
+            replica.check_invariants()
         self._is_between_epochs = False
         self._tally = Tally(epoch, self._rate.at(epoch), 0 if step is None else step.n_grown)
         self._tally.evolve = time.perf_counter() - started
@@ -264,7 +262,7 @@ class Server:
             self._tally.n_changed += step.n_grown
             self._tally.evolve += time.perf_counter() - started
             if self._job.is_debug:
-                check_invariants(self._job.replica)
+                self._job.replica.check_invariants()
 
     def _take_note(self, step: EvolutionStep) -> None:
         """Go on with a network that has changed."""
@@ -273,7 +271,7 @@ class Server:
 
     def _continue_epoch(self, pause: Pause) -> None:
         self._is_between_epochs = False
-        self._tally = Tally.from_numbers(pause.sums)
+        self._tally = Tally.from_sums(pause.sums)
         self._n_bytes_before, self._epoch_started = self._end.n_bytes, time.perf_counter()
 
     def _finish_epoch(self) -> None:
@@ -289,10 +287,10 @@ class Server:
     def _start_evaluation(self, tally: Tally) -> None:
         network = self._snapshot()
         job = self._job
-        evaluation = Evaluation(
+        evaluation = EpochEvaluation(
             network,
             self._loss,
-            job.dataset.test,
+            job.dataset,
             job.make_assembler(),
             job.make_workspace(),
             job.config.training.batch_size,
@@ -302,14 +300,10 @@ class Server:
     def _snapshot(self) -> Network:
         """The network as it is now, with copies of what updates change."""
         network = self._job.replica.network
-        views = self._layout.views(self._values.copy())
-        return Network(
-            [
-                replace(layer, weight=weight, bias=bias)
-                for layer, (weight, bias) in zip(network.layers, views, strict=True)
-            ],
-            list(network.neuron_ids),
-        )
+        snapshot = network.copy()
+        for layer, values in zip(snapshot.layers, self._layout.views(self._values.copy()), strict=True):
+            layer.bind(values)
+        return snapshot
 
     def _do_idle_work(self) -> bool:
         if self._evaluation is None:
@@ -330,16 +324,16 @@ class Server:
         tally, network, evaluation = self._evaluation
         self._evaluation = None
         self._job.pulse.at(Phase.EVALUATING, tally.epoch)
-        test_loss, test_accuracy = evaluation.finish()
+        scores = evaluation.finish()
         tally.evaluate += time.perf_counter() - started
         files = self._job.pulse.take_file_seconds()
-        metrics = tally.to_metrics(network, test_loss, test_accuracy, n_workers=len(self._workers), file_seconds=files)
+        metrics = tally.to_metrics(network, scores, n_workers=len(self._workers), file_seconds=files)
         self._history.append(metrics)
         self._record(metrics)
 
 
 def n_updates_per_epoch(job: TrainingJob) -> int:
     """Updates that make an epoch: samples by batch size, and by workers where each update takes a batch of each."""
-    n_samples, batch_size = job.dataset.info.n_train, job.config.training.batch_size
-    n_workers = job.ctx.size - 1 if job.config.parallel.strategy == "wassp" else 1
+    n_samples, batch_size = job.dataset.n_train, job.config.training.batch_size
+    n_workers = job.ctx.size - 1 if job.config.parallel.algorithm == "wassp" else 1
     return max(1, n_samples // (batch_size * n_workers))

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
 from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.gradient_exchange import GradientHeader
+from hpc_sparse.training.evaluation import Scores
+from hpc_sparse.training.rank_totals import check_names, whole_number
 
 STALENESS_BINS = 16
 """The last bin holds what is staler than all others."""
+
+COUNTS = ("epoch", "n_changed", "n_discarded", "n_bytes")
+
+SUMS = {name: name for name in ("epoch", "rate", "n_changed", "n_discarded", "n_bytes", "train", "evolve", "evaluate")}
+SUMS |= {name: f"_{name}" for name in ("loss", "n_correct", "n_samples", "compute_seconds", "wait_seconds")}
+"""Attribute of each sum, by its name in checkpoints."""
 
 
 @dataclass
@@ -59,19 +68,27 @@ class Tally:
             computed, waited = self._of_workers.get(worker, (0.0, 0.0))
             self._of_workers[worker] = (computed + header.compute_seconds, waited + header.wait_seconds)
 
-    def to_numbers(self) -> tuple[float, ...]:
-        """For a checkpoint within the epoch; all but the seconds of single workers."""
-        *numbers, counts, _ = astuple(self)
-        return (*numbers, *counts)
+    def to_sums(self) -> dict[str, float]:
+        """All but the seconds of single workers by name, for a checkpoint within the epoch."""
+        sums = {name: float(getattr(self, attribute)) for name, attribute in SUMS.items()}
+        return sums | {f"staleness_{number}": float(count) for number, count in enumerate(self._staleness_counts)}
 
     @classmethod
-    def from_numbers(cls, numbers: tuple[float, ...]) -> Tally:
-        """What :meth:`to_numbers` gave."""
-        epoch, rate, n_changed, n_discarded, n_bytes, *rest = numbers[:-STALENESS_BINS]
-        tally = cls(int(epoch), rate, int(n_changed), int(n_discarded), int(n_bytes))
-        tally.train, tally.evolve, tally.evaluate = rest[:3]
-        tally._loss, tally._n_correct, tally._n_samples, tally._compute_seconds, tally._wait_seconds = rest[3:]
-        tally._staleness_counts = [int(count) for count in numbers[-STALENESS_BINS:]]
+    def from_sums(cls, sums: Mapping[str, float]) -> Tally:
+        """What :meth:`to_sums` gave, in any order.
+
+        Raises
+        ------
+        ValueError
+            Some are missing, or others than these, or a count is none.
+        """
+        bins = [f"staleness_{number}" for number in range(STALENESS_BINS)]
+        check_names(sums, [*SUMS, *bins])
+        counts = {name: whole_number(name, sums[name]) for name in (*COUNTS, *bins)}
+        tally = cls(counts["epoch"], sums["rate"], counts["n_changed"])
+        for name, attribute in SUMS.items():
+            setattr(tally, attribute, counts.get(name, sums[name]))
+        tally._staleness_counts = [counts[name] for name in bins]
         tally._of_workers = None
         return tally
 
@@ -83,8 +100,7 @@ class Tally:
     def to_metrics(
         self,
         network: Network,
-        test_loss: float,
-        test_accuracy: float,
+        scores: Scores,
         *,
         n_workers: int,
         file_seconds: float = 0.0,
@@ -95,8 +111,7 @@ class Tally:
             epoch=self.epoch,
             train_loss=self.mean_loss,
             train_accuracy=self._n_correct / max(1, self._n_samples),
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
+            **scores.as_metrics(),
             n_connections=network.n_connections,
             connections_changed=self.n_changed,
             train_seconds=self.train,

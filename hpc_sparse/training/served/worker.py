@@ -63,7 +63,9 @@ class Worker:
         n_steps = -(-shard.n_samples // training.batch_size)
         number, first_step = n_before // n_steps + 1, n_before % n_steps
         while True:
-            batches = shuffled_batches(shard.n_samples, training.batch_size, training.seed, number, self._job.ctx.rank)
+            batches = shuffled_batches(
+                shard.n_samples, training.batch_size, training.seed, number, self._job.ctx.replica
+            )
             prepared = self._source.batches(number, batches[first_step:])
             for step, (samples, chosen) in enumerate(prepared, first_step):
                 yield number, step, samples, chosen

@@ -31,7 +31,7 @@ batch_size = 16
 [optimizer]
 learning_rate = 0.02
 [parallel]
-strategy = "wasap"
+algorithm = "wasap"
 phase2_share = 0
 [checkpoint]
 every_epochs = 9
@@ -40,7 +40,6 @@ keep_last = 9
 threads = 1
 oversubscribe = true
 """
-LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 
 
 class Runs:
@@ -88,15 +87,15 @@ class Runs:
     def state(self, folder: Path, epoch: int) -> list[bytes]:
         """Every array of every network in such a checkpoint."""
         return [
-            getattr(layer, name).tobytes()
+            array.tobytes()
             for checkpoint in read_replicas(self.checkpoint(folder, epoch))
             for layer in checkpoint.layers
-            for name in LAYER_ARRAYS
+            for array in layer.arrays().values()
         ]
 
     def layer_sizes(self, folder: Path, epoch: int) -> list[int]:
         """Connections of each layer in such a checkpoint."""
-        return [layer.indices.size for layer in read_replicas(self.checkpoint(folder, epoch))[0].layers]
+        return [layer.connections["input"].n_units for layer in read_replicas(self.checkpoint(folder, epoch))[0].layers]
 
 
 @pytest.fixture

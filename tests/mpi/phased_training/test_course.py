@@ -48,7 +48,7 @@ def test_an_epoch_of_wasap_is_as_many_updates_as_one_of_sequential_training(ctx:
 def test_with_one_worker_wasap_and_wassp_are_bit_by_bit_the_same(run: Any) -> None:
     both = ("importance_pruning.mode=compact", "importance_pruning.after_epoch=0", "importance_pruning.every_epochs=2")
     (wasap, first), (wassp, second) = (
-        run(f"parallel.strategy={strategy}", *both, "parallel.phase2_share=0.3") for strategy in ("wasap", "wassp")
+        run(f"parallel.algorithm={strategy}", *both, "parallel.phase2_share=0.3") for strategy in ("wasap", "wassp")
     )
     assert wasap == wassp
     assert run.state(first, 4) == run.state(second, 4)
@@ -62,7 +62,7 @@ def test_networks_shrink_in_phase_1_and_end_phase_2_with_as_many_connections(run
         [
             ("importance_pruning.mode=compact", "importance_pruning.input_percentile=20"),
             ("importance_pruning.mode=released", "parallel.overlap=true"),
-            ("importance_pruning.mode=compact", "parallel.strategy=wassp"),
+            ("importance_pruning.mode=compact", "parallel.algorithm=wassp"),
         ]
     ):
         run.data(kind=("sparse", "dense")[number % 2])
@@ -90,7 +90,7 @@ def test_networks_shrink_in_phase_1_and_end_phase_2_with_as_many_connections(run
 def test_a_run_without_test_samples_has_no_test_accuracies_and_goes_on_all_the_same(run: Any) -> None:
     run.data(n_test=0)
     for strategy in ("wasap", "wassp"):
-        metrics, _ = run(f"parallel.strategy={strategy}", "parallel.phase2_share=0.5")
+        metrics, _ = run(f"parallel.algorithm={strategy}", "parallel.phase2_share=0.5")
         assert [line["test_accuracy"] for line in metrics] == [None] * 4
         assert metrics[-1]["parts_test_accuracy"] == [None, None]
 
@@ -99,10 +99,10 @@ def test_a_run_without_test_samples_has_no_test_accuracies_and_goes_on_all_the_s
 def test_one_rank_trains_as_if_local_sgd_had_been_asked_for_and_says_so(
     run: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    local, first = run("parallel.strategy=local_sgd")
+    local, first = run("parallel.algorithm=local_sgd")
     assert "there are no workers" not in capfd.readouterr().err
     for strategy in ("wasap", "wassp"):
-        served, other = run(f"parallel.strategy={strategy}")
+        served, other = run(f"parallel.algorithm={strategy}")
         said = capfd.readouterr().err
         assert f"{strategy} on one rank: there are no workers, so this is sequential training" in said
         assert served == local

@@ -28,26 +28,26 @@ def test_what_fails_on_the_serving_rank_is_raised_on_every_rank_and_nobody_waits
 ) -> None:
     # The workers compute when the first epoch is recorded, and have gone home when the last one is.
     for epoch, *options in (
-        (1, "parallel.strategy=wasap", "parallel.overlap=true"),
-        (4, "parallel.strategy=wasap"),
-        (1, "parallel.strategy=wassp", "parallel.phase2_share=0.5"),
-        (4, "parallel.strategy=wassp", "parallel.phase2_share=0.5"),
+        (1, "parallel.algorithm=wasap", "parallel.overlap=true"),
+        (4, "parallel.algorithm=wasap"),
+        (1, "parallel.algorithm=wassp", "parallel.phase2_share=0.5"),
+        (4, "parallel.algorithm=wassp", "parallel.phase2_share=0.5"),
     ):
         full = FailingReporter(OutputError("metrics.jsonl: disk full"), epoch)
         message = same_error_everywhere(OutputError, lambda: run(*options, reporter=full))  # noqa: B023
         assert message == "OutputError: metrics.jsonl: disk full"
     # Nobody reads any more what is printed.
     closed = FailingReporter(BrokenPipeError("closed"), 2)
-    message = same_error_everywhere(RankError, lambda: run("parallel.strategy=wasap", reporter=closed))
+    message = same_error_everywhere(RankError, lambda: run("parallel.algorithm=wasap", reporter=closed))
     assert "BrokenPipeError: closed" in message
 
 
 @pytest.mark.mpi(ranks=[4])
 def test_divergence_is_told_by_every_rank(run: Any, same_error_everywhere: Callable[..., str]) -> None:
     for options in (
-        ("parallel.strategy=wasap",),
-        ("parallel.strategy=wasap", "parallel.overlap=true"),
-        ("parallel.strategy=wassp",),
+        ("parallel.algorithm=wasap",),
+        ("parallel.algorithm=wasap", "parallel.overlap=true"),
+        ("parallel.algorithm=wassp",),
     ):
         message = same_error_everywhere(
             DivergedError,
@@ -69,7 +69,7 @@ def test_fewer_samples_than_workers_are_refused_and_as_many_are_enough(
     assert "2 training samples for 3 workers: expected at least one for each; start fewer ranks" in message
     run.data(n_train=3, n_test=2)
     for strategy in ("wasap", "wassp"):
-        metrics, _ = run(f"parallel.strategy={strategy}", "parallel.phase2_share=0.5")
+        metrics, _ = run(f"parallel.algorithm={strategy}", "parallel.phase2_share=0.5")
         assert [line["epoch"] for line in metrics] == [1, 2, 3, 4]
 
 

@@ -18,7 +18,7 @@ from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 def test_a_wassp_run_repeats_and_resumes_bit_by_bit_in_both_phases_and_at_their_border(run: Any) -> None:
     # Three workers: the order in which they are added up matters. Enough weights for reductions to take their long way.
     options = (
-        *("parallel.strategy=wassp", "training.epochs=6", "parallel.phase2_share=0.5", "checkpoint.every_epochs=1"),
+        *("parallel.algorithm=wassp", "training.epochs=6", "parallel.phase2_share=0.5", "checkpoint.every_epochs=1"),
         *("network.hidden=[70, 60]", "network.epsilon=30", "optimizer.momentum_correction=true"),
         *("optimizer.warmup_epochs=2", "optimizer.warmup_from=unscaled"),
         *("importance_pruning.mode=compact", "importance_pruning.after_epoch=1", "importance_pruning.every_epochs=1"),
@@ -55,7 +55,7 @@ def test_a_checkpoint_of_phase_2_goes_on_elsewhere_from_the_average_and_is_evalu
     assert len(set.union(*keys)) == 3
     network = StoredNetwork.read(ctx, run.checkpoint(folder, 5))
     _, accuracy = network.evaluate(ctx, network.replica.network, network.load_data(ctx, run.folder / "data.h5"))
-    _, merged = read_merged(run.checkpoint(folder, 5), network.config.network)
+    _, merged = read_merged(run.checkpoint(folder, 5), network.config)
     assert [layer.topology.n_connections for layer in merged.network.layers] == targets
     assert accuracy > 0.5
 

@@ -9,12 +9,15 @@ import pytest
 
 from hpc_sparse.config import load_config
 from hpc_sparse.inputs.batches import shuffled_batches
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
 from hpc_sparse.storage.checkpoint.file import read_replicas
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.storage.dataset.samples import Dataset, DenseFeatures
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 
 # What write_small_data writes.
 N_TRAIN = 331
@@ -74,11 +77,11 @@ def standardised(dataset: Dataset, chosen: Any) -> Any:
 @pytest.mark.mpi(ranks=[3])
 def test_wassp_applies_the_mean_gradient_over_all_samples_of_the_workers_batches(run: Any) -> None:
     # Shards of 166 and 165 samples: last batches of 6 and 5, which a plain mean of the two means would weigh wrongly.
-    overrides = ("parallel.strategy=wassp", "network.dropout=0", "evolution.strategy=static", "training.epochs=2")
+    overrides = ("parallel.algorithm=wassp", "network.dropout=0", "evolution.strategy=static", "training.epochs=2")
     metrics, folder = run(*overrides)
     config, alone = load_config(run.folder / "run.toml", overrides), ParallelContext.serial(threads=1)
     shards = [load_dataset(alone, run.folder / "data.h5", train=Share(worker, 2)) for worker in (0, 1)]
-    oracle = DenseOracle(Replica.initial(config, shards[0].info))
+    oracle = DenseOracle(initial_replica(config, shards[0].info))
     n_steps = N_TRAIN // (16 * 2)
     assert metrics[0]["learning_rate"] == 0.04
     for update in range(2 * n_steps):
@@ -93,7 +96,7 @@ def test_wassp_applies_the_mean_gradient_over_all_samples_of_the_workers_batches
     layers = read_replicas(run.checkpoint(folder, 2))[0].layers
     for number, layer in enumerate(layers):
         expected = oracle.weights[number][oracle.masks[number] == 1]
-        np.testing.assert_allclose(layer.weight, expected, rtol=1e-4, atol=2e-6)
-        np.testing.assert_allclose(layer.bias, oracle.biases[number], rtol=1e-4, atol=2e-6)
+        np.testing.assert_allclose(layer.parameters["weight"], expected, rtol=1e-4, atol=2e-6)
+        np.testing.assert_allclose(layer.parameters["bias"], oracle.biases[number], rtol=1e-4, atol=2e-6)
         velocity = oracle.velocities[number][oracle.masks[number] == 1]
-        np.testing.assert_allclose(layer.weight_velocity, velocity, rtol=1e-3, atol=2e-6)
+        np.testing.assert_allclose(layer.states["weight_velocity"], velocity, rtol=1e-3, atol=2e-6)

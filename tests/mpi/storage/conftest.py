@@ -17,7 +17,6 @@ from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.container import hdf5
 
 GOLDEN_FOLDER = Path(__file__).parents[2] / "golden"
-LAYER_ARRAYS = ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity")
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +57,9 @@ def assert_same_state() -> Callable[[Checkpoint, Checkpoint], None]:
             np.testing.assert_array_equal(ids, expected_ids)
         for layer, expected in zip(found.layers, made.layers, strict=True):
             assert (layer.shape, layer.activation) == (expected.shape, expected.activation)
-            for name in LAYER_ARRAYS:
-                assert getattr(layer, name).dtype == getattr(expected, name).dtype
-                assert getattr(layer, name).tobytes() == getattr(expected, name).tobytes()
+            assert layer.arrays().keys() == expected.arrays().keys()
+            for name, array in expected.arrays().items():
+                assert layer.arrays()[name].dtype == array.dtype
+                assert layer.arrays()[name].tobytes() == array.tobytes()
 
     return compare

@@ -12,15 +12,21 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import FileFormatError
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.collectives import on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, read_replicas, write_checkpoint
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
-from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.container.word_sum import WORD_SUM, word_sum
 
 BACKENDS = ("mpio", "serial")
+
+
+def with_weight(layer: LayerState, number: int) -> LayerState:
+    """The layer with weights that tell its replica."""
+    return dataclasses.replace(layer, parameters={**layer.parameters, "weight": layer.parameters["weight"] + number})
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def own_checkpoint(golden: dict[str, Any]) -> Callable[[int, int], Checkpoint]:
 
     def make(number: int, n_ranks: int) -> Checkpoint:
         made = golden["replica_checkpoint"](NO_REPLICA if number == NO_REPLICA else number % 2)
-        scaled = tuple(dataclasses.replace(layer, weight=layer.weight + number) for layer in made.layers)
+        scaled = tuple(with_weight(layer, number) for layer in made.layers)
         progress = np.full((n_ranks, 2), np.nan)
         return dataclasses.replace(made, n_ranks=n_ranks, replica=number, layers=scaled, progress=progress)
 

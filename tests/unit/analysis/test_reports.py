@@ -11,10 +11,12 @@ import pytest
 
 from hpc_sparse.analysis import pictures, reports
 from hpc_sparse.errors import InputError, MachineError, OutputError
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
 from hpc_sparse.storage.checkpoint.state import Checkpoint
+from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
+from hpc_sparse.storage.dataset.writer import write_dataset
 
 WIDTHS = (17, 23, 11, 4)
 PNG = b"\x89PNG"
@@ -26,7 +28,7 @@ def write_network(tmp_path: Path, to_topologies) -> Callable[..., Path]:
 
     def write(masks: list[np.ndarray], epoch: int) -> Path:
         layers = tuple(
-            LayerState(
+            LayerState.sparse(
                 topology.shape,
                 "relu",
                 topology.indptr,
@@ -106,6 +108,29 @@ def test_degrees_are_told_with_whole_distributions(series, tmp_path, make_masks)
         assert len(record["counts"]) == len(record["expected"])
         assert sum(record["counts"]) == pytest.approx(sum(record["expected"]), rel=0.01)
     assert draw(pictures.draw_degrees, report, tmp_path).startswith(PNG)
+
+
+def test_the_inputs_of_most_connections_have_the_names_of_their_features(series, tmp_path, make_masks):
+    (mask, _), names = make_masks(WIDTHS[:-1], 0.3, 1), tuple(f"gene {number}" for number in range(WIDTHS[0]))
+    samples = Samples(DenseFeatures(np.ones((3, WIDTHS[0]), np.float32)), np.arange(3, dtype=np.int32))
+    for name, given in (("a.h5", names), ("b.h5", None)):
+        write_dataset(tmp_path / name, samples, samples, title="", class_names=tuple("abc"), feature_names=given)
+    found = reports.report_degrees(series[0], None, tmp_path / "a.h5")["inputs"]
+    assert [each["connections"] for each in found] == sorted(mask.sum(axis=1).tolist(), reverse=True)[:20]
+    assert all(each["input"] == f"gene {each['number']}" for each in found)
+    assert all(each["connections"] == mask[each["number"]].sum() for each in found)
+    assert "inputs" not in reports.report_degrees(series[0], None)
+    with pytest.raises(InputError, match=r"b.h5: its features have no names"):
+        reports.report_degrees(series[0], None, tmp_path / "b.h5")
+
+
+def test_names_of_other_features_are_refused(series, tmp_path):
+    n_features = WIDTHS[0] + 1
+    samples = Samples(DenseFeatures(np.ones((3, n_features), np.float32)), np.arange(3, dtype=np.int32))
+    names = [str(number) for number in range(n_features)]
+    write_dataset(tmp_path / "a.h5", samples, samples, title="", class_names=tuple("abc"), feature_names=names)
+    with pytest.raises(InputError, match=f"a.h5: {n_features} features: .* was trained on {WIDTHS[0]}"):
+        reports.report_degrees(series[0], None, tmp_path / "a.h5")
 
 
 def test_paths_are_told_from_both_ends(series, tmp_path, make_masks):

@@ -14,6 +14,7 @@ import scipy.io
 from typer.testing import CliRunner
 
 from hpc_sparse.cli.app import app
+from hpc_sparse.importers.arrays import foreign_file
 from hpc_sparse.storage.dataset.feature_summary import read_feature_names, read_feature_summary
 from hpc_sparse.storage.dataset.file import read_info
 
@@ -106,3 +107,12 @@ def test_bad_input_ends_with_one_message_and_nothing_written(
     assert result.stderr.startswith("hpc-sparse: ")
     assert result.stderr.count("\n") == 1
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_a_crash_of_the_hdf5_library_ends_with_one_message(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "crashing.py").write_text("import os\nos.abort()\n")
+    monkeypatch.setattr(foreign_file, "PROGRAM", folder / "crashing.py")
+    result = invoke("hdf5", "t.h5", "--x", "deep/x", code=2)
+    message = "t.h5: as an HDF5 file: the library crashed over it (SIGABRT): damaged or hostile"
+    assert result.stderr == f"hpc-sparse: {message}\n"
+    assert not (folder / "out.h5").exists()

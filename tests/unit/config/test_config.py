@@ -272,7 +272,7 @@ def test_an_absolute_path_is_taken_as_it_is(tmp_path, monkeypatch):
     assert find_data(str(place), tmp_path / "elsewhere" / "run.toml") == place
 
 
-@pytest.mark.parametrize("setting", ['topology = "independent"', 'momentum = "reset"'])
+@pytest.mark.parametrize("setting", ['replica_topology = "independent"', 'velocity_at_sync = "reset"'])
 def test_overlap_is_refused_where_it_is_not_possible(setting):
     text = f"""
     data.path = "d.h5"
@@ -282,7 +282,7 @@ def test_overlap_is_refused_where_it_is_not_possible(setting):
     overlap = true
     {setting}
     """
-    with pytest.raises(ConfigError, match=r"parallel.*overlap = true needs topology = \"shared\""):
+    with pytest.raises(ConfigError, match=r"parallel.*overlap = true needs replica_topology = \"shared\""):
         parse_config(text, "run.toml")
 
 
@@ -313,10 +313,13 @@ def test_overlap_is_refused_where_it_is_not_possible(setting):
             ['evolution.strategy = "deep_r": not with importance_pruning.mode = "compact"'],
         ),
         (
-            ["evolution.strategy=snfs", "parallel.momentum=reset"],
-            ['evolution.strategy = "snfs": not with parallel.momentum = "reset"'],
+            ["evolution.strategy=snfs", "parallel.velocity_at_sync=reset"],
+            ['evolution.strategy = "snfs": not with parallel.velocity_at_sync = "reset"'],
         ),
-        (["evolution.strategy=top_kast"], ['evolution.strategy = "top_kast"', "set network.acting_share below 1"]),
+        (
+            ["evolution.strategy=top_kast"],
+            ['evolution.strategy = "top_kast"', "set evolution.top_kast.acting_share below 1"],
+        ),
         (["network.acting_share=0.5"], ['network.acting_share = 0.5: not with evolution.strategy = "set"']),
         (["network.budget=uniform"], ['budget = "uniform" needs density']),
     ],
@@ -330,14 +333,14 @@ def test_settings_of_evolution_that_do_not_go_together_are_refused(overrides, pa
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["evolution.every_steps=5", "parallel.overlap=true", "parallel.strategy=wasap"],
+        ["evolution.every_steps=5", "parallel.overlap=true", "parallel.algorithm=wasap"],
         ["evolution.strategy=deep_r", "importance_pruning.mode=released"],
-        ["evolution.strategy=snfs", "parallel.momentum=reset", "parallel.strategy=wassp"],
-        ["evolution.strategy=top_kast", "network.acting_share=0.5"],
-        ["evolution.strategy=static", "network.acting_share=0.5"],
+        ["evolution.strategy=snfs", "parallel.velocity_at_sync=reset", "parallel.algorithm=wassp"],
+        ["evolution.strategy=top_kast", "evolution.top_kast.acting_share=0.5"],
+        ["evolution.strategy=static", "evolution.static.acting_share=0.5"],
         ["network.budget=erdos_renyi"],
         ["network.budget=uniform", "network.density=0.1"],
-        ["network.budget=erdos_renyi", "network.density=0.1", "network.topology=lognormal_fan_in"],
+        ["network.budget=erdos_renyi", "network.density=0.1", "network.initial_topology=lognormal_fan_in"],
     ],
 )
 def test_settings_of_evolution_that_go_together_are_let_through(overrides):

@@ -11,7 +11,10 @@ import tomlkit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hpc_sparse.evolution  # noqa: F401  (its strategies have sections)
 from hpc_sparse.config import RunConfig, load_config, parse_config
+from hpc_sparse.config.former_names import former_names
+from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.config.toml_text import MOST_BYTES
 from hpc_sparse.errors import ConfigError
 
@@ -36,7 +39,9 @@ leaf = st.one_of(
 value = st.recursive(
     leaf, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=3), max_leaves=6
 )
-setting = st.sampled_from([(section, key) for section, keys in KEYS.items() for key in keys])
+FORMER = [tuple(old.split(".")) for old in former_names()]
+STRATEGY = [("evolution", name) for name in STRATEGIES.sections()]
+setting = st.sampled_from([*((section, key) for section, keys in KEYS.items() for key in keys), *FORMER, *STRATEGY])
 
 
 def read(content: str, *overrides: str) -> RunConfig | None:

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 from hpc_sparse.cli.app import app
 from hpc_sparse.config import RunConfig
 from hpc_sparse.config.reference import configuration_reference
+from hpc_sparse.config.registry import STRATEGIES
 
-FILE = Path(__file__).parents[3] / "jobs" / "CONFIGURATION.md"
+FILE = Path(__file__).parents[3] / "docs" / "reference" / "configuration.md"
 
 
 def rows():
@@ -29,13 +30,14 @@ def rows():
 def test_the_committed_reference_is_what_the_command_prints():
     result = CliRunner().invoke(app, ["config"])
     assert result.exit_code == 0
-    assert FILE.read_text(encoding="utf-8") == result.output, "run: hpc-sparse config > jobs/CONFIGURATION.md"
+    assert FILE.read_text(encoding="utf-8") == result.output, "run: hpc-sparse config > docs/reference/configuration.md"
 
 
 def test_every_key_has_its_values_and_its_meaning():
     keys = {
         f"{section}.{key}" for section, field in RunConfig.model_fields.items() for key in field.annotation.model_fields
     }
+    keys |= {f"evolution.{name}.{key}" for name, own in STRATEGIES.sections().items() for key in own.model_fields}
     assert set(rows()) == keys
     assert all(values and meaning for _, values, meaning in rows().values())
 
@@ -48,6 +50,8 @@ def test_every_key_has_its_values_and_its_meaning():
         ("network.density", "", "number > 0 and <= 1"),
         ("network.dropout", "`0.3`", "number >= 0 and < 1"),
         ("training.seed", "`0`", "whole number >= 0"),
+        ("evolution.gse.scope", '`"layer"`', '`"layer"`, `"global"`'),
+        ("evolution.srigl.min_salient", "`0.3`", "number >= 0 and <= 1"),
         ("runtime.hdf5", '`"auto"`', '`"auto"`, `"mpio"`, `"serial"`'),
         ("runtime.oversubscribe", "`false`", "`true`, `false`"),
         ("parallel.sync_every_steps", '`"epoch"`', 'whole number >= 1 or `"epoch"`'),

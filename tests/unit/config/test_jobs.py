@@ -28,7 +28,7 @@ SCALES = {
 }
 """Width of each of the ten hidden layers, and epsilon."""
 VARIANTS = [
-    *("network.activation=relu", "parallel.strategy=wassp", "parallel.strategy=wasap"),
+    *("network.activation=relu", "parallel.algorithm=wassp", "parallel.algorithm=wasap"),
     *("importance_pruning.mode=compact", "importance_pruning.mode=released", "data.augmentation=none"),
 ]
 

@@ -24,7 +24,9 @@ from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 
 QUICK = {"hidden": (24, 18), "epochs": 12, "random_state": 3, "n_jobs": 1}
 
@@ -60,7 +62,7 @@ def test_it_is_the_trainer_of_runs(classes, make_config, make_dataset):
     config = make_config("training.epochs=5", "evolution.every_epochs=2", "optimizer.weight_decay=0.01")
     dataset = make_dataset()
     job = TrainingJob(
-        ParallelContext.serial(1), config, dataset, Replica.initial(config, dataset.info), SilentReporter()
+        ParallelContext.serial(1), config, dataset, initial_replica(config, dataset.info), SilentReporter()
     )
     trainer = LocalTrainer(job)
     losses = [trainer.train_epoch(epoch).train_loss for epoch in range(1, 6)]
@@ -86,7 +88,7 @@ def test_it_is_the_trainer_of_runs(classes, make_config, make_dataset):
 def test_defaults_are_keys_of_a_configuration_but_for_those_that_depend_on_the_data():
     known = {name for section in RunConfig.model_fields.values() for name in section.annotation.model_fields}
     own = {"evolution", "evolve_every_epochs", "class_weight", "random_state", "n_jobs"}
-    stopping = {"early_stopping", "validation_fraction", "n_iter_no_change", "tol", "warm_start"}
+    stopping = {"early_stopping", "n_iter_no_change", "tol", "warm_start"}
     assert set(SparseMLPClassifier().get_params()) - known == own | stopping
 
 

@@ -32,6 +32,12 @@ def test_a_wrong_parameter_is_named(classes, wrong, message):
         SparseMLPClassifier(**wrong).fit(*classes)
 
 
+def test_settings_that_do_not_go_together_are_refused_as_in_a_run(classes):
+    """Accepted once: no connection was in reserve, and the topology never changed."""
+    with pytest.raises(ParameterError, match=r'SparseMLPClassifier: evolution\.strategy = "top_kast": needs a'):
+        SparseMLPClassifier(evolution="top_kast").fit(*classes)
+
+
 def test_a_network_without_connections_is_refused(classes):
     with pytest.raises(ParameterError, match=r"SparseMLPClassifier: network.density = 1e-09: .* without connections"):
         SparseMLPClassifier(density=1e-9).fit(*classes)

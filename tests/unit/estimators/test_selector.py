@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 from sklearn.tree import DecisionTreeClassifier
 
-from hpc_sparse import SparseFeatureSelector, SparseMLPClassifier, SparseMLPRegressor
+from hpc_sparse import SparseFeatureSelector, SparseMLPClassifier, SparseMLPRegressor, load_arrays
+from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
+from hpc_sparse.storage.dataset.writer import write_dataset
 
 INFORMATIVE = [3, 17, 40]
 QUICK = {"hidden": (48, 48), "epochs": 40, "weight_decay": 0.05, "random_state": 0, "n_jobs": 1}
@@ -80,3 +83,28 @@ def test_half_of_the_features_stay_unless_told_otherwise(needles):
     assert SparseFeatureSelector(DecisionTreeClassifier()).fit(*needles).get_support().sum() == 30
     everything = SparseFeatureSelector(DecisionTreeClassifier(), n_features_to_select=60).fit(*needles)
     assert everything.get_support().all()
+
+
+@pytest.mark.parametrize("names", [tuple(f"gene {n}" for n in range(60)), None])
+def test_kept_features_have_the_names_of_the_data_set(needles, tmp_path, names):
+    samples = Samples(DenseFeatures(needles[0]), needles[1].astype(np.int32))
+    write_dataset(tmp_path / "a.h5", samples, samples, title="", class_names=tuple("abcd"), feature_names=names)
+    X, y, found, classes = load_arrays(tmp_path / "a.h5", "test")
+    np.testing.assert_array_equal(X, needles[0])
+    assert (found, classes) == (names, tuple("abcd"))
+    selector = SparseFeatureSelector(DecisionTreeClassifier(random_state=0), n_features_to_select=4).fit(X, y)
+    numbers = selector.get_support(indices=True)
+    expected = [f"x{number}" if names is None else names[number] for number in numbers]
+    assert selector.get_feature_names_out(found).tolist() == expected
+
+
+def test_kept_features_have_the_names_of_the_data_frame(needles):
+    frame = pd.DataFrame(needles[0], columns=[f"gene {number}" for number in range(60)])
+    selector = SparseFeatureSelector(DecisionTreeClassifier(random_state=0), n_features_to_select=4)
+    selector.fit(frame, needles[1])
+    expected = [f"gene {number}" for number in selector.get_support(indices=True)]
+    assert (
+        selector.get_feature_names_out().tolist()
+        == expected
+        == list(selector.feature_names_in_[selector.get_support()])
+    )

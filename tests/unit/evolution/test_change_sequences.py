@@ -12,6 +12,7 @@ from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.evolution.strategies.set import replace_weakest
 from hpc_sparse.network.connections.compaction import NetworkChange
 from hpc_sparse.network.network import Network
+from hpc_sparse.network.replica import Replica
 
 steps = st.lists(
     st.one_of(
@@ -76,7 +77,7 @@ def random_network(seed: int) -> Network:
 @settings(max_examples=150)
 def test_a_late_gradient_reaches_the_connections_that_have_lived_ever_since_and_no_other(sequence, seed):
     network, rng = random_network(seed), np.random.default_rng(seed)
-    velocities, register = network.resting_velocities(), Register(network)
+    replica, register = Replica.at_rest(network), Register(network)
     n_layers = len(network.layers)
     sent = [np.array(register.identities(number), np.float32) for number in range(n_layers)]
     sent_bias = [np.arange(1, layer.bias.size + 1, dtype=np.float32) for layer in network.layers]
@@ -86,7 +87,7 @@ def test_a_late_gradient_reaches_the_connections_that_have_lived_ever_since_and_
         change = changes_of(network, step, rng)
         if change is None:
             continue
-        network.apply(change, velocities)
+        replica.apply(change)
         register.follow(network, change)
         for layer, layer_change in zip(network.layers, change.layers, strict=True):
             # Other weights for the next step to judge by: what is grown is at 0 so far.
@@ -120,7 +121,7 @@ def test_a_connection_that_grew_again_is_another_one():
     reborn = 0
     for _ in range(6):
         change = changes_of(network, ("set", 0.9), rng)
-        network.apply(change, network.resting_velocities())
+        Replica.at_rest(network).apply(change)
         register.follow(network, change)
         for number in range(3):
             births = register.births[number]
@@ -132,13 +133,13 @@ def test_a_connection_that_grew_again_is_another_one():
 @settings(max_examples=60)
 def test_connections_are_conserved_by_evolution_and_shrink_by_what_pruning_takes(sequence, seed):
     network, rng = random_network(seed), np.random.default_rng(seed)
-    velocities = network.resting_velocities()
+    replica = Replica.at_rest(network)
     for step in sequence:
         before, widths = network.n_connections, network.widths
         change = changes_of(network, step, rng)
         if change is None:
             continue
-        network.apply(change, velocities)
+        replica.apply(change)
         assert network.n_connections == change.n_connections
         assert all(layer.topology.n_connections > 0 for layer in network.layers)
         if step[0] == "set":

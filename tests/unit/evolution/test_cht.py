@@ -7,9 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hpc_sparse.evolution import ChtUpdater
 from hpc_sparse.evolution.percolation import percolate
-from hpc_sparse.evolution.strategies import cht
+from hpc_sparse.evolution.strategies import ChtUpdater, cht
 from hpc_sparse.evolution.strategies.cht import predicted_links
 from hpc_sparse.network.connections.topology import Topology
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hpc_sparse.evolution import DeepRUpdater
+from hpc_sparse.evolution.strategies import DeepRUpdater
 from hpc_sparse.network.connections.initial_weights import draw_weights
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.evolution import GseUpdater
 from hpc_sparse.evolution.candidates import draw_candidates, gradients_at
+from hpc_sparse.evolution.strategies import GseUpdater
 
 RULES = ["uniform", "grabo", "graest"]
 SHAPES = [((37, 53), 0.1), ((53, 37), 0.4), ((1, 50), 0.3), ((50, 1), 0.3)]

@@ -11,12 +11,12 @@ from hpc_sparse.evolution.importance import (
     ImportancePruner,
     distinct_percentiles,
     important,
-    incoming_importance,
-    outgoing_importance,
 )
+from hpc_sparse.network.activations import LINEAR
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.network import LINEAR, Network
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.replica import Replica
 
 WIDTHS = [23, 41, 30, 5]
 
@@ -26,7 +26,7 @@ def network(make_connections):
     """A network with neurons that nothing comes into."""
     parts = [make_connections(n_out, n_in, seed=n_in) for n_in, n_out in pairwise(WIDTHS)]
     slopes = [-0.5, 0.5, LINEAR]
-    return Network([SparseLayer(p.topology, p.weight, p.bias, s) for p, s in zip(parts, slopes, strict=True)])
+    return Network([SparseLayer.of(p.topology, p.weight, p.bias, s) for p, s in zip(parts, slopes, strict=True)])
 
 
 def chain(*weights):
@@ -35,7 +35,7 @@ def chain(*weights):
     for values in weights:
         matrix = np.array(values, np.float32)
         topology = Topology.from_keys(matrix.shape, np.flatnonzero(matrix).astype(np.int64))
-        layers.append(SparseLayer(topology, matrix[matrix != 0], np.zeros(matrix.shape[0], np.float32), LINEAR))
+        layers.append(SparseLayer.of(topology, matrix[matrix != 0], np.zeros(matrix.shape[0], np.float32), LINEAR))
     return Network(layers)
 
 
@@ -47,8 +47,8 @@ def dense(layer):
 
 def test_importance_is_the_sum_of_absolute_weights_at_a_neuron(network):
     for layer in network.layers:
-        np.testing.assert_allclose(incoming_importance(layer), dense(layer).sum(axis=1), rtol=1e-14)
-        np.testing.assert_allclose(outgoing_importance(layer), dense(layer).sum(axis=0), rtol=1e-14)
+        np.testing.assert_allclose(layer.incoming.incoming_strength(), dense(layer).sum(axis=1), rtol=1e-14)
+        np.testing.assert_allclose(layer.incoming.outgoing_strength(), dense(layer).sum(axis=0), rtol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -102,17 +102,17 @@ def test_pruning_does_not_change_the_network_itself(network):
 
 
 def test_pruning_again_starts_from_what_is_left(network):
-    velocities = network.resting_velocities()
+    replica = Replica.at_rest(network)
     widths = [network.widths]
     for _ in range(3):
-        network.apply(ImportancePruner("compact", 20).prune(network), velocities)
+        replica.apply(ImportancePruner("compact", 20).prune(network))
         widths.append(network.widths)
         for ids, width in zip(network.neuron_ids[1:-1], network.widths[1:-1], strict=True):
             assert ids.size == width
             assert (np.diff(ids) > 0).all()
-        for layer, velocity in zip(network.layers, velocities, strict=True):
-            assert velocity.weight.size == layer.weight.size
-            assert velocity.bias.size == layer.bias.size == layer.topology.shape[0]
+        for layer, state in zip(network.layers, replica.states, strict=True):
+            assert state.velocity["weight"].size == layer.weight.size
+            assert state.velocity["bias"].size == layer.bias.size == layer.topology.shape[0]
     inputs, first, second, outputs = np.transpose(widths)
     assert set(inputs) | set(outputs) == {23, 5}
     assert (np.diff(first) < 0).all()

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hpc_sparse.evolution import RiglUpdater
-from hpc_sparse.evolution.strategies import rigl
-from hpc_sparse.evolution.strategies.rigl import largest_gradients
+from hpc_sparse.evolution import gradient_tiles
+from hpc_sparse.evolution.gradient_tiles import GradientTiles, largest_gradients
+from hpc_sparse.evolution.strategies import RiglUpdater
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layer_signals import Signals
 
@@ -62,7 +62,7 @@ def test_the_sparse_form_is_the_dense_one_index_by_index(
     make_view, make_network, dense_gradient, case, drop_fraction, monkeypatch
 ):
     for tile_rows, is_whole in ((128, True), (7, True), (7, False)):
-        monkeypatch.setattr(rigl, "TILE_ROWS", tile_rows)
+        monkeypatch.setattr(gradient_tiles, "TILE_ROWS", tile_rows)
         view = make_view(**case, is_whole=is_whole)
         assert_equal_to_dense(view, make_network(view, drop_fraction=drop_fraction), dense_gradient(view))
 
@@ -84,11 +84,11 @@ def test_tiles_that_cannot_matter_are_not_computed(make_view, monkeypatch):
     view.signals.delta[loud_rows] *= 1000
     view.signals.source[loud_columns] *= 1000
     computed = []
-    compute = rigl._GradientTiles.compute
+    compute = GradientTiles.compute
     monkeypatch.setattr(
-        rigl._GradientTiles, "compute", lambda *arguments: computed.append(arguments[-1]) or compute(*arguments)
+        GradientTiles, "compute", lambda *arguments: computed.append(arguments[-1]) or compute(*arguments)
     )
-    monkeypatch.setattr(rigl, "TILE_ROWS", 8)
+    monkeypatch.setattr(gradient_tiles, "TILE_ROWS", 8)
     is_kept = np.ones(view.weight.size, bool)
     keys = largest_gradients(view.topology, is_kept, view.signals, 3)
     assert {*(keys // 90).tolist()} <= set(loud_rows)

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hpc_sparse.evolution import SnfsUpdater
 from hpc_sparse.evolution.selection import draw_free_keys
+from hpc_sparse.evolution.strategies import SnfsUpdater
 
 
 def make_views(make_view, momenta=(1.0, 3.0), **options):

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from hpc_sparse.evolution import SriglUpdater
-from hpc_sparse.evolution.strategies import srigl
+from hpc_sparse.evolution import gradient_tiles
+from hpc_sparse.evolution.strategies import SriglUpdater
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layer_signals import Signals
 
@@ -59,7 +59,7 @@ def test_the_sparse_form_is_the_dense_one_index_by_index(
     make_view, make_network, dense_gradient, case, min_salient, monkeypatch
 ):
     for tile_rows, is_whole, drop_fraction in ((128, True, 0.3), (7, True, 0.9), (7, False, 0.3)):
-        monkeypatch.setattr(srigl, "TILE_ROWS", tile_rows)
+        monkeypatch.setattr(gradient_tiles, "TILE_ROWS", tile_rows)
         view = make_view(**case, is_whole=is_whole)
         (update,) = SriglUpdater(min_salient).update(make_network(view, drop_fraction=drop_fraction))
         expected, n_active = dense_srigl(view, drop_fraction, dense_gradient(view), min_salient)

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hpc_sparse.evolution import TopKastUpdater
+from hpc_sparse.evolution.strategies import TopKastUpdater
 
 
 def make_halved(make_view, **options):

@@ -44,7 +44,7 @@ def test_predictions_are_those_of_the_dense_network(write_network, sums_of, stan
     assert n_samples < 100 or len(set(classes.tolist())) > 1
 
 
-@pytest.mark.parametrize("acting", [(), ("network.acting_share=0.5", "evolution.strategy=top_kast")])
+@pytest.mark.parametrize("acting", [(), ("evolution.top_kast.acting_share=0.5", "evolution.strategy=top_kast")])
 def test_a_sample_gives_the_same_bits_alone_and_in_batches(write_network, monkeypatch, acting):
     model, X = hpc_sparse.load_model(write_network(*acting)), samples(131)
     together = model.weighted_sums(X)
@@ -160,7 +160,7 @@ def test_a_checkpoint_of_several_networks_predicts_by_their_average(write_networ
     sizes = tuple(layer.weight.size for layer in state.layers)
     write_checkpoint(CTX, path, replace(state, replica=0, target_connections=sizes))
     model = hpc_sparse.load_model(path)
-    _, merged = read_merged(path, model.config.network)
+    _, merged = read_merged(path, model.config)
     for layer, other in zip(model.network.layers, merged.network.layers, strict=True):
         np.testing.assert_array_equal(layer.weight, other.weight)
     assert repr(model) == f"TrainedModel(30-24-18-3, {sum(sizes)} connections, epoch 3)"

@@ -6,6 +6,13 @@ import numpy as np
 import pytest
 
 from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches, shuffled_batches
+from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.inputs.standardise import Standardise
+
+
+def standardised(dataset):
+    """The chain of a data set's statistics, if it has any."""
+    return FrontEndChain(() if dataset.mean is None else (Standardise(dataset.mean, dataset.deviation),))
 
 
 @pytest.mark.parametrize(("n_samples", "batch_size", "last"), [(100, 20, 20), (101, 20, 1), (5, 20, 5), (37, 1, 1)])
@@ -35,7 +42,7 @@ def test_evaluation_keeps_the_order():
 @pytest.mark.parametrize("kind", ["float32", "uint8"])
 def test_dense_batches_are_standardised_columns(make_dataset, kind):
     dataset = make_dataset(kind=kind)
-    assembler = BatchAssembler(12, 64, mean=dataset.mean, deviation=dataset.deviation)
+    assembler = BatchAssembler(standardised(dataset), 12, 64)
     chosen = np.array([5, 200, 7, 7])
     batch, labels = assembler.assemble(dataset.train, chosen)
     expected = (dataset.train.features.values[chosen].astype(np.float64) - dataset.mean) / dataset.deviation
@@ -47,7 +54,7 @@ def test_dense_batches_are_standardised_columns(make_dataset, kind):
 
 def test_without_statistics_features_stay_as_they_are(make_dataset):
     dataset = make_dataset()
-    batch, _ = BatchAssembler(12, 64, mean=None, deviation=None).assemble(dataset.train, np.array([3]))
+    batch, _ = BatchAssembler(FrontEndChain(), 12, 64).assemble(dataset.train, np.array([3]))
     np.testing.assert_array_equal(batch[:, 0], dataset.train.features.values[3])
 
 
@@ -57,7 +64,7 @@ def test_sparse_batches_leave_nothing_behind_for_the_next(make_dataset):
     dense = np.zeros((features.n_samples, 12), np.float32)
     rows = np.repeat(np.arange(features.n_samples), np.diff(features.indptr))
     dense[rows, features.indices] = features.values
-    assembler = BatchAssembler(12, 64, mean=None, deviation=None)
+    assembler = BatchAssembler(FrontEndChain(), 12, 64)
     for chosen in (np.arange(64), np.arange(90, 95), np.arange(64, 128), np.array([3])):
         batch, labels = assembler.assemble(dataset.train, chosen)
         np.testing.assert_array_equal(batch[:, : chosen.size], dense[chosen].T)
@@ -69,9 +76,9 @@ def test_sparse_batches_leave_nothing_behind_for_the_next(make_dataset):
 @pytest.mark.parametrize("kind", ["float32", "uint8", "csr"])
 def test_batches_of_some_features_are_those_rows_of_the_whole_batch(make_dataset, kind, features):
     dataset = make_dataset(kind=kind)
-    statistics = {"mean": dataset.mean, "deviation": dataset.deviation}
-    whole = BatchAssembler(12, 64, **statistics)
-    some = BatchAssembler(12, 64, **statistics, features=np.array(features, np.int32))
+    front_end = standardised(dataset)
+    whole = BatchAssembler(front_end, 12, 64)
+    some = BatchAssembler(front_end.choosing(np.array(features, np.int32)), 12, 64)
     assert (whole.n_inputs, some.n_inputs) == (12, len(features))
     for chosen in (np.arange(64), np.arange(90, 95), np.arange(64, 128), np.array([3])):
         expected, _ = whole.assemble(dataset.train, chosen)

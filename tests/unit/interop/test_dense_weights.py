@@ -10,6 +10,7 @@ import pytest
 
 import hpc_sparse
 from hpc_sparse.errors import DataError, MachineError
+from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop.dense_weights import dense_weights, read_arrays
 from hpc_sparse.interop.exchange import import_model
 from hpc_sparse.interop.magnitude_pruning import prune_to_density, scaled_inputs
@@ -87,9 +88,9 @@ def test_features_may_have_been_scaled_in_another_way(tmp_path, own, new):
     mean, deviation = rng.uniform(0, 9, 30).astype(np.float32), rng.uniform(1, 3, 30).astype(np.float32)
     weights = dense_weights(tmp_path / "f", arrays, WIDTHS, "auto")
     if new == "standardised":
-        scaled, values = scaled_inputs(weights, mean, deviation), (X - mean.astype(np.float64)) / deviation
+        scaled, values = scaled_inputs(weights, Standardise(mean, deviation)), (X - mean.astype(np.float64)) / deviation
     else:
-        scaled, values = scaled_inputs(weights, None, None), X.astype(np.float64)
+        scaled, values = scaled_inputs(weights, None), X.astype(np.float64)
     found = outputs([(layer.weight, layer.bias) for layer in scaled.layers], values)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 

@@ -24,7 +24,7 @@ def checkpoint(request, write_network):
     if request.param == "not standardised":
         return write_network(has_statistics=False)
     if request.param == "half of it acts":
-        return write_network("network.acting_share=0.5", "evolution.strategy=top_kast")
+        return write_network("evolution.top_kast.acting_share=0.5", "evolution.strategy=top_kast")
     path = write_network()
     if request.param == "whole":
         return path

@@ -9,13 +9,14 @@ from numba import njit
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.bfloat16 import as_float
 from hpc_sparse.kernels.sparse.forward import forward
+from hpc_sparse.network.connections.protocol import Gate
 from hpc_sparse.network.connections.topology import Topology
-from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
+from hpc_sparse.network.dropout import NO_DROPOUT
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.sinks import Write
 
 HALF_STEP = 2.0**-8
 """Largest relative error of rounding to bfloat16."""
-
-NO_DROPOUT = Dropout(0.0, np.uint64(1))
 
 
 def shortened(values):
@@ -82,18 +83,19 @@ def test_a_layer_backward_is_that_of_the_rounded_deltas(make_connections, make_c
     exact, short = widened(source), source.copy()
     results = []
     for d, s in ((widened(delta), exact), (delta, short)):
-        gradients = np.empty_like(layer.weight), np.empty_like(layer.bias)
-        layer.backward_gradient(d, s, layer, NO_DROPOUT, record, *gradients)
+        gradients = {"weight": np.empty_like(layer.weight), "bias": np.empty_like(layer.bias)}
+        gate = Gate(np.float32(layer.slope), NO_DROPOUT.scale, record)
+        layer.backward(d, s, {}, gate, Write(gradients), s)
         results.append(gradients)
-    np.testing.assert_array_equal(results[0][0], results[1][0])
-    np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(results[0]["weight"], results[1]["weight"])
+    np.testing.assert_allclose(results[0]["bias"], results[1]["bias"], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(widened(short), exact, rtol=3 * HALF_STEP)
 
 
 def test_a_dense_layer_takes_short_inputs_and_gives_short_outputs(make_columns):
     topology = Topology.random((7, 37), 1.0, np.uint64(1))
     weight = np.linspace(-1, 1, 7 * 37, dtype=np.float32)
-    layer, source = SparseLayer(topology, weight, np.ones(7, np.float32), -0.6), shortened(make_columns(37, 48))
+    layer, source = SparseLayer.of(topology, weight, np.ones(7, np.float32), -0.6), shortened(make_columns(37, 48))
     exact, long, short = (np.empty((7, 48), kind) for kind in (np.float32, np.float32, np.uint16))
     layer.forward(widened(source), exact)
     layer.forward(source, long)
@@ -103,4 +105,4 @@ def test_a_dense_layer_takes_short_inputs_and_gives_short_outputs(make_columns):
 
 
 def as_layer(connections, slope=-0.6):
-    return SparseLayer(connections.topology, connections.weight, connections.bias, slope)
+    return SparseLayer.of(connections.topology, connections.weight, connections.bias, slope)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.kernels.sparse.dense import forward_dense
-from hpc_sparse.kernels.sparse.forward import forward, forward_rows
+from hpc_sparse.kernels.sparse.forward import forward
 from hpc_sparse.network.connections.topology import Topology
 
 ROUNDING = 2e-7
@@ -35,7 +35,7 @@ def test_tiles_give_the_bits_of_the_rows(make_columns, shape, stride):
     t, weight, bias = make_dense(*shape)
     source = make_columns(shape[1], stride)
     expected = np.full((shape[0], stride), np.nan, np.float32)
-    forward_rows(t.indptr, t.indices, weight, bias, source, np.float32(-0.6), t.bounds, expected)
+    forward(t.indptr, t.indices, weight, bias, source, np.float32(-0.6), t.bounds, expected)
     assert run_dense(weight, bias, source, -0.6).tobytes() == expected.tobytes()
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.sparse.forward import forward, forward_train
-from hpc_sparse.network.layers.sparse import Dropout
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.dropout import Dropout
 
 ROUNDING = 2e-7
 STRIDES = [16, 32, 64, 96, 112, 128, 144, 240]
@@ -27,13 +30,13 @@ def run_forward(layer, source, slope=1.0):
     return out
 
 
-def run_forward_train(layer, source, *, slope=-0.6, rate=0.3, key=11):
+def run_forward_train(layer, source, *, slope=-0.6, rate=0.3, key=11, first=(0, 0)):
     t, dropout = layer.topology, Dropout(rate, np.uint64(key))
     out = np.full((t.shape[0], source.shape[1]), np.nan, np.float32)
     record = np.full((t.shape[0], source.shape[1] // BLOCK * WORDS), 0xA5C3, np.uint16)
     forward_train(
         t.indptr, t.indices, layer.weight, layer.bias, source, np.float32(slope),
-        dropout.drop_below, dropout.scale, dropout.key, t.bounds, out, record,
+        dropout.drop_below, dropout.scale, dropout.key, *first, t.bounds, out, record,
     )  # fmt: skip
     return out, *unpacked(record)
 
@@ -112,3 +115,14 @@ def test_the_number_of_threads_changes_no_bit(make_connections, make_columns, on
     alone, together = on_every_thread_count(lambda: (run_forward(layer, source), *run_forward_train(layer, source)))
     for one, other in zip(alone, together, strict=True):
         assert one.tobytes() == other.tobytes()
+
+
+def test_a_part_of_the_neurons_and_columns_drops_what_the_whole_layer_drops(make_connections, make_columns):
+    layer, source = make_connections(40, 25), make_columns(25, 64)
+    whole = run_forward_train(layer, source)
+    start = layer.topology.indptr[17]
+    topology = Topology((23, 25), layer.topology.indptr[17:] - start, layer.topology.indices[start:])
+    part = dataclasses.replace(layer, topology=topology, weight=layer.weight[start:], bias=layer.bias[17:])
+    columns = np.ascontiguousarray(source[:, 32:])
+    for found, expected in zip(run_forward_train(part, columns, first=(17, 32)), whole, strict=True):
+        np.testing.assert_array_equal(found, expected[17:, 32:])

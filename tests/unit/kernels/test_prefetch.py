@@ -7,8 +7,11 @@ import pytest
 import scipy.sparse as sp
 
 from hpc_sparse.kernels.simd.prefetch import FROM_BYTES, MAX_AHEAD, MIN_AHEAD, connections_ahead
+from hpc_sparse.network.connections.protocol import Gate
 from hpc_sparse.network.connections.topology import Topology
-from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
+from hpc_sparse.network.dropout import NO_DROPOUT
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.sinks import Write
 
 STRIDE = 32
 N_IN = FROM_BYTES // (4 * STRIDE) + 5
@@ -22,7 +25,7 @@ def wide_layer():
     keys = np.unique(rows * N_IN + rng.integers(0, N_IN, rows.size))
     topology = Topology.from_keys((1000, N_IN), keys)
     weight = rng.standard_normal(keys.size).astype(np.float32)
-    return SparseLayer(topology, weight, np.zeros(1000, np.float32), 1.0)
+    return SparseLayer.of(topology, weight, np.zeros(1000, np.float32), 1.0)
 
 
 def numbers(n, seed):
@@ -60,7 +63,7 @@ def test_deltas_and_gradients_are_those_of_a_wide_layer_above(wide_layer):
     t = wide_layer.topology
     out_of, into = np.divmod(t.keys(), N_IN)
     upper = Topology.from_keys((N_IN, 1000), np.sort(into * 1000 + out_of))
-    layer = SparseLayer(
+    layer = SparseLayer.of(
         upper, np.linspace(-1, 1, upper.n_connections, dtype=np.float32), np.zeros(N_IN, np.float32), 1.0
     )
     delta, source = numbers(N_IN, 1), numbers(1000, 2)
@@ -69,7 +72,7 @@ def test_deltas_and_gradients_are_those_of_a_wide_layer_above(wide_layer):
     expected = (delta[rows].astype(np.float64) * source[upper.indices]).sum(axis=1)
     gradient, bias_gradient = np.empty_like(layer.weight), np.empty(N_IN, np.float32)
     is_kept = np.tile(np.arange(STRIDE) % 16 < 8, (1000, 1))
-    below = SparseLayer(upper, layer.weight, layer.bias, 1.0)
-    layer.backward_gradient(delta, source, below, Dropout(0.0, np.uint64(1)), record, gradient, bias_gradient)
+    gate, sink = Gate(np.float32(1), NO_DROPOUT.scale, record), Write({"weight": gradient, "bias": bias_gradient})
+    layer.backward(delta, source, {}, gate, sink, source)
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-4)
     np.testing.assert_allclose(source, (matrix(layer).T @ delta) * is_kept, rtol=0, atol=1e-3)

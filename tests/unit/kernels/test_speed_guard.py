@@ -14,12 +14,16 @@ import scipy.sparse as sp
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.simd.buffers import aligned_empty
-from hpc_sparse.kernels.sparse.forward import forward_rows
+from hpc_sparse.kernels.sparse.forward import forward
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.connections.initial_weights import draw_weights
+from hpc_sparse.network.connections.protocol import Gate
 from hpc_sparse.network.connections.topology import Topology
-from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
-from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.sinks import Descend, StepFactors
 
 N_NEURONS, DENSITY, BATCH = 1000, 0.04, 128
 N_ROUNDS = 40
@@ -33,22 +37,23 @@ def fastest_seconds() -> dict[str, float]:
     use_threads(1)
     topology = Topology.random((N_NEURONS, N_NEURONS), DENSITY, np.uint64(1))
     weight = draw_weights("he_uniform", topology, np.uint64(2))
-    layer = SparseLayer(topology, weight, np.zeros(N_NEURONS, np.float32), 0.6)
+    layer = SparseLayer.of(topology, weight, np.zeros(N_NEURONS, np.float32), 0.6)
     source, delta, out = (aligned_empty((N_NEURONS, BATCH), np.float32) for _ in range(3))
     source[:] = np.random.default_rng(0).standard_normal(source.shape)
     delta[:] = source[::-1]
     record, scratch = np.full((N_NEURONS, BATCH // BLOCK * WORDS), 0xFFFF, np.uint16), np.empty_like(weight)
     below = source.copy()
-    dropout, sgd, velocity = Dropout(0.3, np.uint64(3)), Sgd(0.9), Velocity.zeros(weight.size, N_NEURONS)
+    dropout = Dropout(0.3, np.uint64(3))
+    state = OptimizerState.at_rest(layer.parameters())
+    sink = Descend(StepFactors.of(Sgd(0.9), 1e-9), state, lambda n: scratch[:n])
+    gate = Gate(np.float32(layer.slope), dropout.scale, record)
     matrix = sp.csr_array((weight, topology.indices, topology.indptr), topology.shape)
     cases = {
         "scipy": lambda: matrix @ source,
         "forward": lambda: layer.forward(source, out),
-        "forward_train": lambda: layer.forward_train(source, dropout, out, record),
-        "backward_update": lambda: layer.backward_update(
-            delta, below, layer, dropout, record, sgd, 1e-9, velocity, scratch
-        ),
-        "gradient_update": lambda: layer.gradient_update(delta, source, sgd, 1e-9, velocity),
+        "forward_train": lambda: layer.forward(source, out, {"record": record}, dropout),
+        "backward_update": lambda: layer.backward(delta, below, {}, gate, sink, below),
+        "gradient_update": lambda: layer.backward(delta, source, {}, None, sink, None),
     }
     return {name: min(times) for name, times in _interleaved(cases).items()}
 
@@ -65,11 +70,11 @@ def test_a_layer_with_every_connection_takes_the_faster_product():
     n_out = 100
     topology = Topology.random((n_out, N_NEURONS), 1.0, np.uint64(1))
     weight = draw_weights("he_uniform", topology, np.uint64(2))
-    layer = SparseLayer(topology, weight, np.zeros(n_out, np.float32), 1.0)
+    layer = SparseLayer.of(topology, weight, np.zeros(n_out, np.float32), 1.0)
     source, out = aligned_empty((N_NEURONS, BATCH), np.float32), aligned_empty((n_out, BATCH), np.float32)
     source[:] = np.random.default_rng(0).standard_normal(source.shape)
     rows = (topology.indptr, topology.indices, weight, layer.bias, source, np.float32(1), topology.bounds, out)
-    cases = {"rows": lambda: forward_rows(*rows), "chosen": lambda: layer.forward(source, out)}
+    cases = {"rows": lambda: forward(*rows), "chosen": lambda: layer.forward(source, out)}
     fastest = {name: min(times[1:]) for name, times in _interleaved(cases).items()}
     ratio = fastest["rows"] / fastest["chosen"]
     assert ratio >= LEAST_DENSE_RATIO, (

@@ -10,7 +10,10 @@ from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.storage.checkpoint.state import Checkpoint
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+    replica_to_states,
+)
 
 CTX = ParallelContext.serial(threads=1)
 
@@ -20,18 +23,19 @@ def test_a_checkpoint_of_one_replica_is_that_replica_cut_back_to_the_targets_if_
     make_config, make_dataset, tmp_path, targets
 ):
     config, dataset = make_config(), make_dataset()
-    replica = Replica.initial(config, dataset.info)
-    for velocity in replica.velocities:
-        velocity.weight[:], velocity.bias[:] = 2, 3
-    layers = replica.to_states("all_relu")
+    replica = initial_replica(config, dataset.info)
+    for state in replica.states:
+        state.velocity["weight"][:], state.velocity["bias"][:] = 2, 3
+    layers = replica_to_states(replica)
     options = {"replica": 0, "target_connections": targets}
     checkpoint = Checkpoint(config.to_toml(), 1, 12, 2, layers, {"epoch": 1.0}, None, **options)
     write_checkpoint(CTX, tmp_path / "a.h5", checkpoint)
-    read, merged = read_merged(tmp_path / "a.h5", config.network)
+    read, merged = read_merged(tmp_path / "a.h5", config)
     assert (read.epoch, read.step, read.target_connections) == (1, 12, targets)
     own = [layer.topology.n_connections for layer in replica.network.layers]
     assert [layer.topology.n_connections for layer in merged.network.layers] == list(targets or own)
     assert (network_digest(merged.network) == network_digest(replica.network)) == (not targets)
     assert [layer.slope for layer in merged.network.layers] == [layer.slope for layer in replica.network.layers]
-    assert all((velocity.weight == 2).all() and (velocity.bias == 3).all() for velocity in merged.velocities)
+    assert all((state.velocity["weight"] == 2).all() for state in merged.states)
+    assert all((state.velocity["bias"] == 3).all() for state in merged.states)
     assert np.isfinite(merged.network.layers[0].weight).all()

@@ -18,9 +18,14 @@ from hpc_sparse.models.pruning import CURVE_PERCENTILES, PruningRequest, prune_c
 from hpc_sparse.monitor.metrics import to_json
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
-from hpc_sparse.training.replica import Replica, check_invariants
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+    replica_from_states,
+    replica_to_states,
+)
 
 CTX = ParallelContext.serial(threads=1)
 ALL_FEATURES = 30
@@ -34,10 +39,10 @@ def data(tmp_path, write_small_data):
 @pytest.fixture
 def replica(data, make_config):
     """A network with biases and velocities of its own, as if it had been trained."""
-    replica = Replica.initial(make_config(), load_dataset(CTX, data).info)
+    replica = initial_replica(make_config(), load_dataset(CTX, data).info)
     rng = np.random.default_rng(6)
-    for layer, velocity in zip(replica.network.layers, replica.velocities, strict=True):
-        for array in (layer.bias, velocity.weight, velocity.bias):
+    for layer, state in zip(replica.network.layers, replica.states, strict=True):
+        for array in (layer.bias, state.velocity["weight"], state.velocity["bias"]):
             array[:] = rng.standard_normal(array.size)
     return replica
 
@@ -51,11 +56,10 @@ def checkpoint(tmp_path, data, make_config, replica):
         epoch=3,
         step=36,
         n_ranks=1,
-        layers=replica.to_states("all_relu"),
+        layers=replica_to_states(replica),
         metrics={"test_accuracy": 0.25, "epoch": 3.0},
         history_best=(2, 0.5),
-        mean=dataset.mean,
-        deviation=dataset.deviation,
+        front_end=statistics_arrays(dataset.mean, dataset.deviation),
     )
     write_checkpoint(CTX, tmp_path / "net.h5", state)
     return tmp_path / "net.h5"
@@ -65,16 +69,16 @@ def test_a_pruned_checkpoint_holds_what_is_left_and_says_so(checkpoint, replica)
     result = prune_checkpoint(CTX, PruningRequest(checkpoint, percentile=30, input_percentile=20))
     expected = pruned_replica(replica, 30, 20)
     found = read_checkpoint(CTX, checkpoint.with_name("net-pruned.h5"))
-    again = Replica.from_states(parse_config(found.config_text, "test").network, found.layers, found.neuron_ids)
-    check_invariants(again)
+    again = replica_from_states(parse_config(found.config_text, "test"), found.layers, found.neuron_ids)
+    again.check_invariants()
     assert result["output"] == str(checkpoint.with_name("net-pruned.h5"))
     for layer, other in zip(again.network.layers, expected.network.layers, strict=True):
         np.testing.assert_array_equal(layer.topology.keys(), other.topology.keys())
         np.testing.assert_array_equal(layer.weight, other.weight)
         np.testing.assert_array_equal(layer.bias, other.bias)
-    for velocity, other in zip(again.velocities, expected.velocities, strict=True):
-        np.testing.assert_array_equal(velocity.weight, other.weight)
-        np.testing.assert_array_equal(velocity.bias, other.bias)
+    for state, other in zip(again.states, expected.states, strict=True):
+        np.testing.assert_array_equal(state.velocity["weight"], other.velocity["weight"])
+        np.testing.assert_array_equal(state.velocity["bias"], other.velocity["bias"])
     for ids, other in zip(found.neuron_ids, expected.network.neuron_ids, strict=True):
         assert (ids is None) == (other is None)
         assert ids is None or ids.tolist() == other.tolist()
@@ -160,7 +164,7 @@ def test_the_accuracy_is_that_of_evaluating_the_file_that_is_written(checkpoint,
 
 def test_sparse_features_are_left_out_as_dense_ones_are(tmp_path, write_small_data, checkpoint, make_config):
     data = write_small_data(tmp_path / "sparse.h5", kind="sparse")
-    state = replace(read_checkpoint(CTX, checkpoint), mean=None, deviation=None)
+    state = replace(read_checkpoint(CTX, checkpoint), front_end={})
     write_checkpoint(CTX, checkpoint, state)
     request = PruningRequest(checkpoint, percentile=0, input_percentile=60, dataset=data)
     after = prune_checkpoint(CTX, request)["sizes"][1]
@@ -227,7 +231,8 @@ def test_data_with_other_features_are_refused_even_if_the_inputs_left_would_fit(
     prune_checkpoint(CTX, request)
     state = read_checkpoint(CTX, request.target_file)
     last = int(state.neuron_ids[0][-1])
-    longer = replace(state, mean=np.zeros(ALL_FEATURES + 1, np.float32), deviation=np.ones(31, np.float32))
+    statistics = statistics_arrays(np.zeros(ALL_FEATURES + 1, np.float32), np.ones(31, np.float32))
+    longer = replace(state, front_end=statistics)
     write_checkpoint(CTX, tmp_path / "longer.h5", longer)
     with pytest.raises(DataError, match=r"30 features, but .* was trained on 31"):
         evaluate_checkpoint(CTX, tmp_path / "longer.h5", data)

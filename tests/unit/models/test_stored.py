@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hpc_sparse.errors import DataError
 from hpc_sparse.models.inspection import evaluate_checkpoint
+from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
+from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
 from hpc_sparse.storage.dataset.writer import write_dataset
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+    random_replica,
+    replica_to_states,
+)
 
 CTX = ParallelContext.serial(threads=1)
 
@@ -48,8 +55,9 @@ def files(tmp_path, write_small_data):
 def checkpoint(files, make_config):
     """A checkpoint of a run with the dense one."""
     dataset, config = load_dataset(CTX, files / "dense.h5"), make_config()
-    layers = Replica.initial(config, dataset.info).to_states("all_relu")
-    state = Checkpoint(config.to_toml(), 3, 36, 1, layers, {}, None, mean=dataset.mean, deviation=dataset.deviation)
+    layers = replica_to_states(initial_replica(config, dataset.info))
+    statistics = statistics_arrays(dataset.mean, dataset.deviation)
+    state = Checkpoint(config.to_toml(), 3, 36, 1, layers, {}, None, front_end=statistics)
     write_checkpoint(CTX, files / "net.h5", state)
     return files / "net.h5"
 
@@ -69,6 +77,18 @@ def test_sparse_and_dense_features_give_the_same_where_none_are_standardised(che
 
 def test_dense_features_are_taken_as_they_are_where_training_had_sparse_ones(checkpoint, files):
     state = read_checkpoint(CTX, checkpoint)
-    write_checkpoint(CTX, checkpoint, replace(state, mean=None, deviation=None))
+    write_checkpoint(CTX, checkpoint, replace(state, front_end={}))
     results = [evaluate_checkpoint(CTX, checkpoint, files / name) for name in ("csr.h5", "dense.h5")]
     assert [result["test_loss"] for result in results] == pytest.approx([results[0]["test_loss"]] * 2)
+
+
+def test_a_checkpoint_whose_configuration_has_former_names_is_the_network_that_it_was(make_config, tmp_path):
+    config = make_config("evolution.strategy=top_kast", "evolution.top_kast.acting_share=0.5")
+    replica = random_replica(config, 30, 3)
+    text = (Path(__file__).parents[2] / "golden" / "configuration_v1_top_kast.toml").read_text(encoding="utf-8")
+    write_checkpoint(CTX, tmp_path / "a.h5", Checkpoint(text, 1, 12, 1, replica_to_states(replica), {}, None))
+    stored = StoredNetwork.read(CTX, tmp_path / "a.h5")
+    assert (stored.config.network.initial_topology, stored.config.parallel.algorithm) == ("snip", "local_sgd")
+    for layer, own in zip(stored.replica.network.layers, replica.network.layers, strict=True):
+        np.testing.assert_array_equal(layer.incoming.multipliers(), own.incoming.multipliers())
+    assert np.count_nonzero(stored.replica.network.layers[0].incoming.multipliers() == 0) > 0

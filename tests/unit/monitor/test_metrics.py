@@ -14,6 +14,7 @@ import pytest
 from hpc_sparse.monitor.metrics import (
     CLOCK_FIELDS,
     EpochMetrics,
+    best_epoch,
     by_rank,
     peak_rss_bytes,
     summarize,
@@ -115,6 +116,38 @@ def test_a_summary_reports_the_last_epoch_and_names_the_best():
         "peak_rss_bytes": 12345,
         "training_rate": 35 * 100 / 2.0,
     }
+
+
+def test_epochs_are_compared_by_the_validation_part_where_there_is_one():
+    epochs = [make_metrics(number, test_accuracy=accuracy) for number, accuracy in ((1, math.nan), (2, 0.6), (3, 0.6))]
+    assert best_epoch(epochs).epoch == 2
+    assert best_epoch(epochs[:1]).epoch == 1
+    accuracies = (0.8, 0.9, math.nan)
+    validated = [
+        dataclasses.replace(metrics, validation_loss=1.0, validation_accuracy=accuracy)
+        for metrics, accuracy in zip(epochs[::-1], accuracies, strict=True)
+    ]
+    assert best_epoch(validated) is validated[1]
+    assert [metrics.has_validation for metrics in (*epochs[:1], *validated[:1])] == [False, True]
+
+
+def test_a_validation_part_has_its_place_in_lines_numbers_and_the_summary():
+    metrics = make_metrics(1, test_accuracy=0.7, test_loss=0.3, validation_loss=math.nan, validation_accuracy=0.75)
+    line = to_json(metrics.as_dict())
+    assert tuple(json.loads(line)) == (*NAMES, *LATER_NAMES, "validation_loss", "validation_accuracy")
+    again = EpochMetrics.from_json(line)
+    assert again.validation_loss is not None
+    assert math.isnan(again.validation_loss)
+    assert metrics.numbers()["validation_accuracy"] == 0.75
+    better = dataclasses.replace(metrics, epoch=2, test_accuracy=0.6, validation_loss=0.4, validation_accuracy=0.8)
+    network = Network.random([4, 5, 3], [1.0, 1.0], activation="relu", alpha=0, initializer="normal", seed=1)
+    summary = summarize(CTX, network, [metrics, better, dataclasses.replace(metrics, epoch=3)], 100, 13.0, 12345)
+    assert list(summary)[:7] == [
+        *("test_accuracy", "test_loss", "validation_accuracy", "validation_loss"),
+        *("best_validation_accuracy", "best_validation_epoch", "test_accuracy_of_best"),
+    ]
+    assert [summary[name] for name in list(summary)[4:7]] == [0.8, 2, 0.6]
+    assert "best_test_accuracy" not in summary
 
 
 def test_metrics_cannot_be_changed():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 
@@ -53,6 +54,11 @@ def test_an_epoch_is_one_line_of_fixed_width():
     assert line == "epoch   7/100  train loss 0.5123, 80.00%  test loss 0.6100, 76.54%  1.23 s"
 
 
+def test_a_validation_part_stands_before_the_test_part():
+    line = epoch_line(dataclasses.replace(METRICS, validation_loss=0.59, validation_accuracy=0.8125), 100)
+    assert "80.00%  validation loss 0.5900, 81.25%  test loss 0.6100, 76.54%  1.23 s" in line
+
+
 def test_lines_are_the_headline_and_one_per_epoch_with_its_pace(capsys, clock):
     run(LineReporter(), clock)
     # 93 more epochs of 15 s.
@@ -87,6 +93,14 @@ def test_the_live_display_shows_lines_and_moves_its_bar(clock):
     last = shown.replace("\r", "\n").splitlines()[-1]
     assert last.startswith("epoch 7/100")
     assert last.rstrip().endswith("1% test 76.54%  2.0 steps/s  200 samples/s  left 0:23:15  memory 300 MiB")
+
+
+def test_the_live_display_shows_the_accuracy_by_which_epochs_are_compared(clock, monkeypatch):
+    monkeypatch.setitem(
+        run.__globals__, "METRICS", dataclasses.replace(METRICS, validation_loss=0.59, validation_accuracy=0.8125)
+    )
+    last = shown_live(clock).replace("\r", "\n").splitlines()[-1]
+    assert "validation 81.25%  2.0 steps/s" in last
 
 
 def test_a_narrow_terminal_has_one_line_all_the_same(clock):

@@ -11,10 +11,14 @@ from scipy.special import log_softmax, softmax
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.simd.buffers import padded_columns
-from hpc_sparse.network.layers.sparse import Dropout
-from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.sinks import Descend, StepFactors
+from hpc_sparse.network.workspace import Workspace
 
 WIDTHS = [23, 40, 31, 35, 7]
 SLOPES = [-0.6, 0.6, -0.6]
@@ -87,14 +91,15 @@ def kept(record):
 
 
 def train_once(network, batch, labels, *, rate, dropout=0.0, sgd=PLAIN_SGD, workspace=None):
-    """One step; returns velocities, the loss, and the dropout factors that were used."""
-    workspace = workspace or Workspace(WIDTHS, 128)
+    """One step; returns velocities by layer and name, the loss, and the dropout factors that were used."""
+    workspace = workspace or Workspace(network.layers, 128)
     dropouts = [Dropout(dropout, np.uint64(100 + number)) for number in range(len(SLOPES))]
-    velocities = network.resting_velocities()
-    loss, _ = network.train_batch(batch, labels, LOSS, dropouts, sgd, rate, velocities, workspace)
+    replica = Replica.at_rest(network)
+    loss, _ = replica.train_batch(batch, labels, LOSS, dropouts, sgd, rate, workspace)
     scale = 1 / (1 - dropout)
-    masks = [kept(record)[:, : labels.size] * scale for record in workspace.records(batch.shape[1])]
-    return velocities, loss, masks
+    records = [saved["record"] for saved in workspace.saved(batch.shape[1])[:-1]]
+    masks = [kept(record)[:, : labels.size] * scale for record in records]
+    return [state.velocity for state in replica.states], loss, masks
 
 
 def test_the_reference_network_agrees_with_finite_differences():
@@ -130,8 +135,8 @@ def test_gradients_of_the_whole_network_are_those_of_float64(n_batch, dropout):
     assert loss / n_batch == pytest.approx(reference.loss(x, labels), rel=1e-5)
     for layer, velocity, weight, bias in zip(before.layers, velocities, *reference.gradients(x, labels), strict=True):
         at_connections = weight.flat[layer.topology.keys()]
-        np.testing.assert_allclose(-velocity.weight, at_connections, rtol=1e-4, atol=2e-6)
-        np.testing.assert_allclose(-velocity.bias, bias, rtol=1e-4, atol=2e-6)
+        np.testing.assert_allclose(-velocity["weight"], at_connections, rtol=1e-4, atol=2e-6)
+        np.testing.assert_allclose(-velocity["bias"], bias, rtol=1e-4, atol=2e-6)
 
 
 def test_a_step_moves_weights_as_in_float64():
@@ -151,7 +156,7 @@ def test_evaluation_is_the_forward_pass_of_float64():
     batch, labels = make_batch(37)
     masks = [np.ones((n, 37)) for n in WIDTHS[1:-1]]
     expected = Reference.of(network, masks).forward(batch[:, :37].astype(np.float64))[2]
-    sums = network.forward(batch, Workspace(WIDTHS, 37))
+    sums = network.forward(batch, Workspace(network.layers, 37))
     np.testing.assert_allclose(sums[:, : labels.size], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -160,15 +165,17 @@ def test_the_gradient_of_a_layer_alone_is_what_training_uses(make_connections, m
     layer = network.layers[0]
     delta, source = make_columns(40, 37), make_columns(23, 37, seed=3)
     weight_gradient, bias_gradient = layer.gradient(delta, source)
-    velocity = network.resting_velocities()[0]
-    layer.gradient_update(delta, source, Sgd(0.0), 1.0, velocity)
-    np.testing.assert_array_equal(velocity.weight, -weight_gradient)
-    np.testing.assert_allclose(velocity.bias, -bias_gradient, rtol=1e-4, atol=1e-5)
+    state = OptimizerState.at_rest(layer.parameters())
+    sink = Descend(StepFactors.of(Sgd(0.0), 1.0), state, lambda n: np.empty(n, np.float32))
+    layer.backward(delta, source, {}, None, sink, None)
+    np.testing.assert_array_equal(state.velocity["weight"], -weight_gradient)
+    np.testing.assert_allclose(state.velocity["bias"], -bias_gradient, rtol=1e-4, atol=1e-5)
 
 
 def test_steps_are_bitwise_equal_on_any_number_of_threads(on_every_thread_count):
     def run():
-        network, workspace = make_network(), Workspace(WIDTHS, 120)
+        network = make_network()
+        workspace = Workspace(network.layers, 120)
         for n_batch in (120, 37, 120):
             train_once(network, *make_batch(n_batch), rate=0.1, dropout=0.3, workspace=workspace)
         return [layer.weight.tobytes() + layer.bias.tobytes() for layer in network.layers]

@@ -7,6 +7,7 @@ import numpy as np
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
+from hpc_sparse.network.replica import Replica
 
 
 def make_network(seed=3):
@@ -16,7 +17,8 @@ def make_network(seed=3):
         layer.bias = rng.standard_normal(layer.bias.size).astype(np.float32)
     # A layer without connections keeps its place.
     middle = network.layers[1]
-    middle.topology, middle.weight = Topology.empty(middle.topology.shape), np.empty(0, np.float32)
+    values = {"weight": np.empty(0, np.float32), "bias": middle.bias}
+    middle.rewire(middle.shape, {"input": Topology.empty(middle.shape)}, values)
     return network
 
 
@@ -29,14 +31,15 @@ def test_weights_of_all_layers_come_before_all_biases():
     layout = ParameterLayout.of(network)
     expected = np.concatenate(parameters(network))
     assert layout.n_parameters == expected.size == network.n_parameters
-    assert layout.n_weights == network.n_connections
+    assert layout.n_decayed == network.n_connections
     vector = gather_network(network)
     np.testing.assert_array_equal(vector, expected)
     views = layout.views(vector)
     assert len(views) == 3
-    for layer, (weight, bias) in zip(network.layers, views, strict=True):
-        np.testing.assert_array_equal(weight, layer.weight)
-        np.testing.assert_array_equal(bias, layer.bias)
+    for layer, view in zip(network.layers, views, strict=True):
+        assert list(view) == ["weight", "bias"]
+        np.testing.assert_array_equal(view["weight"], layer.weight)
+        np.testing.assert_array_equal(view["bias"], layer.bias)
 
 
 def test_what_changes_in_the_vector_changes_in_the_layers():
@@ -60,14 +63,14 @@ def test_gathering_again_keeps_the_values_and_leaves_the_old_vector_alone():
 
 def test_velocities_live_in_a_vector_of_the_same_layout():
     network = make_network()
-    velocities = network.resting_velocities()
-    for number, velocity in enumerate(velocities):
-        velocity.weight[:], velocity.bias[:] = 10 + number, 20 + number
-    vector = gather_velocities(network, velocities)
+    replica = Replica.at_rest(network)
+    for number, state in enumerate(replica.states):
+        state.velocity["weight"][:], state.velocity["bias"][:] = 10 + number, 20 + number
+    vector = gather_velocities(replica)
     sizes = [array.size for array in parameters(network)]
     assert vector.tolist() == [
         value for value, n in zip((10, 11, 12, 20, 21, 22), sizes, strict=True) for _ in range(n)
     ]
     vector += 1
-    assert velocities[2].weight.tolist() == [13] * sizes[2]
-    assert velocities[0].bias.tolist() == [21] * sizes[3]
+    assert replica.states[2].velocity["weight"].tolist() == [13] * sizes[2]
+    assert replica.states[0].velocity["bias"].tolist() == [21] * sizes[3]

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[3] / "hpc_sparse"
-BASE = {"config", "errors", "rng", "partition", "dtypes"}
+BASE = {"checks", "config", "errors", "rng", "partition", "dtypes"}
 FLOORS = [
     {"base"},
     {"kernels"},
     {"network"},
-    {"evolution"},
-    {"parallel"},
+    {"evolution", "parallel"},
     {"storage"},
     {"importers"},
     {"monitor"},
@@ -101,6 +100,33 @@ def test_imports_go_down_only():
     assert {module: imports for module, imports in wrong.items() if imports} == {}
 
 
+READERS = {"load_config", "parse_config", "model_validate"}
+"""What reads a configuration, which may name any strategy."""
+
+
+def loaded_with(module: tuple[str, ...]) -> set[tuple[str, ...]]:
+    """All modules of the package that are loaded when one is imported, the packages that they are in included."""
+    seen: set[tuple[str, ...]] = set()
+    waiting = {module}
+    while waiting:
+        seen.add(each := waiting.pop())
+        tree = ast.parse(FILES[each].read_text(encoding="utf-8"))
+        at_once = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        names = [name.split(".") for name in imported_names(ast.Module(list(at_once), []))]
+        below = [each, *(tuple(parts) for top, *parts in names if top == PACKAGE.name)]
+        parts = {name[:length] for name in below for length in range(1, len(name) + 1)}
+        waiting |= ({*parts, *((*part, "__init__") for part in parts)} & FILES.keys()) - seen
+    return seen
+
+
+def test_whoever_reads_a_configuration_has_loaded_the_strategies():
+    for module, path in FILES.items():
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        called = {getattr(node, "id", getattr(node, "attr", "")) for node in nodes}
+        if called & READERS and module[0] not in {"config", "cli"}:
+            assert ("evolution", "strategies", "__init__") in loaded_with(module), module
+
+
 def test_files_are_short():
     lengths = {"/".join(module): len(path.read_text(encoding="utf-8").splitlines()) for module, path in FILES.items()}
     assert {module: length for module, length in lengths.items() if length > LONGEST_FILE} == {}
@@ -121,6 +147,8 @@ def test_rooms_are_small():
         ("network/layer", "import numba"),
         ("kernels/loss", "from hpc_sparse.network.objectives.losses import LOSSES"),
         ("evolution/strategies/set", "if True:\n    import h5py"),
+        ("parallel/local_sgd", "from hpc_sparse.evolution.selection import resparsify"),
+        ("evolution/importance", "import hpc_sparse.parallel.context"),
         ("parallel/context", "from hpc_sparse.storage.container.hdf5 import CHUNK_BYTES"),
         ("storage/container/serial", "class A:\n    from mpi4py import MPI"),
         ("storage/container/serial", "from hpc_sparse.runs import run"),

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.network import Network
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.parallel.local_sgd import LocalSgd, resparsify
+from hpc_sparse.parallel.local_sgd import LocalSgd
 from hpc_sparse.parallel.shared_index import SharedIndex
 
 CTX = ParallelContext.serial(threads=1)
@@ -53,10 +55,10 @@ def test_both_signs_lose_the_same_share(n_positive, n_negative):
 @pytest.mark.parametrize("has_shared_topology", [True, False])
 def test_one_rank_keeps_no_topology_alive_that_the_network_has_left(has_shared_topology):
     network = make_network()
-    averaging = LocalSgd(CTX, has_shared_topology=has_shared_topology, momentum="average")
+    averaging = LocalSgd(CTX, has_shared_topology=has_shared_topology, momentum="average", cut_back=resparsify)
     averaging.start(network)
     left = weakref.ref(network.layers[0].topology)
-    network.layers[0].topology = make_network(seed=2).layers[0].topology
+    network.layers[0].incoming = make_network(seed=2).layers[0].incoming
     assert left() is None
     assert averaging.targets[1] == 48
 
@@ -80,14 +82,14 @@ def test_a_digest_sees_every_change():
 def test_one_replica_agrees_with_itself_and_syncs_nothing():
     network = make_network()
     before = network_digest(network)
-    averaging = LocalSgd(CTX, has_shared_topology=False, momentum="reset")
+    averaging = LocalSgd(CTX, has_shared_topology=False, momentum="reset", cut_back=resparsify)
     averaging.start(network)
-    velocities = network.resting_velocities()
-    velocities[0].weight[:] = 3
-    averaging.sync(network, velocities)
+    replica = Replica.at_rest(network)
+    replica.states[0].velocity["weight"][:] = 3
+    averaging.sync(replica)
     check_agreement(CTX, network)
     assert network_digest(network) == before
-    assert (velocities[0].weight == 3).all()
+    assert (replica.states[0].velocity["weight"] == 3).all()
     assert averaging.n_bytes_sent == 0
 
 

@@ -18,7 +18,10 @@ from hpc_sparse.planning.probe import Seconds, time_layer, time_network, timed
 from hpc_sparse.planning.traffic import checkpoint_file_bytes, message_bytes, n_syncs
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.storage.checkpoint.state import Checkpoint
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    random_replica,
+    replica_to_states,
+)
 
 ROW_BYTES = 128
 CTX = ParallelContext.serial(threads=1)
@@ -79,7 +82,7 @@ def _clock_of_work(monkeypatch):
 
         return run
 
-    for name in ("forward", "forward_train", "backward_update", "gradient_update", "follow"):
+    for name in ("forward", "backward", "rewire"):
         monkeypatch.setattr(SparseLayer, name, counted(getattr(SparseLayer, name)))
     monkeypatch.setattr(network, "draw_weights", counted(network.draw_weights))
     monkeypatch.setattr(probe, "time", SimpleNamespace(perf_counter=lambda: now[0]))
@@ -88,7 +91,7 @@ def _clock_of_work(monkeypatch):
 @pytest.mark.usefixtures("_clock_of_work")
 @pytest.mark.parametrize("strategy", ["set", "static", "rigl", "gse", "cht", "top_kast"])
 def test_all_parts_of_a_network_are_timed(make_config, strategy):
-    acting = ["network.acting_share=0.5"] if strategy == "top_kast" else []
+    acting = ["evolution.top_kast.acting_share=0.5"] if strategy == "top_kast" else []
     config = make_config(f"evolution.strategy={strategy}", *acting)
     seconds = time_network(config, NetworkSize.expected(config.network, 12, 3), 1)
     # Three layers: each forward; in a step each backward, too. The last one does not evolve.
@@ -134,8 +137,8 @@ def test_samples_of_every_kind_are_fetched(make_config, make_dataset, kind):
 
 def test_a_checkpoint_has_the_planned_size(make_config, tmp_path):
     config = make_config("network.hidden=[5000, 4001]")
-    replica = Replica.random(config, 12, 3)
-    states = replica.to_states("all_relu")
+    replica = random_replica(config, 12, 3)
+    states = replica_to_states(replica)
     write_checkpoint(CTX, tmp_path / "file.h5", Checkpoint(config.to_toml(), 1, 1, 1, states, {}, None))
     size = NetworkSize.of_layers((state.shape, state.indices.size) for state in states)
     assert checkpoint_file_bytes(size) == pytest.approx((tmp_path / "file.h5").stat().st_size, rel=0.03)
@@ -144,8 +147,10 @@ def test_a_checkpoint_has_the_planned_size(make_config, tmp_path):
 def test_messages_are_weights_biases_and_their_velocities(make_config):
     size = NetworkSize((LayerSize(10, 20, 50), LayerSize(20, 3, 60)))
     assert message_bytes(make_config(), size) == 2 * 4 * (50 + 60 + 20 + 3)
-    assert message_bytes(make_config("parallel.momentum=reset"), size) == 4 * (50 + 60 + 20 + 3)
-    assert message_bytes(make_config("parallel.topology=independent"), size) > message_bytes(make_config(), size)
+    assert message_bytes(make_config("parallel.velocity_at_sync=reset"), size) == 4 * (50 + 60 + 20 + 3)
+    assert message_bytes(make_config("parallel.replica_topology=independent"), size) > message_bytes(
+        make_config(), size
+    )
 
 
 @pytest.mark.parametrize(("override", "expected"), [("epoch", 1), ("1", 10), ("4", 3), ("5", 2), ("99", 1)])
@@ -154,4 +159,4 @@ def test_every_epoch_ends_with_a_sync(make_config, override, expected):
 
 
 def test_a_serving_rank_answers_every_step(make_config):
-    assert n_syncs(make_config("parallel.strategy=wasap"), 10) == 10
+    assert n_syncs(make_config("parallel.algorithm=wasap"), 10) == 10

@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 
 from hpc_sparse.inputs.batches import BatchAssembler
-from hpc_sparse.network.network import Workspace
+from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.inputs.standardise import Standardise
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.planning.memory import plan_memory, shard_bytes
 from hpc_sparse.planning.network_size import NetworkSize
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.storage.dataset.validation import set_apart, validation_counts
+from hpc_sparse.training.replica_states import (
+    random_replica,
+)
 
 N_OUTPUTS = 7
 
@@ -34,15 +39,15 @@ def transposed_arrays(network) -> Iterator[np.ndarray]:
 @pytest.mark.parametrize("hidden", ["[9000, 7001, 11000]", "[333]", "[]"])
 def test_the_network_is_counted_byte_by_byte(wide_config, info, hidden):
     config = wide_config(f"network.hidden={hidden}")
-    replica = Replica.random(config, info.n_features, N_OUTPUTS)
-    network, velocities = replica.network, replica.velocities
+    replica = random_replica(config, info.n_features, N_OUTPUTS)
+    network = replica.network
     plan = plan_memory(config, size_of(network), info, n_ranks=1)
     assert items(plan, "network") == {
         "connections": sum(layer.topology.indices.nbytes for layer in network.layers),
         "row pointers": sum(layer.topology.indptr.nbytes for layer in network.layers),
         "weights": sum(layer.weight.nbytes for layer in network.layers),
         "biases": sum(layer.bias.nbytes for layer in network.layers),
-        "velocities": sum(velocity.weight.nbytes + velocity.bias.nbytes for velocity in velocities),
+        "velocities": sum(values.nbytes for state in replica.states for values in state.velocity.values()),
         "connections by input neuron": sum(array.nbytes for array in transposed_arrays(network)),
     }
 
@@ -52,24 +57,33 @@ def test_the_network_is_counted_byte_by_byte(wide_config, info, hidden):
 )
 def test_the_working_memory_is_counted_byte_by_byte(wide_config, info, batch_size, activations):
     config = wide_config(f"training.batch_size={batch_size}", f"training.activations={activations}")
-    network = Replica.random(config, info.n_features, N_OUTPUTS).network
+    network = random_replica(config, info.n_features, N_OUTPUTS).network
     plan = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")
-    workspace = Workspace(network.widths, batch_size, activations=activations)
+    workspace = Workspace(network.layers, batch_size, activations=activations)
     workspace.scratch(max(layer.weight.size for layer in network.layers[1:]))
     batch = plan.pop("batch of samples")
     assert sum(plan.values()) == workspace.n_bytes
     values = np.zeros(info.n_features, np.float32)
-    assembler = BatchAssembler(info.n_features, batch_size, mean=values, deviation=values + 1)
+    assembler = BatchAssembler(FrontEndChain((Standardise(values, values + 1),)), info.n_features, batch_size)
     arrays = (assembler._buffer, assembler._shift, assembler._scale)
     assert batch == sum(array.nbytes for array in arrays)
 
 
 def test_connections_that_do_not_act_need_room_in_every_step(wide_config, info, peak_of):
-    config = wide_config("evolution.strategy=top_kast", "network.acting_share=0.5")
-    network = Replica.random(config, info.n_features, N_OUTPUTS).network
-    planned = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")["weights that act in one layer"]
-    largest = max(network.layers[:-1], key=lambda layer: layer.weight.size)
-    assert peak_of(lambda: largest.acting_weight) == pytest.approx(planned, rel=0.03)
+    config = wide_config("evolution.strategy=top_kast", "evolution.top_kast.acting_share=0.5")
+    network = random_replica(config, info.n_features, N_OUTPUTS).network
+    planned = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")["weights that act"]
+    reserves = network.incoming()[:-1]
+
+    def choose() -> None:
+        for connections in reserves:
+            connections.multipliers()
+
+    def forget() -> None:
+        for connections in reserves:
+            connections._acting = None
+
+    assert peak_of(choose, forget) == pytest.approx(planned, rel=0.03)
 
 
 @pytest.mark.parametrize("kind", ["float32", "uint8"])
@@ -80,6 +94,23 @@ def test_dense_samples_are_counted_byte_by_byte(make_dataset, kind):
     assert shard_bytes(data.info, 3) == pytest.approx(shard_bytes(data.info, 1) / 3, rel=0.02)
 
 
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+def test_held_out_samples_are_counted_byte_by_byte(wide_config, make_dataset, kind):
+    data = make_dataset(kind=kind)
+    size = NetworkSize.expected(wide_config().network, 12, N_OUTPUTS)
+    config = wide_config("data.validation_fraction=0.2")
+    n_held_out = int(validation_counts(data.info, 0.2).sum())
+    is_held_out = np.arange(data.info.n_train) < n_held_out
+    held_out = set_apart(data.train, is_held_out)[1]
+    own = held_out.features.values.nbytes + held_out.labels.nbytes
+    planned = [items(plan_memory(each, size, data.info, 1), "data") for each in (wide_config(), config)]
+    # The shard stays in its arrays; orders of the samples are shorter.
+    assert planned[1] == {"samples": planned[0]["samples"] - 8 * n_held_out, "validation samples": own}
+    served = wide_config("data.validation_fraction=0.2", "parallel.algorithm=wasap")
+    of_ranks = [items(plan_memory(each, size, data.info, 3), "data")["validation samples"] for each in (config, served)]
+    assert of_ranks == [round(own / 3), own]
+
+
 def test_more_ranks_need_room_for_what_they_exchange(wide_config, info):
     def resident(n_ranks: int, *overrides: str) -> int:
         config = wide_config(*overrides)
@@ -87,7 +118,7 @@ def test_more_ranks_need_room_for_what_they_exchange(wide_config, info):
 
     overlapped = ("parallel.overlap=true", "parallel.sync_every_steps=2")
     shared = resident(2)
-    for overrides in (("parallel.topology=independent",), ("parallel.strategy=wassp",), overlapped):
+    for overrides in (("parallel.replica_topology=independent",), ("parallel.algorithm=wassp",), overlapped):
         assert resident(2, *overrides) > shared
         assert resident(1, *overrides) == resident(1)
 

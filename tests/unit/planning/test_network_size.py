@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    random_replica,
+)
 
 N_INPUTS, N_OUTPUTS = 500, 7
 
@@ -18,14 +20,14 @@ N_INPUTS, N_OUTPUTS = 500, 7
         ("network.epsilon=0.5",),
         ("network.density=0.001",),
         ("network.density=0.002", "network.budget=erdos_renyi"),
-        ("network.topology=constant_fan_in",),
-        ("network.topology=lognormal_fan_in",),
+        ("network.initial_topology=constant_fan_in",),
+        ("network.initial_topology=lognormal_fan_in",),
         ("network.hidden=[]",),
     ],
 )
 def test_a_drawn_network_has_the_expected_size(wide_config, overrides):
     config = wide_config(*overrides)
-    network = Replica.random(config, N_INPUTS, N_OUTPUTS).network
+    network = random_replica(config, N_INPUTS, N_OUTPUTS).network
     expected = NetworkSize.expected(config.network, N_INPUTS, N_OUTPUTS)
     drawn = NetworkSize.of_layers((layer.topology.shape, layer.topology.n_connections) for layer in network.layers)
     assert expected.widths == drawn.widths == network.widths
@@ -37,8 +39,8 @@ def test_a_drawn_network_has_the_expected_size(wide_config, overrides):
 
 
 def test_a_fixed_number_of_inputs_is_counted_exactly(wide_config):
-    config = wide_config("network.topology=constant_fan_in")
-    network = Replica.random(config, N_INPUTS, N_OUTPUTS).network
+    config = wide_config("network.initial_topology=constant_fan_in")
+    network = random_replica(config, N_INPUTS, N_OUTPUTS).network
     assert NetworkSize.expected(config.network, N_INPUTS, N_OUTPUTS).n_connections == network.n_connections
 
 

@@ -11,6 +11,7 @@ from hpc_sparse.network.densities import densities
 from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning import phases
 from hpc_sparse.planning.network_size import NetworkSize
@@ -19,7 +20,11 @@ from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.training.evolution_step import Evolution
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+    random_replica,
+    replica_to_states,
+)
 
 WIDTHS = [500, 9000, 7001, 11000, 7]
 OTHER = 200_000
@@ -34,7 +39,7 @@ def draw(config) -> Network:
         activation=network.activation,
         alpha=network.alpha,
         initializer=network.initializer,
-        pattern=network.topology,
+        pattern=network.initial_topology,
         seed=0,
     )
 
@@ -46,8 +51,8 @@ def draw(config) -> Network:
         ("network.initializer=he_fan_in", 0.03),
         ("network.initializer=normal", 0.1),
         ("network.epsilon=30", 0.03),
-        ("network.topology=constant_fan_in", 0.15),
-        ("network.topology=lognormal_fan_in", 0.15),
+        ("network.initial_topology=constant_fan_in", 0.15),
+        ("network.initial_topology=lognormal_fan_in", 0.15),
     ],
 )
 def test_building_a_network_takes_what_is_planned(wide_config, peak_of, override, tolerance):
@@ -62,7 +67,7 @@ def test_building_a_network_takes_what_is_planned(wide_config, peak_of, override
 def test_evolution_takes_what_is_planned(wide_config, peak_of, override):
     config = wide_config(override)
     network = draw(config)
-    replica = Replica(network, network.resting_velocities())
+    replica = Replica.at_rest(network)
     planned = phases.evolution_bytes(config, NetworkSize.expected(config.network, WIDTHS[0], WIDTHS[-1]), WIDTHS[0])
 
     def index() -> None:
@@ -91,18 +96,18 @@ class Growth:
         ("rigl", 10, ["evolution.drop_fraction=0.7"]),
         ("srigl", 200, []),
         ("srigl", 10, []),
-        ("gse", 10, ["evolution.candidate_ratio=0.5"]),
-        ("gse", 10, ["evolution.candidate_ratio=2"]),
-        ("snfs", 10, ["evolution.candidate_ratio=2"]),
+        ("gse", 10, ["evolution.gse.candidate_ratio=0.5"]),
+        ("gse", 10, ["evolution.gse.candidate_ratio=2"]),
+        ("snfs", 10, ["evolution.snfs.candidate_ratio=2"]),
         ("deep_r", 10, []),
-        ("top_kast", 10, ["network.acting_share=0.5"]),
+        ("top_kast", 10, ["evolution.top_kast.acting_share=0.5"]),
         ("cht", 10, ["network.epsilon=15"]),
     ],
 )
 def test_no_strategy_takes_more_than_is_planned_nor_much_less(wide_config, peak_of, strategy, n_samples, overrides):
     names = [f"evolution.strategy={strategy}", f"evolution.growth_samples={n_samples}"]
     config = wide_config("network.hidden=[901,1201]", "network.epsilon=40", *names, *overrides)
-    replica = Replica.random(config, 300, 7)
+    replica = random_replica(config, 300, 7)
     size = NetworkSize.expected(config.network, 300, 7)
 
     def index() -> None:
@@ -119,10 +124,10 @@ def test_no_strategy_takes_more_than_is_planned_nor_much_less(wide_config, peak_
 def test_data_that_choose_the_first_topology_take_what_is_planned(
     wide_config, make_dataset, peak_of, topology, n_samples
 ):
-    names = [f"network.topology={topology}", f"evolution.growth_samples={n_samples}"]
+    names = [f"network.initial_topology={topology}", f"evolution.growth_samples={n_samples}"]
     config = wide_config("network.hidden=[901,1201]", "network.epsilon=40", *names)
     dataset = make_dataset()
-    replica = Replica.initial(config, dataset.info)
+    replica = initial_replica(config, dataset.info)
     size = NetworkSize.expected(config.network, dataset.info.n_features, replica.network.widths[-1])
     job = TrainingJob(ParallelContext.serial(threads=1), config, dataset, replica, SilentReporter())
     found = peak_of(lambda: choose_first_topology(job))
@@ -138,7 +143,7 @@ def test_a_topology_that_stays_takes_nothing(wide_config):
 def test_one_rank_writes_a_checkpoint_without_copies(wide_config, peak_of, tmp_path):
     config = wide_config("network.epsilon=150")
     network = draw(config)
-    states = Replica(network, network.resting_velocities()).to_states("all_relu")
+    states = replica_to_states(Replica.at_rest(network))
     checkpoint = Checkpoint("", 1, 1, 1, states, {}, None)
     ctx = ParallelContext.serial(threads=1)
     assert phases.checkpoint_bytes(config, NetworkSize.expected(config.network, 500, 7), 1) == 0

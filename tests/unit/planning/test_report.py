@@ -11,6 +11,7 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.report import PlanRequest, plan_run
 from hpc_sparse.planning.tables import print_plan
 
+HELD_OUT = "data.validation_fraction=0.2"
 CTX = ParallelContext.serial(threads=1)
 CONFIG = """
 [data]
@@ -55,6 +56,19 @@ def test_a_plan_has_everything_and_is_json(config_path, capsys):
         "fits into the",
     ):
         assert part in shown
+
+
+def test_held_out_samples_are_not_trained_on(config_path, capsys):
+    plan, with_part = (plan_run(CTX, PlanRequest(config_path, overrides)) for overrides in ((), (HELD_OUT,)))
+    assert plan["samples"] == {"train": 331, "validation": 0, "test": 97}
+    assert with_part["samples"] == {"train": 331 - 66, "validation": 66, "test": 97}
+    assert (plan["predicted"]["n_steps"], with_part["predicted"]["n_steps"]) == (21, 17)
+    print_plan(with_part)
+    shown = capsys.readouterr().out
+    assert "samples: train 265, validation 66, test 97" in shown
+    assert "validation samples" in shown
+    with pytest.raises(ConfigError, match=r"data.validation_fraction = 0.001: holds out 0"):
+        plan_run(CTX, PlanRequest(config_path, ("data.validation_fraction=0.001",)))
 
 
 def test_what_does_not_fit_is_said(config_path, capsys):

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from hpc_sparse.config import RunConfig
 from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
 from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.report import sections
 from hpc_sparse.runs.folder import RunFolder
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.storage.checkpoint.folder import checkpoint_path
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 MakeRun = Callable[..., Path]
@@ -81,7 +81,7 @@ def add_checkpoint(make_topology: Callable[..., Topology], make_config: Callable
             weight = rng.standard_normal(topology.n_connections).astype(np.float32)
             bias = np.zeros(n_out, np.float32)
             layers.append(
-                LayerState((n_out, n_in), "relu", topology.indptr, topology.indices, weight, bias, weight, bias)
+                LayerState.sparse((n_out, n_in), "relu", topology.indptr, topology.indices, weight, bias, weight, bias)
             )
         checkpoint = Checkpoint(make_config().to_toml(), epoch, epoch * 10, 1, tuple(layers), {}, None)
         path = checkpoint_path(RunFolder(run).checkpoints, epoch)

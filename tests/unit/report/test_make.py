@@ -12,13 +12,16 @@ from matplotlib.figure import Figure
 
 from hpc_sparse.errors import OutputError
 from hpc_sparse.monitor.metrics import by_rank
+from hpc_sparse.report.curves import draw_learning
+from hpc_sparse.report.groups import group_runs
 from hpc_sparse.report.make import ReportRequest, make_report
 from hpc_sparse.report.page import Section, render_page
 from hpc_sparse.report.panels import fit_to_later_epochs
 from hpc_sparse.report.sections import STEMS
 from hpc_sparse.report.stored_run import read_runs
-from hpc_sparse.report.tables import Table, summary_table
+from hpc_sparse.report.tables import Table, group_table, summary_table
 from hpc_sparse.report.times import seconds_by_rank, time_bars
+from hpc_sparse.runs.folder import RunFolder
 
 
 class Page(HTMLParser):
@@ -120,7 +123,7 @@ def test_a_table_shows_values_with_their_units(make_run):
         "ranks": "2",
         "epochs": "4",
         "test accuracy, last": "54.00 %",
-        "best (epoch)": "54.00 % (4)",
+        "best on the test part (epoch)": "54.00 % (4)",
         "test loss, last": "0.2500",
         "neurons": "40",
         "connections": "100",
@@ -129,6 +132,49 @@ def test_a_table_shows_values_with_their_units(make_run):
         "in all": "0:01:02",
         "memory, most of a rank": "3 MiB",
     }
+
+
+@pytest.fixture
+def make_validated_run(make_run):
+    """Make the folder of a run with a validation part, and these accuracies on it."""
+
+    def make(name, seed, accuracies):
+        path = make_run(name, 0, "data.validation_fraction=0.1", f"training.seed={seed}")
+        (template,) = read_runs([make_run(f"{name}-template", 1)])[0].history
+        for epoch, accuracy in enumerate(accuracies, 1):
+            values = {"epoch": epoch, "test_accuracy": 0.5 + 0.01 * epoch}
+            RunFolder(path).append(replace(template, **values, validation_loss=1.5, validation_accuracy=accuracy))
+        return path
+
+    return make
+
+
+def test_the_best_epoch_is_that_of_the_validation_part_and_is_called_so(make_run, make_validated_run):
+    paths = [make_validated_run("seed1", 1, (0.5, 0.7, 0.6)), make_validated_run("seed2", 2, (0.9, 0.7))]
+    runs = read_runs([*paths, make_run("other", 3)])
+    table = summary_table(runs)
+    columns = dict(zip(table.headings, zip(*table.rows, strict=True), strict=True))
+    assert columns["best on the validation part (epoch)"] == ("70.00 % (2)", "90.00 % (1)", "-")
+    assert columns["test accuracy of the best"] == ("52.00 %", "51.00 %", "-")
+    assert columns["best on the test part (epoch)"] == ("-", "-", "53.00 % (3)")
+    table = group_table(group_runs(runs))
+    (row,) = (dict(zip(table.headings, row, strict=True)) for row in table.rows)
+    assert row["best on the validation part"] == "80.00 ± 14.14 %"
+    assert row["test accuracy of the best"] == "51.50 ± 0.71 %"
+    assert "best on the test part" not in row
+
+
+def test_the_validation_part_is_drawn_where_there_is_one(make_run, make_validated_run, quick_pictures, tmp_path):
+    with_part, without = make_validated_run("with", 1, (0.5, 0.6)), make_run("without", 2)
+    for paths, n_panels, labels in (
+        ((with_part,), 2, {"training (with dropout)", "validation", "test"}),
+        ((without,), 2, {"training (with dropout)", "test"}),
+        ((with_part, without), 6, {"with", "without"}),
+    ):
+        figure = draw_learning(group_runs(read_runs(paths)))
+        assert len(figure.axes) == n_panels
+        assert {text.get_text() for text in figure.legends[0].get_texts()} == labels
+    assert make_report(ReportRequest((with_part, without), tmp_path / "report"))
 
 
 def test_bars_are_the_mean_seconds_of_each_rank_as_long_as_there_were_so_many(make_run):

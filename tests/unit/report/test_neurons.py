@@ -12,21 +12,29 @@ import scipy.sparse
 from hpc_sparse.errors import ConfigError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.report.image_shape import ImageShape, guess_image_shape, parse_image_shape
+from hpc_sparse.report.make import ReportRequest, make_report
 from hpc_sparse.report.neurons import as_picture
 from hpc_sparse.report.stored_run import read_runs
 from hpc_sparse.report.strengths import read_strengths, spread, strengths_of
+from hpc_sparse.report.tables import inputs_table
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
+from hpc_sparse.storage.checkpoint.front_end import MEAN
+from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
+from hpc_sparse.storage.dataset.writer import write_dataset
 
 CTX = ParallelContext.serial(threads=1)
+
+
+def dense_weights(layer):
+    structure = layer.connections["input"].structure
+    values = (layer.parameters["weight"].astype(float), structure["indices"], structure["indptr"])
+    return scipy.sparse.csr_array(values, layer.shape).toarray()
 
 
 def test_strengths_are_sums_of_absolute_weights(make_run, add_checkpoint):
     checkpoint = read_checkpoint(CTX, add_checkpoint(make_run(), 2), "serial")
     found = strengths_of(checkpoint)
-    dense = [
-        np.abs(scipy.sparse.csr_array((layer.weight.astype(float), layer.indices, layer.indptr), layer.shape).toarray())
-        for layer in checkpoint.layers
-    ]
+    dense = [np.abs(dense_weights(layer)) for layer in checkpoint.layers]
     np.testing.assert_allclose(found.inputs, dense[0].sum(axis=0))
     for strength, matrix in zip(found.hidden, dense[:-1], strict=True):
         np.testing.assert_allclose(strength, matrix.sum(axis=1))
@@ -36,7 +44,7 @@ def test_strengths_are_sums_of_absolute_weights(make_run, add_checkpoint):
 def test_removed_inputs_have_no_strength(make_run, add_checkpoint):
     checkpoint = read_checkpoint(CTX, add_checkpoint(make_run(), 2), "serial")
     ids = np.arange(0, 200, 2, dtype=np.int32)
-    pruned = replace(checkpoint, neuron_ids=(ids, None, None, None), mean=np.zeros(200, np.float32))
+    pruned = replace(checkpoint, neuron_ids=(ids, None, None, None), front_end={MEAN: np.zeros(200, np.float32)})
     found = strengths_of(pruned)
     assert found.has_lost_inputs
     assert np.isnan(found.inputs[1::2]).all()
@@ -85,3 +93,27 @@ def test_a_shape_is_read_as_people_write_it():
     for wrong in ("28", "0x5", "28x", "axb", "28x28x3x1", ""):
         with pytest.raises(ConfigError, match="--image-shape"):
             parse_image_shape(wrong)
+
+
+def test_the_strongest_inputs_are_named(make_run, add_checkpoint):
+    run = make_run()
+    checkpoint = read_checkpoint(CTX, add_checkpoint(run, 2), "serial")
+    strengths = strengths_of(replace(checkpoint, neuron_ids=(np.arange(0, 200, 2, dtype=np.int32), None, None, None)))
+    table = inputs_table(read_runs([run])[0], strengths, [f"gene {number}" for number in range(200)])
+    order = np.argsort(-np.nan_to_num(strengths.inputs, nan=-1.0), kind="stable")[:20]
+    assert [row[0] for row in table.rows] == [f"gene {number}" for number in order]
+    assert [int(row[1]) for row in table.rows] == order.tolist()
+    assert table.headings[0] == "strongest inputs of run, epoch 2"
+    np.testing.assert_allclose([float(row[2]) for row in table.rows], strengths.inputs[order], rtol=0.01)
+
+
+@pytest.mark.parametrize("names", [tuple(f"gene {number}" for number in range(100)), None])
+@pytest.mark.usefixtures("quick_pictures")
+def test_the_page_names_inputs_if_the_data_set_does(make_run, add_checkpoint, tmp_path, names):
+    samples = Samples(DenseFeatures(np.ones((3, 100), np.float32)), np.arange(3, dtype=np.int32))
+    run = make_run()
+    add_checkpoint(run, 2)
+    path = run / read_runs([run])[0].config.data.path
+    write_dataset(path, samples, samples, title="", class_names=tuple("abc"), feature_names=names)
+    page = make_report(ReportRequest((run,), output=tmp_path / "report"))[0].read_text()
+    assert ("strongest inputs of run, epoch 2" in page) == ("gene " in page) == (names is not None)

@@ -55,8 +55,15 @@ def test_every_epoch_is_an_event_with_all_its_numbers(make_run):
 
 
 def test_no_metric_is_forgotten(make_run):
-    (run,) = read_runs([make_run(n_epochs=1)])
+    (run,) = read_runs([make_run(n_epochs=1, validation_loss=0.5, validation_accuracy=0.75)])
     assert set(TAGS) == set(run.history[0].numbers()) - {"epoch"}
+
+
+def test_the_validation_part_is_shown_where_there_is_one(make_run):
+    ((_, _, event),) = written(make_run(n_epochs=1, validation_loss=0.5, validation_accuracy=0.75))
+    assert (scalars(event)["loss/validation"], scalars(event)["accuracy/validation"]) == (0.5, 0.75)
+    ((_, _, event),) = written(make_run("without", n_epochs=1))
+    assert not [tag for tag in scalars(event) if "validation" in tag]
 
 
 def test_epochs_are_as_far_apart_as_they_took(make_run):
@@ -68,7 +75,8 @@ def test_epochs_are_as_far_apart_as_they_took(make_run):
 
 def test_what_is_no_number_is_left_out(make_run):
     ((_, _, event),) = written(make_run(n_epochs=1, test_accuracy=float("nan")))
-    assert set(TAGS.values()) - set(scalars(event)) == {"accuracy/test"}
+    missing = set(TAGS.values()) - set(scalars(event))
+    assert missing == {"accuracy/test", "loss/validation", "accuracy/validation"}
 
 
 def test_a_run_that_is_under_way_is_followed(make_run, tmp_path):

@@ -11,7 +11,9 @@ from hpc_sparse.network.densities import MOST_DENSE
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.first_topology import choose_first_topology, source_network
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.replica import Replica, check_invariants
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 
 CTX = ParallelContext.serial(threads=1)
 
@@ -22,9 +24,9 @@ def chosen(make_config, make_dataset):
 
     def choose(*overrides):
         config, dataset = make_config("evolution.growth_samples=40", "network.density=0.08", *overrides), make_dataset()
-        before, after = (Replica.initial(config, dataset.info) for _ in range(2))
+        before, after = (initial_replica(config, dataset.info) for _ in range(2))
         choose_first_topology(TrainingJob(CTX, config, dataset, after, SilentReporter()))
-        check_invariants(after)
+        after.check_invariants()
         return config, before.network, after.network
 
     return choose
@@ -33,7 +35,7 @@ def chosen(make_config, make_dataset):
 @pytest.mark.parametrize("topology", ["snip", "grasp"])
 @pytest.mark.parametrize("initializer", ["he_uniform", "he_fan_in"])
 def test_the_best_connections_of_the_source_stay_as_many_as_were_wanted(chosen, topology, initializer):
-    config, before, after = chosen(f"network.topology={topology}", f"network.initializer={initializer}")
+    config, before, after = chosen(f"network.initial_topology={topology}", f"network.initializer={initializer}")
     assert after.n_connections == before.n_connections
     source = source_network(config, before.widths)
     assert source.n_connections > 2 * before.n_connections
@@ -52,7 +54,7 @@ def test_the_best_connections_of_the_source_stay_as_many_as_were_wanted(chosen, 
 
 
 def test_correlations_decide_about_the_first_layer_only(chosen):
-    _, before, after = chosen("network.topology=csti")
+    _, before, after = chosen("network.initial_topology=csti")
     first, *others = zip(before.layers, after.layers, strict=True)
     assert first[0].topology.n_connections == first[1].topology.n_connections
     assert not np.array_equal(first[0].topology.keys(), first[1].topology.keys())
@@ -62,13 +64,13 @@ def test_correlations_decide_about_the_first_layer_only(chosen):
 
 
 def test_patterns_drawn_at_random_are_left_alone(chosen):
-    _, before, after = chosen("network.topology=constant_fan_in")
+    _, before, after = chosen("network.initial_topology=constant_fan_in")
     for old, new in zip(before.layers, after.layers, strict=True):
         np.testing.assert_array_equal(old.topology.keys(), new.topology.keys())
 
 
 def test_no_source_is_dense(make_config):
-    config = make_config("network.topology=snip", "network.density=0.3", "network.source_ratio=100")
+    config = make_config("network.initial_topology=snip", "network.density=0.3", "network.source_ratio=100")
     for layer in source_network(config, [50, 60, 70, 3]).layers:
         n_out, n_in = layer.topology.shape
         assert layer.topology.n_connections < (MOST_DENSE + 0.1) * n_out * n_in
@@ -76,10 +78,10 @@ def test_no_source_is_dense(make_config):
 
 @pytest.mark.parametrize("topology", ["snip", "csti"])
 def test_a_linear_model_keeps_its_connections(chosen, topology):
-    _, before, after = chosen(f"network.topology={topology}", "network.hidden=[]", "network.density=0.3")
+    _, before, after = chosen(f"network.initial_topology={topology}", "network.hidden=[]", "network.density=0.3")
     np.testing.assert_array_equal(before.layers[0].weight, after.layers[0].weight)
 
 
 def test_grasp_is_refused_without_its_loss(make_config):
     with pytest.raises(ConfigError, match=r'topology = "grasp": not with training.loss = "mse"'):
-        make_config("network.topology=grasp", "training.loss=mse")
+        make_config("network.initial_topology=grasp", "training.loss=mse")

@@ -14,13 +14,15 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs import gradient_check
 from hpc_sparse.runs.gradient_check import check_gradients
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 
 CTX = ParallelContext.serial(threads=1)
 
 
 def make_job(config, dataset):
-    return TrainingJob(CTX, config, dataset, Replica.initial(config, dataset.info), SilentReporter())
+    return TrainingJob(CTX, config, dataset, initial_replica(config, dataset.info), SilentReporter())
 
 
 @pytest.fixture(params=[False, True], ids=["updates", "gradients for a server"])
@@ -55,7 +57,7 @@ def test_gradients_from_short_activations_pass_with_the_tolerance_of_theirs(make
     assert 1e-4 < check_gradients(job, 1) < 0.03
 
 
-@pytest.mark.parametrize("part", [0, 1], ids=["weights", "biases"])
+@pytest.mark.parametrize("part", ["weight", "bias"])
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_a_wrong_gradient_is_found_in_its_layer(make_config, make_dataset, monkeypatch, layer, part):
     job = make_job(make_config(), make_dataset())
@@ -103,5 +105,5 @@ def test_a_rank_without_samples_has_nothing_to_check(make_config, make_dataset):
             empty.train, features=dataclasses.replace(dataset.train.features, values=dataset.train.features.values[:0])
         ),
     )
-    job = TrainingJob(CTX, make_config(), empty, Replica.initial(make_config(), dataset.info), SilentReporter())
+    job = TrainingJob(CTX, make_config(), empty, initial_replica(make_config(), dataset.info), SilentReporter())
     assert check_gradients(job, 1) == 0.0

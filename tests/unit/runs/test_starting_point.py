@@ -12,7 +12,7 @@ from hpc_sparse.runs.starting_point import goes_on_exactly
 from hpc_sparse.storage.checkpoint.info import CheckpointInfo
 
 CTX = ParallelContext.serial(threads=1)
-SERVED = ("parallel.strategy=wassp", "parallel.phase2_share=0.5", "training.epochs=10")
+SERVED = ("parallel.algorithm=wassp", "parallel.phase2_share=0.5", "training.epochs=10")
 
 
 def stored(config, epoch, step_in_epoch, n_replicas):
@@ -65,4 +65,4 @@ def test_an_unfinished_epoch_goes_on_with_the_same_ranks_batches_and_strategy_on
     assert not goes_on_exactly(on(2), make_config(), info)
     assert not goes_on_exactly(on(3), make_config("training.batch_size=7"), info)
     assert not goes_on_exactly(on(3), make_config("parallel.sync_every_steps=2"), info)
-    assert not goes_on_exactly(on(3), make_config("parallel.strategy=wasap"), info)
+    assert not goes_on_exactly(on(3), make_config("parallel.algorithm=wasap"), info)

@@ -24,8 +24,8 @@ GOLDEN_FOLDER = Path(__file__).parents[2] / "golden"
 @pytest.fixture(scope="session")
 def golden() -> dict[str, Any]:
     """The names that the makers of the golden files define."""
-    makers = [runpy.run_path(str(GOLDEN_FOLDER / f"make_storage_v{version}.py")) for version in (1, 2, 3)]
-    return makers[2] | makers[1] | makers[0]
+    makers = [runpy.run_path(str(GOLDEN_FOLDER / f"make_storage_v{version}.py")) for version in (1, 2, 3, 4)]
+    return makers[3] | makers[2] | makers[1] | makers[0]
 
 
 @pytest.fixture

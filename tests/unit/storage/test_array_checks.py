@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from hpc_sparse import checks
 from hpc_sparse.errors import DataError
-from hpc_sparse.storage.container import checks
 
 
 @pytest.fixture(autouse=True, params=[1, 3, 1 << 22])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import FileFormatError
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
 from hpc_sparse.storage.checkpoint.folder import (
@@ -21,17 +22,19 @@ from hpc_sparse.storage.checkpoint.folder import (
     prune_checkpoints,
 )
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
-from hpc_sparse.storage.checkpoint.layer_state import LayerState
-from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.storage.checkpoint.state import Checkpoint
-
-ARRAYS = [field.name for field in dataclasses.fields(LayerState) if field.name not in ("shape", "activation")]
 
 
 def assert_equal(found: Checkpoint, expected: Checkpoint) -> None:
     """All fields equal, arrays with type and bits."""
     for field in dataclasses.fields(Checkpoint):
-        if field.name in ("mean", "deviation", "progress"):
+        if field.name == "front_end":
+            assert found.front_end.keys() == expected.front_end.keys()
+            for name, array in expected.front_end.items():
+                assert found.front_end[name].dtype == array.dtype
+                np.testing.assert_array_equal(found.front_end[name], array)
+        elif field.name == "progress":
             np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
         elif field.name == "neuron_ids":
             for ids, expected_ids in zip(found.neuron_ids, expected.neuron_ids, strict=True):
@@ -40,15 +43,19 @@ def assert_equal(found: Checkpoint, expected: Checkpoint) -> None:
             assert getattr(found, field.name) == getattr(expected, field.name)
     for found_layer, layer in zip(found.layers, expected.layers, strict=True):
         assert (found_layer.shape, found_layer.activation) == (layer.shape, layer.activation)
-        for name in ARRAYS:
-            array, expected_array = getattr(found_layer, name), getattr(layer, name)
+        arrays, expected_arrays = found_layer.arrays(), layer.arrays()
+        assert arrays.keys() == expected_arrays.keys()
+        for name, expected_array in expected_arrays.items():
+            array = arrays[name]
             assert array.dtype == expected_array.dtype
             assert array.tobytes() == expected_array.tobytes()
 
 
 def with_layer(checkpoint: Checkpoint, number: int, **changes: Any) -> Checkpoint:
     layers = list(checkpoint.layers)
-    layers[number] = dataclasses.replace(layers[number], **changes)
+    arrays = {name.rpartition("/")[2]: array for name, array in layers[number].arrays().items()}
+    same = {"shape": layers[number].shape, "activation": layers[number].activation, **arrays}
+    layers[number] = LayerState.sparse(**(same | changes))
     return dataclasses.replace(checkpoint, layers=tuple(layers))
 
 
@@ -57,13 +64,14 @@ def with_layer(checkpoint: Checkpoint, number: int, **changes: Any) -> Checkpoin
     [
         {},
         {"history_best": None, "metrics": {}},
-        {"mean": None, "deviation": None},
+        {"front_end": {}},
+        {"front_end": {"toy/largest": np.arange(3.0), "other/n": np.array([[4]]), "toy/a": np.zeros(0, np.float32)}},
         {"config_text": "", "epoch": 0, "step": 2**40},
         {"config_text": "# ä\n" * 100_000, "metrics": {"a b/ü": float("inf"), "n": -0.5}},
         {"neuron_ids": (None, np.array([0, 3, 4, 2**31 - 1], np.int32), None)},
-        {"neuron_ids": (np.array([0, 1, 2, 3, 6], np.int32), None, None), "mean": None, "deviation": None},
+        {"neuron_ids": (np.array([0, 1, 2, 3, 6], np.int32), None, None), "front_end": {}},
         {"target_connections": (0, 12)},
-        {"step_in_epoch": 345, "progress": np.array([[0.1, 1], [np.inf, 2]])},
+        {"step_in_epoch": 345, "progress": np.array([[0.1, 1], [np.inf, 2]]), "progress_names": ("a", "b ü")},
         {"progress": np.zeros((2, 0))},
     ],
 )
@@ -109,14 +117,14 @@ def test_info_counts_without_reading_weights(tmp_path: Path, ctx: ParallelContex
 @pytest.mark.parametrize(
     ("number", "changes", "message"),
     [
-        (0, {"indices": np.array([0, 5, 1, 2, 3, 0], np.int32)}, r"layers/0000: indices: 5 in row 0"),
+        (0, {"indices": np.array([0, 5, 1, 2, 3, 0], np.int32)}, r"layers/0/connections/input: indices: 5 in row 0"),
         (0, {"indices": np.array([0, 4, 2, 1, 3, 0], np.int32)}, "indices: 1 follows 2 in row 2"),
         (0, {"indptr": np.array([0, 2, 1, 5, 6], np.int64)}, "indptr: falls from 2 to 1 at row 1"),
-        (1, {"weight": np.full(12, np.nan, np.float32)}, r"layers/0001/weight\[0\] = nan"),
+        (1, {"weight": np.full(12, np.nan, np.float32)}, r"layers/1/parameters/weight\[0\] = nan"),
         (1, {"bias_velocity": np.array([0, 0, np.inf], np.float32)}, r"bias_velocity\[2\] = inf"),
-        (1, {"bias": np.zeros(4, np.float32)}, r"layers/0001/bias: is float32\[4\], expected float32\[3\]"),
-        (1, {"weight": np.zeros(12)}, r"layers/0001/weight: is float64\[12\], expected float32\[12\]"),
-        (1, {"shape": (3, 5)}, "n_in = 5: expected 4"),
+        (1, {"bias": np.zeros(4, np.float32)}, r"layers/1/parameters/bias: is float32\[4\], expected float32\[3\]"),
+        (1, {"weight": np.zeros(12)}, r"layers/1/parameters/weight: is float64\[12\], expected float32\[12\]"),
+        (1, {"shape": (3, 5)}, "layers/1: n_in = 5: expected 4"),
     ],
 )
 def test_an_inconsistent_checkpoint_is_refused_with_the_place(
@@ -200,7 +208,7 @@ def test_ten_million_connections_are_read_and_checked_within_seconds(ctx: Parall
     weight = np.ones(indices.size, np.float32)
     bias = np.zeros(n_neurons, np.float32)
     indptr = np.arange(n_neurons + 1, dtype=np.int64) * fan_in
-    layer = LayerState((n_neurons, n_neurons), "relu", indptr, indices, weight, bias, weight, bias)
+    layer = LayerState.sparse((n_neurons, n_neurons), "relu", indptr, indices, weight, bias, weight, bias)
     write_checkpoint(ctx, tmp_path / "c.h5", Checkpoint("", 1, 1, 1, (layer,), {}, None))
     start = time.process_time()
     read_checkpoint(ctx, tmp_path / "c.h5")

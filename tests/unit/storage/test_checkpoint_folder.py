@@ -42,12 +42,12 @@ def test_no_checkpoints_are_no_damage(tmp_path: Path) -> None:
 def test_damaged_ones_are_passed_over_with_their_reasons(folder: Path) -> None:
     checkpoint_path(folder, 3, 7).touch()
     with h5py.File(checkpoint_path(folder, 3), "a", libver=LIBRARY_VERSIONS) as file:
-        file["layers/0000/weight"][2] += np.float32(1)
+        file["layers/0/parameters/weight"][2] += np.float32(1)
     newest, damaged = newest_intact_checkpoint(folder)
     assert newest == checkpoint_path(folder, 2)
     assert [each.path for each in damaged] == [checkpoint_path(folder, 3, 7), checkpoint_path(folder, 3)]
     assert "checkpoint-000003+000007.h5" in damaged[0].reason
-    assert "checkpoint-000003.h5: layers/0000/weight: damaged" in damaged[1].reason
+    assert "checkpoint-000003.h5: layers/0/parameters/weight: damaged" in damaged[1].reason
 
 
 def test_all_damaged_leaves_none(folder: Path) -> None:

@@ -33,6 +33,10 @@ def arrays_of(content: Dataset | Checkpoint | list[Checkpoint]) -> list[Any]:
     def collect(value: Any) -> None:
         if isinstance(value, np.ndarray):
             found.append((value.dtype.str, value.shape, value.tobytes()))
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                found.append(name)
+                collect(item)
         elif isinstance(value, tuple | list):
             for item in value:
                 collect(item)
@@ -55,6 +59,8 @@ def arrays_of(content: Dataset | Checkpoint | list[Checkpoint]) -> list[Any]:
         ("REDUCED", read_checkpoint),
         ("REPLICAS", read_both_ways),
         ("REDUCED_V3", read_checkpoint),
+        ("REDUCED_V4", read_checkpoint),
+        ("REPLICAS_V4", read_both_ways),
         ("DENSE_V2", load_dataset),
     ],
 )

@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from hpc_sparse.errors import FileFormatError
 from hpc_sparse.storage.dataset import feature_statistics
 from hpc_sparse.storage.dataset.feature_statistics import FeatureStatistics
-from hpc_sparse.storage.dataset.feature_summary import read_feature_names, read_feature_summary, read_idf
+from hpc_sparse.storage.dataset.feature_summary import (
+    read_feature_names,
+    read_feature_summary,
+    read_idf,
+)
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
 from hpc_sparse.storage.dataset.writer import write_dataset
 
@@ -95,3 +100,28 @@ def test_names_need_not_be_there(tmp_path: Path, write_golden_samples: Callable[
     write_golden_samples(tmp_path / "a.h5")
     assert read_feature_names(tmp_path / "a.h5") is None
     assert not read_feature_summary(tmp_path / "a.h5").has_idf
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "read", "message"),
+    [
+        ("feature_names", np.array([b"a", b"b"]), read_feature_names, r"feature_names: is \|S1\[2\], expected text"),
+        ("feature_names", np.array([b"\xff"] * 7), read_feature_names, "feature_names: .*: expected text in UTF-8"),
+        ("feature_names", np.arange(7), read_feature_names, r"feature_names: is int64\[7\], expected text\[7\]"),
+        ("preparation/idf", np.ones(6, np.float32), read_idf, r"idf: is float32\[6\], expected float32\[7\]"),
+        ("preparation/idf", np.full(7, np.nan, np.float32), read_idf, r"idf\[0\] = nan: must be finite"),
+        ("preparation/idf", np.zeros(7, np.float32), read_idf, r"idf\[0\] = 0.0: must be > 0"),
+    ],
+)
+def test_wrong_names_and_weights_are_refused(
+    tmp_path: Path, rewrite: Callable[..., None], name: str, array: Any, read: Callable[[Path], Any], message: str
+) -> None:
+    features = CsrFeatures(np.array([0, 1, 2]), np.array([1, 2], np.int32), np.ones(2, np.float32), 7)
+    samples = Samples(features, np.zeros(2, np.int32))
+    names, idf = tuple("abcdefg"), np.ones(7, np.float32)
+    path = tmp_path / "a.h5"
+    write_dataset(path, samples, samples, title="", class_names=("a",), feature_names=names, idf=idf)
+    assert read_feature_names(path) == names
+    rewrite(path, name, array)
+    with pytest.raises(FileFormatError, match=message):
+        read(path)

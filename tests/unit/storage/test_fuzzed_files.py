@@ -14,7 +14,7 @@ from hpc_sparse.errors import DataError
 TOOLS = Path(__file__).parents[3] / "tools"
 N_TRIALS = 250
 SUBJECTS = (
-    *("data set", "checkpoint", "npz archive", "idx file", "gzipped idx file", "configuration"),
+    *("data set", "checkpoint", "imported HDF5", "npz archive", "idx file", "gzipped idx file", "configuration"),
     *("exported model", "dense weights", "safetensors file"),
 )
 

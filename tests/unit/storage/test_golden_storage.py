@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, read_replicas
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
-from hpc_sparse.storage.checkpoint.replica_layers import NO_REPLICA
+from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures
@@ -42,30 +43,42 @@ def test_the_golden_checkpoint_is_read_as_it_was_made(ctx: ParallelContext, gold
     assert (found.config_text, found.epoch, found.step, found.n_ranks) == (made.config_text, 12, 3456, 2)
     assert (found.metrics, found.history_best) == (made.metrics, made.history_best)
     for layer, expected in zip(found.layers, made.layers, strict=True):
-        for name in ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity"):
-            np.testing.assert_array_equal(getattr(layer, name), getattr(expected, name))
+        assert_same_layer(layer, expected)
     info = read_checkpoint_info(golden["CHECKPOINT"])
     assert (info.format_version, info.n_replicas, info.step_in_epoch, info.reduced_layers) == (1, 0, 0, ())
     assert (found.neuron_ids, found.replica, found.target_connections, found.step_in_epoch) == ((), None, (), 0)
     assert found.progress is None
 
 
+def assert_same_layer(found: LayerState, made: LayerState) -> None:
+    """All of two layers equal; arrays compared as such, with their names in the same order."""
+    assert (found.kind, found.shape, found.activation, found.settings) == (
+        *(made.kind, made.shape, made.activation),
+        made.settings,
+    )
+    for name, connections in made.connections.items():
+        again = found.connections[name]
+        assert (again.kind, again.shape, again.n_units) == (connections.kind, connections.shape, connections.n_units)
+    assert list(found.arrays()) == list(made.arrays())
+    for name, array in made.arrays().items():
+        np.testing.assert_array_equal(found.arrays()[name], array)
+        assert found.arrays()[name].dtype == array.dtype
+
+
 def assert_as_made(found: Checkpoint, made: Checkpoint) -> None:
     """All fields equal; arrays compared as such."""
     for field in dataclasses.fields(Checkpoint):
-        if field.name not in ("layers", "mean", "deviation", "neuron_ids", "progress"):
+        if field.name not in ("layers", "front_end", "neuron_ids", "progress"):
             assert getattr(found, field.name) == getattr(made, field.name), field.name
     for ids, expected in zip(found.neuron_ids, made.neuron_ids, strict=True):
         np.testing.assert_array_equal(ids, expected)
     for name in ("mean", "deviation", "progress"):
         np.testing.assert_array_equal(getattr(found, name), getattr(made, name))
     for layer, expected_layer in zip(found.layers, made.layers, strict=True):
-        assert (layer.shape, layer.activation) == (expected_layer.shape, expected_layer.activation)
-        for name in ("indptr", "indices", "weight", "bias", "weight_velocity", "bias_velocity"):
-            np.testing.assert_array_equal(getattr(layer, name), getattr(expected_layer, name))
+        assert_same_layer(layer, expected_layer)
 
 
-@pytest.mark.parametrize(("name", "version"), [("REDUCED", 2), ("REDUCED_V3", 3)])
+@pytest.mark.parametrize(("name", "version"), [("REDUCED", 2), ("REDUCED_V3", 3), ("REDUCED_V4", 4)])
 def test_the_golden_checkpoint_of_a_reduced_network_is_read_as_it_was_made(
     ctx: ParallelContext, golden: dict[str, Any], name: str, version: int
 ) -> None:
@@ -76,7 +89,7 @@ def test_the_golden_checkpoint_of_a_reduced_network_is_read_as_it_was_made(
     assert (info.n_neurons, info.n_connections, info.target_connections) == (10, 11, (5, 7))
 
 
-@pytest.mark.parametrize(("name", "version"), [("REPLICAS", 2), ("REPLICAS_V3", 3)])
+@pytest.mark.parametrize(("name", "version"), [("REPLICAS", 2), ("REPLICAS_V3", 3), ("REPLICAS_V4", 4)])
 def test_the_golden_replicas_are_read_as_they_were_made_together_and_one_by_one(
     ctx: ParallelContext, golden: dict[str, Any], name: str, version: int
 ) -> None:

@@ -13,8 +13,9 @@ import pytest
 
 from hpc_sparse.errors import InputError
 from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.checkpoint.contents import MOST_CONFIG_BYTES
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, read_replicas
-from hpc_sparse.storage.checkpoint.info import MOST_CONFIG_BYTES, read_checkpoint_info
+from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS
 from hpc_sparse.storage.container.word_sum import WORD_SUM, word_sum
 from hpc_sparse.storage.dataset.file import load_dataset, load_samples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hpc_sparse.errors import FileFormatError, OutputError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage import upgrade
 from hpc_sparse.storage.checkpoint.file import read_replicas
+from hpc_sparse.storage.checkpoint.format_4 import write_contents
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 from hpc_sparse.storage.container.file import CHECKPOINT_KIND, DATASET_KIND, FORMAT_VERSIONS
 from hpc_sparse.storage.container.hdf5 import LIBRARY_VERSIONS
@@ -33,7 +35,11 @@ def content(path: Path, name: str) -> str:
 
 @pytest.mark.parametrize("piece_bytes", [8, 1 << 20])
 @pytest.mark.parametrize(
-    ("name", "previous"), [("CHECKPOINT", 1), ("REDUCED", 2), ("REPLICAS", 2), ("DENSE", 1), ("SPARSE", 1)]
+    ("name", "previous"),
+    [
+        *[("CHECKPOINT", 1), ("REDUCED", 2), ("REPLICAS", 2), ("REDUCED_V3", 3), ("REPLICAS_V3", 3)],
+        *[("DENSE", 1), ("SPARSE", 1)],
+    ],
 )
 def test_an_old_file_is_replaced_by_a_new_one_of_the_same_content(
     golden: dict[str, Any],
@@ -83,18 +89,26 @@ def test_the_old_file_stays_if_the_new_one_reads_back_different(
 ) -> None:
     path = Path(shutil.copy(golden["REDUCED"], tmp_path / "old.h5"))
     before = path.read_bytes()
-    pieces = upgrade._pieces
-    monkeypatch.setattr(upgrade, "_copy", lambda old, writer: copy_wrongly(old, writer, pieces))
+    monkeypatch.setattr(upgrade, "_copy", copy_wrongly)
     with pytest.raises(FileFormatError, match=r"old\.h5: its content was not the same"):
         upgrade_file(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
-def copy_wrongly(old: h5py.File, writer: Any, pieces: Any) -> None:
-    for (group, name), value in upgrade._attributes(old).items():
-        writer.set_attribute(group, name, value)
-    for name in upgrade.array_names(old):
-        writer.create(name, old[name].shape, old[name].dtype)
-        for start, rows in pieces(old[name]):
-            writer.write(name, start, rows + np.float32(1) if name.endswith("bias") else rows)
+def copy_wrongly(old: h5py.File, writer: Any, moves: list[upgrade.Move]) -> None:
+    for move in moves:
+        array = old[move.old][:]
+        writer.create(move.new, array.shape, array.dtype)
+        writer.write(move.new, 0, array + np.float32(1) if move.new.endswith("bias") else array)
+
+
+def test_a_text_of_the_old_file_that_reads_back_different_is_noticed(
+    golden: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(shutil.copy(golden["REDUCED"], tmp_path / "old.h5"))
+    wrong = lambda writer, contents: write_contents(writer, dataclasses.replace(contents, step=1))  # noqa: E731
+    monkeypatch.setattr(upgrade, "write_contents", wrong)
+    with pytest.raises(FileFormatError, match=r"old\.h5: its content was not the same"):
+        upgrade_file(path)
+    assert read_checkpoint_info(path).format_version == 2

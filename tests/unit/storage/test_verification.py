@@ -20,7 +20,9 @@ from hpc_sparse.storage.verification import checksum_name, verify_checkpoint, ve
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 40, 1 << 20])
-@pytest.mark.parametrize("name", ["CHECKPOINT", "REDUCED", "REPLICAS", "REPLICAS_V3", "DENSE", "SPARSE_V2"])
+@pytest.mark.parametrize(
+    "name", ["CHECKPOINT", "REDUCED", "REPLICAS", "REPLICAS_V3", "REPLICAS_V4", "DEEP_V4", "DENSE", "SPARSE_V2"]
+)
 def test_intact_files_of_every_version_are_found_intact(
     golden: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str, piece_bytes: int
 ) -> None:
@@ -40,10 +42,10 @@ def test_two_rows_that_swapped_places_are_noticed(ctx: ParallelContext, tmp_path
     path = tmp_path / "swapped.h5"
     write_checkpoint(ctx, path, golden["checkpoint"]())
     with h5py.File(path, "a", libver=LIBRARY_VERSIONS) as file:
-        weight = file["layers/0001/weight"]
+        weight = file["layers/1/parameters/weight"]
         weight[:] = weight[:][::-1]
     for read in (verify_checkpoint, read_replicas):
-        with pytest.raises(FileFormatError, match=r"swapped\.h5: layers/0001/weight: damaged"):
+        with pytest.raises(FileFormatError, match=r"swapped\.h5: layers/1/parameters/weight: damaged"):
             read(path)
 
 
@@ -51,8 +53,8 @@ def test_an_array_without_checksum_is_refused(ctx: ParallelContext, tmp_path: Pa
     path = tmp_path / "bare.h5"
     write_checkpoint(ctx, path, golden["checkpoint"]())
     with h5py.File(path, "a", libver=LIBRARY_VERSIONS) as file:
-        del file["layers/0001/weight"].attrs[WORD_SUM]
-    with pytest.raises(FileFormatError, match=r"bare\.h5: .*layers/0001/weight"):
+        del file["layers/1/parameters/weight"].attrs[WORD_SUM]
+    with pytest.raises(FileFormatError, match=r"bare\.h5: .*layers/1/parameters/weight"):
         verify_checkpoint(path)
 
 

@@ -87,7 +87,7 @@ def test_ranks_that_share_a_node_disturb_each_other_and_one_alone_is_not_disturb
 
 
 def test_the_ranks_that_no_longer_fit_are_named(study, make_point):
-    points = [make_point(n, "parallel.topology=independent") for n in (1, 2, 4)]
+    points = [make_point(n, "parallel.replica_topology=independent") for n in (1, 2, 4)]
     assert points[0].rank_bytes < points[1].rank_bytes < points[2].rank_bytes
     assert study.ranks_that_fit(points, 1, points[2].rank_bytes) is None
     assert study.ranks_that_fit(points, 1, points[2].rank_bytes - 1) == 4

@@ -8,13 +8,16 @@ import pytest
 from hpc_sparse.errors import ConfigError
 from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.network.network import Place
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.evolution_step import Evolution
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.replica import Replica, check_invariants
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 from hpc_sparse.training.target_size import initial_size
 
 CTX = ParallelContext.serial(threads=1)
@@ -24,12 +27,12 @@ PRUNES = ("importance_pruning.mode=compact", "importance_pruning.after_epoch=2",
 
 def make_replica(config, dataset):
     """With velocities that tell what became of them."""
-    replica = Replica.initial(config, dataset.info)
+    replica = initial_replica(config, dataset.info)
     rng = np.random.default_rng(5)
-    for layer, velocity in zip(replica.network.layers, replica.velocities, strict=True):
+    for layer, state in zip(replica.network.layers, replica.states, strict=True):
         layer.bias = rng.standard_normal(layer.bias.size).astype(np.float32)
-        velocity.weight = 1 + rng.random(layer.weight.size).astype(np.float32)
-        velocity.bias = 1 + rng.random(layer.bias.size).astype(np.float32)
+        state.velocity["weight"] = 1 + rng.random(layer.weight.size).astype(np.float32)
+        state.velocity["bias"] = 1 + rng.random(layer.bias.size).astype(np.float32)
     return replica
 
 
@@ -38,7 +41,7 @@ def history(config, dataset, n_epochs=9, **options):
     replica, evolution, found = make_replica(config, dataset), Evolution(config), []
     for epoch in range(1, n_epochs + 1):
         step = evolution.step(replica, epoch, **options)
-        check_invariants(replica)
+        replica.check_invariants()
         found.append((step is not None and step.pruning is not None, step is not None and step.n_grown > 0))
     return found
 
@@ -65,34 +68,37 @@ def test_what_is_kept_keeps_weight_and_velocity_and_what_is_grown_gets_a_weight_
     config, dataset = make_config("network.epsilon=3"), make_dataset()
     replica = make_replica(config, dataset)
     before = [
-        dict(zip(layer.topology.keys().tolist(), zip(layer.weight, velocity.weight, strict=True), strict=True))
-        for layer, velocity in zip(replica.network.layers, replica.velocities, strict=True)
+        dict(zip(layer.topology.keys().tolist(), zip(layer.weight, state.velocity["weight"], strict=True), strict=True))
+        for layer, state in zip(replica.network.layers, replica.states, strict=True)
     ]
     step = Evolution(config).step(replica, 2)
     assert step.pruning is None
-    assert step.growth[-1] is None
+    assert list(step.growth) == [Place(0, "input"), Place(1, "input")]
+    assert step.composed()[-1] == {}
     n_grown = 0
-    for layer, velocity, old in zip(replica.network.layers, replica.velocities, before, strict=True):
-        for key, weight, speed in zip(layer.topology.keys().tolist(), layer.weight, velocity.weight, strict=True):
+    for layer, state, old in zip(replica.network.layers, replica.states, before, strict=True):
+        speeds = state.velocity["weight"]
+        for key, weight, speed in zip(layer.topology.keys().tolist(), layer.weight, speeds, strict=True):
             n_grown += speed == 0
             assert weight != 0
             assert speed == 0 or (weight, speed) == old[key]
     assert n_grown == step.n_grown
     n_first = replica.network.layers[0].weight.size
-    assert 0 < np.count_nonzero(replica.velocities[0].weight == 0) <= 0.3 * n_first
+    assert 0 < np.count_nonzero(replica.states[0].velocity["weight"] == 0) <= 0.3 * n_first
 
 
 @pytest.mark.parametrize("mode", ["compact", "released"])
 def test_a_composed_change_carries_what_was_there_before_to_where_it_is_now(make_config, make_dataset, mode):
     config, dataset = make_config(*PRUNES, f"importance_pruning.mode={mode}", "network.epsilon=3"), make_dataset()
     replica = make_replica(config, dataset)
-    velocities = [(velocity.weight.copy(), velocity.bias.copy()) for velocity in replica.velocities]
+    before = [state.copy() for state in replica.states]
     expected = ImportancePruner(mode, 20.0).prune(replica.network)
     step = Evolution(config).step(replica, 5)
     assert step.pruning.n_connections == expected.n_connections
-    for change, (weight, bias), velocity in zip(step.composed(), velocities, replica.velocities, strict=True):
-        np.testing.assert_array_equal(change.carry(weight), velocity.weight)
-        np.testing.assert_array_equal(change.carry_neurons(bias), velocity.bias)
+    for changes, old, state in zip(step.composed(), before, replica.states, strict=True):
+        assert list(changes) == ["input"]
+        np.testing.assert_array_equal(changes["input"].carry(old.velocity["weight"]), state.velocity["weight"])
+        np.testing.assert_array_equal(changes["input"].carry_neurons(old.velocity["bias"]), state.velocity["bias"])
     is_smaller = sum(replica.network.widths) < 12 + 24 + 18 + 3
     assert is_smaller == (mode == "compact")
 
@@ -100,7 +106,7 @@ def test_a_composed_change_carries_what_was_there_before_to_where_it_is_now(make
 def test_pruning_without_evolution_is_the_whole_change(make_config, make_dataset):
     config, dataset = make_config(*PRUNES, "evolution.every_epochs=3"), make_dataset()
     step = Evolution(config).step(make_replica(config, dataset), 5)
-    assert step.composed() == list(step.pruning.layers)
+    assert step.composed() == [{"input": change} for change in step.pruning.layers]
     assert step.n_grown == 0
 
 
@@ -128,14 +134,14 @@ def test_evolution_may_come_every_so_many_steps_within_an_epoch_and_before_one(m
     ):
         replica = make_replica(config, dataset)
         assert change(replica).n_grown > 0
-        check_invariants(replica)
+        replica.check_invariants()
         digests.append(network_digest(replica.network))
     assert len(set(digests)) == 3
 
 
 @pytest.mark.parametrize("strategy", ["set", "rigl", "srigl", "gse", "snfs", "deep_r", "top_kast", "cht"])
 def test_a_network_shrinks_to_its_final_density_layer_by_layer_alike(make_config, make_dataset, strategy):
-    acting = ("network.acting_share=0.5",) if strategy == "top_kast" else ()
+    acting = ("evolution.top_kast.acting_share=0.5",) if strategy == "top_kast" else ()
     config = make_config("evolution.final_density=0.05", f"evolution.strategy={strategy}", *acting)
     dataset = make_dataset()
     replica = make_replica(config, dataset)
@@ -145,7 +151,7 @@ def test_a_network_shrinks_to_its_final_density_layer_by_layer_alike(make_config
     sizes = []
     for epoch in range(2, 6):
         evolution.step(replica, epoch)
-        check_invariants(replica)
+        replica.check_invariants()
         sizes.append([layer.topology.n_connections for layer in replica.network.layers])
     assert [one < other for one, other in zip(sizes[0][:-1], before[:-1], strict=True)] == [True, True]
     assert sizes[-1][-1] == before[-1]
@@ -183,9 +189,9 @@ def test_grown_weights_are_drawn_or_zero_as_strategy_or_user_says(
     replica = make_replica(config, dataset)
     growth = GrowthSource(TrainingJob(CTX, config, dataset, replica, SilentReporter()), LOSSES["cross_entropy"])
     step = Evolution(config, growth=growth).step(replica, 2)
-    change = step.growth[0]
+    change = step.growth[Place(0, "input")]
     grown = replica.network.layers[0].weight[change.old_position < 0]
     assert grown.size
     assert (grown != 0).all() == is_drawn
     assert grown.any() == is_drawn
-    assert not replica.velocities[0].weight[change.old_position < 0].any()
+    assert not replica.states[0].velocity["weight"][change.old_position < 0].any()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.inputs.batches import BatchAssembler
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.distinct_numbers import distinct_numbers
 from hpc_sparse.network.objectives.losses import LOSSES
@@ -14,14 +15,16 @@ from hpc_sparse.rng import Purpose, stream
 from hpc_sparse.storage.dataset.samples import take_rows
 from hpc_sparse.training.growth_pool import GrowthSource, gather_pool
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 
 CTX = ParallelContext.serial(threads=1)
 
 
 def columns(samples, n):
     """All samples as columns."""
-    assembler = BatchAssembler(samples.features.n_features, n, mean=None, deviation=None)
+    assembler = BatchAssembler(FrontEndChain(), samples.features.n_features, n)
     return assembler.assemble(samples, np.arange(n))[0][:, :n]
 
 
@@ -50,7 +53,7 @@ def test_targets_of_a_regression_keep_their_columns(make_dataset):
 def test_a_batch_is_standardised_like_those_of_training_and_depends_on_its_stream(make_config, make_dataset, kind):
     config = make_config("evolution.strategy=rigl", "evolution.growth_samples=33", "evolution.growth_pool=77")
     dataset = make_dataset(kind=kind)
-    replica = Replica.initial(config, dataset.info)
+    replica = initial_replica(config, dataset.info)
     job = TrainingJob(CTX, config, dataset, replica, SilentReporter())
     source = GrowthSource(job, LOSSES["cross_entropy"])
     one, same, other = (source.signals(replica.network, np.random.default_rng(seed)) for seed in (1, 1, 2))
@@ -70,11 +73,12 @@ def test_a_batch_is_standardised_like_those_of_training_and_depends_on_its_strea
 
 def test_inputs_that_were_pruned_are_left_out(make_config, make_dataset):
     config, dataset = make_config("evolution.strategy=rigl"), make_dataset()
-    replica = Replica.initial(config, dataset.info)
+    replica = initial_replica(config, dataset.info)
     kept = np.array([0, 3, 4, 11], np.int32)
     layer = replica.network.layers[0]
-    layer.topology = type(layer.topology).random((24, 4), 0.5, np.uint64(1))
-    layer.weight = np.ones(layer.topology.n_connections, np.float32)
+    topology = type(layer.topology).random((24, 4), 0.5, np.uint64(1))
+    values = {"weight": np.ones(topology.n_connections, np.float32), "bias": layer.bias}
+    layer.rewire((24, 4), {"input": topology}, values)
     replica.network.neuron_ids[0] = kept
     job = TrainingJob(CTX, config, dataset, replica, SilentReporter())
     signals = GrowthSource(job, LOSSES["cross_entropy"]).signals(replica.network, np.random.default_rng(1))

@@ -14,14 +14,18 @@ from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.replica import Replica, check_invariants
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+    replica_from_states,
+    replica_to_states,
+)
 
 CTX = ParallelContext.serial(threads=1)
 
 
 def start(config, dataset, replica=None, reporter=None, **options):
     """A trainer, and the replica that it trains."""
-    replica = replica or Replica.initial(config, dataset.info)
+    replica = replica or initial_replica(config, dataset.info)
     job = TrainingJob(CTX, config, dataset, replica, reporter or SilentReporter(), **options)
     return LocalTrainer(job), replica
 
@@ -38,7 +42,7 @@ def without_times(metrics):
 
 
 def state_of(replica):
-    velocities = [(velocity.weight.tobytes(), velocity.bias.tobytes()) for velocity in replica.velocities]
+    velocities = [{name: values.tobytes() for name, values in state.velocity.items()} for state in replica.states]
     return network_digest(replica.network), velocities
 
 
@@ -46,7 +50,7 @@ def state_of(replica):
 def test_separable_classes_are_learnt(make_config, make_dataset, kind, rate):
     config = make_config("training.epochs=6", f"optimizer.learning_rate={rate}")
     history, replica = run(config, make_dataset(kind=kind))
-    check_invariants(replica)
+    replica.check_invariants()
     assert history[-1]["test_accuracy"] > 0.95
     assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
 
@@ -99,9 +103,9 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(make_config, make_datase
         dataclasses.replace(
             state, **{name: array.copy() for name, array in vars(state).items() if isinstance(array, np.ndarray)}
         )
-        for state in stopped.to_states(config.network.activation)
+        for state in replica_to_states(stopped)
     ]
-    rest, resumed = run(config, dataset, first=4, replica=Replica.from_states(config.network, tuple(copies)))
+    rest, resumed = run(config, dataset, first=4, replica=replica_from_states(config, tuple(copies)))
     assert first + rest == whole
     assert state_of(resumed) == state_of(whole_replica)
 
@@ -184,8 +188,8 @@ def test_velocities_follow_the_learning_rate_only_if_asked(make_config, make_dat
     (corrected, replica), (plain, other) = (start(each, make_dataset()) for each in (config, make_config(*settings)))
     for trainer in (corrected, plain):
         trainer.train_epoch(1)
-    for velocity in other.velocities if is_corrected else ():
-        velocity.scale(0.25)
+    for state in other.states if is_corrected else ():
+        state.scale(0.25)
     for trainer in (corrected, plain):
         trainer.train_epoch(2)
     assert state_of(replica) == state_of(other)

@@ -10,7 +10,7 @@ from hpc_sparse.training.rates import learning_rate, learning_rate_alone
 @pytest.mark.parametrize(("scaling", "expected"), [("none", 0.05), ("sqrt", 0.1), ("linear", 0.2)])
 @pytest.mark.parametrize("strategy", ["local_sgd", "wasap", "wassp"])
 def test_the_learning_rate_is_scaled_by_the_replicas(make_config, strategy, scaling, expected):
-    config = make_config(f"parallel.learning_rate_scaling={scaling}", f"parallel.strategy={strategy}")
+    config = make_config(f"parallel.learning_rate_scaling={scaling}", f"parallel.algorithm={strategy}")
     assert learning_rate(config, 4).at(1) == pytest.approx(expected)
     assert learning_rate(config, 1).at(1) == 0.05
 
@@ -19,7 +19,7 @@ def test_the_learning_rate_is_scaled_by_the_replicas(make_config, strategy, scal
 def test_by_default_replicas_that_share_a_step_scale_it_and_those_that_take_turns_do_not(
     make_config, strategy, expected
 ):
-    assert learning_rate(make_config(f"parallel.strategy={strategy}"), 4).at(1) == pytest.approx(expected)
+    assert learning_rate(make_config(f"parallel.algorithm={strategy}"), 4).at(1) == pytest.approx(expected)
 
 
 def test_every_setting_reaches_the_schedule(make_config):
@@ -34,7 +34,7 @@ def test_every_setting_reaches_the_schedule(make_config):
 
 
 def test_workers_alone_have_the_schedule_without_scaling_or_a_rate_of_their_own(make_config):
-    scheduled = make_config("parallel.strategy=wassp", "optimizer.schedule=step", "optimizer.step_epochs=2")
+    scheduled = make_config("parallel.algorithm=wassp", "optimizer.schedule=step", "optimizer.step_epochs=2")
     assert [learning_rate_alone(scheduled).at(epoch) for epoch in (2, 3)] == pytest.approx([0.05, 0.045])
     own = make_config("parallel.phase2_learning_rate=0.3", "optimizer.schedule=step", "optimizer.warmup_epochs=3")
     assert [learning_rate_alone(own).at(epoch) for epoch in (1, 3, 4)] == [0.3] * 3

@@ -6,11 +6,14 @@ import numpy as np
 
 from benchmarks import workload as w
 from hpc_sparse.inputs.batches import BatchAssembler
+from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.layers.sparse import Dropout
-from hpc_sparse.network.network import Workspace
+from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.rng import Purpose, step_key, stream_key
 from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
 
@@ -22,12 +25,11 @@ class Trainer:
         use_threads(n_threads)
         self._n_threads, self._workload = n_threads, workload
         n_features = workload.widths[0]
-        self._network = workload.network
-        self._velocities = self._network.resting_velocities()
+        self._replica = Replica.at_rest(workload.network)
         self._samples = Samples(DenseFeatures(workload.features), workload.labels)
-        mean, deviation = np.zeros(n_features, np.float32), np.ones(n_features, np.float32)
-        self._assembler = BatchAssembler(n_features, w.BATCH, mean=mean, deviation=deviation)
-        self._workspace = Workspace(workload.widths, w.BATCH)
+        front_end = Standardise(np.zeros(n_features, np.float32), np.ones(n_features, np.float32))
+        self._assembler = BatchAssembler(FrontEndChain((front_end,)), n_features, w.BATCH)
+        self._workspace = Workspace(workload.network.layers, w.BATCH)
         self._keys = [stream_key(0, Purpose.DROPOUT, layer=n) for n in range(len(workload.widths) - 2)]
 
     def train(self, n_steps: int) -> None:
@@ -35,13 +37,12 @@ class Trainer:
         for step in range(n_steps):
             batch, labels = self._assembler.assemble(self._samples, self._workload.batch(step))
             dropouts = [Dropout(w.DROPOUT, step_key(key, step)) for key in self._keys]
-            self._network.train_batch(
+            self._replica.train_batch(
                 batch,
                 labels,
                 LOSSES["cross_entropy"],
                 dropouts,
                 Sgd(w.MOMENTUM),
                 w.LEARNING_RATE,
-                self._velocities,
                 self._workspace,
             )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hpc_sparse.errors import FileFormatError
+from hpc_sparse.storage.container.identity import FileIdentity
 from hpc_sparse.storage.container.plain_hdf5 import messages
 from hpc_sparse.storage.container.plain_hdf5.blocks import CHECKSUM_BYTES, UNDEFINED, Blocks, Fields
 from hpc_sparse.storage.container.plain_hdf5.dense import ATTRIBUTES, LINKS, dense_objects
@@ -39,8 +41,8 @@ class _Object:
     attribute_names: set[str] = field(default_factory=set)
 
 
-def check_plain(path: Path) -> None:
-    """Refuse a file that is not plain HDF5, before anything else opens it; reads its structure, not its arrays.
+def check_plain(path: Path) -> FileIdentity:
+    """The identity of a plain HDF5 file, of which the structure was read and not the arrays; nothing else opened it.
 
     Raises
     ------
@@ -48,8 +50,10 @@ def check_plain(path: Path) -> None:
         The file is foreign, damaged, cut off, or holds what no container does.
     """
     with path.open("rb") as file:
+        identity = FileIdentity.of(os.fstat(file.fileno()))
         blocks = Blocks(path, file)
         _check_object(blocks, "/", _root_address(blocks), depth=0)
+    return identity
 
 
 def _root_address(blocks: Blocks) -> int:

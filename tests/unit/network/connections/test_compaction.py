@@ -5,12 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpc_sparse.network.activations import LINEAR
 from hpc_sparse.network.connections.compaction import cut_incoming, keep_connected, remove_neurons
 from hpc_sparse.network.connections.topology import Topology
-from hpc_sparse.network.layers.sparse import Dropout, SparseLayer
-from hpc_sparse.network.network import LINEAR, Network, Workspace
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
-from hpc_sparse.network.optimizers.sgd import Sgd, Velocity
+from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.workspace import Workspace
 
 WIDTHS = [23, 37, 19, 41, 5]
 SLOPES = [-0.6, 0.6, -0.6, LINEAR]
@@ -18,16 +23,16 @@ N_BATCH = 21
 
 
 @pytest.fixture
-def make_network(make_connections):
+def make_replica(make_connections):
     """Make a network with empty rows, and velocities that tell where they come from."""
 
     def make(widths=WIDTHS):
-        layers, velocities = [], []
+        layers, states = [], []
         for number, (n_in, n_out, slope) in enumerate(zip(widths[:-1], widths[1:], SLOPES, strict=True)):
             part = make_connections(n_out, n_in, seed=number)
-            layers.append(SparseLayer(part.topology, part.weight, part.bias, slope))
-            velocities.append(Velocity(1000 + part.weight, 1000 + part.bias))
-        return Network(layers), velocities
+            layers.append(SparseLayer.of(part.topology, part.weight, part.bias, slope))
+            states.append(OptimizerState({"weight": 1000 + part.weight, "bias": 1000 + part.bias}))
+        return Replica(Network(layers), states)
 
     return make
 
@@ -63,15 +68,16 @@ def dense_forward(layers, batch, masks):
 def sparse_forward(network, batch, make_columns):
     columns = make_columns(batch.shape[0], N_BATCH)
     columns[:, :N_BATCH] = batch
-    return network.forward(columns, Workspace(network.widths, N_BATCH))[:, :N_BATCH]
+    return network.forward(columns, Workspace(network.layers, N_BATCH))[:, :N_BATCH]
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
-def test_a_compacted_network_computes_what_the_zeroed_dense_one_does(make_network, make_columns, share):
-    network, velocities = make_network()
+def test_a_compacted_network_computes_what_the_zeroed_dense_one_does(make_replica, make_columns, share):
+    replica = make_replica()
+    network = replica.network
     masks, layers = random_masks(WIDTHS, share), dense_layers(network)
     batch = make_columns(WIDTHS[0], N_BATCH)[:, :N_BATCH]
-    network.apply(remove_neurons([layer.topology for layer in network.layers], masks), velocities)
+    replica.apply(remove_neurons([layer.topology for layer in network.layers], masks))
     assert network.widths == [mask.sum() for mask in masks]
     for layer in network.layers:
         layer.topology.check()
@@ -79,14 +85,15 @@ def test_a_compacted_network_computes_what_the_zeroed_dense_one_does(make_networ
     np.testing.assert_allclose(result, dense_forward(layers, batch, masks), rtol=1e-4, atol=1e-4)
 
 
-def test_two_removals_in_a_row_are_one_of_the_neurons_that_survive_both(make_network, make_columns):
-    network, velocities = make_network()
+def test_two_removals_in_a_row_are_one_of_the_neurons_that_survive_both(make_replica, make_columns):
+    replica = make_replica()
+    network = replica.network
     layers, batch = dense_layers(network), make_columns(WIDTHS[0], N_BATCH)[:, :N_BATCH]
     ids = [np.arange(width) for width in WIDTHS]
     for seed in (1, 2, 3):
         masks = random_masks(network.widths, 0.7, seed)
         ids = [numbers[mask] for numbers, mask in zip(ids, masks, strict=True)]
-        network.apply(remove_neurons([layer.topology for layer in network.layers], masks), velocities)
+        replica.apply(remove_neurons([layer.topology for layer in network.layers], masks))
     for found, expected in zip(network.neuron_ids[:-1], ids[:-1], strict=True):
         assert found.dtype == np.int32
         np.testing.assert_array_equal(found, expected)
@@ -96,23 +103,25 @@ def test_two_removals_in_a_row_are_one_of_the_neurons_that_survive_both(make_net
     np.testing.assert_allclose(result, dense_forward(layers, batch, survivors), rtol=1e-4, atol=1e-4)
 
 
-def test_weights_biases_and_velocities_stay_with_their_connections_and_neurons(make_network):
-    network, velocities = make_network()
+def test_weights_biases_and_velocities_stay_with_their_connections_and_neurons(make_replica):
+    replica = make_replica()
+    network = replica.network
     before, masks = dense_layers(network), random_masks(WIDTHS, 0.6)
-    network.apply(remove_neurons([layer.topology for layer in network.layers], masks), velocities)
+    replica.apply(remove_neurons([layer.topology for layer in network.layers], masks))
     for number, (matrix, bias, _) in enumerate(before):
-        layer, velocity = network.layers[number], velocities[number]
+        layer, velocity = network.layers[number], replica.states[number].velocity
         kept_in, kept_out = masks[number], masks[number + 1]
         left = matrix[np.ix_(kept_out, kept_in)]
         assert layer.topology.n_connections == np.count_nonzero(left)
         assert layer.weight.tolist() == left.flat[layer.topology.keys()].tolist()
-        np.testing.assert_array_equal(velocity.weight, layer.weight + np.float32(1000))
+        np.testing.assert_array_equal(velocity["weight"], layer.weight + np.float32(1000))
         np.testing.assert_array_equal(layer.bias, bias[kept_out].astype(np.float32))
-        np.testing.assert_array_equal(velocity.bias, layer.bias + np.float32(1000))
+        np.testing.assert_array_equal(velocity["bias"], layer.bias + np.float32(1000))
 
 
-def test_layers_between_neurons_that_all_stay_stay_themselves(make_network):
-    network, velocities = make_network()
+def test_layers_between_neurons_that_all_stay_stay_themselves(make_replica):
+    replica = make_replica()
+    network = replica.network
     masks = [np.ones(width, np.bool_) for width in WIDTHS]
     masks[1][::2] = False
     topologies = [layer.topology for layer in network.layers]
@@ -123,47 +132,49 @@ def test_layers_between_neurons_that_all_stay_stay_themselves(make_network):
         *(False, False, True, True)
     ]
     weight = network.layers[3].weight.copy()
-    network.apply(change, velocities)
+    replica.apply(change)
     np.testing.assert_array_equal(network.layers[3].weight, weight)
     assert change.n_connections == network.n_connections
 
 
-def test_a_smaller_network_can_be_trained_on(make_network, make_columns):
-    network, velocities = make_network()
-    network.apply(remove_neurons([layer.topology for layer in network.layers], random_masks(WIDTHS, 0.5)), velocities)
-    for velocity in velocities:
-        velocity.reset()
-    workspace = Workspace(network.widths, N_BATCH)
+def test_a_smaller_network_can_be_trained_on(make_replica, make_columns):
+    replica = make_replica()
+    network = replica.network
+    replica.apply(remove_neurons([layer.topology for layer in network.layers], random_masks(WIDTHS, 0.5)))
+    for state in replica.states:
+        state.reset()
+    workspace = Workspace(network.layers, N_BATCH)
     batch, labels = make_columns(network.widths[0], N_BATCH), (np.arange(N_BATCH) % 5).astype(np.int32)
     dropouts = [Dropout(0.0, np.uint64(0))] * 3
     losses = [
-        network.train_batch(batch, labels, LOSSES["cross_entropy"], dropouts, Sgd(0.5), 0.02, velocities, workspace)[0]
+        replica.train_batch(batch, labels, LOSSES["cross_entropy"], dropouts, Sgd(0.5), 0.02, workspace)[0]
         for _ in range(40)
     ]
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_removing_all_neurons_of_a_layer_is_a_mistake(make_network):
-    network, _ = make_network()
+def test_removing_all_neurons_of_a_layer_is_a_mistake(make_replica):
+    network = make_replica().network
     masks = random_masks(WIDTHS, 0.5)
     masks[2][:] = False
     with pytest.raises(AssertionError, match="all its neurons"):
         remove_neurons([layer.topology for layer in network.layers], masks)
 
 
-def test_cut_neurons_keep_outgoing_connections_bias_and_number(make_network, make_columns):
-    network, velocities = make_network()
+def test_cut_neurons_keep_outgoing_connections_bias_and_number(make_replica, make_columns):
+    replica = make_replica()
+    network = replica.network
     masks, before = random_masks(WIDTHS, 0.5), dense_layers(network)
     bias = [layer.bias.copy() for layer in network.layers]
-    network.apply(cut_incoming([layer.topology for layer in network.layers], masks), velocities)
+    replica.apply(cut_incoming([layer.topology for layer in network.layers], masks))
     assert network.widths == WIDTHS
     assert network.neuron_ids == [None] * 5
     for (after, *_), (matrix, *_), mask in zip(dense_layers(network), before, masks[1:], strict=True):
         np.testing.assert_array_equal(after, matrix * mask[:, None])
-    for layer, velocity, values in zip(network.layers, velocities, bias, strict=True):
+    for layer, state, values in zip(network.layers, replica.states, bias, strict=True):
         layer.topology.check()
         np.testing.assert_array_equal(layer.bias, values)
-        np.testing.assert_array_equal(velocity.bias, values + np.float32(1000))
+        np.testing.assert_array_equal(state.velocity["bias"], values + np.float32(1000))
 
 
 def test_a_layer_left_without_connections_gets_its_strongest_one_back():
@@ -184,9 +195,10 @@ def test_the_strongest_connection_is_the_first_of_greatest_absolute_weight():
     assert [np.flatnonzero(mask).tolist() for mask in found] == [[0, 2], [1, 2]]
 
 
-def test_a_batch_of_the_old_inputs_is_noticed(make_network, make_columns):
-    network, velocities = make_network()
-    network.apply(remove_neurons([layer.topology for layer in network.layers], random_masks(WIDTHS, 0.5)), velocities)
+def test_a_batch_of_the_old_inputs_is_noticed(make_replica, make_columns):
+    replica = make_replica()
+    network = replica.network
+    replica.apply(remove_neurons([layer.topology for layer in network.layers], random_masks(WIDTHS, 0.5)))
     with pytest.raises(AssertionError):
         sparse_forward(network, make_columns(WIDTHS[0], N_BATCH)[:, :N_BATCH], make_columns)
 
@@ -198,8 +210,8 @@ def test_layers_that_keep_a_connection_get_nothing_back():
     assert [mask.tolist() for mask in found] == [mask.tolist() for mask in masks]
 
 
-def test_a_network_knows_no_ids_until_a_neuron_has_gone(make_network):
-    network, _ = make_network()
+def test_a_network_knows_no_ids_until_a_neuron_has_gone(make_replica):
+    network = make_replica().network
     assert network.neuron_ids == [None] * 5
     ids = [None, np.array([3], np.int32), None, None, None]
     assert Network(network.layers, ids).neuron_ids is ids

@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 
 from hpc_sparse.kernels.simd.buffers import aligned_empty
+from hpc_sparse.network.connections import reserve
+from hpc_sparse.network.connections.protocol import Epilogue, Gate
+from hpc_sparse.network.connections.registry import unstructured, with_reserve
 from hpc_sparse.network.connections.reserve import acting_weight, n_acting
-from hpc_sparse.network.layer_signals import NO_DROPOUT
+from hpc_sparse.network.dropout import NO_DROPOUT
 from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.network import Network, Workspace
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.workspace import Workspace
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.999])
@@ -35,14 +41,18 @@ def make_pair(make_connections, share):
     parts = [make_connections(23, 31), make_connections(17, 23, 5), make_connections(4, 17, 9)]
     networks = []
     for thinned in (False, True):
-        layers = [SparseLayer(part.topology, part.weight.copy(), part.bias.copy(), 0.3) for part in parts]
+        layers = [SparseLayer.of(part.topology, part.weight.copy(), part.bias.copy(), 0.3) for part in parts]
         for layer in layers[:-1]:
             if thinned:
                 layer.weight = acting_weight(layer.weight, share)
             else:
-                layer.acting_share = share
+                layer.incoming = with_reserve(layer.incoming, share)
         networks.append(Network(layers))
     return networks
+
+
+def room_for_gradients(network):
+    return [{"weight": np.empty_like(layer.weight), "bias": np.empty_like(layer.bias)} for layer in network.layers]
 
 
 @pytest.mark.parametrize("n_batch", [10, 128])
@@ -52,24 +62,58 @@ def test_forward_backward_and_gradients_are_those_of_the_network_without_the_res
     batch, labels = make_columns(31, n_batch), np.arange(n_batch, dtype=np.int32) % 4
     results = []
     for network in make_pair(make_connections, 0.4):
-        workspace = Workspace(network.widths, n_batch)
+        workspace = Workspace(network.layers, n_batch)
         out = network.forward(batch, workspace).copy()
-        gradients = [(np.empty_like(layer.weight), np.empty_like(layer.bias)) for layer in network.layers]
+        gradients = room_for_gradients(network)
         loss = network.gradient_batch(batch, labels, LOSSES["cross_entropy"], [NO_DROPOUT] * 2, workspace, gradients)
         delta, below = make_columns(17, n_batch, seed=3), aligned_empty((23, batch.shape[1]), np.float32)
-        record = workspace.records(batch.shape[1])[0]
-        network.layers[1].backward(delta, network.layers[0], NO_DROPOUT, record, below)
-        results.append([out, below, np.array(loss), *(array for pair in gradients for array in pair)])
-    for with_reserve, without in zip(*results, strict=True):
-        np.testing.assert_array_equal(with_reserve, without)
+        gate = Gate(np.float32(0.3), NO_DROPOUT.scale, workspace.saved(batch.shape[1])[0]["record"])
+        network.layers[1].backward(delta, None, {}, gate, None, below)
+        results.append([out, below, np.array(loss), *(array for own in gradients for array in own.values())])
+    for reserved, thinned in zip(*results, strict=True):
+        np.testing.assert_array_equal(reserved, thinned)
 
 
 def test_a_connection_that_does_not_act_learns(make_connections, make_columns):
     network, thinned = make_pair(make_connections, 0.4)
     batch, labels = make_columns(31, 10), np.arange(10, dtype=np.int32) % 4
-    gradients = [(np.empty_like(layer.weight), np.empty_like(layer.bias)) for layer in network.layers]
-    workspace = Workspace(network.widths, 10)
+    gradients = room_for_gradients(network)
+    workspace = Workspace(network.layers, 10)
     network.gradient_batch(batch, labels, LOSSES["cross_entropy"], [NO_DROPOUT] * 2, workspace, gradients)
     in_reserve = thinned.layers[1].weight == 0
     assert in_reserve.any()
-    assert gradients[1][0][in_reserve].any()
+    assert gradients[1]["weight"][in_reserve].any()
+
+
+@pytest.mark.parametrize("n_batch", [10, 128])
+def test_what_acts_is_chosen_once_per_training_step_and_not_kept(make_connections, make_columns, monkeypatch, n_batch):
+    chosen = []
+    monkeypatch.setattr(reserve, "acting_weight", lambda *each: chosen.append(each) or acting_weight(*each))
+    network, _ = make_pair(make_connections, 0.4)
+    replica, workspace = Replica.at_rest(network), Workspace(network.layers, n_batch)
+    batch, labels = make_columns(31, n_batch), np.arange(n_batch, dtype=np.int32) % 4
+    for n_steps in (1, 2, 3):
+        replica.train_batch(batch, labels, LOSSES["cross_entropy"], [NO_DROPOUT] * 2, Sgd(0.9), 0.1, workspace)
+        assert len(chosen) == 2 * n_steps
+        weights = [weight for weight, _ in chosen[-2:]]
+        assert all(weight is layer.weight for weight, layer in zip(weights, network.layers, strict=False))
+        assert all(layer.incoming._acting is None for layer in network.layers[:-1])
+    network.forward(batch, workspace)
+    assert len(chosen) == 8
+    assert all(layer.incoming._acting is None for layer in network.layers[:-1])
+
+
+def test_deltas_after_a_step_pass_through_what_acts_now(make_connections, make_columns):
+    network, _ = make_pair(make_connections, 0.4)
+    connections, delta = network.layers[1].incoming, make_columns(17, 10)
+    before, after = (aligned_empty((23, delta.shape[1]), np.float32) for _ in range(2))
+    connections.transposed(delta, None, before)
+    connections.product(
+        make_columns(23, 10), Epilogue(network.layers[1].bias, np.float32(1)), aligned_empty(delta.shape, np.float32)
+    )
+    connections.weight[:] = connections.weight[::-1].copy()
+    connections.transposed(delta, None, after)
+    expected = aligned_empty(after.shape, np.float32)
+    unstructured(connections.topology, acting_weight(connections.weight, 0.4)).transposed(delta, None, expected)
+    np.testing.assert_array_equal(after, expected)
+    assert not np.array_equal(before, after)

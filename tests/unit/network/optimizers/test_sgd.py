@@ -8,7 +8,25 @@ import numpy as np
 import pytest
 
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
-from hpc_sparse.network.optimizers.sgd import LearningRate, Velocity
+from hpc_sparse.network.optimizers.learning_rate import LearningRate
+from hpc_sparse.network.optimizers.state import OptimizerState, carried
+from hpc_sparse.network.parameter import Parameter
+
+
+def parameters_of(n_weights, n_biases):
+    """What a layer says of parameters of these sizes."""
+    return {
+        "weight": Parameter(np.ones(n_weights, np.float32), "input", True),
+        "bias": Parameter(np.ones(n_biases, np.float32), None, False),
+    }
+
+
+def make_state(weight, bias):
+    return OptimizerState({"weight": np.array(weight, np.float32), "bias": np.array(bias, np.float32)})
+
+
+def as_lists(state):
+    return (state.velocity["weight"].tolist(), state.velocity["bias"].tolist())
 
 
 def test_a_constant_rate_stays():
@@ -37,20 +55,18 @@ def test_warm_up_rises_linearly_to_the_schedule(schedule):
 
 
 def test_velocities_follow_a_change_and_come_to_rest():
-    velocity = Velocity(np.array([1, 2, 3], np.float32), np.array([4, 5], np.float32))
+    state = make_state([1, 2, 3], [4, 5])
     topology = Topology.from_keys((2, 3), np.array([0, 1, 5]))
-    velocity.carry(TopologyChange(topology, np.array([0, -1, 2])))
-    assert velocity.weight.tolist() == [1, 0, 3]
-    assert velocity.bias.tolist() == [4, 5]
-    velocity.reset()
-    assert not velocity.weight.any()
-    assert not velocity.bias.any()
+    state.follow(parameters_of(3, 2), {"input": TopologyChange(topology, np.array([0, -1, 2]))})
+    assert as_lists(state) == ([1, 0, 3], [4, 5])
+    state.reset()
+    assert as_lists(state) == ([0, 0, 0], [0, 0])
 
 
 def test_a_new_velocity_is_at_rest():
-    velocity = Velocity.zeros(3, 2)
-    assert (velocity.weight.tolist(), velocity.bias.tolist()) == ([0] * 3, [0] * 2)
-    assert velocity.weight.dtype == velocity.bias.dtype == np.float32
+    state = OptimizerState.at_rest(parameters_of(3, 2))
+    assert as_lists(state) == ([0] * 3, [0] * 2)
+    assert state.velocity["weight"].dtype == state.velocity["bias"].dtype == np.float32
 
 
 def test_the_scale_multiplies_the_rate_under_every_schedule():
@@ -81,16 +97,40 @@ def test_changes_of_the_rate_multiply_up_to_it():
 
 
 def test_a_velocity_is_scaled_as_a_whole_and_in_place():
-    velocity = Velocity(np.array([1, 2], np.float32), np.array([-4], np.float32))
-    weight = velocity.weight
-    velocity.scale(0.5)
-    assert (velocity.weight.tolist(), velocity.bias.tolist()) == ([0.5, 1], [-2])
-    assert velocity.weight is weight
+    state = make_state([1, 2], [-4])
+    weight = state.velocity["weight"]
+    state.scale(0.5)
+    assert as_lists(state) == ([0.5, 1], [-2])
+    assert state.velocity["weight"] is weight
     assert weight.dtype == np.float32
 
 
 def test_velocities_follow_neurons_that_are_removed():
-    velocity = Velocity(np.array([1, 2, 3], np.float32), np.array([4, 5, 6], np.float32))
+    state = make_state([1, 2, 3], [4, 5, 6])
     topology = Topology.from_keys((2, 3), np.array([0, 5]))
-    velocity.carry(TopologyChange(topology, np.array([0, 2]), np.array([0, 2])))
-    assert (velocity.weight.tolist(), velocity.bias.tolist()) == ([1, 3], [4, 6])
+    state.follow(parameters_of(3, 3), {"input": TopologyChange(topology, np.array([0, 2]), np.array([0, 2]))})
+    assert as_lists(state) == ([1, 3], [4, 6])
+
+
+def test_a_state_goes_to_a_checkpoint_and_comes_back():
+    state = make_state([1, 2], [3])
+    arrays = state.arrays()
+    assert list(arrays) == ["weight_velocity", "bias_velocity"]
+    assert as_lists(OptimizerState.from_arrays(parameters_of(2, 1), arrays)) == ([1, 2], [3])
+
+
+def test_a_copied_state_is_apart():
+    state = make_state([1, 2], [3])
+    state.copy().reset()
+    assert as_lists(state) == ([1, 2], [3])
+
+
+def test_values_are_carried_over_the_changes_of_their_own_connections_only():
+    values = np.array([1, 2, 3], np.float32)
+    topology = Topology.from_keys((2, 3), np.array([0, 1, 5]))
+    changes = {"keys": TopologyChange(topology, np.array([2, -1, 0]), np.array([0, 2]))}
+    assert carried("keys", changes, values).tolist() == [3, 0, 1]
+    assert carried("values", changes, values) is values
+    # A value per neuron follows the neurons, whichever connections they were told by.
+    assert carried(None, changes, values).tolist() == [1, 3]
+    assert carried(None, {}, values) is values

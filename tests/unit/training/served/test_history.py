@@ -14,6 +14,7 @@ from hpc_sparse.evolution.strategies.set import replace_weakest
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.parameters import ParameterLayout
+from hpc_sparse.network.replica import Replica
 from hpc_sparse.training.served.history import TopologyHistory
 
 sequences = st.lists(
@@ -34,22 +35,22 @@ def random_network(seed):
 
 
 def change(network, step, rng):
-    """Do one step to a network; its changes by layer, None for a layer that stays."""
+    """Do one step to a network; the changes of each layer's connections by name, none for a layer that stays."""
     kind, amount = step
-    velocities, n_layers = network.resting_velocities(), len(network.layers)
+    replica, n_layers = Replica.at_rest(network), len(network.layers)
     if kind in {"compact", "released", "inputs"}:
         pruner = ImportancePruner("compact", 0, amount) if kind == "inputs" else ImportancePruner(kind, amount)
         pruning = pruner.prune(network)
         if pruning is None:
-            return [None] * n_layers
-        network.apply(pruning, velocities)
-        changes = list(pruning.layers)
+            return [{}] * n_layers
+        replica.apply(pruning)
+        changes = [{"input": one} for one in pruning.layers]
     else:
         n_changing = {"set": n_layers, "hidden set": n_layers - 1, "nothing": 0}[kind]
-        changes = [None] * n_layers
+        changes = [{}] * n_layers
         for number, layer in enumerate(network.layers[:n_changing]):
-            changes[number] = replace_weakest(layer.topology, layer.weight, amount, rng)
-            layer.follow(changes[number])
+            changes[number] = {"input": replace_weakest(layer.topology, layer.weight, amount, rng)}
+            replica.follow(number, changes[number])
     for layer in network.layers:
         # Other weights for the next step to judge by: what is grown is at 0 so far.
         layer.weight = rng.standard_normal(layer.topology.n_connections).astype(np.float32)
@@ -65,9 +66,7 @@ class Register:
         self.biases = [[next(self._fresh) for _ in layer.bias] for layer in network.layers]
 
     def follow(self, changes):
-        for number, one in enumerate(changes):
-            if one is None:
-                continue
+        for number, one in ((number, own["input"]) for number, own in enumerate(changes) if own):
             old = self.weights[number]
             self.weights[number] = [old[at] if at >= 0 else next(self._fresh) for at in one.old_position.tolist()]
             if one.old_neuron is not None:
@@ -128,8 +127,8 @@ def test_a_connection_that_has_grown_again_does_not_get_the_gradient_of_the_one_
         TopologyChange(without, np.array([0, 2, 3, 4, 5])),
         TopologyChange(again, np.array([0, -1, 1, 2, 3, 4])),
     ):
-        network.layers[0].follow(one)
-        history.advance(network, [one])
+        Replica.at_rest(network).follow(0, {"input": one})
+        history.advance(network, [{"input": one}])
     gradient = np.arange(1, 9, dtype=np.float32)
     assert history.carry(0, gradient).tolist() == [1, 0, 3, 4, 5, 6, 7, 8]
     assert history.carry(1, gradient[:7]).tolist() == [1, 0, 2, 3, 4, 5, 6, 7]
@@ -140,7 +139,7 @@ def test_the_present_version_is_never_forgotten_and_a_forgotten_one_is_gone():
     network = random_network(4)
     history = TopologyHistory(network)
     for _ in range(3):
-        history.advance(network, [None] * 3)
+        history.advance(network, [{}] * 3)
     history.forget_before(99)
     assert history.remembered == [3]
     with pytest.raises(KeyError):

@@ -10,7 +10,9 @@ from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 from hpc_sparse.training.served.phased_trainer import last_served_epoch
 from hpc_sparse.training.served.server import n_updates_per_epoch
 from hpc_sparse.training.trainer import is_served, make_trainer, shares
@@ -47,14 +49,14 @@ def test_an_epoch_is_so_many_updates_that_it_takes_all_samples_once(
     make_config, make_dataset, strategy, n_train, expected
 ):
     # Batches of 20 on three workers.
-    config, dataset = make_config(f"parallel.strategy={strategy}"), make_dataset(n_train=n_train)
-    job = TrainingJob(rank(0, 4), config, dataset, Replica.initial(config, dataset.info), SilentReporter())
+    config, dataset = make_config(f"parallel.algorithm={strategy}"), make_dataset(n_train=n_train)
+    job = TrainingJob(rank(0, 4), config, dataset, initial_replica(config, dataset.info), SilentReporter())
     assert n_updates_per_epoch(job) == expected
 
 
 @pytest.mark.parametrize(("n_train", "n_test"), [(230, 101), (3, 2)])
 def test_workers_share_all_samples_and_the_server_tests_on_all(make_config, n_train, n_test):
-    config = make_config("parallel.strategy=wasap")
+    config = make_config("parallel.algorithm=wasap")
     (no_samples, all_tests), *workers = (shares(rank(number, 4), config) for number in range(4))
     assert no_samples.range(n_train) == (0, 0)
     assert all_tests.range(n_test) == (0, n_test)
@@ -74,9 +76,9 @@ def test_without_a_server_every_rank_takes_its_share_of_both_parts(make_config):
 def test_one_rank_is_not_served_and_trains_itself(make_config, make_dataset):
     dataset = make_dataset()
     for strategy in ("wasap", "wassp", "local_sgd"):
-        config = make_config(f"parallel.strategy={strategy}")
+        config = make_config(f"parallel.algorithm={strategy}")
         assert not is_served(CTX, config)
         assert is_served(rank(1, 2), config) == (strategy != "local_sgd")
-        job = TrainingJob(CTX, config, dataset, Replica.initial(config, dataset.info), SilentReporter())
+        job = TrainingJob(CTX, config, dataset, initial_replica(config, dataset.info), SilentReporter())
         assert isinstance(make_trainer(job), LocalTrainer)
         assert [share.range(9) for share in shares(CTX, config)] == [(0, 9), (0, 9)]

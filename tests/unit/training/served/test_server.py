@@ -13,7 +13,9 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.gradient_exchange import GradientHeader
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.rates import learning_rate
-from hpc_sparse.training.replica import Replica
+from hpc_sparse.training.replica_states import (
+    initial_replica,
+)
 from hpc_sparse.training.served import server
 from hpc_sparse.training.served.server_totals import Tally
 
@@ -56,9 +58,9 @@ def serve(make_config, make_dataset, monkeypatch):
     """Serve epoch 2 of WASAP-SGD by a script of (comes too late, asks to stop); the stretch."""
 
     def serve_script(*script):
-        config, dataset = make_config("parallel.strategy=wasap"), make_dataset()
+        config, dataset = make_config("parallel.algorithm=wasap"), make_dataset()
         ctx = dataclasses.replace(ParallelContext.serial(threads=1), size=3)
-        job = TrainingJob(ctx, config, dataset, Replica.initial(config, dataset.info), SilentReporter())
+        job = TrainingJob(ctx, config, dataset, initial_replica(config, dataset.info), SilentReporter())
         monkeypatch.setattr(server, "ServerEnd", lambda *_, **__: ScriptedEnd(script))
         return server.Server(job, learning_rate(config, 2)).serve(2, 2, lambda metrics: None)
 
@@ -71,7 +73,7 @@ def test_an_epoch_that_has_evolved_is_not_left_before_its_first_update(serve):
     assert stretch.history == []
     assert stretch.pause is not None
     assert stretch.pause.step == 1
-    tally = Tally.from_numbers(stretch.pause.sums)
+    tally = Tally.from_sums(stretch.pause.sums)
     assert tally.n_changed > 0
     assert tally.n_discarded == 2
 
@@ -79,7 +81,7 @@ def test_an_epoch_that_has_evolved_is_not_left_before_its_first_update(serve):
 def test_what_was_sent_before_a_stop_is_counted(serve):
     early, late = (serve(*[(False, 0)] * n, (False, signal.SIGTERM)).pause for n in (1, 4))
     assert (early.step, late.step) == (2, 5)
-    assert 0 < Tally.from_numbers(early.sums).n_bytes < Tally.from_numbers(late.sums).n_bytes
+    assert 0 < Tally.from_sums(early.sums).n_bytes < Tally.from_sums(late.sums).n_bytes
 
 
 def test_an_epoch_ends_without_a_pause_although_a_stop_is_asked_for_at_its_last_update(serve):

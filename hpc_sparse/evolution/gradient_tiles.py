@@ -1,0 +1,127 @@
+"""Gradients of all pairs of neurons of a layer, a tile of rows at a time, and the largest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Float32Array, Float64Array, Int64Array
+from hpc_sparse.evolution import memory
+from hpc_sparse.evolution.top_k import StrongestKeys
+from hpc_sparse.kernels.growth import largest_of_layer
+from hpc_sparse.kernels.simd.buffers import padded_columns
+from hpc_sparse.kernels.sparse.dense import forward_dense
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layer_signals import Signals
+
+TILE_ROWS = 128
+"""Output neurons whose gradients are computed at a time."""
+
+NARROWER = 0.75
+"""The inputs are copied together anew when fewer than this share of them can still matter."""
+
+SEARCHING = (14, 35)
+"""Bytes per connection, and per connection to be grown, while the largest of all gradients are looked for: they are
+collected in a buffer of twice as many keys and gradients. Measured."""
+
+
+class GradientTiles:
+    """Gradients of a layer by rows and columns in the order of the signals given.
+
+    Parameters
+    ----------
+    delta : float32[n_rows, n_samples]
+        Signals of the output neurons.
+    source : float32[n_columns, n_samples]
+        Signals of the input neurons.
+    """
+
+    def __init__(self, delta: Float32Array, source: Float32Array) -> None:
+        self._delta = delta
+        self._source = np.zeros((source.shape[1], padded_columns(source.shape[0])), VALUE)
+        self._source[:, : source.shape[0]] = source.T
+        self._tile = np.empty((TILE_ROWS, self._source.shape[1]), VALUE)
+
+    def __iter__(self) -> Iterator[tuple[int, Float32Array]]:
+        """All tiles, each with its first row; a tile is overwritten by the next."""
+        for start in range(0, self._delta.shape[0], TILE_ROWS):
+            yield start, self.compute(start, self._source.shape[1])
+
+    def compute(self, start: int, n_columns: int) -> Float32Array:
+        """The gradients of TILE_ROWS rows from ``start`` on, in at least the first ``n_columns`` columns.
+
+        Every one is summed up sample by sample, whatever the tile and the number of threads. Later tiles cannot have
+        more columns.
+        """
+        n_needed = padded_columns(n_columns)
+        if n_needed < NARROWER * self._source.shape[1]:
+            self._source = np.ascontiguousarray(self._source[:, :n_needed])
+            self._tile = np.empty((TILE_ROWS, n_needed), VALUE)
+        delta = np.ascontiguousarray(self._delta[start : start + TILE_ROWS])
+        out = self._tile[: delta.shape[0]]
+        no_bias, linear = np.zeros(delta.shape[0], VALUE), VALUE(1)
+        forward_dense(delta.reshape(-1), no_bias, self._source, linear, out)
+        return out
+
+
+def largest_gradients(topology: Topology, is_kept: BoolArray, signals: Signals, n_wanted: int) -> Int64Array:
+    """Keys of the positions of largest |gradient| among those that hold no kept connection.
+
+    Parameters
+    ----------
+    topology : Topology
+    is_kept : bool[nnz]
+    signals : Signals
+    n_wanted : int
+
+    Returns
+    -------
+    int64[n_wanted], increasing
+        Fewer only if fewer are free.
+    """
+    best, n_in = StrongestKeys(n_wanted), topology.shape[1]
+    tiles = _StrongestFirst(signals)
+    for start in range(0, topology.shape[0] if n_wanted else 0, TILE_ROWS):
+        rows = tiles.row_order[start : start + TILE_ROWS]
+        n_columns = tiles.n_columns_above(best.limit, start)
+        if not n_columns:
+            break
+        scores = tiles.compute(start, n_columns)
+        largest_of_layer.score_tile(topology.indptr, topology.indices, is_kept, rows, tiles.place, scores)
+        best.add(scores, rows * n_in, tiles.column_order[:n_columns])
+    return best.keys()
+
+
+def searching_bytes(layer: memory.LayerFigures) -> float:
+    """While the largest gradients are looked for: the signals turned, a tile of gradients, and the best so far."""
+    each, grown = SEARCHING
+    stride = padded_columns(layer.n_samples)
+    turned = ((layer.n_in + layer.n_out) * stride + layer.n_in * TILE_ROWS) * memory.VALUE
+    return turned + (each + grown * layer.drop_fraction) * layer.n_connections
+
+
+class _StrongestFirst(GradientTiles):
+    """The rows and columns of strongest signals first."""
+
+    def __init__(self, signals: Signals) -> None:
+        n = signals.n_samples
+        row_norm, column_norm = _norms(signals.delta[:, :n]), _norms(signals.source[:, :n])
+        self.row_order, self.column_order = (np.argsort(-norm, kind="stable") for norm in (row_norm, column_norm))
+        self.place = np.empty_like(self.column_order)
+        self.place[self.column_order] = np.arange(self.place.size, dtype=OFFSET)
+        # A rounded product may come out above the bound of an exact one, by an error of each term and each addition.
+        margin = 1.0 + 2.0 * (n + 2) * float(np.finfo(VALUE).eps)
+        self._row_bound, self._column_bound = row_norm[self.row_order] * margin, column_norm[self.column_order]
+        super().__init__(signals.delta[self.row_order, :n], signals.source[self.column_order, :n])
+
+    def n_columns_above(self, limit: np.float32, start: int) -> int:
+        """Columns in which a tile from row ``start`` on may have a gradient of at least ``limit``."""
+        bounds = self._row_bound[start] * self._column_bound
+        return int(np.searchsorted(-bounds, -float(limit), side="right"))
+
+
+def _norms(signals: Float32Array) -> Float64Array:
+    """Euclidean norm of each row, float64[n]."""
+    squares: Float64Array = np.einsum("ij,ij->i", signals, signals, dtype=np.float64)
+    return np.sqrt(squares)

@@ -1,0 +1,56 @@
+"""A network as formats of other programs can say it: standardised, chosen features, then layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import takewhile
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import Int32Array
+from hpc_sparse.inference import TrainedModel
+from hpc_sparse.inputs.chosen_features import ChosenFeatures
+from hpc_sparse.inputs.protocol import FrontEnd
+from hpc_sparse.inputs.standardise import Standardise
+from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
+
+
+@dataclass(frozen=True)
+class ExportedNetwork:
+    """A network whose other front ends are folded into its first layer.
+
+    Attributes
+    ----------
+    config : RunConfig
+        Without those front ends.
+    standardise : Standardise or None
+    chosen : int32[n_inputs] or None
+        Numbers of the features that the first layer takes; None for all.
+    layers : list of SparseLayer
+    """
+
+    config: RunConfig
+    standardise: Standardise | None
+    chosen: Int32Array | None
+    layers: list[SparseLayer]
+
+    @classmethod
+    def of(cls, model: TrainedModel) -> ExportedNetwork:
+        """The network of a model, which is not changed.
+
+        Raises
+        ------
+        InputError
+            A front end cannot be folded into a layer.
+        """
+        parts = model.front_end.parts
+        said = list(takewhile(_is_sayable, parts))
+        first, *others = sparse_layers(model.network)
+        config, first = model.front_end.folded(model.config, first, kept=len(said))
+        standardise = next((part for part in said if isinstance(part, Standardise)), None)
+        chosen = next((part.chosen for part in said if isinstance(part, ChosenFeatures)), None)
+        return cls(config, standardise, chosen, [first, *others])
+
+
+def _is_sayable(part: FrontEnd) -> bool:
+    """Whether a format has a word for it, or it does nothing in predictions."""
+    return isinstance(part, Standardise | ChosenFeatures) or not part.acts_in_predictions

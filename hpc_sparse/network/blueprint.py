@@ -1,0 +1,60 @@
+"""What a new layer is to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_sparse.config import LayerSection
+from hpc_sparse.network.connections.initial_topology import Pattern
+from hpc_sparse.network.connections.reserve import ALL_ACT
+from hpc_sparse.rng import Purpose, stream_key
+
+
+@dataclass(frozen=True)
+class LayerBlueprint:
+    """A layer that is to be made, the same on any number of threads and ranks.
+
+    Attributes
+    ----------
+    number : int
+        Of the layer in its network, from 0 on.
+    shape : (n_out, n_in)
+        In neurons.
+    density : float
+        Share of the possible connections.
+    activation : str
+        See :mod:`hpc_sparse.network.activations`.
+    alpha : float
+        Its slope below 0.
+    initializer : str
+        See :mod:`hpc_sparse.network.connections.initial_weights`.
+    seed : int
+    pattern : str
+        See :mod:`hpc_sparse.network.connections.initial_topology`.
+    acting_share : float
+        Share of the connections that acts: see :mod:`hpc_sparse.network.connections.reserve`.
+    section : LayerSection or None
+        What a configuration says of this layer alone; None for the output layer.
+    """
+
+    number: int
+    shape: tuple[int, int]
+    density: float
+    activation: str
+    alpha: float
+    initializer: str
+    seed: int
+    pattern: Pattern = "erdos_renyi"
+    acting_share: float = ALL_ACT
+    section: LayerSection | None = None
+
+    @property
+    def connections(self) -> str:
+        """Kind of the connections."""
+        return "csr" if self.section is None else self.section.connections
+
+    def key(self, purpose: Purpose) -> np.uint64:
+        """Key of one of the layer's random streams."""
+        return stream_key(self.seed, purpose, layer=self.number)

@@ -1,0 +1,100 @@
+"""The chain of layers: the one place where passes go from layer to layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hpc_sparse.dtypes import AnyArray
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.protocol import Layer, Saved
+from hpc_sparse.network.placement import WHOLE, Placement
+from hpc_sparse.network.sinks import Sink
+
+
+def forward(
+    layers: Sequence[Layer], batch: AnyArray, outs: Sequence[AnyArray], placement: Placement = WHOLE
+) -> AnyArray:
+    """The output layer's weighted sums, ``outs[-1]``; no dropout, nothing saved.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        From the first hidden one to the output.
+    batch : float32[n_inputs, width]
+        Samples as columns.
+    outs : sequence of [n, width], one per layer
+        Overwritten.
+    placement : Placement
+    """
+    source = batch
+    for number, (layer, out) in enumerate(zip(layers, outs, strict=True)):
+        layer.forward(source, out, None, None)
+        placement.begin(number, "forward")
+        placement.finish(number, "forward")
+        source = out
+    return source
+
+
+def forward_train(
+    layers: Sequence[Layer],
+    batch: AnyArray,
+    outs: Sequence[AnyArray],
+    saved: Sequence[Saved],
+    dropouts: Sequence[Dropout | None],
+    placement: Placement = WHOLE,
+) -> AnyArray:
+    """As :func:`forward`, with dropout, saving in ``saved`` what :func:`backward` needs.
+
+    Parameters
+    ----------
+    layers, batch, outs
+        As in :func:`forward`.
+    saved : sequence of Saved, one per layer
+    dropouts : sequence of Dropout or None, one per layer
+        None for the output layer.
+    placement : Placement
+    """
+    source = batch
+    for number, (layer, out, kept, dropout) in enumerate(zip(layers, outs, saved, dropouts, strict=True)):
+        layer.forward(source, out, kept, dropout)
+        placement.begin(number, "forward")
+        placement.finish(number, "forward")
+        source = out
+    return source
+
+
+def backward(
+    layers: Sequence[Layer],
+    batch: AnyArray,
+    outs: Sequence[AnyArray],
+    saved: Sequence[Saved],
+    dropouts: Sequence[Dropout | None],
+    delta: AnyArray,
+    deltas: Sequence[AnyArray],
+    sinks: Sequence[Sink] | None,
+    placement: Placement = WHOLE,
+) -> None:
+    """Pass the deltas of the output layer down and give every layer's gradients to its sink.
+
+    Parameters
+    ----------
+    layers, batch, outs, saved, dropouts
+        Of the :func:`forward_train` before.
+    delta : float32[n_outputs, width]
+        Deltas of the output layer; 0 in the columns beyond the batch.
+    deltas : sequence of [n, width], one per hidden layer
+        Overwritten with the layers' deltas; ``outs`` themselves where activations are not needed any more.
+    sinks : sequence of Sink, one per layer, or None
+        None: gradients are not wanted.
+    placement : Placement
+    """
+    for number in range(len(layers) - 1, 0, -1):
+        below = layers[number - 1]
+        gate = below.gate(saved[number - 1], dropouts[number - 1])
+        sink = None if sinks is None else sinks[number]
+        placement.finish(number, "backward")
+        layers[number].backward(delta, outs[number - 1], saved[number], gate, sink, deltas[number - 1])
+        placement.begin(number - 1, "backward")
+        delta = deltas[number - 1]
+    if sinks is not None:
+        layers[0].backward(delta, batch, saved[0], None, sinks[0], None)

@@ -1,0 +1,209 @@
+"""Connections: the linear map of a layer, of which only existing connections are stored.
+
+A kind of connections knows no activation and no neighbour. What surrounds its products comes as values: the epilogue
+of the forward pass, the gate of the backward pass, the sink of the gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, UInt16Array
+from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSizes
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.sinks import MapSink
+
+if TYPE_CHECKING:
+    from hpc_sparse.network.blueprint import LayerBlueprint
+
+INPUT = "input"
+"""Name of a layer's connections to the layer below."""
+
+
+class Epilogue(NamedTuple):
+    """What happens to the weighted sums of a forward pass before they leave the registers.
+
+    Attributes
+    ----------
+    bias : float32[n_out]
+        Added to the sums.
+    slope : float32
+        Slope of the activation below 0; 1 for none.
+    dropout : Dropout or None
+        In training only.
+    record : uint16[n_out, words] or None
+        Overwritten with what the backward pass needs (:mod:`hpc_sparse.kernels.simd.activation`); given with dropout.
+    first_row, first_column : int
+        Numbers of the first neuron and the first sample here, for the random numbers of dropout.
+    """
+
+    bias: Float32Array
+    slope: np.float32
+    dropout: Dropout | None = None
+    record: UInt16Array | None = None
+    first_row: int = 0
+    first_column: int = 0
+
+
+class Gate(NamedTuple):
+    """Derivative of a piecewise linear activation and its dropout, which the layer above multiplies into its deltas.
+
+    Attributes
+    ----------
+    slope, scale : float32
+        Slope below 0, and the factor of the activations that dropout has kept.
+    record : uint16[n, words]
+        From the forward pass.
+    """
+
+    slope: np.float32
+    scale: np.float32
+    record: UInt16Array
+
+
+class ConnectionBytes(NamedTuple):
+    """Bytes that connections take.
+
+    Attributes
+    ----------
+    structure : dict of str to int
+        What says which ones there are, by the names that a plan shows.
+    weights : int
+    transposed : int
+        What the backward pass needs beside them.
+    """
+
+    structure: Mapping[str, int]
+    weights: int
+    transposed: int
+
+
+class Connections(Protocol):
+    """A linear map from ``n_in`` to ``n_out`` neurons.
+
+    Attributes
+    ----------
+    kind : str
+        Its name in configurations and checkpoints.
+    values_per_unit : int
+        Weights that come and go as one.
+    topology : Topology
+        Which units there are.
+    weight : float32[n]
+        Learned; of all units, in the topology's order, as many values for each.
+    """
+
+    kind: ClassVar[str]
+    values_per_unit: ClassVar[int]
+    topology: Topology
+    weight: Float32Array
+
+    @classmethod
+    def random(cls, blueprint: LayerBlueprint) -> Connections:
+        """The connections of a new layer to the layer below."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_out, n_in) in neurons."""
+        ...
+
+    def structure(self) -> Mapping[str, AnyArray]:
+        """The arrays of integers that say which units there are, by name."""
+        ...
+
+    def structure_dtypes(self, sizes: Sequence[int]) -> list[npt.DTypeLike]:
+        """Types of the arrays of :meth:`structure`, told by their sizes."""
+        ...
+
+    def rebuilt(self, shape: tuple[int, int], structure: Mapping[str, AnyArray], weight: Float32Array) -> Connections:
+        """Connections of the same kind and settings with another structure, not checked."""
+        ...
+
+    def rewired(self, topology: Topology, weight: Float32Array) -> Connections:
+        """Connections of the same kind and settings with other units."""
+        ...
+
+    def product(self, source: AnyArray, epilogue: Epilogue, out: AnyArray) -> None:
+        """``out = epilogue(W source)``; ``source`` [n_in, width], ``out`` [n_out, width] is overwritten."""
+        ...
+
+    def product_alone(self, source: Float32Array, bias: Float32Array, slope: np.float32, out: Float32Array) -> None:
+        """The bits of :meth:`product` for one sample: ``source`` float32[n_in], ``out`` float32[n_out]."""
+        ...
+
+    def transposed(self, delta: AnyArray, gate: Gate | None, out: AnyArray) -> None:
+        """``out = (W^T delta) * gate``; ``delta`` [n_out, width], ``out`` [n_in, width] is overwritten."""
+        ...
+
+    def gradient(self, delta: AnyArray, source: AnyArray, sink: MapSink) -> None:
+        """The gradients of the weights and of the rows' biases go to ``sink``."""
+        ...
+
+    def transposed_and_gradient(
+        self, delta: AnyArray, source: AnyArray, gate: Gate | None, sink: MapSink, out: AnyArray
+    ) -> None:
+        """Both, :meth:`transposed` with the weights as they are before; ``out`` may be ``source``."""
+        ...
+
+    def gradient_of(self, delta: AnyArray, source: AnyArray) -> Float32Array:
+        """float32[n]: the gradient of the weights, without changing anything."""
+        ...
+
+    def incoming_strength(self) -> Float64Array:
+        """float64[n_out]: sum of the incoming absolute weights of each neuron, 0 for one without connections."""
+        ...
+
+    def outgoing_strength(self) -> Float64Array:
+        """float64[n_in]: sum of the outgoing absolute weights of each neuron below."""
+        ...
+
+    def to_csr(self) -> scipy.sparse.csr_array:
+        """The weights that signals are multiplied by, float32 (n_out, n_in), for export and analysis."""
+        ...
+
+    def copy(self) -> Self:
+        """The same with weights of its own."""
+        ...
+
+    @classmethod
+    def n_bytes(cls, n_out: int, n_in: int, n_connections: int) -> ConnectionBytes:
+        """What it takes, for planning."""
+        ...
+
+    def state(self) -> ConnectionState:
+        """What a file holds of it, but for the weights."""
+        ...
+
+    @classmethod
+    def stored_sizes(cls, shape: tuple[int, int], n_units: int, settings: Mapping[str, Setting]) -> StoredSizes:
+        """Sizes of the arrays that a file must hold of so many units, of which nothing has been checked.
+
+        Raises
+        ------
+        ValueError
+            The settings are not those of the kind.
+        """
+        ...
+
+    @classmethod
+    def check_state(cls, where: str, state: ConnectionState) -> None:
+        """Check the content of arrays that were read, whose sizes are right; kernels rely on it.
+
+        Raises
+        ------
+        FileFormatError
+            The message begins with ``where``.
+        """
+        ...
+
+    @classmethod
+    def from_state(cls, state: ConnectionState, weight: Float32Array) -> Connections:
+        """The connections again, with their weights, from a state that has been checked."""
+        ...

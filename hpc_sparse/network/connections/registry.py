@@ -1,0 +1,60 @@
+"""Kinds of connections by name. To add one, add a file and a line."""
+
+from __future__ import annotations
+
+from hpc_sparse.config.layers import CONNECTION_KINDS
+from hpc_sparse.dtypes import Float32Array
+from hpc_sparse.network.blueprint import LayerBlueprint
+from hpc_sparse.network.connections.csr import Csr
+from hpc_sparse.network.connections.dense import Dense, is_complete
+from hpc_sparse.network.connections.protocol import Connections
+from hpc_sparse.network.connections.reserve import ALL_ACT, Reserve
+from hpc_sparse.network.connections.state import ConnectionState
+from hpc_sparse.network.connections.topology import Topology
+
+CONNECTIONS: dict[str, type[Connections]] = {}
+"""The classes by the names that configurations and checkpoints know."""
+
+
+def register_connections(kind: type[Connections]) -> type[Connections]:
+    """The same class, which configurations can choose and checkpoints can hold from now on."""
+    assert CONNECTIONS.get(kind.kind) in (None, kind), f"two kinds of connections are called {kind.kind}"
+    CONNECTIONS[kind.kind] = kind
+    if kind.kind != Reserve.kind and kind.kind not in CONNECTION_KINDS:  # the strategy decides on a reserve
+        CONNECTION_KINDS.append(kind.kind)
+    return kind
+
+
+for each in (Csr, Dense, Reserve):
+    register_connections(each)
+
+UNSTRUCTURED = frozenset({Csr.kind, Dense.kind, Reserve.kind})
+"""Kinds of which each can become another one, as the number of connections and the configuration want it."""
+
+
+def unstructured(topology: Topology, weight: Float32Array) -> Csr:
+    """Connections of a topology without further settings: dense where all pairs of neurons are connected."""
+    return (Dense if is_complete(topology) else Csr)(topology, weight)
+
+
+def with_reserve(connections: Csr, acting_share: float) -> Csr:
+    """The same connections, of which only a share acts; they themselves if all do."""
+    if acting_share == ALL_ACT:
+        return connections
+    return Reserve(connections.topology, connections.weight, acting_share)
+
+
+def random_connections(blueprint: LayerBlueprint) -> Connections:
+    """The connections of a new layer to the layer below."""
+    if blueprint.connections not in UNSTRUCTURED:
+        return CONNECTIONS[blueprint.connections].random(blueprint)
+    drawn = Csr.random(blueprint)
+    return with_reserve(unstructured(drawn.topology, drawn.weight), blueprint.acting_share)
+
+
+def connections_from_state(state: ConnectionState, weight: Float32Array, acting_share: float = ALL_ACT) -> Connections:
+    """Stored connections with their weights; of unstructured ones the share acts that the configuration says."""
+    made = CONNECTIONS[state.kind].from_state(state, weight)
+    if state.kind not in UNSTRUCTURED:
+        return made
+    return with_reserve(unstructured(made.topology, made.weight), acting_share)

@@ -1,0 +1,161 @@
+"""Layers: what happens around the products with connections, and the passes that a network is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple, Protocol, Self
+
+import numpy.typing as npt
+
+from hpc_sparse.config import LayerSection, NetworkSection
+from hpc_sparse.dtypes import AnyArray, Float32Array
+from hpc_sparse.network.blueprint import LayerBlueprint
+from hpc_sparse.network.connections.protocol import Connections, Gate
+from hpc_sparse.network.connections.state import Setting
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.state import LayerState
+from hpc_sparse.network.parameter import Parameter
+from hpc_sparse.network.sinks import Sink
+
+Saved = Mapping[str, AnyArray]
+"""What a layer keeps from its forward pass for the backward pass, by name."""
+
+
+class SavedArray(NamedTuple):
+    """Shape and type of an array that a layer saves for a batch of some width."""
+
+    shape: tuple[int, int]
+    dtype: npt.DTypeLike
+
+
+class Layer(Protocol):
+    """A layer of a network. Activations and deltas are neuron-major: [n_neurons, width], samples as columns.
+
+    Attributes
+    ----------
+    kind : str
+        Its name in configurations and checkpoints.
+    section : type of LayerSection
+        Its keys in a table ``[[network.layers]]``, and what it refuses.
+    keeps_output : bool
+        Whether its output is still needed when its deltas arrive: they then get a buffer of their own.
+    weights : dict of str to str
+        Name of the parameter with the weights of each of its connections, by their names.
+    activation : str
+        Name of the activation, as a checkpoint tells it.
+    """
+
+    kind: ClassVar[str]
+    section: ClassVar[type[LayerSection]]
+    keeps_output: ClassVar[bool]
+    weights: ClassVar[Mapping[str, str]]
+    activation: str
+
+    @classmethod
+    def random(cls, blueprint: LayerBlueprint) -> Self:
+        """A new layer."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_out, n_in) in neurons."""
+        ...
+
+    def connections(self) -> Mapping[str, Connections]:
+        """Its maps by name; evolution, sync, analysis and planning visit these."""
+        ...
+
+    def parameters(self) -> Mapping[str, Parameter]:
+        """What is learned, by name; every rank and every checkpoint has the same order."""
+        ...
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Numbers and texts beyond kind and activation that a checkpoint needs to make the layer again."""
+        ...
+
+    def bind(self, values: Mapping[str, Float32Array]) -> None:
+        """Go on with other arrays for parameters, of the same sizes."""
+        ...
+
+    def rewire(
+        self, shape: tuple[int, int], topologies: Mapping[str, Topology], values: Mapping[str, Float32Array]
+    ) -> None:
+        """Go on with other connections and with arrays for all parameters that fit them."""
+        ...
+
+    def copy(self) -> Self:
+        """The same with parameters of its own."""
+        ...
+
+    def saved_arrays(self, width: int) -> Mapping[str, SavedArray]:
+        """What :meth:`forward` needs in training to save for :meth:`backward`, for batches of a width."""
+        ...
+
+    @classmethod
+    def saved_bytes(cls, n_out: int, width: int) -> int:
+        """Bytes of these arrays in a hidden layer, for planning."""
+        ...
+
+    def forward(self, source: AnyArray, out: AnyArray, saved: Saved | None, dropout: Dropout | None) -> None:
+        """``out`` [n_out, width] from ``source`` [n_in, width]; in training with ``saved``, if hidden with dropout."""
+        ...
+
+    def forward_alone(self, source: Float32Array, out: Float32Array) -> None:
+        """The bits of :meth:`forward` without dropout for one sample: float32[n_in] to float32[n_out]."""
+        ...
+
+    def gate(self, saved: Saved, dropout: Dropout | None) -> Gate | None:
+        """What the layer above multiplies into the deltas that it passes down; None if this layer does so itself."""
+        ...
+
+    def backward(
+        self,
+        delta: AnyArray,
+        source: AnyArray,
+        saved: Saved,
+        gate_below: Gate | None,
+        sink: Sink | None,
+        out: AnyArray | None,
+    ) -> None:
+        """Deltas for the layer below into ``out`` (None: not wanted), gradients into ``sink`` (None: not wanted).
+
+        ``out`` may be ``source``, whose activations nobody needs any more.
+        """
+        ...
+
+    @classmethod
+    def parameter_sizes(
+        cls, shape: tuple[int, int], n_values: Mapping[str, int], settings: Mapping[str, Setting]
+    ) -> Mapping[str, int]:
+        """Items of each parameter that a file must hold, in the order of :meth:`parameters`.
+
+        Parameters
+        ----------
+        shape : (n_out, n_in)
+        n_values : dict of str to int
+            Weights of the connections, by their names.
+        settings : dict of str to number or text
+            As :meth:`settings` gave them, not checked yet.
+
+        Raises
+        ------
+        ValueError
+            The settings are not those of the kind.
+        """
+        ...
+
+    @classmethod
+    def from_state(
+        cls, state: LayerState, config: NetworkSection, number: int, *, is_last: bool, acting_share: float
+    ) -> Layer:
+        """The layer again from a state that has been checked: layer ``number`` from 0 on in its network.
+
+        ``acting_share`` is the share of a hidden layer's connections that the run's strategy lets act.
+
+        Raises
+        ------
+        ValueError
+            The kind does not have such an activation.
+        """
+        ...

@@ -1,0 +1,84 @@
+"""A layer with its optimiser state as a file holds it: numbers, texts and arrays by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hpc_sparse.dtypes import AnyArray, Float32Array, Int32Array, PointerArray
+from hpc_sparse.network.connections.protocol import INPUT
+from hpc_sparse.network.connections.state import ConnectionState, Setting
+
+
+@dataclass(frozen=True)
+class LayerState:
+    """A layer with its optimiser state.
+
+    Attributes
+    ----------
+    kind : str
+        A key of :data:`hpc_sparse.network.layers.registry.LAYERS`.
+    shape : (n_out, n_in)
+        In neurons.
+    activation : str
+    connections : dict of str to ConnectionState
+        By their names in the layer.
+    parameters : dict of str to float32[n]
+        What is learned, the weights of the connections included.
+    states : dict of str to float32[n]
+        Of the optimiser; each name is a parameter's with an ending: ``weight_velocity``.
+    settings : dict of str to number or text
+        Beyond kind and activation.
+    """
+
+    kind: str
+    shape: tuple[int, int]
+    activation: str
+    connections: Mapping[str, ConnectionState]
+    parameters: Mapping[str, Float32Array]
+    states: Mapping[str, Float32Array]
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+
+    @classmethod
+    def sparse(
+        cls,
+        shape: tuple[int, int],
+        activation: str,
+        indptr: PointerArray,
+        indices: Int32Array,
+        weight: Float32Array,
+        bias: Float32Array,
+        weight_velocity: Float32Array | None = None,
+        bias_velocity: Float32Array | None = None,
+    ) -> LayerState:
+        """A sparse layer of unstructured connections; velocities are 0 where none are given.
+
+        Parameters
+        ----------
+        shape : (n_out, n_in)
+        activation : str
+        indptr : int[n_out + 1]
+            Where each neuron's incoming connections start.
+        indices : int32[n_connections]
+            Where they come from, increasing within a neuron.
+        weight, weight_velocity : float32[n_connections]
+        bias, bias_velocity : float32[n_out]
+        """
+        states = {
+            "weight_velocity": np.zeros_like(weight) if weight_velocity is None else weight_velocity,
+            "bias_velocity": np.zeros_like(bias) if bias_velocity is None else bias_velocity,
+        }
+        incoming = ConnectionState("csr", shape, indices.size, {"indptr": indptr, "indices": indices})
+        return cls("sparse", shape, activation, {INPUT: incoming}, {"weight": weight, "bias": bias}, states)
+
+    def arrays(self) -> dict[str, AnyArray]:
+        """All arrays by the names that files have: ``connections/input/indptr``, ``parameters/weight``."""
+        arrays: dict[str, AnyArray] = {
+            f"connections/{name}/{array_name}": array
+            for name, connections in self.connections.items()
+            for array_name, array in connections.structure.items()
+        }
+        arrays |= {f"parameters/{name}": array for name, array in self.parameters.items()}
+        return arrays | {f"states/{name}": array for name, array in self.states.items()}

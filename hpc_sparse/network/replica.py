@@ -1,0 +1,128 @@
+"""A replica: what one rank trains, its network with the state of its optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_sparse.dtypes import AnyArray, Float32Array
+from hpc_sparse.network.connections.compaction import NetworkChange
+from hpc_sparse.network.connections.protocol import INPUT
+from hpc_sparse.network.connections.topology import Topology, TopologyChange
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.network import Network, Place
+from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.optimizers.state import OptimizerState, carried
+from hpc_sparse.network.sinks import Descend, StepFactors
+from hpc_sparse.network.workspace import Workspace
+
+
+@dataclass
+class Replica:
+    """A network with the state of its optimiser.
+
+    Attributes
+    ----------
+    network : Network
+    states : list of OptimizerState
+        One per layer.
+    """
+
+    network: Network
+    states: list[OptimizerState]
+
+    @classmethod
+    def at_rest(cls, network: Network) -> Replica:
+        """A network before its first step."""
+        return cls(network, [OptimizerState.at_rest(layer.parameters()) for layer in network.layers])
+
+    def train_batch(
+        self,
+        batch: Float32Array,
+        labels: AnyArray,
+        loss: Loss,
+        dropouts: Sequence[Dropout],
+        sgd: Sgd,
+        rate: float,
+        workspace: Workspace,
+    ) -> tuple[float, int]:
+        """One training step on one batch; changes parameters and states in place.
+
+        Parameters
+        ----------
+        batch, labels, loss, dropouts, workspace
+            As for :meth:`hpc_sparse.network.network.Network.learn`.
+        sgd : Sgd
+        rate : float
+            Learning rate.
+
+        Returns
+        -------
+        loss : float
+            Summed over the batch, with dropout and before the update.
+        n_correct : int
+            Correct predictions of the same pass.
+        """
+        factors = StepFactors.of(sgd, rate)
+        sinks = [Descend(factors, state, workspace.scratch) for state in self.states]
+        return self.network.learn(batch, labels, loss, dropouts, workspace, sinks)
+
+    def follow(self, number: int, changes: Mapping[str, TopologyChange]) -> None:
+        """Follow changes of a layer's connections: what is kept keeps value and state, what has grown gets 0."""
+        layer = self.network.layers[number]
+        shape = next((change.topology.shape for change in changes.values()), layer.shape)
+        values = {name: carried(each.connections, changes, each.values) for name, each in layer.parameters().items()}
+        # The old parameters go before new velocities come: memory for one of both is planned.
+        layer.rewire(shape, {name: change.topology for name, change in changes.items()}, values)
+        self.states[number].follow(layer.parameters(), changes)
+
+    def restart(self, number: int, topologies: Mapping[str, Topology], values: Mapping[str, Float32Array]) -> None:
+        """Begin anew with other connections of a layer and some of its parameters; the others stay, at rest."""
+        layer = self.network.layers[number]
+        kept = {name: parameter.values for name, parameter in layer.parameters().items()}
+        layer.rewire(layer.shape, topologies, {**kept, **values})
+        self.states[number] = OptimizerState.at_rest(layer.parameters())
+
+    def velocity_at(self, place: Place) -> Float32Array:
+        """float32[n]: velocities of the weights of the connections at a place."""
+        weight = self.network.at(place).weight
+        for name, parameter in self.network.layers[place.layer].parameters().items():
+            if parameter.values is weight:
+                return self.states[place.layer].velocity[name]
+        raise KeyError(place)
+
+    def apply(self, change: NetworkChange) -> None:
+        """Follow a change of all layers and neurons.
+
+        Neurons may have gone: a workspace of the old widths does not fit any more.
+        """
+        for number, of_layer in enumerate(change.layers):
+            self.follow(number, {INPUT: of_layer})
+        self.network.note_survivors(change.kept_neurons)
+
+    def is_finite(self) -> bool:
+        """Whether every parameter is a finite number."""
+        # Infinities of both signs add up to not-a-number, of which NumPy would warn.
+        with np.errstate(invalid="ignore"):
+            totals = [
+                parameter.values.sum(dtype=np.float64)
+                for layer in self.network.layers
+                for parameter in layer.parameters().values()
+            ]
+        return bool(np.isfinite(totals).all())
+
+    def check_invariants(self) -> None:
+        """Assert that every topology is sound and every array aligned to it; the kernels rely on both."""
+        for layer, state in zip(self.network.layers, self.states, strict=True):
+            connections = layer.connections()
+            for each in connections.values():
+                each.topology.check()
+            parameters = layer.parameters()
+            assert parameters.keys() == state.velocity.keys(), (parameters.keys(), state.velocity.keys())
+            for name, parameter in parameters.items():
+                owner = parameter.connections
+                size = layer.shape[0] if owner is None else connections[owner].weight.size
+                assert parameter.values.shape == state.velocity[name].shape == (size,), name

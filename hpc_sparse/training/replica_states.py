@@ -1,0 +1,138 @@
+"""How replicas begin, and how they come from and go to checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hpc_sparse.config import RunConfig
+from hpc_sparse.dtypes import Int32Array
+from hpc_sparse.errors import ConfigError, DataError, FileFormatError
+from hpc_sparse.evolution import make_updater
+from hpc_sparse.network.layers.protocol import Layer
+from hpc_sparse.network.layers.registry import LAYERS
+from hpc_sparse.network.layers.state import LayerState
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.replica import Replica
+from hpc_sparse.storage.dataset.samples import DatasetInfo
+
+
+def initial_replica(config: RunConfig, info: DatasetInfo) -> Replica:
+    """The network before the first epoch, the same on every rank.
+
+    Raises
+    ------
+    ConfigError
+        A layer comes out without connections.
+    DataError
+        The loss does not fit the number of classes.
+    """
+    return random_replica(config, info.n_features, n_outputs(config, info))
+
+
+def random_replica(config: RunConfig, n_inputs: int, n_outputs: int) -> Replica:
+    """The network of a configuration between so many inputs and outputs, at rest.
+
+    Raises
+    ------
+    ConfigError
+        A layer comes out without connections.
+    """
+    network = Network.from_config(
+        config.network,
+        n_inputs,
+        n_outputs,
+        seed=config.training.seed,
+        acting_share=make_updater(config.evolution).acting_share,
+    )
+    for _, connections in network.connections():
+        if not connections.weight.size:
+            n_out, n_in = connections.shape
+            key = "density" if config.network.epsilon is None else "epsilon"
+            raise ConfigError(
+                f"network.{key} = {getattr(config.network, key)}: the layer of {n_in} x {n_out} neurons comes out "
+                "without connections; expected at least one in every layer"
+            )
+    return Replica.at_rest(network)
+
+
+def replica_from_states(
+    config: RunConfig,
+    states: Sequence[LayerState],
+    neuron_ids: Sequence[Int32Array | None] = (),
+    origin: str = "checkpoint",
+) -> Replica:
+    """The replica that a checkpoint, ``origin``, holds.
+
+    Raises
+    ------
+    FileFormatError
+        A layer has an activation, or the optimiser a state, that is not known.
+    """
+    acting_share = make_updater(config.evolution).acting_share
+    layers: list[Layer] = []
+    optimizers: list[OptimizerState] = []
+    for number, state in enumerate(states):
+        try:
+            layer = LAYERS[state.kind].from_state(
+                state, config.network, number, acting_share=acting_share, is_last=number == len(states) - 1
+            )
+            optimizers.append(OptimizerState.from_arrays(layer.parameters(), state.states))
+        except ValueError as error:
+            raise FileFormatError(f"{origin}: layer {number}: {error}") from error
+        layers.append(layer)
+    return Replica(Network(layers, list(neuron_ids)), optimizers)
+
+
+def replica_to_states(replica: Replica) -> tuple[LayerState, ...]:
+    """What a checkpoint stores of each layer."""
+    return tuple(
+        LayerState(
+            kind=layer.kind,
+            shape=layer.shape,
+            activation=layer.activation,
+            connections={name: connections.state() for name, connections in layer.connections().items()},
+            parameters={name: parameter.values for name, parameter in layer.parameters().items()},
+            states=state.arrays(),
+            settings=layer.settings(),
+        )
+        for layer, state in zip(replica.network.layers, replica.states, strict=True)
+    )
+
+
+def n_outputs(config: RunConfig, info: DatasetInfo) -> int:
+    """Output neurons for the data set's classes under the configured loss.
+
+    Raises
+    ------
+    DataError
+        The loss is for two classes and the data set has another number.
+    """
+    loss = LOSSES[config.training.loss]
+    if loss.is_binary and info.n_classes != 2:
+        raise DataError(
+            f'training.loss = "{loss.name}": for two classes, but {info.path} has {info.n_classes}; use "cross_entropy"'
+        )
+    return loss.n_outputs(info.n_classes)
+
+
+def check_fits(network: Network, config: RunConfig, info: DatasetInfo, origin: str) -> None:
+    """Check a network from ``origin`` (a checkpoint) against a data set.
+
+    Raises
+    ------
+    DataError
+        Its inputs or outputs are not as many as the data set's features or classes.
+    """
+    input_ids, n_out = network.neuron_ids[0], network.widths[-1]
+    if input_ids is None and network.widths[0] != info.n_features:
+        raise DataError(
+            f"{info.path}: {info.n_features} features, but the network in {origin} has {network.widths[0]} inputs"
+        )
+    if input_ids is not None and input_ids[-1] >= info.n_features:
+        raise DataError(
+            f"{info.path}: {info.n_features} features, but the network in {origin} uses feature {input_ids[-1]}"
+        )
+    if n_out != n_outputs(config, info):
+        raise DataError(f"{info.path}: {info.n_classes} classes, but the network in {origin} has {n_out} outputs")
