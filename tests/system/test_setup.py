@@ -30,7 +30,7 @@ def run_script(script: Path, *arguments: str, **environment: str) -> subprocess.
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 
