@@ -18,7 +18,7 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
-from hpc_sparse.planning.probe import Position, Seconds, time_layer, time_network
+from hpc_sparse.planning.probe import LayerPlace, Seconds, time_layer, time_network
 
 PROBE_ROW_BYTES = 128 * 10**6
 """Of the rows of the wider side of a layer that is measured: beyond the caches, and done in a second."""
@@ -94,14 +94,14 @@ def scaled_up(seconds: Seconds, factor: float) -> Seconds:
     return seconds.times(growth)
 
 
-def _place(number: int, n_layers: int) -> Position:
+def _place(number: int, n_layers: int) -> LayerPlace:
     if number == 0:
         return "first"
     return "last" if number == n_layers - 1 else "middle"
 
 
 def _load_kernels(config: RunConfig) -> None:
-    places: tuple[Position, ...] = ("first", "middle", "last")
+    places: tuple[LayerPlace, ...] = ("first", "middle", "last")
     for place in places:
         time_layer(config, TINY, place, 1)
     time_network(config, NetworkSize((TINY, TINY)), 1)

@@ -11,7 +11,7 @@ from hpc_sparse.storage.dataset.samples import Samples
 from hpc_sparse.training.job import TrainingJob
 
 
-class SampleSource:
+class ShardBatches:
     """The training samples of one rank, batch by batch.
 
     Raises

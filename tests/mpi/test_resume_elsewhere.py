@@ -81,7 +81,7 @@ def test_another_number_of_ranks_begins_the_epoch_again_from_the_average(
     start = starting_point(ctx, plan, dataset, FrontEndChain.start(ctx, plan.config, dataset), "serial")
     _, merged = read_merged(path, plan.config)
     assert network_digest(start.replica.network) == network_digest(merged.network)
-    assert (start.n_epochs, start.n_steps, start.pause) == (0, 0, None)
+    assert (start.n_epochs, start.n_steps, start.mid_epoch) == (0, 0, None)
     assert f"starting from the average of 2 networks in {path}; epoch 1 is begun again" in start.note
     summary = train(ctx, asked, SilentReporter())
     assert summary["epochs"] == 2

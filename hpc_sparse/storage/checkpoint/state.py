@@ -77,7 +77,7 @@ class Checkpoint:
         return self.front_end.get(DEVIATION)
 
 
-def check_agreement(ctx: ParallelContext, checkpoint: Checkpoint) -> None:
+def assert_same_checkpoint(ctx: ParallelContext, checkpoint: Checkpoint) -> None:
     """Assert that the ranks mean the same checkpoint; else parallel HDF5 would wait for ever (collective)."""
     arrays = (checkpoint.progress, *checkpoint.neuron_ids)
     shared = (
