@@ -46,13 +46,13 @@ class NetworkSection(Section):
     """snip, grasp: how much denser the source network is; no layer of it is made denser than 0.5."""
 
     activation: Activation = "all_relu"
-    """Of the hidden layers."""
+    """Activation of the hidden layers."""
 
     alpha: NonNegative = 0.6
     """Slope below zero of all_relu (alternating in sign) and leaky_relu."""
 
     initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "he_uniform"
-    """Of initial and grown weights; he_fan_in uses each neuron's real number of connections."""
+    """Distribution of initial and grown weights; he_fan_in uses each neuron's real number of connections."""
 
     dropout: Fraction = 0.3
     """Share of hidden activations dropped in training."""

@@ -16,7 +16,7 @@ from hpc_sparse.estimators.classifier import SparseMLPClassifier
 from hpc_sparse.estimators.regressor import SparseMLPRegressor
 
 EPOCHS, WEIGHT_DECAY = 40, 0.05
-"""Of the default estimator: what matters to selection shows early, and decay weakens what is not used."""
+"""Settings of the default estimator: important features show early, and decay weakens unused connections."""
 
 
 class SparseFeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):

@@ -15,7 +15,7 @@ from hpc_sparse.network.apportion import apportion
 DropSchedule = Literal["constant", "cosine", "linear", "exponential"]
 
 EXPONENT = 3
-"""Of the exponential drop schedule and of the gradual decrease of the density."""
+"""Power of the exponential drop schedule and of the gradual decrease of the density."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ IMAGE_SHAPE = (32, 32, 3)
 
 MAX_DEGREES = 10.0
 MAX_SHIFT = 0.1
-"""Of the height and of the width."""
+"""Largest shift as a fraction of the height and of the width."""
 
 IMAGES_PER_CALL = 512
 """OpenCV addresses pixels by 16 bits; images lie below each other in one call."""

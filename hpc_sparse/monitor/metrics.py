@@ -25,7 +25,7 @@ RANK_PARTS = ("train", "sync", "evolve", "evaluate", "files")
 """What a rank spends its time on; ``files`` is reading and writing them since the epoch before."""
 
 RANK_DECIMALS = 4
-"""Of the seconds of single ranks, which are many."""
+"""Decimals of the seconds of single ranks, which are many numbers."""
 
 CLOCKED = {"is_clocked": True}
 """Metadata of the :class:`EpochMetrics` that a clock has a part in."""
@@ -244,7 +244,7 @@ def peak_rss_bytes() -> int:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages that results can depend on; missing ones are left out."""
+    """Versions of Python and of the packages that results can depend on; missing ones are left out."""
     found = {"python": platform.python_version()}
     for package in ("hpc-sparse", "numpy", "numba", "llvmlite", "h5py", "mpi4py"):
         try:

@@ -21,10 +21,10 @@ from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 from hpc_sparse.planning.probe import LayerPlace, Seconds, time_layer, time_network
 
 PROBE_ROW_BYTES = 128 * 10**6
-"""Of the rows of the wider side of a layer that is measured: beyond the caches, and done in a second."""
+"""Bytes of the rows on the wider side of a measured layer: larger than the caches, yet measured within a second."""
 
 PROBE_CONNECTIONS = 4_000_000
-"""Of a layer, or of a network that is measured whole."""
+"""Most connections of a measured layer, or of a network that is measured whole."""
 
 NARROW = 100_000
 """Sides of a layer up to this width are measured as they are."""

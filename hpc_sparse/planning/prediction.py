@@ -85,7 +85,7 @@ def predict(ctx: ParallelContext, config: RunConfig, size: NetworkSize, info: Da
 
 
 def _batches(config: RunConfig, n_samples: int, n_trainers: int) -> int:
-    """Of the largest shard."""
+    """Number of batches in the largest shard."""
     largest = -(-n_samples // n_trainers)
     return -(-largest // config.training.batch_size)
 

@@ -34,7 +34,7 @@ from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 
 LayerPlace = Literal["first", "middle", "last"]
-"""Of a layer in its network: deltas do not go below the first one; the last one has no activation and stays."""
+"""Place of a layer: the first passes no deltas on; the last has no activation and does not evolve."""
 
 TINY_RATE = 1e-9
 KEY = np.uint64(1)

@@ -31,7 +31,7 @@ N_ROUNDS = 3
 
 
 def checkpoint_file_bytes(size: NetworkSize) -> int:
-    """Of a checkpoint in which all ranks have the same network."""
+    """Size of a checkpoint if all ranks have the same network."""
     per_connection, per_row = 4 + 4 + 4, 8 + 4 + 4
     n_rows = sum(layer.n_out for layer in size.layers)
     return size.n_connections * per_connection + n_rows * per_row + FILE_OVERHEAD
@@ -50,7 +50,7 @@ def message_bytes(config: RunConfig, size: NetworkSize) -> int:
 
 
 def n_syncs(config: RunConfig, n_steps: int) -> int:
-    """Of an epoch of so many steps, the one at its end included; with a serving rank, one with every step."""
+    """Number of syncs in an epoch, including the one at its end; with a serving rank, one per step."""
     if config.parallel.algorithm != "local_sgd":
         return n_steps
     every = config.parallel.sync_every_steps

@@ -30,10 +30,10 @@ MEMORY_BYTES = 256 * 1024 * 1024
 """What a trial may take; the files have some KiB."""
 
 SECONDS = 20
-"""Of processor time that a trial may take."""
+"""Processor time that a trial may take."""
 
 SECONDS_ASLEEP = 300
-"""Of anything that a trial may take, also on a busy machine."""
+"""Wall-clock time that a trial may take, also on a busy machine."""
 
 LONGEST_MESSAGE = 2000
 PROGRAM = Path(__file__).parents[1] / "fuzz"

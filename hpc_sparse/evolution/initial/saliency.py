@@ -112,7 +112,7 @@ class _Passes:
             self._deltas.insert(0, (matrix.T @ self._deltas[0]) * slope)
 
     def gradients(self) -> list[Float64Array]:
-        """Of the mean loss, at the connections of each layer."""
+        """Gradients of the mean loss at the connections of each layer."""
         return [
             _at_connections(layer, delta, source)
             for layer, delta, source in zip(self._layers, self._deltas, self._sources[:-1], strict=True)

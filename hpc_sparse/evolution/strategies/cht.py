@@ -80,7 +80,7 @@ def _grow(view: LayerView, is_kept: BoolArray) -> LayerUpdate | None:
 
 
 def tile_rows(n_out: int, n_in: int) -> int:
-    """Of how many output neurons the pairs are scored at a time."""
+    """Number of output neurons whose pairs are scored together."""
     return min(n_out, max(MIN_TILE_ROWS, min(MAX_TILE_ROWS, TILE_BYTES // (8 * n_in))))
 
 

@@ -36,7 +36,7 @@ METRICS, PROGRESS, TARGETS = "metrics", "progress", "target_connections"
 COUNTERS = ("epoch", "step", "step_in_epoch", "n_ranks", "n_replicas")
 
 MOST_NAME_BYTES = 1024 * 1024
-"""Of the names of metrics, and of those of sums."""
+"""Most bytes of the names of metrics, and of the names of sums."""
 
 
 def placed(contents: Contents) -> Contents:

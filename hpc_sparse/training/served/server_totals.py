@@ -94,7 +94,7 @@ class ServerTotals:
 
     @property
     def mean_loss(self) -> float:
-        """Of the samples so far."""
+        """Mean loss of the samples so far."""
         return self._loss / max(1, self._n_samples)
 
     def to_metrics(
@@ -128,7 +128,7 @@ class ServerTotals:
         )
 
     def _rank_seconds(self, n_workers: int, file_seconds: float) -> dict[str, tuple[float, ...]]:
-        """Of the server, who alone counts files, then of the workers."""
+        """Seconds of the server, which alone writes files, then of the workers."""
         if self._of_workers is None:
             return {}
         workers = (self._of_workers.get(worker, (0.0, 0.0)) for worker in range(1, n_workers + 1))

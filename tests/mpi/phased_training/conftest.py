@@ -81,7 +81,7 @@ class Runs:
 
     @staticmethod
     def checkpoint(folder: Path, epoch: int) -> Path:
-        """Of a run, after an epoch."""
+        """Path of a run's checkpoint after an epoch."""
         return checkpoint_path(folder / "checkpoints", epoch)
 
     def state(self, folder: Path, epoch: int) -> list[bytes]:

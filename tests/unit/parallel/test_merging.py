@@ -15,7 +15,7 @@ from hpc_sparse.parallel.merging import merge_replicas
 
 
 def make_replica(seed, *, evolves=True):
-    """Of one network with random values, and hidden layers of its own."""
+    """Replica of one network with random values; ``evolves``: with hidden layers of its own."""
     network = Network.random([13, 21, 17, 3], [0.3, 0.2, 1.0], activation="relu", alpha=0, initializer="normal", seed=1)
     rng = np.random.default_rng(seed)
     replica = Replica.at_rest(network)
