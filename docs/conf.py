@@ -33,6 +33,7 @@ add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True
+autosummary_generate = False  # numpydoc loads it; the pages have no such lists
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 

@@ -20,6 +20,7 @@ from hpc_sparse.interop.exchange import export_model, import_model
 from hpc_sparse.models.inspection import evaluate_checkpoint
 from hpc_sparse.models.pruning import PruningRequest, prune_checkpoint
 from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.network.connections.registry import connections_from_state
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.parallel.collectives import all_gather_parts, barrier, on_root
 from hpc_sparse.parallel.context import ParallelContext
@@ -100,7 +101,8 @@ class LargestIsOne(FrontEnd):
         np.divide(batch, self.largest[:, None], out=out)
 
     def fold(self, layer: SparseLayer) -> SparseLayer:
-        return replace(layer, weight=layer.weight / self.largest[layer.topology.indices])
+        weight = layer.weight / self.largest[layer.topology.indices]
+        return replace(layer, incoming=layer.incoming.rewired(layer.topology, weight))
 
 
 @pytest.fixture(autouse=True)
@@ -137,9 +139,8 @@ def outputs(state: Checkpoint, largest: np.ndarray, values: np.ndarray) -> np.nd
     if state.neuron_ids and state.neuron_ids[0] is not None:
         values = values[:, state.neuron_ids[0]]
     for layer, slope in zip(state.layers, (-0.6, 0.6, 1.0), strict=True):
-        matrix = np.zeros(layer.shape)
-        matrix[np.repeat(np.arange(layer.shape[0]), np.diff(layer.indptr)), layer.indices] = layer.weight
-        sums = values @ matrix.T + layer.bias
+        matrix = connections_from_state(layer.connections["input"], layer.parameters["weight"]).to_csr().toarray()
+        sums = values @ matrix.T + layer.parameters["bias"]
         values = np.where(sums >= 0, sums, slope * sums)
     return values
 
@@ -151,8 +152,9 @@ def check_same(one: Path, other: Path) -> None:
     for name, array in found[0].front_end.items():
         np.testing.assert_array_equal(found[1].front_end[name], array)
     for layers in zip(*(each.layers for each in found), strict=True):
-        for name in ("indptr", "indices", "weight", "bias", "weight_velocity"):
-            np.testing.assert_array_equal(*(getattr(layer, name) for layer in layers))
+        own, others = (layer.arrays() for layer in layers)
+        for name, array in own.items():
+            np.testing.assert_array_equal(array, others[name])
 
 
 def check_plan(folder: Path) -> None:

@@ -30,9 +30,9 @@ def cut_off(path: Path) -> None:
 
 def flip_weight(path: Path) -> None:
     with h5py.File(path, "a") as file:
-        values = file["layers/0001/weight"][:]
+        values = file["layers/1/parameters/weight"][:]
         values.view(np.uint32)[3] ^= np.uint32(1)
-        file["layers/0001/weight"][:] = values
+        file["layers/1/parameters/weight"][:] = values
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_a_damaged_one_that_is_named_is_refused(place: Path, run) -> None:
         cwd=place,
         code=2,
     )
-    assert "checkpoint-000002.h5: layers/0001/weight: damaged" in result.stderr
+    assert "checkpoint-000002.h5: layers/1/parameters/weight: damaged" in result.stderr
     assert not (place / "other").exists()
 
 

@@ -218,8 +218,10 @@ def sums_of() -> Callable[[Path, np.ndarray], np.ndarray]:
             values = values[:, state.neuron_ids[0]]
         for layer, slope in zip(state.layers, CHECKPOINT_SLOPES, strict=True):
             matrix = np.zeros(layer.shape)
-            matrix[np.repeat(np.arange(layer.shape[0]), np.diff(layer.indptr)), layer.indices] = layer.weight
-            sums = values @ matrix.T + layer.bias
+            structure = layer.connections["input"].structure
+            neurons = np.repeat(np.arange(layer.shape[0]), np.diff(structure["indptr"]))
+            matrix[neurons, structure["indices"]] = layer.parameters["weight"]
+            sums = values @ matrix.T + layer.parameters["bias"]
             values = np.where(sums >= 0, sums, slope * sums)
         return values
 

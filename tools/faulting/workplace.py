@@ -155,7 +155,7 @@ def result_of(folder: Path) -> dict[str, object]:
     found: dict[str, object] = {"checkpoint": newest.name}
 
     def take(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and name != "config":
+        if isinstance(item, h5py.Dataset) and name not in {"config", "metrics/values"}:
             found[name] = item[()].tobytes()
 
     with h5py.File(newest, "r") as file:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from hpc_sparse.cli.app import app
 from hpc_sparse.config import RunConfig
+from hpc_sparse.config.layers import LayerSection
 from hpc_sparse.config.reference import configuration_reference
 from hpc_sparse.config.registry import STRATEGIES
 
@@ -38,6 +39,7 @@ def test_every_key_has_its_values_and_its_meaning():
         f"{section}.{key}" for section, field in RunConfig.model_fields.items() for key in field.annotation.model_fields
     }
     keys |= {f"evolution.{name}.{key}" for name, own in STRATEGIES.sections().items() for key in own.model_fields}
+    keys |= {f"[network.layers].{key}" for key in LayerSection.model_fields}
     assert set(rows()) == keys
     assert all(values and meaning for _, values, meaning in rows().values())
 

@@ -157,7 +157,7 @@ def test_probabilities_of_sums_of_any_size_are_numbers(write_network):
 def test_a_checkpoint_of_several_networks_predicts_by_their_average(write_network):
     path = write_network()
     state = read_checkpoint(CTX, path)
-    sizes = tuple(layer.weight.size for layer in state.layers)
+    sizes = tuple(layer.parameters["weight"].size for layer in state.layers)
     write_checkpoint(CTX, path, replace(state, replica=0, target_connections=sizes))
     model = hpc_sparse.load_model(path)
     _, merged = read_merged(path, model.config)

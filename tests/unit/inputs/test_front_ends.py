@@ -118,7 +118,7 @@ def test_what_is_switched_off_is_no_part_of_the_pass(make_dataset):
 @pytest.mark.parametrize("is_on", [True, False])
 def test_a_folded_layer_takes_raw_features(make_dataset, make_connections, is_on):
     dataset, own = make_dataset(), make_connections(9, CHOSEN.size)
-    layer = SparseLayer(own.topology, own.weight, own.bias, 0.5)
+    layer = SparseLayer.of(own.topology, own.weight, own.bias, 0.5)
     chain = FrontEndChain((Augmentation(), standardise(dataset, is_on=is_on))).choosing(CHOSEN)
     values = dataset.train.features.values.astype(np.float64)
     expected = values
@@ -143,7 +143,7 @@ def _config(**data):
 
 def test_a_front_end_without_a_layer_of_its_own_cannot_be_folded(make_connections):
     own = make_connections(9, 12)
-    layer = SparseLayer(own.topology, own.weight, own.bias, 0.5)
+    layer = SparseLayer.of(own.topology, own.weight, own.bias, 0.5)
     with pytest.raises(InputError, match="front end shifted: cannot be folded into the first layer"):
         FrontEndChain((Shifted(),)).folded(_config(), layer)
 

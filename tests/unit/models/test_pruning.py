@@ -94,7 +94,7 @@ def test_a_pruned_checkpoint_holds_what_is_left_and_says_so(checkpoint, replica)
 def test_what_is_pruned_of_several_networks_within_an_epoch_is_one_network_after_the_epoch_before(checkpoint, replica):
     state = read_checkpoint(CTX, checkpoint)
     sizes = tuple(layer.topology.n_connections for layer in replica.network.layers)
-    progress = {"step": 40, "step_in_epoch": 4, "progress": np.ones((1, 8))}
+    progress = {"step": 40, "step_in_epoch": 4, "progress": np.ones((1, 8)), "progress_names": tuple("abcdefgh")}
     apart = checkpoint.with_name("apart.h5")
     write_checkpoint(CTX, apart, replace(state, replica=0, target_connections=sizes, **progress))
     prune_checkpoint(CTX, PruningRequest(apart, percentile=30))
@@ -102,7 +102,7 @@ def test_what_is_pruned_of_several_networks_within_an_epoch_is_one_network_after
     assert (found.replica, found.target_connections, found.progress) == (None, (), None)
     assert (found.epoch, found.step, found.step_in_epoch) == (3, 36, 0)
     expected = pruned_replica(replica, 30, 0)
-    assert [layer.weight.size for layer in found.layers] == [
+    assert [layer.parameters["weight"].size for layer in found.layers] == [
         layer.topology.n_connections for layer in expected.network.layers
     ]
 
@@ -177,8 +177,10 @@ def test_sparse_features_are_left_out_as_dense_ones_are(tmp_path, write_small_da
     values[rows[is_left], np.searchsorted(ids, features.indices[is_left])] = features.values[is_left]
     for layer, slope in zip(pruned.layers, [-0.6, 0.6, 1.0], strict=True):
         matrix = np.zeros(layer.shape)
-        matrix[np.repeat(np.arange(layer.shape[0]), np.diff(layer.indptr)), layer.indices] = layer.weight
-        sums = values @ matrix.T + layer.bias
+        structure = layer.connections["input"].structure
+        neurons = np.repeat(np.arange(layer.shape[0]), np.diff(structure["indptr"]))
+        matrix[neurons, structure["indices"]] = layer.parameters["weight"]
+        sums = values @ matrix.T + layer.parameters["bias"]
         values = np.where(sums >= 0, sums, slope * sums)
     labels = dataset.test.labels
     own = values[np.arange(labels.size), labels]

@@ -115,7 +115,7 @@ def state(checkpoint: Path) -> dict[str, bytes]:
         file.visititems(
             lambda name, item: (
                 found.update({name: np.asarray(item[()]).tobytes()})
-                if isinstance(item, h5py.Dataset) and name != "config"
+                if isinstance(item, h5py.Dataset) and name not in {"config", "metrics/values"}
                 else None
             )
         )
