@@ -90,7 +90,7 @@ def predicted_links(topology: Topology, n_wanted: int) -> Int64Array:
     if not n_wanted:
         return best.keys()
     by_input, n_tile = topology.transposed, tile_rows(n_out, n_in)
-    index = (topology.indptr, topology.indices, by_input.indptr, by_input.outs)
+    index = (*topology.rows, *by_input.rows)
     totals, scores = np.empty((n_tile, n_in), np.float64), np.empty((n_tile, n_in), VALUE)
     columns = np.arange(n_in, dtype=OFFSET)
     for start in range(0, n_out, n_tile):

@@ -132,7 +132,7 @@ def _grow(topology: Topology, is_kept: BoolArray, n_wanted: Int64Array, signals:
     keys = np.empty(int(n_wanted.sum()), OFFSET)
     n_in, n = topology.shape[1], signals.n_samples
     for start, tile in GradientTiles(signals.delta[:, :n], signals.source[:, :n]):
-        grow_rows(topology.indptr, topology.indices, is_kept, n_in, start, n_wanted, tile, starts, keys)
+        grow_rows(*topology.rows, is_kept, n_in, start, n_wanted, tile, starts, keys)
     return keys
 
 

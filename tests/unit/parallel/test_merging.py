@@ -66,6 +66,16 @@ def test_replicas_become_the_strongest_of_their_mean_over_the_union(n_replicas):
             assert not is_dropped.any() or kept.min() >= (sign * weight[is_dropped]).max() - 1e-6
 
 
+def test_biases_have_the_bits_of_a_sync_which_divides_each_part_before_it_adds_them_up():
+    replicas = [make_replica(seed) for seed in range(3)]
+    merged = merge_replicas(replicas, targets_of(replicas[0].network), resparsify)
+    for number, layer in enumerate(merged.network.layers):
+        expected = np.zeros(layer.bias.size, np.float32)
+        for replica in replicas:
+            expected += replica.network.layers[number].bias / np.float32(3)
+        np.testing.assert_array_equal(layer.bias, expected)
+
+
 def test_one_replica_is_itself():
     replica = make_replica(5)
     merged = merge_replicas([replica], targets_of(replica.network), resparsify)
