@@ -36,7 +36,7 @@ def stream_key(
 ) -> np.uint64:
     """The 64-bit key from which a kernel derives the stream's numbers by counting.
 
-    With a ``step`` it is that of the part of the stream that belongs to so many steps done of the epoch.
+    If ``step`` is given, the key of the sub-stream after that many steps of the epoch.
     """
     key = 0
     for part in (seed, int(purpose), epoch, layer, replica):

@@ -1,9 +1,9 @@
-"""What a network costs on this machine: measured whole if it is small, else on smaller layers of the same kinds.
+"""Cost of a network on this machine: measured whole if it is small, else on smaller layers of the same kinds.
 
-Per connection and sample a layer costs the more, the farther the rows of its neurons are from the processor. Layers
-are therefore measured with rows that no cache holds, with as many connections per neuron as they will have, and in the
-same place of the network. Beyond that, the cost of a step did not grow any more between 5 and 50 million neurons
-(tools/results/scale.md); that of a change of the topology does, slowly.
+The cost per connection and sample grows with the distance of the neurons' rows from the processor. Layers are therefore
+measured with rows larger than any cache, at their connections per neuron and their place in the network. The cost of a
+step is then constant between 5 and 50 million neurons (tools/results/scale.md); that of a change of the topology still
+grows, slowly.
 """
 
 from __future__ import annotations

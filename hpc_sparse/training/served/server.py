@@ -31,19 +31,20 @@ LOG = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves the workers for some epochs at a time.
+    """Server of the workers for some epochs at a time.
 
-    An epoch is so many updates as a sequential run has steps, divided by the workers where their gradients are applied
-    together. Between two epochs the network is pruned and evolves, if due; gradients that were computed before are
-    carried over. It is evaluated meanwhile, a batch whenever no gradient is waiting, on a copy of its parameters.
+    Updates per epoch: ``n_samples // (batch * workers)`` if the workers' gradients are applied together (WASSP-SGD),
+    else ``n_samples // batch`` (WASAP-SGD), at least 1. Between two epochs the network is pruned and evolves, if due;
+    gradients computed before are carried over. Evaluation uses a copy of the parameters, a batch whenever no gradient
+    is waiting.
 
     Parameters
     ----------
     job : TrainingJob
-        With no training samples, and all samples of the test and of the validation part.
+        Has no training samples, but all samples of the test and validation parts.
     rate : LearningRate
     growth : GrowthSource or None
-        For strategies of evolution that grow by gradients.
+        Source of gradients for strategies that grow by them.
     """
 
     def __init__(self, job: TrainingJob, rate: LearningRate, growth: GrowthSource | None = None) -> None:
