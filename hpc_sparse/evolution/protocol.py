@@ -34,8 +34,7 @@ class LayerView:
     signals : Signals or None
         Of the growth batch, for strategies that need them.
     initial_weight : callable or None
-        What the connections of a topology of this shape would weigh in a new network of the run; for strategies that
-        tell by the sign.
+        Weights of a topology of this shape in a new network of the run, for strategies that go by their signs.
     acting_share : float
         Share of the connections that signals pass through.
     """
