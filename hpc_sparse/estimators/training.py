@@ -57,7 +57,7 @@ class FittedState:
         return len(self.losses)
 
 
-def train(
+def fit(
     state: FittedState,
     parameters: Parameters,
     loss: Loss,
