@@ -20,13 +20,12 @@ from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.topology import Topology
 
 TILE_BYTES = 1 << 24
-"""Pairs are scored for so many output neurons at a time that their sums take no more than this, where these are at
-least MIN_TILE_ROWS and at most MAX_TILE_ROWS."""
+"""Memory of the sums of output neurons that are scored together, MIN_TILE_ROWS to MAX_TILE_ROWS of them."""
 
 MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 512
 
 SETTLED = 0.9
-"""A layer that would grow more than this share of what it drops stays as it is."""
+"""A layer stays as it is if more than this fraction of its dropped connections would grow again."""
 
 
 DECIDING, GROWN = 31, 23
