@@ -14,7 +14,7 @@ MASK_64 = (1 << 64) - 1
 
 
 class Purpose(IntEnum):
-    """What a stream is for. The numbers are part of every run's result: never renumber."""
+    """Purpose of a stream. The numbers are part of every run's result: never renumber."""
 
     TOPOLOGY = 1
     WEIGHTS = 2

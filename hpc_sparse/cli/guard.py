@@ -1,4 +1,4 @@
-"""How a command's process ends: one message, the right exit code, and no rank left waiting."""
+"""End of a command's process: one message, the right exit code, and no rank left waiting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every evolution strategy offers, and what it gets to see."""
+"""Protocol of evolution strategies, and the views of a network that they get."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class NetworkView:
 
 
 class LayerUpdate(NamedTuple):
-    """What becomes of a layer.
+    """Update of a layer.
 
     Attributes
     ----------

@@ -58,7 +58,7 @@ class EvolutionSchedule:
     begin : int
         Epochs that must be over before the first change.
     end : int or None
-        Epochs that are over at the last possible change; None if changes never end. Schedules then run until ``n_epochs``.
+        Epochs that are over at the last possible change; None if changes never end, and schedules run to ``n_epochs``.
     drop_fraction : float
         Share of the connections replaced at the beginning.
     drop_schedule : "constant", "cosine", "linear" or "exponential"

@@ -1,4 +1,4 @@
-"""What is measured in each epoch and over a run."""
+"""Metrics of each epoch and of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long the parts of a run will take on this machine."""
+"""Predicted times of the parts of a run on this machine."""
 
 from __future__ import annotations
 

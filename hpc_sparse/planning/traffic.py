@@ -1,4 +1,4 @@
-"""What goes to disk and between ranks: how many bytes, and how fast this machine moves them."""
+"""Traffic to disk and between ranks: bytes, and the rate at which this machine moves them."""
 
 from __future__ import annotations
 

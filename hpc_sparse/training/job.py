@@ -1,4 +1,4 @@
-"""What every trainer works on."""
+"""Job of a trainer: one rank's share of a run, and the results of training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a checkpoint is made of, and that all ranks mean the same one."""
+"""State in a checkpoint, and the check that all ranks mean the same one."""
 
 from __future__ import annotations
 

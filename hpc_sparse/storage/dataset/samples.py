@@ -97,7 +97,7 @@ def take_rows(features: Features, rows: Int64Array) -> Features:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a data set file says about itself.
+    """Description of a data set file.
 
     Attributes
     ----------
