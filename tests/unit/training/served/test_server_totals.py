@@ -58,7 +58,7 @@ def test_an_epoch_without_gradients_has_no_means_to_divide_by():
     assert (metrics.train_loss, metrics.train_accuracy, metrics.wait_share) == (0, 0, 0)
 
 
-def test_a_tally_survives_being_stored_within_its_epoch():
+def test_totals_survive_being_stored_within_its_epoch():
     totals = ServerTotals(3, 0.05, 7, n_discarded=2, n_bytes=1000, train=1.5, evolve=0.25, evaluate=0.125)
     for staleness in (0, 3, 40):
         totals.add(header(), staleness)
