@@ -1,8 +1,7 @@
 """Random streams addressed by what they are for, never by who asks or when.
 
-A stream is named by (seed, purpose, epoch, layer, replica, step). The same name gives the same
-numbers in any process, in any order, on any number of ranks: there is no generator state
-to store in a checkpoint and nothing to synchronise.
+A stream is named by (seed, purpose, epoch, layer, replica, step). The same name gives the same numbers in any process,
+in any order, on any number of ranks. No generator state is stored in a checkpoint, and nothing is synchronised.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ MASK_64 = (1 << 64) - 1
 
 
 class Purpose(IntEnum):
-    """What a stream is for. The numbers are part of every run's result: never renumber."""
+    """Purpose of a stream. The numbers are part of every run's result: never renumber."""
 
     TOPOLOGY = 1
     WEIGHTS = 2

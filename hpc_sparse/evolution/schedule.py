@@ -49,7 +49,7 @@ class TimeInRun:
 
 @dataclass(frozen=True)
 class EvolutionSchedule:
-    """The occasions on which a topology changes.
+    """Schedule of the changes of a topology.
 
     Attributes
     ----------
@@ -58,14 +58,15 @@ class EvolutionSchedule:
     begin : int
         Epochs that must be over before the first change.
     end : int or None
-        Epochs after which there is none; None if changes never end. What falls with time then falls to ``n_epochs``.
+        Epochs that are over at the last possible change; None if changes never end, and schedules run to ``n_epochs``.
     drop_fraction : float
         Share of the connections replaced at the beginning.
     drop_schedule : "constant", "cosine", "linear" or "exponential"
-        How it falls towards 0 at the end: by half a cosine, evenly, or with the third power of the time left.
+        Decrease of the drop fraction towards 0: none, half a cosine, linear, or the third power of the time left.
     every_epochs : int
+        Epochs from one change to the next.
     every_steps : int or None
-        Instead of ``every_epochs``.
+        Steps from one change to the next, instead of ``every_epochs``.
     """
 
     n_epochs: int

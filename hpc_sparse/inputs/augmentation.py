@@ -1,7 +1,7 @@
 """Augmentation of training images: random rotations, shifts and flips, prepared while the network trains.
 
-A sample's transform is a function of (seed, epoch, replica, number of the sample in its shard) and of nothing else: the
-order of the batches, their size and the thread that prepares them make no difference.
+A sample's transform is a function of (seed, epoch, replica, number of the sample in its shard) alone. The order of the
+batches, their size and the thread that prepares them have no effect.
 """
 
 from __future__ import annotations

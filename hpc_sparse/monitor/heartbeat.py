@@ -38,7 +38,7 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class Meeting:
-    """Where root listens, and the secret that a datagram must know."""
+    """Address at which root listens, and the secret token of every datagram."""
 
     token: bytes
     port: int

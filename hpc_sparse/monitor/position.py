@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Phase(IntEnum):
-    """What a rank is doing."""
+    """Activity of a rank."""
 
     STARTING = 0
     EVOLVING = 1

@@ -1,4 +1,4 @@
-"""How dense a configuration wants each layer of connections."""
+"""Density of each layer of connections, by a configuration."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ from hpc_sparse.training.trainer import Trainer, make_trainer, shares, validatio
 LOG = logging.getLogger(__name__)
 
 
-def train(
+def train_run(
     ctx: ParallelContext, request: RunRequest, reporter: Reporter, stop_request: StopRequest | None = None
 ) -> dict[str, Any]:
     """Train as requested and return the run's summary (collective).
@@ -213,7 +213,7 @@ def _open_folder(plan: RunPlan, n_done: int) -> list[EpochMetrics]:
 
 @dataclass(frozen=True)
 class RunPosition:
-    """How far a run has come: complete epochs, the steps in them, and where the next epoch was left."""
+    """Position of a run: complete epochs, the steps in them, and the state in the middle of the next one."""
 
     n_epochs: int
     n_steps: int

@@ -1,4 +1,4 @@
-"""Where a run starts: at a new network, or where a checkpoint left off."""
+"""Starting point of a run: a new network, or a checkpoint."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from hpc_sparse.training.trainer import check_mid_epoch, is_served
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """What a run starts from.
+    """Starting point of a run.
 
     Attributes
     ----------

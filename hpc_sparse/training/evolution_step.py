@@ -1,4 +1,4 @@
-"""How a replica's network changes in the course of a run: importance pruning if it is due, then the topology."""
+"""Changes of a replica's network during a run: importance pruning if it is due, then the topology."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STREAM_NUMBERS = 1 << 20
 
 @dataclass(frozen=True)
 class EvolutionStep:
-    """What changed.
+    """Changes of one evolution step.
 
     Attributes
     ----------

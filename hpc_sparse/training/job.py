@@ -1,4 +1,4 @@
-"""What every trainer works on."""
+"""Job of a trainer: one rank's share of a run, and the results of training."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TrainingJob:
     tracker : PositionTracker
         Where this rank is, noted for the watch over stalls.
     fitted : FrontEndChain or None
-        The front ends, where they had to be fitted to the samples; by default what the data set states will do.
+        Front ends fitted to the samples; by default those of the data set's stored statistics.
     """
 
     ctx: ParallelContext

@@ -1,4 +1,4 @@
-"""Where a trainer's samples come from: the shard as it is, or as a front end transforms it anew each epoch."""
+"""Batches of a trainer's samples: the shard as it is, or transformed anew by a front end in each epoch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpc_sparse.training.job import TrainingJob
 
 
 class ShardBatches:
-    """The training samples of one rank, batch by batch.
+    """Training samples of one rank, batch by batch.
 
     Raises
     ------

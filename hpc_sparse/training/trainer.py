@@ -1,4 +1,4 @@
-"""Which trainer a configuration asks for."""
+"""Choice of the trainer that a configuration asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which connections a layer has, and how that changes."""
+"""Topology of a layer's connections, and its changes."""
 
 from __future__ import annotations
 

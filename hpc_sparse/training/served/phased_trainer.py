@@ -26,18 +26,18 @@ LOG = logging.getLogger(__name__)
 
 
 class PhasedTrainer:
-    """Trains in two phases (Curci, Mocanu, Pechenizkiy 2021).
+    """Trainer in two phases (Curci, Mocanu, Pechenizkiy 2021).
 
     Phase 1: rank 0 serves, the other ranks compute gradients on their shards. Phase 2, the last epochs: every worker
-    trains and evolves alone; at the very end their networks are averaged over the union of their connections and cut
-    back to as many connections as phase 1 ended with.
+    trains and evolves alone. At the end their networks are averaged over the union of their connections, then cut to
+    the number of connections at the end of phase 1.
 
     Parameters
     ----------
     job : TrainingJob
         On rank 0 with no training samples and all samples of the other parts, on a worker with shards of all.
     target_connections : tuple of int
-        Of a run that is continued within phase 2: connections of each layer at the end of phase 1.
+        Connections of each layer at the end of phase 1, if a run is continued within phase 2.
 
     Raises
     ------
