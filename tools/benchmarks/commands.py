@@ -21,6 +21,7 @@ from benchmarks import (
     rank_speed,
     scaling,
     server_speed,
+    tree_comparison,
 )
 
 app = typer.Typer(help="Benchmarks: interleaved, medians with least and most.", no_args_is_help=True)
@@ -107,6 +108,17 @@ def epoch(
 ) -> None:
     """Where the time of a real run goes, from start to end."""
     epoch_speed.measure_epochs(rounds, epochs, as_json=as_json)
+
+
+@app.command()
+def trees(
+    other: Annotated[Path, typer.Argument(help="Another checkout of this repository that is set up.")],
+    rounds: Annotated[int, typer.Option(help="Runs of each layout and tree.")] = 5,
+    epochs: Annotated[int, typer.Option(help="Epochs per run.")] = 4,
+    as_json: Json = False,
+) -> None:
+    """Another tree against this one, interleaved: real runs and kernels."""
+    tree_comparison.compare_trees(other, rounds, epochs, as_json=as_json)
 
 
 @app.command()

@@ -26,9 +26,9 @@ def measure_epochs(n_rounds: int, n_epochs: int, *, as_json: bool) -> None:
     runs: dict[str, list[object]] = {name: [] for name in LAYOUTS}
     for _ in range(n_rounds):
         for name, layout in LAYOUTS.items():
-            runs[name].append(run_training(layout[0], _settings(layout[1], n_epochs)))
+            runs[name].append(run_training(layout[0], run_settings(layout[1], n_epochs)))
     with tempfile.TemporaryDirectory() as cache:
-        cold = run_training(1, _settings(2, 1), Path(cache)).first_step_seconds
+        cold = run_training(1, run_settings(2, 1), Path(cache)).first_step_seconds
     rows: list[dict[str, object]] = []
     for name, finished in runs.items():
         epochs = [epoch for run in finished for epoch in run.epochs[1:]]  # type: ignore[attr-defined]
@@ -51,5 +51,6 @@ def measure_epochs(n_rounds: int, n_epochs: int, *, as_json: bool) -> None:
     report.show("Fashion-MNIST net (jobs/fashion_mnist.toml)", rows, notes, as_json=as_json)
 
 
-def _settings(n_threads: int, n_epochs: int) -> tuple[str, ...]:
+def run_settings(n_threads: int, n_epochs: int) -> tuple[str, ...]:
+    """What a run is started with."""
     return (f"training.epochs={n_epochs}", f"runtime.threads={n_threads}", "runtime.oversubscribe=true")

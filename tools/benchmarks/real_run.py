@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -50,17 +49,20 @@ class RealRun:
         return self.process_seconds - self.epoch_seconds
 
 
-def run_training(n_ranks: int, overrides: Sequence[str], cache: Path | None = None) -> RealRun:
-    """Train jobs/fashion_mnist.toml with ``overrides``, with another kernel cache if one is named."""
+def run_training(n_ranks: int, overrides: Sequence[str], cache: Path | None = None, root: Path = ROOT) -> RealRun:
+    """Train jobs/fashion_mnist.toml with ``overrides``.
+
+    With another kernel cache if one is named; ``root`` is the tree whose command runs.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        command = [str(Path(sys.executable).with_name("hpc-sparse")), "train", "jobs/fashion_mnist.toml"]
+        command = [f"{root}/.venv/bin/hpc-sparse", "train", "jobs/fashion_mnist.toml"]
         command += [word for override in overrides for word in ("--set", override)]
         command += ["--output", f"{folder}/run", "--progress", "none"]
         if n_ranks > 1:
             command = ["bash", "-c", f'. jobs/openmpi.sh && exec mpirun -n {n_ranks} "$@"', "bash", *command]
         environment = os.environ | ({"XDG_CACHE_HOME": str(cache)} if cache else {})
         started = time.time()  # the clock that files carry
-        subprocess.run(command, cwd=ROOT, check=True, env=environment)
+        subprocess.run(command, cwd=root, check=True, env=environment)
         seconds = time.time() - started
         metrics = Path(folder, "run", "metrics.jsonl")
         epochs = [json.loads(line) for line in metrics.read_text().splitlines()]

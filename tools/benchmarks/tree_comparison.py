@@ -1,0 +1,63 @@
+"""Another tree against this one: the same real runs and the same kernels, interleaved."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from statistics import median
+
+from benchmarks import report
+from benchmarks.epoch_speed import LAYOUTS, PARTS, run_settings
+from benchmarks.real_run import ROOT, RealRun, run_training
+
+
+def compare_trees(other: Path, n_rounds: int, n_epochs: int, *, as_json: bool) -> None:
+    """Print medians of both trees, and by how much this one is slower.
+
+    Parameters
+    ----------
+    other : Path
+        Another checkout that is set up and whose job and benchmarks go by the same names.
+    n_rounds, n_epochs : int
+        Runs of each layout and tree, and their epochs, of which the first is left out.
+    """
+    trees = {"other": other.resolve(), "this": ROOT}
+    measured: dict[str, dict[str, list[float]]] = {}
+    for number in range(n_rounds):
+        for name, root in _alternating(trees, number):
+            for layout, (n_ranks, n_threads) in LAYOUTS.items():
+                run = run_training(n_ranks, run_settings(n_threads, n_epochs), root=root)
+                for part, values in _parts(run).items():
+                    measured.setdefault(f"{layout}: {part}", {}).setdefault(name, []).extend(values)
+            for kernel, picoseconds in _kernels(root).items():
+                measured.setdefault(kernel, {}).setdefault(name, []).append(picoseconds)
+    rows = [_row(what, of_trees["other"], of_trees["this"]) for what, of_trees in measured.items()]
+    notes = [f"{n_rounds} rounds of {n_epochs} epochs, trees in turn; medians; first epochs left out"]
+    report.show("This tree against another", rows, notes, as_json=as_json)
+
+
+def _alternating(trees: dict[str, Path], number: int) -> list[tuple[str, Path]]:
+    return list(trees.items()) if number % 2 == 0 else list(reversed(trees.items()))
+
+
+def _parts(run: RealRun) -> dict[str, list[float]]:
+    parts = {part.replace("_seconds", ", s"): [epoch[part] for epoch in run.epochs[1:]] for part in PARTS}
+    return parts | {"first step after, s": [run.first_step_seconds]}
+
+
+def _kernels(root: Path) -> dict[str, float]:
+    """Picoseconds per floating-point operation, by layer and pass."""
+    command = [f"{root}/.venv/bin/python", "tools/bench", "kernels", "--rounds", "5", "--json"]
+    measured = json.loads(subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout)
+    return {
+        f"{row['layer']}: {kernel}, ps": 1000 / float(rate.split()[0])
+        for row in measured["rows"]
+        for kernel, rate in row.items()
+        if kernel not in {"layer", "SciPy forward"}
+    }
+
+
+def _row(what: str, other: list[float], this: list[float]) -> dict[str, object]:
+    before, after = median(other), median(this)
+    return {"what": what, "other": before, "this": after, "this is slower by %": 100 * (after / before - 1)}
