@@ -90,13 +90,14 @@ def layers() -> Axis:
     """Two hidden layers of each kind with each kind of connections, and layers of different kinds of connections."""
     tables = {f"{kind} {stored}": ((kind, stored),) * 2 for kind, stored in product(LAYER_SECTIONS, CONNECTION_KINDS)}
     tables["different"] = tuple(("sparse", stored) for stored in ("csr", *CONNECTION_KINDS))
-    text = '{{kind = "{}", connections = "{}", n = {}}}'
-    return {
-        name: (
-            f"network.layers=[{', '.join(text.format(*pair, n) for pair, n in zip(pairs, (24, 17, 20), strict=False))}]",
-        )
-        for name, pairs in tables.items()
-    }
+    found = dict[str, tuple[str, ...]]()
+    for name, pairs in tables.items():
+        each = [
+            f'{{kind = "{kind}", connections = "{stored}", n = {n}}}'
+            for (kind, stored), n in zip(pairs, (24, 17, 20, *range(21, 40)), strict=False)
+        ]
+        found[name] = (f"network.layers=[{', '.join(each)}]",)
+    return found
 
 
 def axes() -> dict[str, Axis]:
