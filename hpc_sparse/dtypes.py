@@ -21,7 +21,7 @@ VALUE = np.float32
 """Weights, biases, activations, gradients."""
 
 HIDDEN_VALUES: dict[str, type[np.float32 | np.uint16]] = {"float32": np.float32, "bfloat16": np.uint16}
-"""Of hidden activations and deltas, by the name of how they are stored: NumPy has no bfloat16 of its own."""
+"""Type of stored hidden activations and deltas by format name; bfloat16, which NumPy lacks, is held in uint16."""
 
 INDEX = np.int32
 """Number of a neuron within its layer."""
@@ -31,7 +31,7 @@ OFFSET = np.int64
 
 
 def pointer_dtype(n_items: int) -> type[np.int32 | np.int64]:
-    """Of the row pointers and the positions of so many connections: the four bytes of int32 as long as they do."""
+    """Type of the row pointers and positions of ``n_items`` connections: int32, or int64 from 2^31 on."""
     return INDEX if n_items <= np.iinfo(INDEX).max else OFFSET
 
 

@@ -1,8 +1,7 @@
 """Random streams addressed by what they are for, never by who asks or when.
 
-A stream is named by (seed, purpose, epoch, layer, replica, step). The same name gives the same
-numbers in any process, in any order, on any number of ranks: there is no generator state
-to store in a checkpoint and nothing to synchronise.
+A stream is named by (seed, purpose, epoch, layer, replica, step). The same name gives the same numbers in any process,
+in any order, on any number of ranks. No generator state is stored in a checkpoint, and nothing is synchronised.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ MASK_64 = (1 << 64) - 1
 
 
 class Purpose(IntEnum):
-    """What a stream is for. The numbers are part of every run's result: never renumber."""
+    """Purpose of a stream. The numbers are part of every run's result: never renumber."""
 
     TOPOLOGY = 1
     WEIGHTS = 2
@@ -36,7 +35,7 @@ def stream_key(
 ) -> np.uint64:
     """The 64-bit key from which a kernel derives the stream's numbers by counting.
 
-    With a ``step`` it is that of the part of the stream that belongs to so many steps done of the epoch.
+    If ``step`` is given, the key of the sub-stream after that many steps of the epoch.
     """
     key = 0
     for part in (seed, int(purpose), epoch, layer, replica):

@@ -12,7 +12,7 @@ MARKER = "<!-- floors -->"
 BASE = "base"
 BASE_TEXT = "Configuration, errors, random streams, division of rows, types of numbers"
 MOST_CHARACTERS = 100
-"""Of a description."""
+"""Longest description."""
 
 WIDTH, ROW, GAP, NAME_WIDTH = 860, 26, 10, 118
 FONT = 'font-family="inherit" fill="currentColor"'

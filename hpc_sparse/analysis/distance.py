@@ -17,14 +17,14 @@ from hpc_sparse.parallel.context import ParallelContext
 
 @dataclass(frozen=True)
 class TopologyDistance:
-    """How far apart two topologies are: 0 if they are the same up to the order of hidden neurons, 1 at most.
+    """Distance of two topologies in [0, 1]: 0 if they are the same up to the order of hidden neurons.
 
     Attributes
     ----------
     per_layer : tuple of float
         Mean normalised edit distance of the paired neurons of each layer.
     excess : tuple of float
-        How much of it the approximate pairing of a wide layer can account for, at most; 0 where it is exact.
+        Upper bound of the error by the approximate pairing of a wide layer; 0 where the pairing is exact.
     """
 
     per_layer: tuple[float, ...]
@@ -39,10 +39,10 @@ class TopologyDistance:
 def topology_distance(a: Topologies, b: Topologies, *, exact_width: int = EXACT_WIDTH) -> TopologyDistance:
     """Neural network sparse topology distance.
 
-    Layer by layer from the input, each neuron of ``a`` is paired with one of ``b`` such that the pairs' inputs differ
-    as little as possible; the neurons of ``b`` then take the places of their partners for the next layer (Liu et
-    al. 2020). Where neurons have equal or no inputs, several pairings are best and which of them is taken
-    can change the distance of the next layers.
+    Layer by layer from the input, each neuron of ``a`` is paired with one of ``b`` such that their inputs differ as
+    little as possible. The neurons of ``b`` then take the places of their partners for the next layer (Liu et al.
+    2020). Where neurons have equal or no inputs, several pairings are best; the choice can change the distance of the
+    next layers.
 
     Parameters
     ----------

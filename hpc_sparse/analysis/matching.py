@@ -41,9 +41,9 @@ class Matching:
 def match_neurons(own: Topology, other: Topology, exact_width: int = EXACT_WIDTH) -> Matching:
     """Pair the neurons of two layers by the inputs they share.
 
-    Up to ``exact_width`` neurons by an exact assignment, O(n^2) memory and up to O(n^3) time. Beyond that neurons
-    with the same inputs are paired first, which no pairing can better because the distance is a metric, and the
-    others by auction: O(nnz) memory, and the distance is within :data:`INCREMENT` of the least.
+    Up to ``exact_width`` neurons, an exact assignment: O(n^2) memory and up to O(n^3) time. Beyond that, neurons with
+    the same inputs are paired first, which is optimal because the distance is a metric. The others are paired by
+    auction: O(nnz) memory, and the distance is within :data:`INCREMENT` of the least.
 
     Parameters
     ----------

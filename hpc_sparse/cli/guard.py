@@ -1,4 +1,4 @@
-"""How a command's process ends: one message, the right exit code, and no rank left waiting."""
+"""End of a command's process: one message, the right exit code, and no rank left waiting."""
 
 from __future__ import annotations
 
@@ -101,10 +101,9 @@ def _do_all_leave(ctx: ParallelContext, exit_code: int, seconds: float) -> bool:
 def _end_in_time(ctx: ParallelContext, seconds: int, exit_code: int) -> None:
     """End this process with ``exit_code`` if MPI or another library still keeps it after so many seconds.
 
-    MPI ends without letting go of Python's lock, so that no Python thread and no Python signal handler could look at a
-    clock: a timer of the C library calls ``_exit`` itself. Where there is none, an alarm ends the process with the
-    exit code of signals. Root leaves first, and the launcher then ends the others: Open MPI's crashes at times where
-    several leave at once.
+    MPI ends while it holds Python's lock, so no Python thread or signal handler can watch the time. A timer of the C
+    library calls ``_exit`` instead; where there is none, an alarm ends the process with the exit code of signals. Root
+    leaves first, and the launcher then ends the others: Open MPI's launcher sometimes crashes if several leave at once.
     """
     seconds += 0 if ctx.is_root else SECONDS_AFTER_ROOT
     if ctx.comm is not None and not _exit_later(seconds, exit_code):

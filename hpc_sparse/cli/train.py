@@ -46,12 +46,12 @@ def train(
         from hpc_sparse.monitor.reporter import make_reporter
         from hpc_sparse.monitor.throughput import shown_rate
         from hpc_sparse.runs.plan import RunRequest
-        from hpc_sparse.runs.run import train as run_training
+        from hpc_sparse.runs.run import train_run
 
         request = RunRequest(config, tuple(overrides or ()), output, resume, debug)
         is_terminal = ctx.comm is None and sys.stdout.isatty()
         reporter = make_reporter(progress, is_root=ctx.is_root, is_terminal=is_terminal)
-        summary = run_training(ctx, request, reporter, stop_request)
+        summary = train_run(ctx, request, reporter, stop_request)
         if ctx.is_root and progress != "none":
             print_text(
                 f"{accuracies(summary)}; training "

@@ -17,7 +17,7 @@ class DataSection(Section):
     """Dense features: subtract the training part's mean and divide by its standard deviation. CSR features stay."""
 
     augmentation: Literal["none", "cifar"] = "none"
-    """Of training images; cifar: 32 x 32 x 3, rotated by up to 10 degrees, shifted by up to 0.1, flipped."""
+    """Changes to training images; cifar: 32 x 32 x 3, rotated by up to 10 degrees, shifted by up to 0.1, flipped."""
 
     validation_fraction: Fraction = 0.0
     """Share of each class's training samples that is held out, chosen by training.seed. 0: no validation part."""

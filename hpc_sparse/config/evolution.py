@@ -47,7 +47,7 @@ class EvolutionSection(Section):
     """No change after this epoch; by default the last. Schedules end here."""
 
     final_density: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
-    """Of all layers that evolve together, reached with the last change: more goes than comes, they shrink alike."""
+    """Density of all evolving layers together after the last change; every layer shrinks in proportion."""
 
     growth_samples: PositiveCount = 256
     """Strategies that grow by gradients: training samples these are computed on, drawn anew for each change."""
@@ -129,7 +129,7 @@ class ImportancePruningSection(Section):
     """No pruning after this epoch. Removals compound: five at percentile 20 leave a third; the authors' have no end."""
 
     percentile: Percentile = 20.0
-    """Of each hidden layer's importances; neurons at or below it go."""
+    """Percentile of each hidden layer's importances; neurons at or below it are removed."""
 
     input_percentile: Percentile = 0.0
     """The same for input neurons, by their outgoing |weights|; 0 keeps all inputs. For compact only."""

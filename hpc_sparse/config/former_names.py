@@ -42,8 +42,8 @@ def twice(given: Mapping[str, object], former: FormerNames) -> tuple[str, str] |
 def upgrade(tree: Tree, former: FormerNames) -> dict[str, str]:
     """Give the keys of a configuration their present names, in place; the present ones of those that were renamed.
 
-    A key that several kinds have taken over goes to the chosen kind. If that has no such key, the value has no effect:
-    the default is dropped, any other goes to the first kind that has the key.
+    A key that several kinds have taken over goes to the chosen kind. If that kind has no such key, the value has no
+    effect. A default is then dropped; any other value goes to the first kind that has the key.
 
     Raises
     ------

@@ -32,7 +32,7 @@ class LayerSection(Section):
     """Share of the possible connections, in place of what epsilon or density of the network give."""
 
     activation: Activation | None = None
-    """Of this layer."""
+    """Activation of this layer."""
 
     alpha: NonNegative | None = None
     """Slope below zero of its activation."""

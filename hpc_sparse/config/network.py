@@ -38,21 +38,21 @@ class NetworkSection(Section):
     initial_topology: Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "snip", "grasp", "csti"] = (
         "erdos_renyi"
     )
-    """First connections: each with the same probability, as many for each neuron, or few neurons with many. Or from
-    evolution.growth_samples training samples: the best of a source network by |gradient x weight| or by the flow of
-    gradients, or between correlated features (first layer)."""
+    """First connections: each with the same probability, as many for each neuron, or few neurons with many. The others
+    use evolution.growth_samples training samples. snip and grasp take the best of a source network by
+    |gradient x weight| or by the flow of gradients; csti connects correlated features (first layer)."""
 
     source_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
     """snip, grasp: how much denser the source network is; no layer of it is made denser than 0.5."""
 
     activation: Activation = "all_relu"
-    """Of the hidden layers."""
+    """Activation of the hidden layers."""
 
     alpha: NonNegative = 0.6
     """Slope below zero of all_relu (alternating in sign) and leaky_relu."""
 
     initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "he_uniform"
-    """Of initial and grown weights; he_fan_in uses each neuron's real number of connections."""
+    """Distribution of initial and grown weights; he_fan_in uses each neuron's real number of connections."""
 
     dropout: Fraction = 0.3
     """Share of hidden activations dropped in training."""

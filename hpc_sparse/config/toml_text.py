@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 1024 * 1024
-"""Of a configuration, which has a few thousand."""
+"""Largest configuration that is parsed; real ones have a few thousand bytes."""
 
 TOO_LARGE = f"more than {MOST_BYTES} bytes: expected a configuration"
 

@@ -19,7 +19,7 @@ class TrainingSection(Section):
     """Samples per step and rank."""
 
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
-    """Of every random stream of the run."""
+    """Seed of every random stream of the run."""
 
     activations: Literal["float32", "bfloat16"] = "float32"
     """How hidden activations and deltas are stored; bfloat16 takes half the memory. Sums are made in float32."""
@@ -32,7 +32,7 @@ class OptimizerSection(Section):
     """SGD with momentum."""
 
     learning_rate: Positive = 0.01
-    """Of one replica; see parallel.learning_rate_scaling."""
+    """Learning rate of one replica; see parallel.learning_rate_scaling."""
 
     momentum: Fraction = 0.9
     """Share of the velocity that stays from step to step."""
@@ -44,7 +44,7 @@ class OptimizerSection(Section):
     """Multiplied by the learning rate and taken off the weights, not off the biases."""
 
     schedule: Literal["constant", "step", "cosine"] = "constant"
-    """Of the learning rate, by epoch. A cosine depends on training.epochs."""
+    """Learning rate by epoch. A cosine depends on training.epochs."""
 
     warmup_epochs: Count = 0
     """Epochs over which the learning rate rises to its full value."""

@@ -24,7 +24,10 @@ def fitted_front_end(config: RunConfig, samples: Samples, n_outputs: int) -> Fro
 
 
 def mean_and_deviation(values: AnyArray) -> tuple[Float64Array, Float64Array]:
-    """Of each column of ``values`` [n_samples, n_columns], float64; a deviation that float32 takes for 0 is 1."""
+    """Mean and standard deviation of each column of ``values`` [n_samples, n_columns], float64.
+
+    A deviation that is 0 in float32 becomes 1.
+    """
     mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
     return mean, np.where(deviation > np.finfo(VALUE).tiny, deviation, 1.0)
 

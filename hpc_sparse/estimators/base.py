@@ -18,7 +18,7 @@ from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array, Float64Array, Int64
 from hpc_sparse.errors import ConfigError, ParameterError
 from hpc_sparse.estimators.arrays import fitted_front_end
 from hpc_sparse.estimators.parameters import Parameters, check_parameters
-from hpc_sparse.estimators.training import FittedState, train
+from hpc_sparse.estimators.training import FittedState, fit
 from hpc_sparse.inference.inputs import to_features
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.kernels.threads import at_most_threads
@@ -203,7 +203,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         samples = Samples(features, targets) if not held_out.size else _rows(features, targets, chosen)
         with at_most_threads(self._thread_limit()) as n_threads:
             state = self._state if goes_on else self._new_state(samples, parameters)
-            train(
+            fit(
                 state,
                 parameters,
                 self._loss(samples.labels, is_whole=is_whole),

@@ -49,7 +49,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
     batch_size : int or "auto"
         Samples per step; auto takes a twentieth of them, at least 8 and at most 128.
     learning_rate, momentum, nesterov, weight_decay, schedule, warmup_epochs
-        Of SGD; a schedule runs over the epochs of this fit and those before it.
+        Settings of SGD. A schedule runs over the epochs of this fit and those before it.
     evolution : str
         How the topology changes: the name of a strategy, such as "set" or "static".
     drop_fraction : float
@@ -59,10 +59,10 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
     standardize : bool
         Dense features: subtract the training samples' mean and divide by their deviation. Sparse ones stay as they are.
     early_stopping : bool
-        Hold out ``validation_fraction`` of the samples, stratified, and stop when their loss has not fallen by more
-        than ``tol`` for ``n_iter_no_change`` epochs; the network with the least is kept.
+        Hold out ``validation_fraction`` of the samples, stratified. Stop when their loss has not fallen by more than
+        ``tol`` for ``n_iter_no_change`` epochs. The network with the least loss is kept.
     validation_fraction, n_iter_no_change, tol
-        Of early stopping.
+        Settings of early stopping.
     warm_start : bool
         Let ``fit`` go on with the network it finds.
     class_weight : mapping or "balanced", optional

@@ -14,11 +14,13 @@ from hpc_sparse.errors import ParameterError
 
 SMALLEST_BATCH, LARGEST_BATCH = 8, 128
 STEPS_PER_EPOCH = 20
-"""That ``batch_size="auto"`` aims at where the limits of a batch let it."""
+"""Steps per epoch of ``batch_size="auto"``, within the limits of a batch."""
 
 STEPS_PER_EVOLUTION = 100
-"""At least so many from one change of the topology to the next with ``evolve_every_epochs="auto"``: in fewer, what has
-grown has no time to prove itself, and short epochs would destroy more than they learn."""
+"""Least number of steps between changes of the topology with ``evolve_every_epochs="auto"``.
+
+In fewer steps, grown connections cannot become strong enough to stay, and short epochs destroy more than they learn.
+"""
 
 SECTIONS = {
     "network": ("hidden", "epsilon", "density", "activation", "alpha", "initializer", "dropout"),

@@ -17,8 +17,8 @@ from hpc_sparse.network.objectives.losses import SQUARED_ERROR, Loss
 class SparseMLPRegressor(RegressorMixin, SparseMLPEstimator):
     """Regression by a truly sparse network with linear outputs and the mean squared error, of one or many targets.
 
-    Targets are standardised inside, by their mean and deviation in the first fit, so that their unit does not matter;
-    predictions are in the unit of ``y``.
+    Targets are standardised inside, by their mean and deviation in the first fit, so that their unit has no effect.
+    Predictions are in the unit of ``y``.
 
     Parameters
     ----------

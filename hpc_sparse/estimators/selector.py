@@ -16,20 +16,20 @@ from hpc_sparse.estimators.classifier import SparseMLPClassifier
 from hpc_sparse.estimators.regressor import SparseMLPRegressor
 
 EPOCHS, WEIGHT_DECAY = 40, 0.05
-"""Of the default estimator: what matters to selection shows early, and decay weakens what is not used."""
+"""Settings of the default estimator: important features show early, and decay weakens unused connections."""
 
 
 class SparseFeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
-    """Keeps the features whose input neurons are strongest in truly sparse networks trained to predict ``y``.
+    """Selector of the features whose input neurons are strongest in truly sparse networks trained to predict ``y``.
 
     The strength of an input neuron is the sum of the absolute weights of its connections. Evolution drops weak
-    connections and grows others anywhere, so that inputs that tell something gather connections, and others lose them.
-    A network that is given many features that tell nothing learns them by heart all the same; so the weakest leave and
-    a new network is trained, until as few are left as are asked for.
+    connections and grows others anywhere, so that informative inputs gather connections and others lose them. A network
+    with many uninformative features overfits to them. In each round the weakest features are therefore removed and a
+    new network is trained, until ``n_features_to_select`` are left.
 
-    Source: neuron strength as in Atashgahi et al. 2022, "Quick and robust feature selection" (Machine Learning 111),
-    which trains one autoencoder; the gradual removal of inputs as in Atashgahi et al. 2023, "Supervised feature
-    selection with neuron evolution in sparse neural networks" (TMLR), which removes them while one network is trained.
+    Sources: neuron strength as in Atashgahi et al. 2022, "Quick and robust feature selection" (Machine Learning 111),
+    which trains one autoencoder. Gradual removal as in Atashgahi et al. 2023, "Supervised feature selection with neuron
+    evolution in sparse neural networks" (TMLR), which removes inputs while one network is trained.
 
     Parameters
     ----------
@@ -37,18 +37,18 @@ class SparseFeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         Trained to get ``feature_importances_``. By default a SparseMLPClassifier, or for continuous ``y`` a
         SparseMLPRegressor, with 40 epochs and a weight decay of 0.05.
     n_features_to_select : int or float, optional
-        How many, or which share below 1; None for a half.
+        Number of features, or a fraction below 1; None for a half.
     drop_share : float
-        Share of the features that leaves in every round, above 0 and at most 1; 1 for a single round.
+        Fraction of the features removed in every round, above 0 and at most 1; 1 for a single round.
     random_state : int, RandomState or None
-        Of the estimator, unless that has one.
+        Seed of the estimator, unless that has one.
 
     Attributes
     ----------
     estimator_ : estimator
         As trained in the last round.
     ranking_ : int64[n_features]
-        1 for the feature that is strongest in the last round, and so on; those that left early have the last ranks.
+        1 for the feature that is strongest in the last round, and so on; features removed first have the last ranks.
     n_features_ : int
         Features that are kept: those of rank 1 to ``n_features_``.
     n_features_in_, feature_names_in_

@@ -22,14 +22,14 @@ from hpc_sparse.training.local_trainer import LocalTrainer
 
 @dataclass
 class FittedState:
-    """What a fit leaves behind: predictions need it, and another fit can go on from it.
+    """State after a fit, for predictions and for another fit that continues it.
 
     Attributes
     ----------
     replica : Replica
         Network and velocities.
     seed : int
-        Of every random stream.
+        Seed of every random stream.
     front_end : FrontEndChain
     losses : list of float
         Mean training loss of each epoch so far.
@@ -57,7 +57,7 @@ class FittedState:
         return len(self.losses)
 
 
-def train(
+def fit(
     state: FittedState,
     parameters: Parameters,
     loss: Loss,

@@ -47,7 +47,7 @@ def gradients_at(shape: tuple[int, int], keys: Int64Array, signals: Signals) -> 
     """The gradient that a connection would have at each of the increasing ``keys``, float32[n]."""
     t = Topology.from_keys(shape, keys)
     gradients = np.empty(keys.size, VALUE)
-    gradient.weight_gradients(t.indptr, t.indices, signals.delta, signals.source, t.bounds, gradients)
+    gradient.weight_gradients(*t.rows, signals.delta, signals.source, t.bounds, gradients)
     return gradients
 
 

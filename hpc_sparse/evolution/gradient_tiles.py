@@ -88,7 +88,7 @@ def largest_gradients(topology: Topology, is_kept: BoolArray, signals: Signals, 
         if not n_columns:
             break
         scores = tiles.compute(start, n_columns)
-        largest_of_layer.score_tile(topology.indptr, topology.indices, is_kept, rows, tiles.place, scores)
+        largest_of_layer.score_tile(*topology.rows, is_kept, rows, tiles.place, scores)
         best.add(scores, rows * n_in, tiles.column_order[:n_columns])
     return best.keys()
 

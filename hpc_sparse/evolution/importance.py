@@ -26,10 +26,10 @@ class ImportancePruner:
         Compact removes the neurons with incoming connections, outgoing connections and bias. Released takes
         their incoming connections only, as the authors' code does.
     percentile : float
-        Of the importances of each hidden layer, in [0, 100); neurons at or below it go, but the strongest
-        stays in any case, and so does every neuron that is as strong. 0 removes none.
+        Percentile of each hidden layer's importances, in [0, 100). Neurons at or below it are removed, but never the
+        strongest or its equals. 0 removes none.
     input_percentile : float
-        The same for the inputs, by their outgoing connections. Without effect on released.
+        Percentile for the inputs, by their outgoing connections. No effect in mode "released".
     """
 
     mode: PruningMode

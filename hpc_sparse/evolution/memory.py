@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 KEY, POSITION, INDEX, POINTER, VALUE, SUM, MARK = 8, 8, 4, 4, 4, 8, 1
-"""Bytes of a connection's key, position before a change, and index, of a row pointer, of a value, of a sum of values,
-and of a mark."""
+"""Bytes of a key, an old position and an index per connection; of a row pointer, a value, a float64 sum and a mark."""
 
 GROWN = 25
 """Bytes per connection to be grown while free positions are drawn: drawn, sorted, marked, and distinct."""

@@ -1,4 +1,4 @@
-"""What every evolution strategy offers, and what it gets to see."""
+"""Protocol of evolution strategies, and the views of a network that they get."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ class LayerView:
     signals : Signals or None
         Of the growth batch, for strategies that need them.
     initial_weight : callable or None
-        What the connections of a topology of this shape would weigh in a new network of the run; for strategies that
-        tell by the sign.
+        Weights of a topology of this shape in a new network of the run, for strategies that go by their signs.
     acting_share : float
         Share of the connections that signals pass through.
     """
@@ -78,7 +77,7 @@ class NetworkView:
 
 
 class LayerUpdate(NamedTuple):
-    """What becomes of a layer.
+    """Update of a layer.
 
     Attributes
     ----------

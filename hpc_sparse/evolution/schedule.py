@@ -1,4 +1,4 @@
-"""When a topology changes, how much of it, and how many connections are left: by the time in the run."""
+"""Schedule of topology changes: when, how much, and how many connections are left, as a function of time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hpc_sparse.network.apportion import apportion
 DropSchedule = Literal["constant", "cosine", "linear", "exponential"]
 
 EXPONENT = 3
-"""Of the exponential drop schedule and of the gradual decrease of the density."""
+"""Power of the exponential drop schedule and of the gradual decrease of the density."""
 
 
 @dataclass(frozen=True)
-class Moment:
+class TimeInRun:
     """A time in the run.
 
     Attributes
@@ -49,7 +49,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class EvolutionSchedule:
-    """The occasions on which a topology changes.
+    """Schedule of the changes of a topology.
 
     Attributes
     ----------
@@ -58,14 +58,15 @@ class EvolutionSchedule:
     begin : int
         Epochs that must be over before the first change.
     end : int or None
-        Epochs after which there is none; None if changes never end. What falls with time then falls to ``n_epochs``.
+        Epochs that are over at the last possible change; None if changes never end, and schedules run to ``n_epochs``.
     drop_fraction : float
         Share of the connections replaced at the beginning.
     drop_schedule : "constant", "cosine", "linear" or "exponential"
-        How it falls towards 0 at the end: by half a cosine, evenly, or with the third power of the time left.
+        Decrease of the drop fraction towards 0: none, half a cosine, linear, or the third power of the time left.
     every_epochs : int
+        Epochs from one change to the next.
     every_steps : int or None
-        Instead of ``every_epochs``.
+        Steps from one change to the next, instead of ``every_epochs``.
     """
 
     n_epochs: int
@@ -76,18 +77,18 @@ class EvolutionSchedule:
     every_epochs: int = 1
     every_steps: int | None = None
 
-    def is_due(self, moment: Moment) -> bool:
+    def is_due(self, time: TimeInRun) -> bool:
         """Whether the topology changes now; never at the start of the run."""
-        is_over = self.end is not None and moment.epochs > self.end
-        if moment.total_steps == 0 or moment.epochs < self.begin or is_over:
+        is_over = self.end is not None and time.epochs > self.end
+        if time.total_steps == 0 or time.epochs < self.begin or is_over:
             return False
         if self.every_steps is not None:
-            return moment.total_steps % self.every_steps == 0
-        return moment.step == 0 and moment.n_epochs % self.every_epochs == 0
+            return time.total_steps % self.every_steps == 0
+        return time.step == 0 and time.n_epochs % self.every_epochs == 0
 
-    def drop_fraction_at(self, moment: Moment) -> float:
+    def drop_fraction_at(self, time: TimeInRun) -> float:
         """Share of the connections to replace."""
-        done = self._share_done(moment)
+        done = self._share_done(time)
         if self.drop_schedule == "cosine":
             return self.drop_fraction * 0.5 * (1.0 + math.cos(math.pi * done))
         if self.drop_schedule == "linear":
@@ -96,26 +97,26 @@ class EvolutionSchedule:
             return self.drop_fraction * (1.0 - done) ** EXPONENT
         return self.drop_fraction
 
-    def remaining_at(self, moment: Moment, at_end: float) -> float:
+    def remaining_at(self, time: TimeInRun, at_end: float) -> float:
         """Share of the initial connections that are left when ``at_end`` of them are to be left at the end.
 
         They become fewer fast at first and slowly in the end (Zhu, Gupta 2017, arXiv 1710.01878; for sparse networks
         Liu et al. 2021, arXiv 2106.10404). The last change brings them to the end.
         """
-        share_left = 0.0 if self._is_last(moment) else 1.0 - self._share_done(moment)
+        share_left = 0.0 if self._is_last(time) else 1.0 - self._share_done(time)
         return at_end + (1.0 - at_end) * share_left**EXPONENT
 
-    def _is_last(self, moment: Moment) -> bool:
+    def _is_last(self, time: TimeInRun) -> bool:
         """Whether no change comes after the one that is due now."""
-        n_next = (moment.n_epochs + self.every_epochs) * moment.n_steps
+        n_next = (time.n_epochs + self.every_epochs) * time.n_steps
         if self.every_steps is not None:
-            n_next = moment.total_steps + self.every_steps
-        is_after_run = n_next >= self.n_epochs * moment.n_steps
-        return is_after_run or (self.end is not None and n_next > self.end * moment.n_steps)
+            n_next = time.total_steps + self.every_steps
+        is_after_run = n_next >= self.n_epochs * time.n_steps
+        return is_after_run or (self.end is not None and n_next > self.end * time.n_steps)
 
-    def _share_done(self, moment: Moment) -> float:
+    def _share_done(self, time: TimeInRun) -> float:
         length = (self.end or self.n_epochs) - self.begin
-        return min(1.0, max(0.0, (moment.epochs - self.begin) / max(1, length)))
+        return min(1.0, max(0.0, (time.epochs - self.begin) / max(1, length)))
 
 
 def shrunk_sizes(sizes: Sequence[int], n_wanted: int) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, OFFSET, BoolArray, Float32Array, Int64Array
+from hpc_sparse.dtypes import BoolArray, Float32Array, Int64Array
 from hpc_sparse.kernels.growth import connectivity
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.distinct_numbers import distinct_numbers
@@ -70,13 +70,7 @@ def replace_connections(topology: Topology, is_kept: BoolArray, grown: Int64Arra
     grown : int64[n], increasing
         Keys; none of a kept connection.
     """
-    n_connections = int(np.count_nonzero(is_kept)) + grown.size
-    indptr = np.empty_like(topology.indptr)
-    indices, old_position = np.empty(n_connections, INDEX), np.empty(n_connections, OFFSET)
-    connectivity.merge_rows(
-        topology.indptr, topology.indices, is_kept, topology.shape[1], grown, indptr, indices, old_position
-    )
-    return TopologyChange(Topology(topology.shape, indptr, indices), old_position)
+    return topology.replaced(is_kept, grown)
 
 
 def regrow(topology: Topology, is_kept: BoolArray, grown: Int64Array) -> TopologyChange:
@@ -107,11 +101,8 @@ def draw_free_keys(topology: Topology, is_kept: BoolArray, n_grow: int, rng: np.
     int64[n_grow], increasing
         Keys. Fewer than ``n_grow`` only if fewer are free.
     """
-    n_free = topology.shape[0] * topology.shape[1] - int(np.count_nonzero(is_kept))
-    ranks = distinct_numbers(n_free, min(n_grow, n_free), rng)
-    keys = np.empty(ranks.size, OFFSET)
-    connectivity.free_keys(topology.indptr, topology.indices, is_kept, topology.shape[1], ranks, keys)
-    return keys
+    n_free = topology.n_possible - int(np.count_nonzero(is_kept))
+    return topology.free_keys(is_kept, distinct_numbers(n_free, min(n_grow, n_free), rng))
 
 
 def _limit(magnitude: Float32Array, n_drop: int) -> tuple[np.float32, int]:

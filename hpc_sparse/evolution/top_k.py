@@ -35,10 +35,9 @@ def strongest(scores: Float32Array, keys: Int64Array, n_wanted: int) -> Int64Arr
 
 
 class StrongestKeys:
-    """Collects the ``n_wanted`` best of any number of scored positions; holds at most twice as many.
+    """Collector of the ``n_wanted`` best of any number of scored positions; holds at most twice as many.
 
-    The order in which they come does not matter: the best are those of the highest score, and among equal ones those
-    of the lowest key.
+    The best have the highest scores, and among equal scores the lowest keys, whatever the order of arrival.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """Rows of features kept on disk while they are divided and put in order: memory does not grow with the data.
 
-Rows are appended as they come. To read them in another order without a jump from row to row, they are first dealt out
-to buckets, each of the rows of one block of the new order; each bucket is then put in order in memory.
+Rows are appended as they come. A bucket file per block of the new order avoids random reads: rows are first copied to
+their buckets, and each bucket is then sorted in memory.
 """
 
 from __future__ import annotations

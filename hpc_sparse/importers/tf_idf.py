@@ -1,11 +1,9 @@
 """Term counts weighted by how rare the terms are (Spärck Jones 1972), with the weights of the training part.
 
-A count c becomes (1 + ln c) (1 + ln((1 + n) / (1 + df))) for n training samples of which df have the term; then each
-row is scaled to the same Euclidean length. That is scikit-learn's ``TfidfTransformer`` with ``sublinear_tf``, but for
-the length: not 1, but the square root of how many terms a training sample has in the mean, so that the mean square of
-what is not 0 is about 1, as that of standardised features is. Of rows of length 1, the signals would be drowned by the
-biases of a wide layer.
-Rows without terms stay empty.
+A count c becomes (1 + ln c) (1 + ln((1 + n) / (1 + df))), where df of the n training samples have the term. This is
+scikit-learn's ``TfidfTransformer`` with ``sublinear_tf``, apart from the length of the rows. Rows have length
+sqrt(mean terms per training sample), so nonzero entries have mean square about 1, as standardised features have. With
+rows of length 1, the biases of a wide layer would drown the signals. Rows without terms stay empty.
 """
 
 from __future__ import annotations
@@ -38,14 +36,14 @@ def document_frequency(counts: CsrFeatures) -> Int64Array:
 
 @dataclass(frozen=True)
 class TermWeights:
-    """What the training part says about its terms.
+    """Weights of the terms, from the training part.
 
     Attributes
     ----------
     idf : float32[n_features]
         The weight of each term.
     row_length : float
-        To which every row is scaled.
+        Euclidean length to which every row is scaled.
     """
 
     idf: Float32Array
@@ -53,12 +51,12 @@ class TermWeights:
 
     @classmethod
     def of(cls, frequency: Int64Array, n_samples: int) -> TermWeights:
-        """From how many of the training samples have each term, int64[n_features]."""
+        """Weights from the number of training samples that have each term, int64[n_features]."""
         idf = np.log((1 + n_samples) / (1 + frequency)) + 1
         return cls(idf.astype(VALUE), math.sqrt(frequency.sum() / n_samples))
 
     def weigh(self, counts: CsrFeatures) -> CsrFeatures:
-        """The logarithms of the counts times the weights of the terms, each row scaled."""
+        """Logarithms of the counts times the weights of the terms, each row scaled."""
         values = (1 + np.log(counts.values, dtype=np.float64)) * self.idf[counts.indices]
         row = np.repeat(np.arange(counts.n_samples), np.diff(counts.indptr))
         length = np.sqrt(np.bincount(row, weights=np.square(values), minlength=counts.n_samples))

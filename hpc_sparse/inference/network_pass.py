@@ -15,7 +15,7 @@ BATCH = 128
 """Samples that are computed together: the activations of layers of thousands of neurons stay in the caches."""
 
 MOST_CONNECTIONS_ALONE = 1_000_000
-"""Of a network that takes a single sample alone and on one thread; for a larger one, threads are worth starting."""
+"""Largest network that computes a single sample on one thread; for larger ones, starting threads pays off."""
 
 
 class NetworkPass:

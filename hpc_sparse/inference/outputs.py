@@ -7,7 +7,7 @@ import numpy as np
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array, Int64Array
 
 LEAST_SUM = -700.0
-"""Of a sigmoid's argument: its exponential is still a number in float64."""
+"""Lower bound of the exponent -|z| of a sigmoid: exp(-700) is still positive in float64."""
 
 
 def to_classes(sums: Float32Array) -> Int64Array:

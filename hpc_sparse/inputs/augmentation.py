@@ -1,7 +1,7 @@
 """Augmentation of training images: random rotations, shifts and flips, prepared while the network trains.
 
-A sample's transform is a function of (seed, epoch, replica, number of the sample in its shard) and of nothing else: the
-order of the batches, their size and the thread that prepares them make no difference.
+A sample's transform is a function of (seed, epoch, replica, number of the sample in its shard) alone. The order of the
+batches, their size and the thread that prepares them have no effect.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IMAGE_SHAPE = (32, 32, 3)
 
 MAX_DEGREES = 10.0
 MAX_SHIFT = 0.1
-"""Of the height and of the width."""
+"""Largest shift as a fraction of the height and of the width."""
 
 IMAGES_PER_CALL = 512
 """OpenCV addresses pixels by 16 bits; images lie below each other in one call."""

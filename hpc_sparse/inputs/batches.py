@@ -16,12 +16,12 @@ from hpc_sparse.storage.dataset.samples import CsrFeatures, Samples
 
 
 class BatchAssembler:
-    """Assembles batches into one buffer that is used again and again.
+    """Assembler of batches into one reused buffer.
 
-    The front ends that the pass over the samples can do are done on the way, so that the shard stays in memory as it
-    is on disk; each of the others has a buffer of its own. CSR features are written into a buffer of zeros and taken
-    out again: O(stored features), not O(all features). Dense features are assembled whole even if some are left out:
-    that is the fast way.
+    Front ends that fit into the pass over the samples are applied on the way, so that the shard stays in memory as it
+    is on disk. Each of the others has a buffer of its own. CSR features are written into a buffer of zeros and taken
+    out again: O(stored features), not O(all features). Dense features are assembled whole even if some are left out,
+    which is faster.
     """
 
     def __init__(self, front_end: FrontEndChain, n_features: int, max_batch: int) -> None:

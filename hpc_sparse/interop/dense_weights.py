@@ -66,8 +66,8 @@ def read_arrays(path: Path) -> dict[str, AnyArray]:
 def dense_weights(path: Path, arrays: dict[str, AnyArray], widths: list[int], layout: Layout) -> DenseWeights:
     """The network among the arrays of a file.
 
-    Matrices and vectors are taken in the order of their names, numbers in these by value: ``model.get_weights()`` of
-    Keras saved by ``numpy.savez``, or the ``state_dict()`` of a ``torch.nn.Sequential``.
+    Matrices and vectors are taken in the order of their names, with numbers in names sorted by value. This fits
+    ``model.get_weights()`` of Keras saved by ``numpy.savez``, and the ``state_dict()`` of a ``torch.nn.Sequential``.
 
     Parameters
     ----------

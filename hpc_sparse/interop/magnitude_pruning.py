@@ -44,9 +44,8 @@ def prune_to_density(weights: DenseWeights, config: RunConfig) -> Network:
 def scaled_inputs(weights: DenseWeights, standardise: Standardise | None) -> DenseWeights:
     """The same function of features that are standardised with other statistics.
 
-    The network takes ``(x - its mean) / its deviation``; what is returned takes ``(x - mean) / deviation`` of
-    ``standardise``, or features as they are. A network that does not say what it takes is taken to be standardised like
-    that already.
+    The given network takes ``(x - its mean) / its deviation``. The returned one takes ``(x - mean) / deviation`` of
+    ``standardise``, or unchanged features. A network without statistics is returned as it is.
     """
     if weights.mean is None and weights.deviation is None:
         return weights

@@ -1,12 +1,12 @@
 """A network as a NumPy archive (.npz) that needs nothing but NumPy to be read.
 
-It holds ``format`` and ``format_version``; ``config``, the configuration (TOML); ``epoch``; ``output``, the output
-activation; and for each layer, numbered from 0, ``layer_0.data``, ``layer_0.indices``, ``layer_0.indptr`` and
-``layer_0.shape`` of its weights as SciPy's CSR (n_out, n_in), ``layer_0.bias``, and ``layer_0.slope`` of its activation
-below zero. There may be ``mean`` and ``deviation`` of the training features, with which features are standardised if
-the configuration says so, and ``neurons_0`` and so on: the original numbers of the neurons that are left of a layer,
-inputs first. Any other front end is folded into the first layer, and the configuration does without it; weights of
-terms are left out, so that samples are weighted counts, as in the data set.
+It holds ``format`` and ``format_version``; ``config``, the configuration (TOML); ``epoch``; and ``output``, the output
+activation. Each layer, numbered from 0, has ``layer_0.data``, ``layer_0.indices``, ``layer_0.indptr`` and
+``layer_0.shape`` (its weights as SciPy's CSR, n_out x n_in), ``layer_0.bias``, and ``layer_0.slope`` (of its activation
+below zero). There may be ``mean`` and ``deviation`` of the training features, for standardisation if the configuration
+asks for it. ``neurons_0`` and so on are the original numbers of a layer's remaining neurons, inputs first. Any other
+front end is folded into the first layer and left out of the configuration. Weights of terms are left out, so that
+samples are weighted counts, as in the data set.
 """
 
 from __future__ import annotations

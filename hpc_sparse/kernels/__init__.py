@@ -1,9 +1,8 @@
 """Compiled functions over flat arrays: no classes, no files, no MPI, no random state of their own.
 
-Importing a kernel module imports numba and fixes where compiled code is cached: in
-``$NUMBA_CACHE_DIR`` if that is set, else in the user's cache folder, in a subfolder named after
-the kernels' own source, so that a changed kernel never meets stale code. Nothing is compiled
-before a kernel is first called.
+Importing a kernel module imports numba and fixes the cache folder of compiled code: ``$NUMBA_CACHE_DIR`` if it is set,
+else a subfolder of the user's cache folder. Its name is a hash of the kernels' source, so that a changed kernel never
+meets stale code. Nothing is compiled before a kernel is first called.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """A 64-bit digest of an array that adds up over disjoint parts of it, at the speed of memory.
 
-The digest is the sum modulo 2^64 of one scrambled number per machine word, made of the word and its
-place. A changed word always changes it; words that swap places or changes that would cancel in a plain
-sum do so with a probability of about 2^-64. Whatever parts an array is cut into, on ranks or in chunks,
-their digests add up to that of the whole.
+The digest is a sum modulo 2^64 of one scrambled number per machine word, made of the word and its place. A changed word
+always changes it. Words that swap places, or changes that would cancel in a plain sum, leave it unchanged with a
+probability of about 2^-64. However an array is divided, the digests of its parts add up to that of the whole.
 """
 
 from __future__ import annotations

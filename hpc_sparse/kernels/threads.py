@@ -14,9 +14,11 @@ from numba.np.ufunc.parallel import threading_layer as loaded_layer
 from hpc_sparse.errors import MachineError
 
 SPIN_COUNT = 1000
-"""How often an idle thread of GNU OpenMP looks for work before it sleeps: some microseconds. The default, some
-milliseconds, is no faster here, and ruinous where another process wants one of the cores: while a thread waits
-for its time slice, the others burn theirs."""
+"""Number of times that an idle thread of GNU OpenMP looks for work before it sleeps: some microseconds.
+
+The default, some milliseconds, is no faster here. It is ruinous where another process wants one of the cores: while a
+thread waits for its time slice, the others burn theirs.
+"""
 
 
 def use_threads(n_threads: int) -> None:

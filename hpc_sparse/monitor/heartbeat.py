@@ -1,7 +1,7 @@
-"""Signs of life between the ranks, over UDP: they arrive although a rank waits in MPI, or has stopped altogether.
+"""Heartbeats between the ranks over UDP, which does not depend on MPI.
 
-Every rank tells root where it is, and root answers whoever has told it. A datagram counts only if it has the right
-length, the run's secret token and a rank that exists: anybody may send to an open port.
+Every rank sends its position to root, and root answers. A datagram counts only if it has the right length, the run's
+secret token and an existing rank, because anybody may send to an open port.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass
 
-from hpc_sparse.monitor.position import Beat, Phase
+from hpc_sparse.monitor.position import Phase, Position
 
 LOOPBACK = "127.0.0.1"
 TOKEN_BYTES = 16
@@ -28,17 +28,17 @@ _ADDRESS_IN_ANSWER = slice(20, 24)
 
 
 @dataclass(frozen=True)
-class Sign:
-    """A rank's sign of life; the last one says that it has left."""
+class Heartbeat:
+    """Heartbeat of a rank: its position; the last one says that it has left."""
 
     rank: int
-    beat: Beat
+    position: Position
     has_left: bool = False
 
 
 @dataclass(frozen=True)
 class Meeting:
-    """Where root listens, and the secret that a datagram must know."""
+    """Address at which root listens, and the secret token of every datagram."""
 
     token: bytes
     port: int
@@ -61,14 +61,14 @@ class RootEnd:
         self.meeting = Meeting(secrets.token_bytes(TOKEN_BYTES), self._socket.getsockname()[1], addresses)
         self._known: dict[int, tuple[str, int]] = {}
 
-    def exchange(self, own: Sign) -> list[Sign]:
-        """Answer the ranks heard so far; returns the signs that have come since the last time."""
+    def exchange(self, own: Heartbeat) -> list[Heartbeat]:
+        """Answer the ranks heard so far; returns the heartbeats that have come since the last time."""
         found = []
         while (datagram := _receive(self._socket)) is not None:
-            sign = _unpack(datagram[0], self.meeting.token, self._n_ranks)
-            if sign is not None and sign.rank:
-                self._known[sign.rank] = datagram[1]
-                found.append(sign)
+            heartbeat = _unpack(datagram[0], self.meeting.token, self._n_ranks)
+            if heartbeat is not None and heartbeat.rank:
+                self._known[heartbeat.rank] = datagram[1]
+                found.append(heartbeat)
         for address in self._known.values():
             _send(self._socket, _pack(own, self.meeting.token), address)
         return found
@@ -85,15 +85,15 @@ class RankEnd:
         self._meeting = meeting
         self._socket = _open_socket(LOOPBACK if meeting.addresses == (LOOPBACK,) else "")
 
-    def exchange(self, own: Sign) -> list[Sign]:
-        """Tell root; returns root's signs that have come since the last time."""
+    def exchange(self, own: Heartbeat) -> list[Heartbeat]:
+        """Tell root; returns root's heartbeats that have come since the last time."""
         for address in self._meeting.addresses:
             _send(self._socket, _pack(own, self._meeting.token), (address, self._meeting.port))
         found = []
         while (datagram := _receive(self._socket)) is not None:
-            sign = _unpack(datagram[0], self._meeting.token, 1)
-            if sign is not None:
-                found.append(sign)
+            heartbeat = _unpack(datagram[0], self._meeting.token, 1)
+            if heartbeat is not None:
+                found.append(heartbeat)
         return found
 
     def close(self) -> None:
@@ -130,16 +130,18 @@ def _send(opened: socket.socket, data: bytes, address: tuple[str, int]) -> None:
         opened.sendto(data, address)
 
 
-def _pack(sign: Sign, token: bytes) -> bytes:
-    beat = sign.beat
-    return _DATAGRAM.pack(token, sign.has_left, sign.rank, beat.number, beat.phase, beat.epoch, beat.step)
+def _pack(heartbeat: Heartbeat, token: bytes) -> bytes:
+    position = heartbeat.position
+    return _DATAGRAM.pack(
+        token, heartbeat.has_left, heartbeat.rank, position.number, position.phase, position.epoch, position.step
+    )
 
 
-def _unpack(data: bytes, token: bytes, n_ranks: int) -> Sign | None:
-    """The sign in a datagram, or None if it is not one of this run's."""
+def _unpack(data: bytes, token: bytes, n_ranks: int) -> Heartbeat | None:
+    """The heartbeat in a datagram, or None if it is not one of this run's."""
     if len(data) != _DATAGRAM.size:
         return None
     found, has_left, rank, number, phase, epoch, step = _DATAGRAM.unpack(data)
     if not hmac.compare_digest(found, token) or not 0 <= rank < n_ranks or phase not in set(Phase):
         return None
-    return Sign(rank, Beat(number, Phase(phase), epoch, step), has_left)
+    return Heartbeat(rank, Position(number, Phase(phase), epoch, step), has_left)

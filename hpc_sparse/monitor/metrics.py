@@ -1,4 +1,4 @@
-"""What is measured in each epoch and over a run."""
+"""Metrics of each epoch and of a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RANK_PARTS = ("train", "sync", "evolve", "evaluate", "files")
 """What a rank spends its time on; ``files`` is reading and writing them since the epoch before."""
 
 RANK_DECIMALS = 4
-"""Of the seconds of single ranks, which are many."""
+"""Decimals of the seconds of single ranks, which are many numbers."""
 
 CLOCKED = {"is_clocked": True}
 """Metadata of the :class:`EpochMetrics` that a clock has a part in."""
@@ -42,11 +42,11 @@ class EpochMetrics:
     train_loss, train_accuracy : float
         Mean over the epoch's batches as they were trained: with dropout, before each update.
     test_loss, test_accuracy : float
-        Of the synced network at the end of the epoch.
+        Results of the synced network at the end of the epoch.
     n_connections, n_neurons : int
-        Of all layers, inputs included; 0 in runs of earlier versions that did not store the neurons.
+        Numbers over all layers, inputs included; 0 in runs of earlier versions that did not store the neurons.
     connections_changed : int
-        Grown by evolution at the start of this epoch, on the replica with the most.
+        Connections grown by evolution at the start of this epoch, on the replica with the most.
     train_seconds, evolve_seconds, sync_seconds, evaluate_seconds : float
         Training without syncs, evaluation and compilation; the others by themselves. Where a rank serves: its time from
         the first update to the last, in which it evaluates the epoch before; the mean time that workers wait meanwhile.
@@ -55,13 +55,13 @@ class EpochMetrics:
     learning_rate : float
         With scaling and schedule.
     phase : int
-        2 while the workers of WASAP-SGD or WASSP-SGD train alone; test and validation results are then means over the
-        workers' own networks, each evaluated on its own share of the samples.
+        2 while the workers of WASAP-SGD or WASSP-SGD train alone. Test and validation results are then means over the
+        workers' networks, each evaluated on its own share of the samples.
     n_discarded : int
         Gradients that came too late to be applied.
     staleness_counts : tuple of int
-        How many gradients were applied with staleness 0, 1, 2 and so on, the last one standing for all above it:
-        updates between the weights that a gradient was computed with and those it was applied to.
+        Number of gradients applied with staleness 0, 1, 2 and so on; the last bin includes all above it. Staleness is
+        the number of updates between computing a gradient and applying it.
     wait_share : float
         Share of the workers' time spent waiting for the server.
     parts_test_accuracy : tuple of float
@@ -244,7 +244,7 @@ def peak_rss_bytes() -> int:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages that results can depend on; missing ones are left out."""
+    """Versions of Python and of the packages that results can depend on; missing ones are left out."""
     found = {"python": platform.python_version()}
     for package in ("hpc-sparse", "numpy", "numba", "llvmlite", "h5py", "mpi4py"):
         try:

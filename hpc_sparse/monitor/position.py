@@ -1,4 +1,4 @@
-"""How far a rank has come, noted as it goes: cheap to write in every step, read by the watch for stalls."""
+"""Position of a rank in its run: written cheaply in every step, read by the watch for stalls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Phase(IntEnum):
-    """What a rank is doing."""
+    """Activity of a rank."""
 
     STARTING = 0
     EVOLVING = 1
@@ -48,13 +48,13 @@ PHASE_NAMES = {
 FILE_PHASES = frozenset({Phase.RECORDING, Phase.WRITING, Phase.READING})
 
 
-class Beat(NamedTuple):
-    """Where a rank is.
+class Position(NamedTuple):
+    """Position of a rank in its run.
 
     Attributes
     ----------
     number : int
-        Grows with everything that is done.
+        Number of positions noted so far.
     phase : Phase
     epoch, step : int
         Counted from 1; 0 where there is none.
@@ -72,18 +72,18 @@ class Beat(NamedTuple):
         return f"{epoch}{step}{PHASE_NAMES[self.phase]}"
 
 
-class Pulse:
-    """Where this rank is now; written by its training, read by another thread."""
+class PositionTracker:
+    """Tracker of this rank's position; written by its training, read by another thread."""
 
     def __init__(self) -> None:
-        self.beat = Beat()
+        self.position = Position()
         self._file_seconds = 0.0
         self._files_since: float | None = None
 
     def at(self, phase: Phase, epoch: int | None = None, step: int = 0) -> None:
         """Note what begins now; without ``epoch`` it is the one of before."""
-        before = self.beat
-        self.beat = Beat(before.number + 1, phase, before.epoch if epoch is None else epoch, step)
+        before = self.position
+        self.position = Position(before.number + 1, phase, before.epoch if epoch is None else epoch, step)
         if self._files_since is not None or phase in FILE_PHASES:
             self._clock_files(phase)
 

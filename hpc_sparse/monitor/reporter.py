@@ -6,7 +6,7 @@ import time
 from typing import Literal, Protocol
 
 from hpc_sparse.monitor.metrics import EpochMetrics, peak_rss_bytes
-from hpc_sparse.monitor.throughput import Pace, shown_duration, shown_rate
+from hpc_sparse.monitor.throughput import Throughput, shown_duration, shown_rate
 
 ProgressStyle = Literal["auto", "live", "lines", "none"]
 
@@ -52,26 +52,30 @@ class LineReporter(SilentReporter):
     """One plain line per epoch, and one a minute within it: for job logs."""
 
     def __init__(self) -> None:
-        self._pace = Pace(1, 1, 1, 1)
+        self._throughput = Throughput(1, 1, 1, 1)
         self._last_line = 0.0
 
     def start(self, headline: str, first_epoch: int, n_epochs: int, n_steps: int, n_samples: int) -> None:
         """Print the headline."""
-        self._pace = Pace(first_epoch, n_epochs, n_steps, n_samples)
+        self._throughput = Throughput(first_epoch, n_epochs, n_steps, n_samples)
         self._print(headline)
 
     def step(self, n_done: int) -> None:
         """Print a line if the last one is long ago."""
         now = time.monotonic()
-        self._pace.advance(n_done, now)
+        self._throughput.advance(n_done, now)
         if now - self._last_line >= SECONDS_BETWEEN_LINES:
-            pace = self._pace
-            where = f"epoch {pace.epoch}/{pace.n_epochs}  step {pace.step:,} of {pace.n_steps:,}"
-            self._print(f"{where}  {pace_text(pace, now)}")
+            throughput = self._throughput
+            where = (
+                f"epoch {throughput.epoch}/{throughput.n_epochs}  step {throughput.step:,} of {throughput.n_steps:,}"
+            )
+            self._print(f"{where}  {throughput_text(throughput, now)}")
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """Print the epoch's line."""
-        self._print(f"{epoch_line(metrics, self._pace.n_epochs)}  {pace_text(self._pace, time.monotonic())}")
+        self._print(
+            f"{epoch_line(metrics, self._throughput.n_epochs)}  {throughput_text(self._throughput, time.monotonic())}"
+        )
 
     def _print(self, line: str) -> None:
         self._last_line = time.monotonic()
@@ -103,9 +107,9 @@ def epoch_line(metrics: EpochMetrics, n_epochs: int) -> str:
     )
 
 
-def pace_text(pace: Pace, now: float) -> str:
+def throughput_text(throughput: Throughput, now: float) -> str:
     """Samples per second, time left, and the most memory that this rank has had."""
     return (
-        f"{shown_rate(pace.samples_per_second(now), 'samples')}"
-        f"  left {shown_duration(pace.seconds_left(now))}  memory {peak_rss_bytes() / MIB:,.0f} MiB"
+        f"{shown_rate(throughput.samples_per_second(now), 'samples')}"
+        f"  left {shown_duration(throughput.seconds_left(now))}  memory {peak_rss_bytes() / MIB:,.0f} MiB"
     )

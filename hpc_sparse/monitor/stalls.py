@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from hpc_sparse.errors import RankError
-from hpc_sparse.monitor.heartbeat import N_FAREWELLS, RankEnd, RootEnd, Sign
-from hpc_sparse.monitor.position import Beat, Pulse
+from hpc_sparse.monitor.heartbeat import N_FAREWELLS, Heartbeat, RankEnd, RootEnd
+from hpc_sparse.monitor.position import Position, PositionTracker
 from hpc_sparse.parallel.collectives import broadcast_object, collective_errors, patient_barrier
 from hpc_sparse.parallel.context import ParallelContext
 
@@ -43,16 +43,16 @@ End = Callable[[str], None]
 class Watched:
     """What is known of a rank. Times are those of the watch that is awake (see :class:`StallWatch`)."""
 
-    beat: Beat
+    position: Position
     heard_at: float
     moved_at: float
     has_left: bool = False
 
-    def take(self, sign: Sign, now: float) -> None:
+    def take(self, heartbeat: Heartbeat, now: float) -> None:
         """Take in a sign of life."""
-        if sign.beat.number != self.beat.number:
+        if heartbeat.position.number != self.position.number:
             self.moved_at = now
-        self.beat, self.heard_at, self.has_left = sign.beat, now, self.has_left or sign.has_left
+        self.position, self.heard_at, self.has_left = heartbeat.position, now, self.has_left or heartbeat.has_left
 
 
 def find_stall(ranks: Mapping[int, Watched], n_ranks: int, now: float, seconds: float, margin: float) -> str | None:
@@ -72,20 +72,20 @@ def find_stall(ranks: Mapping[int, Watched], n_ranks: int, now: float, seconds: 
     silent = [rank for rank, watched in present.items() if now - watched.heard_at > seconds]
     if silent:
         has = "has" if len(silent) == 1 else "have"
-        return f"{_named(silent, n_ranks)} {has} not answered for {seconds:g} s (last: {present[min(silent)].beat})"
+        return f"{_named(silent, n_ranks)} {has} not answered for {seconds:g} s (last: {present[min(silent)].position})"
     still = [rank for rank, watched in present.items() if now - watched.moved_at > _patience(watched, seconds) + margin]
-    stuck = [rank for rank in still if present[rank].beat.phase.is_own_work]
+    stuck = [rank for rank in still if present[rank].position.phase.is_own_work]
     if stuck:
         has = "has" if len(stuck) == 1 else "have"
-        return f"{_named(stuck, n_ranks)} {has} made no progress for {seconds:g} s ({present[min(stuck)].beat})"
+        return f"{_named(stuck, n_ranks)} {has} made no progress for {seconds:g} s ({present[min(stuck)].position})"
     if present and len(still) == len(present):
-        last = min(still, key=lambda rank: (present[rank].beat.number, rank))
-        return f"no rank has made progress for {seconds:g} s; furthest behind: rank {last} ({present[last].beat})"
+        last = min(still, key=lambda rank: (present[rank].position.number, rank))
+        return f"no rank has made progress for {seconds:g} s; furthest behind: rank {last} ({present[last].position})"
     return None
 
 
 def _patience(watched: Watched, seconds: float) -> float:
-    return seconds if watched.beat.phase.has_steps else seconds * FACTOR_WITHOUT_STEPS
+    return seconds if watched.position.phase.has_steps else seconds * FACTOR_WITHOUT_STEPS
 
 
 def _named(ranks: list[int], n_ranks: int) -> str:
@@ -104,7 +104,7 @@ class StallWatch:
     ctx : ParallelContext
     seconds : float
         For how long a rank may stand still.
-    pulse : Pulse
+    tracker : PositionTracker
         Of this rank.
     line : RootEnd or RankEnd or None
         To the other ranks; None if there are none.
@@ -112,11 +112,11 @@ class StallWatch:
     """
 
     def __init__(
-        self, ctx: ParallelContext, seconds: float, pulse: Pulse, line: RootEnd | RankEnd | None, end: End
+        self, ctx: ParallelContext, seconds: float, tracker: PositionTracker, line: RootEnd | RankEnd | None, end: End
     ) -> None:
-        self._ctx, self._seconds, self._pulse, self._line, self._end = ctx, seconds, pulse, line, end
+        self._ctx, self._seconds, self._tracker, self._line, self._end = ctx, seconds, tracker, line, end
         self._interval = min(MOST_SECONDS_BETWEEN_SIGNS, seconds / SIGNS_PER_TIMEOUT)
-        self._ranks = {0: Watched(pulse.beat, 0.0, 0.0)} if ctx.is_root else {}
+        self._ranks = {0: Watched(tracker.position, 0.0, 0.0)} if ctx.is_root else {}
         self._clock, self._is_over = 0.0, threading.Event()
         self._has_warned = False
         self._thread = threading.Thread(target=self._run, name="stall watch", daemon=True)
@@ -136,7 +136,7 @@ class StallWatch:
         self._thread.join()
         if self._line is not None:
             for _ in range(N_FAREWELLS):
-                self._line.exchange(Sign(self._ctx.rank, self._pulse.beat, has_left=True))
+                self._line.exchange(Heartbeat(self._ctx.rank, self._tracker.position, has_left=True))
             self._line.close()
 
     def _run(self) -> None:
@@ -149,10 +149,10 @@ class StallWatch:
     def look(self, seconds_passed: float) -> None:
         """Exchange signs of life and judge, so much later than the last time."""
         self._clock += seconds_passed
-        own = Sign(self._ctx.rank, self._pulse.beat)
-        for sign in [] if self._line is None else self._line.exchange(own):
-            watched = self._ranks.setdefault(sign.rank, Watched(sign.beat, self._clock, self._clock))
-            watched.take(sign, self._clock)
+        own = Heartbeat(self._ctx.rank, self._tracker.position)
+        for heartbeat in [] if self._line is None else self._line.exchange(own):
+            watched = self._ranks.setdefault(heartbeat.rank, Watched(heartbeat.position, self._clock, self._clock))
+            watched.take(heartbeat, self._clock)
         if self._ctx.is_root:
             self._ranks[0].take(own, self._clock)
             self._warn_of_unheard()
@@ -191,12 +191,14 @@ def end_process(stall: str) -> NoReturn:
 
 
 @contextmanager
-def stall_watch(ctx: ParallelContext, seconds: float, pulse: Pulse, end: End = end_process) -> Iterator[None]:
+def stall_watch(
+    ctx: ParallelContext, seconds: float, tracker: PositionTracker, end: End = end_process
+) -> Iterator[None]:
     """Watch over the ranks in the body (collective); 0 ``seconds`` for no watch."""
     if not seconds:
         yield
         return
-    watch = StallWatch(ctx, seconds, pulse, _meet(ctx), end)
+    watch = StallWatch(ctx, seconds, tracker, _meet(ctx), end)
     watch.start()
     try:
         yield

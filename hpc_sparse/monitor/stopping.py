@@ -67,19 +67,18 @@ def describe_reason(reason: int) -> str:
 
 
 class StopAgreement:
-    """Lets the ranks agree to stop, at the same step, although only some have been asked to.
+    """Agreement of the ranks to stop at the same step, although only some have been asked to.
 
-    Every so many steps, as many on every rank, they start to exchange what they know, and look at the result the same
-    number of steps later: nobody waits for it, unless a rank is slower by as much. How many steps those are follows
-    from how long they took on the slowest rank.
+    Every k steps the ranks start a non-blocking max-reduction of their stop reasons and read it k steps later. A rank
+    waits only for one that is k steps behind. k follows from the time of a step on the slowest rank.
 
     Parameters
     ----------
     ctx : ParallelContext
     request : StopRequest
-        Of this process.
+        Stop request of this process.
     seconds : float
-        In which a request is to be followed.
+        Time within which a request is followed.
     """
 
     def __init__(self, ctx: ParallelContext, request: StopRequest, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""How fast a run gets on, and how long it will take."""
+"""Throughput of a run, and the time that is left."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections import deque
 from datetime import timedelta
 
 EPOCHS_LOOKED_AT = 10
-"""The time left is judged by so many of the last ones, with all that comes between them."""
+"""Number of recent epochs from which the time left is estimated, with everything between them."""
 
 SIZES = ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
 """From which rate on it is shown in which unit, and its letter."""
 
 
-class Pace:
-    """Is told of every step, and knows the epoch by it: steps are counted from 1 again in each.
+class Throughput:
+    """Throughput of a run, from the steps that are reported to it; a step number that falls begins a new epoch.
 
     Parameters
     ----------
     first_epoch, n_epochs : int
-        The one that begins now, and the last one; counted from 1.
+        Epoch that begins now, and the last one; counted from 1.
     n_steps, n_samples : int
-        Of an epoch; samples of all ranks.
+        Steps of an epoch, and its samples on all ranks.
     """
 
     def __init__(self, first_epoch: int, n_epochs: int, n_steps: int, n_samples: int) -> None:
@@ -35,7 +35,7 @@ class Pace:
         self._steps_before, self._now, self._last_rate = 0, 0.0, math.nan
 
     def advance(self, n_done: int, now: float) -> None:
-        """So many steps of an epoch are done, at a time of the monotonic clock."""
+        """Note that ``n_done`` steps of an epoch are done at time ``now`` of the monotonic clock."""
         if self._begun is None:
             # A run may go on within an epoch.
             self._marks[0] = (now, n_done) if n_done > 1 else self._marks[0]
@@ -58,18 +58,18 @@ class Pace:
         return (self.n_epochs - self._first_epoch + 1) * self.n_steps
 
     def steps_per_second(self, now: float) -> float:
-        """In this epoch since its first step; before that in the last one; not-a-number at first."""
+        """Rate in this epoch since its first step; before that, the last epoch's; NaN at first."""
         n_steps = self.step - self._steps_before
         if self._begun is None or not n_steps or now <= self._begun:
             return self._last_rate
         return n_steps / (now - self._begun)
 
     def samples_per_second(self, now: float) -> float:
-        """The same in samples of all ranks; not counting what comes between epochs."""
+        """Rate in samples of all ranks, without the time between epochs."""
         return self.steps_per_second(now) * self._samples_per_step
 
     def seconds_left(self, now: float) -> float:
-        """At the mean speed of the last epochs, evaluation and files included; not-a-number at first."""
+        """Estimate from the mean speed of the last epochs, evaluation and files included; NaN at first."""
         since, n_before = self._marks[0]
         n_steps = self.n_done - n_before
         return (now - since) / n_steps * (self.n_total - self.n_done) if n_steps > 0 else math.nan

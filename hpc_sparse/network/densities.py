@@ -1,4 +1,4 @@
-"""How dense a configuration wants each layer of connections."""
+"""Density of each layer of connections, by a configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hpc_sparse.network.connections.initial_topology import erdos_renyi_densitie
 from hpc_sparse.network.connections.topology import erdos_renyi_density
 
 MOST_DENSE = 0.5
-"""Of a layer of a source network, unless the network itself is denser."""
+"""Highest density of a layer of a source network, unless the network itself is denser."""
 
 
 def possible_connections(widths: list[int]) -> list[int]:

@@ -10,8 +10,8 @@ from hpc_sparse.dtypes import OFFSET, Int64Array
 def distinct_numbers(n: int, n_chosen: int, rng: np.random.Generator) -> Int64Array:
     """``n_chosen`` distinct numbers below ``n``, sorted; every such set is equally likely.
 
-    Draws until enough distinct ones are there, so time and memory grow with ``n_chosen`` whatever ``n`` is; where
-    more than half are wanted, the others are drawn instead.
+    Numbers are drawn until enough distinct ones are found: time and memory O(n_chosen), whatever ``n`` is. If more than
+    half are wanted, the numbers left out are drawn instead.
     """
     if 2 * n_chosen > n:
         left_out = distinct_numbers(n, n - n_chosen, rng)

@@ -27,7 +27,7 @@ from hpc_sparse.network.workspace import Workspace
 
 
 class Place(NamedTuple):
-    """Where connections are in a network: the number of the layer and their name there."""
+    """Place of connections in a network: the number of the layer and their name there."""
 
     layer: int
     name: str

@@ -86,7 +86,7 @@ MapSink: TypeAlias = DescendMap | WriteMap
 
 
 class Sink(Protocol):
-    """Where the gradients of one layer go."""
+    """Destination of the gradients of one layer."""
 
     def map(self, weight: Float32Array, bias: Float32Array, names: tuple[str, str]) -> MapSink:
         """The part of a map with these weights and biases, which are parameters of these names."""

@@ -19,8 +19,8 @@ def average_arrays(
 ) -> int:
     """Replace 1-D arrays by their mean over the contributing ranks, in place (collective).
 
-    The arrays are packed one after the other into a bucket, which is reduced and unpacked whenever it is full: small
-    arrays share a reduction, large ones are cut. Every rank receives the same bits.
+    The arrays are packed into a bucket, which is reduced and unpacked whenever it is full. Small arrays share a
+    reduction, large ones are cut. Every rank receives the same bits.
 
     Parameters
     ----------

@@ -79,8 +79,8 @@ def on_root(ctx: ParallelContext, function: Callable[[], Result]) -> Result:
 def collective_errors(ctx: ParallelContext, doing: str) -> Iterator[None]:
     """Let rank-local work fail on all ranks together (collective).
 
-    If the body raised on any rank, every rank raises on leaving it: the error itself where it is one of
-    :mod:`hpc_sparse.errors`, else a :class:`RankError` naming the rank. The body must not contain collective calls.
+    If the body raises on any rank, every rank raises on leaving it. Errors of :mod:`hpc_sparse.errors` are raised as
+    they are, others as a :class:`RankError` that names the rank. The body must not contain collective calls.
 
     Parameters
     ----------

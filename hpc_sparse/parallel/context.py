@@ -58,8 +58,8 @@ class ParallelContext:
     def from_comm(cls, comm: MPI.Intracomm, threads: int | None = None) -> ParallelContext:
         """The context of the ranks of ``comm`` (collective).
 
-        Without ``threads``, the cores that this rank may run on are counted, each divided by the
-        number of ranks that may run on it; at most as many as the environment allows.
+        Default of ``threads``: the cores that this rank may run on, each divided by the number of ranks that may run on
+        it. The environment can lower it.
         """
         from mpi4py import MPI  # noqa: PLC0415  (importing it starts MPI)
 
@@ -144,9 +144,8 @@ def start_mpi(threads: int | None = None) -> ParallelContext:
     Raises
     ------
     MachineError
-        A launcher started several ranks but mpi4py is missing, or it loaded another MPI
-        library than the launcher's, so that every rank believes it is alone; or srun started
-        several without MPI.
+        A launcher started several ranks, but mpi4py is missing or has loaded another MPI library, so that every rank
+        believes it is alone; or srun started several without MPI.
     """
     expected = launched_ranks()
     if expected is None:

@@ -12,11 +12,11 @@ from hpc_sparse.parallel.context import ParallelContext
 
 
 class DelayedAverage:
-    """The mean of arrays as they are now, taken in later (collective to make and to take in).
+    """Mean of arrays as they are now, applied later (collective to make and to apply).
 
-    Training goes on in the same arrays. When the mean is taken in, each array moves by the difference between the
-    mean and the own values of then: what was learnt meanwhile stays. The result does not depend on how long the
-    reduction took. (Delayed averaging, as in DaSGD, Zhou et al. 2020.)
+    Training continues in the same arrays. Applying adds the difference between the mean and the values at the start, so
+    that updates made meanwhile are kept. The result does not depend on the duration of the reduction. (Delayed
+    averaging, as in DaSGD, Zhou et al. 2020.)
 
     Parameters
     ----------

@@ -90,13 +90,12 @@ class LocalSgd:
     def sync(self, replica: Replica) -> None:
         """Average the replicas; afterwards all have the same connections, parameters and velocities (collective).
 
-        That they have is looked at by the next call, or by :meth:`confirm_agreement`.
+        The next call checks this, or :meth:`confirm_agreement`.
 
         Raises
         ------
         DivergedError
-            On every rank: weights to be compared by size are no longer finite numbers, or the replicas were not the
-            same after the last sync.
+            On every rank: weights to be compared by size are not finite, or replicas differed after the last sync.
         """
         if self.ctx.size == 1:
             return

@@ -42,8 +42,8 @@ def broadcast_replica(ctx: ParallelContext, replica: Replica) -> None:
 def topology_arrays(network: Network) -> list[AnyArray]:
     """All connections of a network as arrays of integers, which :func:`take_topology` understands.
 
-    They are sent whole when they have changed: at SET's usual drop fraction, 4 bytes per connection are fewer than the
-    positions of the dropped and the keys of the grown ones would take.
+    A changed topology is sent whole, at 4 bytes per connection. At SET's usual drop fraction, the positions of dropped
+    and the keys of grown connections would take more.
     """
     arrays: list[AnyArray] = [np.array([layer.shape for layer in network.layers], OFFSET).reshape(-1)]
     input_ids = network.neuron_ids[0]

@@ -1,9 +1,9 @@
-"""What a network costs on this machine: measured whole if it is small, else on smaller layers of the same kinds.
+"""Cost of a network on this machine: measured whole if it is small, else on smaller layers of the same kinds.
 
-Per connection and sample a layer costs the more, the farther the rows of its neurons are from the processor. Layers
-are therefore measured with rows that no cache holds, with as many connections per neuron as they will have, and in the
-same place of the network. Beyond that, the cost of a step did not grow any more between 5 and 50 million neurons
-(tools/results/scale.md); that of a change of the topology does, slowly.
+The cost per connection and sample grows with the distance of the neurons' rows from the processor. Layers are therefore
+measured with rows larger than any cache, at their connections per neuron and their place in the network. The cost of a
+step is then constant between 5 and 50 million neurons (tools/results/scale.md); that of a change of the topology still
+grows, slowly.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
-from hpc_sparse.planning.probe import Position, Seconds, time_layer, time_network
+from hpc_sparse.planning.probe import LayerPlace, Seconds, time_layer, time_network
 
 PROBE_ROW_BYTES = 128 * 10**6
-"""Of the rows of the wider side of a layer that is measured: beyond the caches, and done in a second."""
+"""Bytes of the rows on the wider side of a measured layer: larger than the caches, yet measured within a second."""
 
 PROBE_CONNECTIONS = 4_000_000
-"""Of a layer, or of a network that is measured whole."""
+"""Most connections of a measured layer, or of a network that is measured whole."""
 
 NARROW = 100_000
 """Sides of a layer up to this width are measured as they are."""
@@ -94,14 +94,14 @@ def scaled_up(seconds: Seconds, factor: float) -> Seconds:
     return seconds.times(growth)
 
 
-def _place(number: int, n_layers: int) -> Position:
+def _place(number: int, n_layers: int) -> LayerPlace:
     if number == 0:
         return "first"
     return "last" if number == n_layers - 1 else "middle"
 
 
 def _load_kernels(config: RunConfig) -> None:
-    places: tuple[Position, ...] = ("first", "middle", "last")
+    places: tuple[LayerPlace, ...] = ("first", "middle", "last")
     for place in places:
         time_layer(config, TINY, place, 1)
     time_network(config, NetworkSize((TINY, TINY)), 1)

@@ -12,10 +12,10 @@ from hpc_sparse.planning.probe import timed
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 MOST_BYTES = 64 * 10**6
-"""Of the samples that are made up: more than caches hold."""
+"""Size of the generated samples: larger than the caches."""
 
 STORED_BYTES = 8
-"""Of a stored feature of sparse samples: its number and its value."""
+"""Bytes per stored feature of sparse samples: its number and its value."""
 
 
 def time_fetching(config: RunConfig, info: DatasetInfo, n_rounds: int) -> float:

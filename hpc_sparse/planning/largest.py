@@ -10,6 +10,7 @@ from itertools import pairwise
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import MAX_NEURONS
 from hpc_sparse.kernels.simd.row_loops import PADDING
+from hpc_sparse.network.connections.topology import full_epsilon
 from hpc_sparse.planning.memory import plan_memory
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.dataset.samples import DatasetInfo
@@ -111,4 +112,4 @@ def _widened(config: RunConfig, factor: float) -> tuple[int, ...]:
 def _full_epsilon(config: RunConfig, n_inputs: int, n_outputs: int) -> float:
     """The epsilon from which on every connection exists."""
     pairs = pairwise([n_inputs, *config.network.hidden, n_outputs])
-    return max(n_in * n_out / (n_in + n_out) for n_in, n_out in pairs)
+    return max(full_epsilon(*pair) for pair in pairs)

@@ -1,4 +1,4 @@
-"""What one rank holds while it trains, item by item, as the arrays of the program are.
+"""Memory of one rank while it trains, item by item, as the arrays of the program are.
 
 Counted are the arrays that grow with the network, the batch or the data. Tests compare the counts with the arrays
 themselves; whoever changes an array changes its line here.

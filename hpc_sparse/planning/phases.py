@@ -1,7 +1,7 @@
-"""What the phases of a run take for a while, beyond what is there all the time.
+"""Temporary memory of the phases of a run, beyond the permanent arrays.
 
-Each figure follows the arrays that live at the same time at the worst moment of a phase, as the code named in the
-comment makes them; tests compare them with what is really allocated.
+Each figure adds up the arrays that exist together at the peak of a phase. Comments name the code that makes them, and
+tests compare the figures with real allocations.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def choosing_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int
 def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
     """While the topology changes (training/evolution_step.py).
 
-    One layer after the other where the strategy can, else all layers' changes are decided before the first is made;
-    from then on old layers go as new ones come.
+    Strategies that see layers alone change them one after the other. Otherwise all layers' changes are decided first;
+    then each new layer replaces its old one.
     """
     changing = size.layers[:-1]
     updater = make_updater(config.evolution)

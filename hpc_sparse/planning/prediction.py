@@ -1,4 +1,4 @@
-"""How long the parts of a run will take on this machine."""
+"""Predicted times of the parts of a run on this machine."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ N_ROUNDS = 5
 
 @dataclass(frozen=True)
 class Prediction:
-    """Seconds on every rank, or of the slowest.
+    """Predicted seconds of a run's parts, on the slowest rank.
 
     Attributes
     ----------
     n_steps, n_syncs : int
-        Of an epoch.
+        Steps and syncs of an epoch.
     construction, step, evolution, sync, evaluation, epoch, checkpoint : float
-        An epoch has steps, syncs, an evaluation of test and validation samples, and a change of the topology if there
-        is one after every epoch.
+        Seconds of each part. An epoch has steps, syncs and an evaluation of test and validation samples; also a change
+        of the topology if there is one after every epoch.
     n_measured : int
-        Connections of what was measured.
+        Connections of the measured network or layers.
     """
 
     n_steps: int
@@ -85,7 +85,7 @@ def predict(ctx: ParallelContext, config: RunConfig, size: NetworkSize, info: Da
 
 
 def _batches(config: RunConfig, n_samples: int, n_trainers: int) -> int:
-    """Of the largest shard."""
+    """Number of batches in the largest shard."""
     largest = -(-n_samples // n_trainers)
     return -(-largest // config.training.batch_size)
 

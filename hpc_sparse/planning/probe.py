@@ -33,8 +33,8 @@ from hpc_sparse.network.sinks import Descend, StepFactors
 from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 
-Position = Literal["first", "middle", "last"]
-"""Of a layer in its network: deltas do not go below the first one; the last one has no activation and stays."""
+LayerPlace = Literal["first", "middle", "last"]
+"""Place of a layer: the first passes no deltas on; the last has no activation and does not evolve."""
 
 TINY_RATE = 1e-9
 KEY = np.uint64(1)
@@ -118,7 +118,7 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
     return seconds
 
 
-def time_layer(config: RunConfig, size: LayerSize, place: Position, n_rounds: int) -> Seconds:
+def time_layer(config: RunConfig, size: LayerSize, place: LayerPlace, n_rounds: int) -> Seconds:
     """Time one layer at some place in its network, as :func:`time_network` does."""
     stride, slope = padded_columns(config.training.batch_size), config.network.alpha
     started = time.perf_counter()

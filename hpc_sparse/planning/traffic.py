@@ -1,4 +1,4 @@
-"""What goes to disk and between ranks: how many bytes, and how fast this machine moves them."""
+"""Traffic to disk and between ranks: bytes, and the rate at which this machine moves them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ N_ROUNDS = 3
 
 
 def checkpoint_file_bytes(size: NetworkSize) -> int:
-    """Of a checkpoint in which all ranks have the same network."""
+    """Size of a checkpoint if all ranks have the same network."""
     per_connection, per_row = 4 + 4 + 4, 8 + 4 + 4
     n_rows = sum(layer.n_out for layer in size.layers)
     return size.n_connections * per_connection + n_rows * per_row + FILE_OVERHEAD
@@ -50,7 +50,7 @@ def message_bytes(config: RunConfig, size: NetworkSize) -> int:
 
 
 def n_syncs(config: RunConfig, n_steps: int) -> int:
-    """Of an epoch of so many steps, the one at its end included; with a serving rank, one with every step."""
+    """Number of syncs in an epoch, including the one at its end; with a serving rank, one per step."""
     if config.parallel.algorithm != "local_sgd":
         return n_steps
     every = config.parallel.sync_every_steps
@@ -75,8 +75,8 @@ def reduction_rate(ctx: ParallelContext, n_ranks: int) -> float:
 def writing_rate(n_bytes: int) -> float:
     """Bytes per second of a checkpoint of about ``n_bytes`` of one rank, with checksums and until it is on disk.
 
-    Disks take a little much faster than a lot, and numbers that are all alike faster than those of a network: as much
-    is written as there will be, up to PROBE_FILE_BYTES, at random.
+    Disks take small files faster than large ones, and equal numbers faster than random ones. The probe therefore writes
+    as many random numbers as the checkpoint has, up to PROBE_FILE_BYTES.
     """
     values = np.random.default_rng(0).random(min(n_bytes, PROBE_FILE_BYTES) // 4 + 1, VALUE)
     folder = "." if os.access(".", os.W_OK) else None

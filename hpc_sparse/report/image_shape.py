@@ -49,9 +49,9 @@ def parse_image_shape(text: str) -> ImageShape | None:
 
 
 def guess_image_shape(info: DatasetInfo) -> ImageShape | None:
-    """Square images of one or three colours, if that is what as many bytes per sample can be; else None.
+    """Shape of square images of one or three colours that fits the number of byte features, or None.
 
-    Data sets do not say what they show, but those of images have bytes as features, and others hardly ever.
+    Data sets do not store what they show; features that are bytes are nearly always images.
     """
     if info.is_sparse or info.dtype != "uint8":
         return None

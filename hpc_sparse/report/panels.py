@@ -16,14 +16,14 @@ MOST_MARKED = 25
 """Points on a line beyond which they are not marked one by one."""
 
 EARLY_SHARE = 0.05
-"""Of the epochs of a long run: they may be beyond the vertical axis."""
+"""Fraction of a long run's epochs, from the start, whose values may lie outside the vertical axis."""
 
 EDGE = 0.08
 """Room above and below the later epochs, as a share of their range."""
 
 N_COLOURS = 8
 LINE_STYLES = ("-", "--", "-.", ":")
-"""Of the first colours, of their first repetition, and so on."""
+"""Line style of each round through the colours."""
 
 LEGEND_COLUMNS = 5
 

@@ -17,7 +17,7 @@ from hpc_sparse.storage.checkpoint.file import read_replicas
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 MOST_CHECKPOINTS = 6
-"""Of a run, read and shown."""
+"""Most checkpoints of a run that are read and shown."""
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def _test_of_best(run: StoredRun) -> str:
 
 
 def _best_spreads(bests: Sequence[EpochMetrics]) -> dict[str, str]:
-    """Of the best epochs of runs that are the same experiment."""
+    """Spread of the best epochs' values over repeated runs of one experiment."""
     spread = percent_spread([best.accuracy for best in bests])
     if not bests[0].has_validation:
         return {BEST_ON_TEST: spread}

@@ -16,7 +16,7 @@ from hpc_sparse.report.panels import legend_below, make_panels, over_epochs
 from hpc_sparse.report.stored_run import StoredRun
 
 MOST_RANKS = 8
-"""Of a run, shown one by one; evenly spread if it had more."""
+"""Most ranks of a run that are shown one by one; evenly spaced ones if there are more."""
 
 MOST_PANELS = 6
 """Experiments whose epochs are shown one by one."""

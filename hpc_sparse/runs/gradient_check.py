@@ -24,7 +24,7 @@ from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.shard_batches import SampleSource
+from hpc_sparse.training.shard_batches import ShardBatches
 from hpc_sparse.training.trainer import is_served
 
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.05}
@@ -64,7 +64,7 @@ def check_gradients(job: TrainingJob, epoch: int) -> float:
 def _check_first_batch(job: TrainingJob, epoch: int) -> float:
     shard, training = job.dataset.train, job.config.training
     first = shuffled_batches(shard.n_samples, training.batch_size, training.seed, epoch, job.ctx.replica)[:1]
-    batch, labels = job.make_assembler().assemble(*next(iter(SampleSource(job).batches(epoch, first))))
+    batch, labels = job.make_assembler().assemble(*next(iter(ShardBatches(job).batches(epoch, first))))
     dropouts = job.dropouts(epoch, 0)
     worst = 0.0
     for dropout in ([Dropout(0.0, each.key) for each in dropouts], dropouts):

@@ -32,7 +32,7 @@ def check_memory(ctx: ParallelContext, plan: RunPlan) -> None:
 
 
 def starting_size(plan: RunPlan) -> NetworkSize:
-    """Of the network that a run begins with: a new one, or the checkpoint's, which may have been pruned."""
+    """Size of the network that a run begins with: a new one, or the checkpoint's, which may have been pruned."""
     if plan.checkpoint is None:
         return NetworkSize.expected(plan.config.network, plan.info.n_features, n_outputs(plan.config, plan.info))
     layers = read_checkpoint_info(plan.checkpoint).layers

@@ -1,4 +1,4 @@
-"""What a run is going to be: the request, looked at as far as possible before any data is loaded."""
+"""Plan of a run: the request, checked as far as possible before any data is loaded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIXED_KEYS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What the user asked for.
+    """Request of a user for a run.
 
     Attributes
     ----------

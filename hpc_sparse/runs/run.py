@@ -17,7 +17,7 @@ from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.log import start_logging
 from hpc_sparse.monitor.metrics import EpochMetrics, best_epoch, peak_rss_bytes, summarize
-from hpc_sparse.monitor.position import Phase, Pulse
+from hpc_sparse.monitor.position import Phase, PositionTracker
 from hpc_sparse.monitor.reporter import Reporter
 from hpc_sparse.monitor.stalls import stall_watch
 from hpc_sparse.monitor.stopping import StopRequest, describe_reason
@@ -34,14 +34,14 @@ from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.container.backends import choose_backend
 from hpc_sparse.storage.dataset.file import load_dataset
-from hpc_sparse.training.job import Pause, TrainingJob
+from hpc_sparse.training.job import MidEpochState, TrainingJob
 from hpc_sparse.training.replica_states import replica_to_states
 from hpc_sparse.training.trainer import Trainer, make_trainer, shares, validation_part
 
 LOG = logging.getLogger(__name__)
 
 
-def train(
+def train_run(
     ctx: ParallelContext, request: RunRequest, reporter: Reporter, stop_request: StopRequest | None = None
 ) -> dict[str, Any]:
     """Train as requested and return the run's summary (collective).
@@ -53,12 +53,12 @@ def train(
     HpcSparseError
         On every rank: see :mod:`hpc_sparse.errors`. Nothing existing has been overwritten.
     """
-    started, pulse = time.monotonic(), Pulse()
+    started, tracker = time.monotonic(), PositionTracker()
     plan = on_root(ctx, lambda: make_plan(request))
     stop_request = stop_request or StopRequest()
     stop_request.set_time_limit(plan.config.runtime.time_limit, started)
-    with stall_watch(ctx, plan.config.runtime.stall_timeout, pulse):
-        return _train_as_planned(ctx, request, plan, reporter, stop_request, pulse, started)
+    with stall_watch(ctx, plan.config.runtime.stall_timeout, tracker):
+        return _train_as_planned(ctx, request, plan, reporter, stop_request, tracker, started)
 
 
 def _train_as_planned(
@@ -67,7 +67,7 @@ def _train_as_planned(
     plan: RunPlan,
     reporter: Reporter,
     stop_request: StopRequest,
-    pulse: Pulse,
+    tracker: PositionTracker,
     started: float,
 ) -> dict[str, Any]:
     """Load what is needed, train, and return the summary (collective)."""
@@ -80,15 +80,15 @@ def _train_as_planned(
         use_threads(ctx.threads)
     backend = choose_backend(ctx, config.runtime.hdf5)
     train_share, test_share = shares(ctx, config)
-    pulse.at(Phase.READING)
+    tracker.at(Phase.READING)
     validation = validation_part(ctx, config)
     dataset = load_dataset(ctx, plan.info.path, backend, train=train_share, test=test_share, validation=validation)
     front_end = FrontEndChain.start(ctx, config, dataset)
     start = starting_point(ctx, plan, dataset, front_end, backend)
-    pulse.at(Phase.STARTING)
+    tracker.at(Phase.STARTING)
     if start.n_epochs == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
         return finished
-    job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request, pulse, front_end)
+    job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request, tracker, front_end)
     trainer = make_trainer(job, start.target_connections)
     history = on_root(ctx, lambda: _open_folder(plan, start.n_epochs))
     warm_up(ctx, config, plan.info)
@@ -131,21 +131,21 @@ def _train(
         plan.folder.append(metrics)
         job.reporter.epoch(metrics)
 
-    n_done, n_epochs, pause = start.n_epochs, job.config.training.epochs, start.pause
-    n_steps = start.n_steps - (0 if pause is None else pause.step)
+    n_done, n_epochs, mid_epoch = start.n_epochs, job.config.training.epochs, start.mid_epoch
+    n_steps = start.n_steps - (0 if mid_epoch is None else mid_epoch.step)
     for first, last in _between_checkpoints(n_done, n_epochs, job.config.checkpoint.every_epochs):
-        stretch = trainer.train_epochs(first, last, record, pause)
-        pause = stretch.pause
-        history += stretch.history
-        n_done += len(stretch.history)
-        n_steps += len(stretch.history) * trainer.n_steps
-        _write_checkpoint(job, trainer, plan, history, Position(n_done, n_steps, pause), backend)
-        if stretch.stop_reason and n_done < n_epochs:
-            raise PlannedStop(_stop_message(stretch.stop_reason, n_done, pause, plan))
+        result = trainer.train_epochs(first, last, record, mid_epoch)
+        mid_epoch = result.mid_epoch
+        history += result.history
+        n_done += len(result.history)
+        n_steps += len(result.history) * trainer.n_steps
+        _write_checkpoint(job, trainer, plan, history, RunPosition(n_done, n_steps, mid_epoch), backend)
+        if result.stop_reason and n_done < n_epochs:
+            raise PlannedStop(_stop_message(result.stop_reason, n_done, mid_epoch, plan))
 
 
-def _stop_message(reason: int, n_done: int, pause: Pause | None, plan: RunPlan) -> str:
-    steps = "" if pause is None else f" and {pause.step} steps"
+def _stop_message(reason: int, n_done: int, mid_epoch: MidEpochState | None, plan: RunPlan) -> str:
+    steps = "" if mid_epoch is None else f" and {mid_epoch.step} steps"
     return (
         f"stopped as asked ({describe_reason(reason)}) after {n_done} epochs{steps}; a checkpoint is in "
         f"{plan.folder.checkpoints}; the same command with --resume auto goes on from it"
@@ -164,7 +164,7 @@ def _check_machine(ctx: ParallelContext, config: RunConfig) -> None:
 
 
 def _between_checkpoints(n_done: int, n_epochs: int, every: int) -> Iterator[tuple[int, int]]:
-    """First and last epoch of each stretch that a checkpoint ends."""
+    """First and last epoch of each group of epochs that a checkpoint ends."""
     while n_done < n_epochs:
         last = min(n_epochs, (n_done // every + 1) * every)
         yield n_done + 1, last
@@ -212,23 +212,23 @@ def _open_folder(plan: RunPlan, n_done: int) -> list[EpochMetrics]:
 
 
 @dataclass(frozen=True)
-class Position:
-    """How far a run has come: complete epochs, the steps in them, and where the next epoch was left."""
+class RunPosition:
+    """Position of a run: complete epochs, the steps in them, and the state in the middle of the next one."""
 
     n_epochs: int
     n_steps: int
-    pause: Pause | None
+    mid_epoch: MidEpochState | None
 
 
 def _write_checkpoint(
-    job: TrainingJob, trainer: Trainer, plan: RunPlan, history: list[EpochMetrics], position: Position, backend: str
+    job: TrainingJob, trainer: Trainer, plan: RunPlan, history: list[EpochMetrics], position: RunPosition, backend: str
 ) -> None:
     """Write the state that has been reached, then remove what need not be kept (collective)."""
-    job.pulse.at(Phase.WRITING)
+    job.tracker.at(Phase.WRITING)
     ctx, folder, replica = job.ctx, plan.folder.checkpoints, trainer.replica_number
     n_steps, sums, progress = 0, dict[str, float](), None
-    if position.pause is not None:
-        n_steps, sums = position.pause.step, dict(position.pause.sums)
+    if position.mid_epoch is not None:
+        n_steps, sums = position.mid_epoch.step, dict(position.mid_epoch.sums)
         progress = np.zeros((ctx.size, len(sums)))
         progress[ctx.rank] = list(sums.values())
     checkpoint = Checkpoint(
@@ -266,7 +266,7 @@ def _best(history: list[EpochMetrics], epochs: Any) -> tuple[int, float] | None:
 def _headline(job: TrainingJob, plan: RunPlan, start: StartingPoint) -> str:
     ctx, network = job.ctx, job.replica.network
     shape = " - ".join(f"{width:,}" for width in network.widths)
-    steps = f" and {start.pause.step} steps" if start.pause else ""
+    steps = f" and {start.mid_epoch.step} steps" if start.mid_epoch else ""
     resumed = f", resumed after epoch {start.n_epochs}{steps}" if start.n_epochs or steps else ""
     return (
         f"{plan.info.title or plan.info.path.name}: {shape}, {network.n_connections:,} connections "

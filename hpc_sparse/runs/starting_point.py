@@ -1,4 +1,4 @@
-"""Where a run starts: at a new network, or where a checkpoint left off."""
+"""Starting point of a run: a new network, or a checkpoint."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.storage.checkpoint.info import CheckpointInfo, read_checkpoint_info
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.samples import Dataset
-from hpc_sparse.training.job import Pause, TrainingJob
+from hpc_sparse.training.job import MidEpochState, TrainingJob
 from hpc_sparse.training.replica_states import (
     check_fits,
     initial_replica,
     replica_from_states,
 )
 from hpc_sparse.training.served.phased_trainer import last_served_epoch
-from hpc_sparse.training.trainer import check_pause, is_served
+from hpc_sparse.training.trainer import check_mid_epoch, is_served
 
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """What a run starts from.
+    """Starting point of a run.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class StartingPoint:
         That it has behind it.
     target_connections : tuple of int
         Where the ranks' networks differ: connections of each layer once they are averaged; else ().
-    pause : Pause or None
+    mid_epoch : MidEpochState or None
         Where the epoch after those was left, if the run stopped within it.
     note : str
         What the user should know about it, or "".
@@ -50,7 +50,7 @@ class StartingPoint:
     n_epochs: int = 0
     n_steps: int = 0
     target_connections: tuple[int, ...] = ()
-    pause: Pause | None = None
+    mid_epoch: MidEpochState | None = None
     note: str = ""
 
 
@@ -89,8 +89,8 @@ def starting_point(
         _check_same_data(plan, checkpoint, front_end)
     if goes_on:
         with collective_errors(ctx, "resuming"):
-            pause = _pause(ctx, plan, checkpoint)
-        return StartingPoint(replica, info.epoch, info.step, checkpoint.target_connections, pause)
+            mid_epoch = _mid_epoch(ctx, plan, checkpoint)
+        return StartingPoint(replica, info.epoch, info.step, checkpoint.target_connections, mid_epoch)
     n_steps = info.step - info.step_in_epoch
     return StartingPoint(replica, info.epoch, n_steps, note=_note(info))
 
@@ -119,16 +119,16 @@ def _own_replica(ctx: ParallelContext, config: RunConfig) -> int:
     return max(0, ctx.replica - 1) if is_served(ctx, config) else ctx.replica
 
 
-def _pause(ctx: ParallelContext, plan: RunPlan, checkpoint: Checkpoint) -> Pause | None:
+def _mid_epoch(ctx: ParallelContext, plan: RunPlan, checkpoint: Checkpoint) -> MidEpochState | None:
     if not checkpoint.step_in_epoch or checkpoint.progress is None:
         return None
     sums = dict(zip(checkpoint.progress_names, checkpoint.progress[ctx.rank].tolist(), strict=True))
-    pause = Pause(checkpoint.step_in_epoch, sums)
+    mid_epoch = MidEpochState(checkpoint.step_in_epoch, sums)
     try:
-        check_pause(ctx, plan.config, pause, is_apart=checkpoint.replica is not None)
+        check_mid_epoch(ctx, plan.config, mid_epoch, is_apart=checkpoint.replica is not None)
     except ValueError as error:
         raise FileFormatError(f"{plan.checkpoint}: progress: {error}") from error
-    return pause
+    return mid_epoch
 
 
 def _note(info: CheckpointInfo) -> str:

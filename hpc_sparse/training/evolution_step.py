@@ -1,4 +1,4 @@
-"""How a replica's network changes in the course of a run: importance pruning if it is due, then the topology."""
+"""Changes of a replica's network during a run: importance pruning if it is due, then the topology."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpc_sparse.dtypes import Float32Array
 from hpc_sparse.evolution import make_updater
 from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
-from hpc_sparse.evolution.schedule import EvolutionSchedule, Moment, shrunk_sizes
+from hpc_sparse.evolution.schedule import EvolutionSchedule, TimeInRun, shrunk_sizes
 from hpc_sparse.network.connections.compaction import NetworkChange
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
 from hpc_sparse.network.connections.protocol import INPUT
@@ -31,7 +31,7 @@ STREAM_NUMBERS = 1 << 20
 
 @dataclass(frozen=True)
 class EvolutionStep:
-    """What changed.
+    """Changes of one evolution step.
 
     Attributes
     ----------
@@ -107,24 +107,24 @@ class Evolution:
 
         Replicas that agree and may prune lose the same neurons.
         """
-        moment = Moment(epoch - 1, 0, self._n_steps)
-        prunes = may_prune and self._prunes_after(moment.n_epochs)
-        evolves = self._schedule.is_due(moment)
+        time = TimeInRun(epoch - 1, 0, self._n_steps)
+        prunes = may_prune and self._prunes_after(time.n_epochs)
+        evolves = self._schedule.is_due(time)
         if not prunes and not evolves:
             return None
         pruning = self._prune(replica) if prunes else None
-        n_grown, growth = self._evolve(replica, moment) if evolves else (0, {})
+        n_grown, growth = self._evolve(replica, time) if evolves else (0, {})
         return EvolutionStep(pruning, n_grown, growth, len(replica.network.layers))
 
     def is_due_within(self, epoch: int, step: int) -> bool:
         """Whether the topology is to change when so many steps of ``epoch``, some but not all, are done."""
-        return 0 < step < self._n_steps and self._schedule.is_due(Moment(epoch - 1, step, self._n_steps))
+        return 0 < step < self._n_steps and self._schedule.is_due(TimeInRun(epoch - 1, step, self._n_steps))
 
     def step_within(self, replica: Replica, epoch: int, step: int) -> EvolutionStep | None:
         """Change a replica in place as is due when so many steps of ``epoch`` are done."""
         if not self.is_due_within(epoch, step):
             return None
-        n_grown, growth = self._evolve(replica, Moment(epoch - 1, step, self._n_steps))
+        n_grown, growth = self._evolve(replica, TimeInRun(epoch - 1, step, self._n_steps))
         return EvolutionStep(None, n_grown, growth, len(replica.network.layers))
 
     def _prunes_after(self, n_done: int) -> bool:
@@ -140,22 +140,22 @@ class Evolution:
             replica.apply(change)
         return change
 
-    def _evolve(self, replica: Replica, moment: Moment) -> tuple[int, dict[Place, TopologyChange]]:
+    def _evolve(self, replica: Replica, time: TimeInRun) -> tuple[int, dict[Place, TopologyChange]]:
         """Let the topology of every layer but the output's evolve: connections grown, and the changes if kept."""
         places = replica.network.evolving()
-        sizes = dict(zip(places, self._target_sizes(replica, moment), strict=False))
+        sizes = dict(zip(places, self._target_sizes(replica, time), strict=False))
         n_grown, changes = 0, dict[Place, TopologyChange]()
         # Alone, a place's old connections are gone before the next one's are decided.
         for together in [[place] for place in places] if self._updater.sees_layers_alone else [places]:
-            own = self._change(replica, {place: sizes[place] for place in together}, moment)
+            own = self._change(replica, {place: sizes[place] for place in together}, time)
             n_grown += sum(change.n_grown for change in own.values())
             changes |= own if self._keeps_changes else {}
         return n_grown, changes
 
-    def _change(self, replica: Replica, sizes: dict[Place, int], moment: Moment) -> dict[Place, TopologyChange]:
+    def _change(self, replica: Replica, sizes: dict[Place, int], time: TimeInRun) -> dict[Place, TopologyChange]:
         """Change the connections at some places, which are decided together."""
-        address = {"epoch": moment.n_epochs + 1, "replica": self._stream_replica, "step": moment.step}
-        updates = self._updater.update(self._view(replica, sizes, moment, address))
+        address = {"epoch": time.n_epochs + 1, "replica": self._stream_replica, "step": time.step}
+        updates = self._updater.update(self._view(replica, sizes, time, address))
         changed = {place: update for place, update in zip(sizes, updates, strict=True) if update is not None}
         for place, update in changed.items():
             key = stream_key(
@@ -164,7 +164,7 @@ class Evolution:
             self._apply(replica, place, update, key)
         return {place: update.change for place, update in changed.items()}
 
-    def _view(self, replica: Replica, sizes: dict[Place, int], moment: Moment, address: dict[str, int]) -> NetworkView:
+    def _view(self, replica: Replica, sizes: dict[Place, int], time: TimeInRun, address: dict[str, int]) -> NetworkView:
         """What the strategy gets to see of the connections at some places."""
         seed, network = self._config.training.seed, replica.network
         signals: Sequence[Signals | None] = [None] * len(network.layers)
@@ -186,7 +186,7 @@ class Evolution:
                     getattr(connections, "acting_share", ALL_ACT),
                 )
             )
-        fraction = self._schedule.drop_fraction_at(moment)
+        fraction = self._schedule.drop_fraction_at(time)
         output = network.layers[-1].connections()[INPUT].topology
         return NetworkView(tuple(views), output, fraction, not self._redistributes)
 
@@ -200,14 +200,14 @@ class Evolution:
         choice = self._config.evolution.grown_weights
         return self._updater.grows_zero if choice == "strategy" else choice == "zero"
 
-    def _target_sizes(self, replica: Replica, moment: Moment) -> list[int]:
+    def _target_sizes(self, replica: Replica, time: TimeInRun) -> list[int]:
         """Connections that each place that evolves is to have after the change."""
         network = replica.network
         sizes = [network.at(place).topology.n_connections for place in network.evolving()]
         if not self.changes_sizes:
             return sizes
         initial, at_end = initial_size(self._config, network.widths)
-        return shrunk_sizes(sizes, round(initial * self._schedule.remaining_at(moment, at_end)))
+        return shrunk_sizes(sizes, round(initial * self._schedule.remaining_at(time, at_end)))
 
     def _apply(self, replica: Replica, place: Place, update: LayerUpdate, key: np.uint64) -> None:
         replica.follow(place.layer, {place.name: update.change})

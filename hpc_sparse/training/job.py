@@ -1,4 +1,4 @@
-"""What every trainer works on."""
+"""Job of a trainer: one rank's share of a run, and the results of training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.metrics import EpochMetrics
-from hpc_sparse.monitor.position import Pulse
+from hpc_sparse.monitor.position import PositionTracker
 from hpc_sparse.monitor.reporter import Reporter
 from hpc_sparse.monitor.stopping import StopAgreement, StopRequest
 from hpc_sparse.network.dropout import Dropout
@@ -19,7 +19,7 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, step_key, stream_key
 from hpc_sparse.storage.dataset.samples import Dataset
 
-Record = Callable[[EpochMetrics], None]
+OnEpoch = Callable[[EpochMetrics], None]
 """Called by root alone when an epoch is over; may fail, which then ends the run on every rank."""
 
 
@@ -40,10 +40,10 @@ class TrainingJob:
         Check invariants and the replicas' agreement as the run goes.
     stop_request : StopRequest
         Whether this process has been asked to stop.
-    pulse : Pulse
+    tracker : PositionTracker
         Where this rank is, noted for the watch over stalls.
     fitted : FrontEndChain or None
-        The front ends, where they had to be fitted to the samples; by default what the data set states will do.
+        Front ends fitted to the samples; by default those of the data set's stored statistics.
     """
 
     ctx: ParallelContext
@@ -53,7 +53,7 @@ class TrainingJob:
     reporter: Reporter
     is_debug: bool = False
     stop_request: StopRequest = field(default_factory=StopRequest)
-    pulse: Pulse = field(default_factory=Pulse)
+    tracker: PositionTracker = field(default_factory=PositionTracker)
     fitted: FrontEndChain | None = None
 
     @property
@@ -86,15 +86,15 @@ class TrainingJob:
 
 
 @dataclass(frozen=True)
-class Pause:
-    """Where an epoch was left.
+class MidEpochState:
+    """State of a trainer in the middle of an epoch.
 
     Attributes
     ----------
     step : int
-        Its steps that are done.
+        Steps of the epoch that are done.
     sums : dict of str to float
-        What the trainer has added up in them, on this rank, by name.
+        This rank's sums over those steps, by name.
     """
 
     step: int
@@ -102,19 +102,19 @@ class Pause:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """What has been trained at a time.
+class EpochsResult:
+    """Result of one call of ``train_epochs``.
 
     Attributes
     ----------
     history : list of EpochMetrics
-        The epochs that are complete.
-    pause : Pause or None
-        Where the next one was left, if it was begun.
+        Metrics of the complete epochs.
+    mid_epoch : MidEpochState or None
+        State of the next epoch, if training stopped in its middle.
     stop_reason : int
-        Why this is not all that was asked for (see :mod:`hpc_sparse.monitor.stopping`); 0 if it is.
+        Reason to stop before the last epoch (see :mod:`hpc_sparse.monitor.stopping`); 0 if there was none.
     """
 
     history: list[EpochMetrics]
-    pause: Pause | None = None
+    mid_epoch: MidEpochState | None = None
     stop_reason: int = 0

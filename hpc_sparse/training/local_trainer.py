@@ -22,10 +22,10 @@ from hpc_sparse.storage.dataset.samples import Samples
 from hpc_sparse.training.evaluation import Scores, evaluate, mean_over_ranks
 from hpc_sparse.training.evolution_step import Evolution, EvolutionStep, needs_growth_samples
 from hpc_sparse.training.growth_pool import GrowthSource
-from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
-from hpc_sparse.training.rank_totals import EpochSums
+from hpc_sparse.training.job import EpochsResult, MidEpochState, OnEpoch, TrainingJob
+from hpc_sparse.training.rank_totals import RankTotals
 from hpc_sparse.training.rates import learning_rate
-from hpc_sparse.training.shard_batches import SampleSource
+from hpc_sparse.training.shard_batches import ShardBatches
 
 LOG = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class LocalTrainer:
     ) -> None:
         self._job, self._ctx, self._config, self._is_alone = job, job.ctx, job.config, is_alone
         config, self._shard = job.config, job.dataset.train
-        self._source = SampleSource(job)
+        self._source = ShardBatches(job)
         self._loss = loss or LOSSES[config.training.loss]
         self._sgd = Sgd(config.optimizer.momentum, config.optimizer.weight_decay, config.optimizer.nesterov)
         self._has_own_topology = is_alone or config.parallel.replica_topology == "independent"
@@ -93,18 +93,20 @@ class LocalTrainer:
         )
         self._stop_agreement = job.make_stop_agreement()
         self.stop_reason: int = 0
-        self.pause: Pause | None = None
+        self.mid_epoch: MidEpochState | None = None
 
-    def train_epochs(self, first: int, last: int, record: Record, pause: Pause | None = None) -> Stretch:
+    def train_epochs(
+        self, first: int, last: int, on_epoch: OnEpoch, mid_epoch: MidEpochState | None = None
+    ) -> EpochsResult:
         """Train epochs ``first`` to ``last``, or until the ranks agree to stop (collective).
 
         Parameters
         ----------
         first, last : int
             Counted from 1.
-        record : Record
+        on_epoch : OnEpoch
             Called for every complete epoch.
-        pause : Pause or None
+        mid_epoch : MidEpochState or None
             Where ``first`` was left, if it was begun before.
 
         Raises
@@ -112,43 +114,43 @@ class LocalTrainer:
         DivergedError
             On every rank: the loss or a weight is no longer a finite number.
         HpcSparseError
-            On every rank: what ``record`` raised on root.
+            On every rank: what ``on_epoch`` raised on root.
         """
         history: list[EpochMetrics] = []
         for epoch in range(first, last + 1):
-            metrics = self.train_epoch(epoch, pause)
-            pause = None
+            metrics = self.train_epoch(epoch, mid_epoch)
+            mid_epoch = None
             if metrics is None:
-                return Stretch(history, self.pause, self.stop_reason)
+                return EpochsResult(history, self.mid_epoch, self.stop_reason)
             history.append(metrics)
-            self._job.pulse.at(Phase.RECORDING)
-            on_root(self._ctx, lambda: record(history[-1]))
+            self._job.tracker.at(Phase.RECORDING)
+            on_root(self._ctx, lambda: on_epoch(history[-1]))
             if self.stop_reason and epoch < last:
-                return Stretch(history, None, self.stop_reason)
-        return Stretch(history, None, self.stop_reason)
+                return EpochsResult(history, None, self.stop_reason)
+        return EpochsResult(history, None, self.stop_reason)
 
-    def train_epoch(self, epoch: int, pause: Pause | None = None) -> EpochMetrics | None:
-        """One epoch, counted from 1, from evolution to evaluation, or what is left of it after ``pause`` (collective).
+    def train_epoch(self, epoch: int, mid_epoch: MidEpochState | None = None) -> EpochMetrics | None:
+        """Train one epoch, counted from 1, or the rest of it after ``mid_epoch`` (collective).
 
         Returns
         -------
         EpochMetrics or None
-            None if the ranks agreed to stop in its middle: ``self.pause`` then says where.
+            None if the ranks agreed to stop in its middle: ``self.mid_epoch`` then says where.
 
         Raises
         ------
         DivergedError
             On every rank: the loss or a weight is no longer a finite number.
         """
-        self.pause = None
-        self._job.pulse.at(Phase.EVOLVING, epoch)
-        sums = EpochSums() if pause is None else EpochSums.from_sums(pause.sums)
-        if pause is None:
+        self.mid_epoch = None
+        self._job.tracker.at(Phase.EVOLVING, epoch)
+        sums = RankTotals() if mid_epoch is None else RankTotals.from_sums(mid_epoch.sums)
+        if mid_epoch is None:
             self._evolve(epoch, sums)
             self._correct_momentum(epoch)
-        n_steps_done = self._train(epoch, 0 if pause is None else pause.step, sums)
+        n_steps_done = self._train(epoch, 0 if mid_epoch is None else mid_epoch.step, sums)
         if n_steps_done < self.n_steps:
-            self.pause = Pause(n_steps_done, sums.to_sums())
+            self.mid_epoch = MidEpochState(n_steps_done, sums.to_sums())
             self.confirm_agreement()
             return None
         if self._is_alone:
@@ -156,10 +158,10 @@ class LocalTrainer:
         train_loss, train_accuracy = mean_over_ranks(self._ctx, sums.loss, int(sums.n_correct), self._shard.n_samples)
         self._check_finite(epoch, train_loss)
         started = time.perf_counter()
-        self._job.pulse.at(Phase.EVALUATING)
+        self._job.tracker.at(Phase.EVALUATING)
         scores = self.evaluate()
         sums.evaluate += time.perf_counter() - started
-        seconds = (sums.train, sums.sync, sums.evolve, sums.evaluate, self._job.pulse.take_file_seconds())
+        seconds = (sums.train, sums.sync, sums.evolve, sums.evaluate, self._job.tracker.take_file_seconds())
         of_ranks = gather_objects(self._ctx, (sums.n_grown, *seconds))
         self.confirm_agreement()
         n_grown, *slowest = [max(numbers) for numbers in zip(*of_ranks, strict=True)]
@@ -193,7 +195,7 @@ class LocalTrainer:
     @property
     def replica_number(self) -> int | None:
         """Which of the networks that differ now, within an epoch, is this rank's; None if they agree."""
-        return self._ctx.replica if self._ctx.size > 1 and self.pause is not None else None
+        return self._ctx.replica if self._ctx.size > 1 and self.mid_epoch is not None else None
 
     @property
     def target_connections(self) -> tuple[int, ...]:
@@ -203,7 +205,7 @@ class LocalTrainer:
     def _fit_buffers(self) -> None:
         self._workspace, self._assembler = self._job.make_workspace(), self._job.make_assembler()
 
-    def _evolve(self, epoch: int, sums: EpochSums) -> None:
+    def _evolve(self, epoch: int, sums: RankTotals) -> None:
         """Change the network as is due before ``epoch``."""
         if self._is_looking_on:
             return
@@ -216,7 +218,7 @@ class LocalTrainer:
             LOG.info("epoch %d: pruned to %d connections", epoch, step.pruning.n_connections)
         self._note_evolution(epoch, step, started, sums)
 
-    def _evolve_within(self, epoch: int, n_steps_done: int, sums: EpochSums) -> None:
+    def _evolve_within(self, epoch: int, n_steps_done: int, sums: RankTotals) -> None:
         """Change the network if it is due within ``epoch``; replicas with a shared topology have just been synced."""
         if self._is_looking_on or not self._evolution.is_due_within(epoch, n_steps_done):
             return
@@ -224,7 +226,7 @@ class LocalTrainer:
         step = self._evolution.step_within(self._job.replica, epoch, n_steps_done)
         self._note_evolution(epoch, step, started, sums)
 
-    def _note_evolution(self, epoch: int, step: EvolutionStep | None, started: float, sums: EpochSums) -> None:
+    def _note_evolution(self, epoch: int, step: EvolutionStep | None, started: float, sums: RankTotals) -> None:
         if step is not None:
             sums.n_grown += step.n_grown
             if self._has_own_topology and self._evolution.changes_sizes:
@@ -244,7 +246,7 @@ class LocalTrainer:
             for state in self._job.replica.states:
                 state.scale(self._rate.change_before(epoch))
 
-    def _train(self, epoch: int, first_step: int, sums: EpochSums) -> int:
+    def _train(self, epoch: int, first_step: int, sums: RankTotals) -> int:
         """The batches from ``first_step`` on, with the syncs that are due; returns the steps that are then done."""
         training, replica = self._config.training, self._job.replica
         batches = shuffled_batches(self._shard.n_samples, training.batch_size, training.seed, epoch, self._ctx.replica)
@@ -252,7 +254,7 @@ class LocalTrainer:
         prepared = self._source.batches(epoch, batches[first_step:])
         for step in range(first_step, self.n_steps):
             started = time.perf_counter()
-            self._job.pulse.at(Phase.TRAINING, step=step + 1)
+            self._job.tracker.at(Phase.TRAINING, step=step + 1)
             if step < len(batches):
                 batch, labels = self._assembler.assemble(*next(prepared))
                 dropouts = self._job.dropouts(epoch, step)
@@ -262,7 +264,7 @@ class LocalTrainer:
                 sums.loss += loss
                 sums.n_correct += n_correct
             sums.train += time.perf_counter() - started
-            self._job.pulse.at(Phase.SYNCING, step=step + 1)
+            self._job.tracker.at(Phase.SYNCING, step=step + 1)
             if not self._is_alone:
                 self._communicate(epoch, step, sums)
             self._evolve_within(epoch, step + 1, sums)
@@ -278,7 +280,7 @@ class LocalTrainer:
         may_stop_here = self._is_alone or not self._config.parallel.overlap
         return may_stop_here and self.stop_reason != 0
 
-    def _communicate(self, epoch: int, step: int, sums: EpochSums) -> None:
+    def _communicate(self, epoch: int, step: int, sums: RankTotals) -> None:
         """After a step: the sync that is due, or a moment for the average that is under way."""
         started, n_bytes_before = time.perf_counter(), self._averaging.n_bytes_sent
         every = self._config.parallel.sync_every_steps

@@ -1,4 +1,4 @@
-"""What a rank adds up in an epoch; a pause can come in between."""
+"""Sums of one rank over an epoch; a checkpoint in its middle stores them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hpc_sparse.errors import quoted
 
 
 @dataclass
-class EpochSums:
+class RankTotals:
     """Sums of one rank over the steps of an epoch so far; all zero before the first.
 
     Attributes
@@ -38,7 +38,7 @@ class EpochSums:
         return asdict(self)
 
     @classmethod
-    def from_sums(cls, sums: Mapping[str, float]) -> EpochSums:
+    def from_sums(cls, sums: Mapping[str, float]) -> RankTotals:
         """What :meth:`to_sums` gave, in any order.
 
         Raises

@@ -1,4 +1,4 @@
-"""How replicas begin, and how they come from and go to checkpoints."""
+"""New replicas, and replicas from and to checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a trainer's samples come from: the shard as it is, or as a front end transforms it anew each epoch."""
+"""Batches of a trainer's samples: the shard as it is, or transformed anew by a front end in each epoch."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hpc_sparse.storage.dataset.samples import Samples
 from hpc_sparse.training.job import TrainingJob
 
 
-class SampleSource:
-    """The training samples of one rank, batch by batch.
+class ShardBatches:
+    """Training samples of one rank, batch by batch.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which trainer a configuration asks for."""
+"""Choice of the trainer that a configuration asks for."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
 from hpc_sparse.storage.dataset.validation import ValidationPart
-from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
+from hpc_sparse.training.job import EpochsResult, MidEpochState, OnEpoch, TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
-from hpc_sparse.training.rank_totals import EpochSums
+from hpc_sparse.training.rank_totals import RankTotals
 from hpc_sparse.training.served.phased_trainer import PhasedTrainer
-from hpc_sparse.training.served.server_totals import Tally
-from hpc_sparse.training.shard_batches import SampleSource
+from hpc_sparse.training.served.server_totals import ServerTotals
+from hpc_sparse.training.shard_batches import ShardBatches
 from hpc_sparse.training.target_size import initial_size
 
 
@@ -35,7 +35,9 @@ class Trainer(Protocol):
     def finish(self) -> None:
         """Complete what is under way between the ranks, when no more is to be trained (collective)."""
 
-    def train_epochs(self, first: int, last: int, record: Record, pause: Pause | None = None) -> Stretch:
+    def train_epochs(
+        self, first: int, last: int, on_epoch: OnEpoch, mid_epoch: MidEpochState | None = None
+    ) -> EpochsResult:
         """Train epochs ``first``, which may have been begun, to ``last``, or until a stop is due (collective)."""
 
 
@@ -53,7 +55,7 @@ def make_trainer(job: TrainingJob, target_connections: tuple[int, ...] = ()) -> 
     """
     with collective_errors(job.ctx, "looking at the samples"):
         # A rank without samples would not notice, and wait for the others.
-        SampleSource(job)
+        ShardBatches(job)
         initial_size(job.config, job.replica.network.widths)
     if is_served(job.ctx, job.config):
         return PhasedTrainer(job, target_connections)
@@ -65,17 +67,17 @@ def is_served(ctx: ParallelContext, config: RunConfig) -> bool:
     return ctx.size > 1 and config.parallel.algorithm != "local_sgd"
 
 
-def check_pause(ctx: ParallelContext, config: RunConfig, pause: Pause, *, is_apart: bool) -> None:
-    """Check that the sums of a pause are those of the trainer that goes on: a server's, or a rank's that trains alone.
+def check_mid_epoch(ctx: ParallelContext, config: RunConfig, mid_epoch: MidEpochState, *, is_apart: bool) -> None:
+    """Check that the sums of a mid-epoch state fit the trainer that continues: a server's, or a lone rank's.
 
     Raises
     ------
     ValueError
     """
     if is_served(ctx, config) and not is_apart:
-        Tally.from_sums(pause.sums)
+        ServerTotals.from_sums(mid_epoch.sums)
     else:
-        EpochSums.from_sums(pause.sums)
+        RankTotals.from_sums(mid_epoch.sums)
 
 
 def shares(ctx: ParallelContext, config: RunConfig) -> tuple[Share, Share]:

@@ -17,7 +17,7 @@ from hpc_sparse.importers.arrays.npz import import_npz
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 
 folder = Path(tempfile.mkdtemp(prefix="hpc_sparse-"))
 
@@ -38,7 +38,7 @@ networks = {}
 for seed in (1, 2):
     output = folder / f"seed-{seed}"
     request = RunRequest(config, overrides=(f"training.seed={seed}",), output=output)
-    train(ParallelContext.serial(), request, SilentReporter())
+    train_run(ParallelContext.serial(), request, SilentReporter())
     for epoch in (1, 20):
         network = read_one_topology(output / "checkpoints" / f"checkpoint-{epoch:06d}.h5")
         networks[seed, epoch] = network.topologies

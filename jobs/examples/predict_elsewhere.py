@@ -19,7 +19,7 @@ from hpc_sparse.interop.exchange import export_model
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 
 folder = Path(tempfile.mkdtemp(prefix="hpc_sparse-"))
 
@@ -36,7 +36,7 @@ config.write_text(
     optimizer.learning_rate = 0.05
     """
 )
-train(ParallelContext.serial(), RunRequest(config, output=folder / "run"), SilentReporter())
+train_run(ParallelContext.serial(), RunRequest(config, output=folder / "run"), SilentReporter())
 checkpoint = folder / "run" / "checkpoints" / "checkpoint-000015.h5"
 
 # %% Predictions need the checkpoint only

@@ -19,7 +19,7 @@ from hpc_sparse.interop.exchange import import_model
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 
 folder = Path(tempfile.mkdtemp(prefix="hpc_sparse-"))
 
@@ -53,5 +53,5 @@ print(f"pruned: accuracy {np.mean(model.predict(X_test) == y_test):.1%}, {model.
 
 # %% The sparse network is trained on: hpc-sparse train digits.toml --resume sparse.h5
 request = RunRequest(config, output=folder / "run", resume=str(folder / "sparse.h5"))
-summary = train(ParallelContext.serial(), request, SilentReporter())
+summary = train_run(ParallelContext.serial(), request, SilentReporter())
 print(f"result: accuracy {summary['test_accuracy']:.1%} with {summary['n_connections']:,} connections")

@@ -17,7 +17,7 @@ from hpc_sparse.monitor.reporter import LineReporter
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.report.make import ReportRequest, make_report
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 
 folder = Path(tempfile.mkdtemp(prefix="hpc_sparse-"))
 
@@ -42,7 +42,7 @@ config.write_text(
 
 # %% The run
 # hpc-sparse train digits.toml --output run            on two ranks: mpirun -n 2 hpc-sparse train ...
-summary = train(ParallelContext.serial(), RunRequest(config, output=folder / "run"), LineReporter())
+summary = train_run(ParallelContext.serial(), RunRequest(config, output=folder / "run"), LineReporter())
 
 # %% The metrics of all epochs, in one line
 metrics = pd.read_json(folder / "run" / "metrics.jsonl", lines=True)

@@ -24,7 +24,7 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
 from hpc_sparse.runs.first_topology import choose_first_topology
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.storage.checkpoint.folder import newest_checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
@@ -112,10 +112,10 @@ def run(ctx: ParallelContext, folder: Path) -> Callable[..., Any]:
         stops = [AskedAfter(n_looks)] if ctx.rank == ctx.size - 1 and n_looks < math.inf else []
         is_stopped = False
         try:
-            train(ctx, request, SilentReporter(), *stops)
+            train_run(ctx, request, SilentReporter(), *stops)
         except PlannedStop:
             is_stopped = True
-            train(ctx, request, SilentReporter())
+            train_run(ctx, request, SilentReporter())
         assert is_stopped == (n_looks < math.inf)
         barrier(ctx)
         newest = newest_checkpoint(folder / output / "checkpoints")

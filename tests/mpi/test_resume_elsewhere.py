@@ -17,7 +17,7 @@ from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import barrier, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.plan import RunRequest, make_plan
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 from hpc_sparse.runs.starting_point import starting_point
 from hpc_sparse.storage.checkpoint.folder import newest_checkpoint
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
@@ -68,7 +68,7 @@ def test_another_number_of_ranks_begins_the_epoch_again_from_the_average(
     pair = ParallelContext.from_comm(ctx.comm.Split(ctx.rank < 2, ctx.rank), threads=1)
     if ctx.rank < 2:
         with pytest.raises(PlannedStop):
-            train(pair, asked, SilentReporter(), AskedInTheEnd())
+            train_run(pair, asked, SilentReporter(), AskedInTheEnd())
     barrier(ctx)
     path = newest_checkpoint(mpi_tmp_path / "run/checkpoints")
     assert path is not None
@@ -81,7 +81,7 @@ def test_another_number_of_ranks_begins_the_epoch_again_from_the_average(
     start = starting_point(ctx, plan, dataset, FrontEndChain.start(ctx, plan.config, dataset), "serial")
     _, merged = read_merged(path, plan.config)
     assert network_digest(start.replica.network) == network_digest(merged.network)
-    assert (start.n_epochs, start.n_steps, start.pause) == (0, 0, None)
+    assert (start.n_epochs, start.n_steps, start.mid_epoch) == (0, 0, None)
     assert f"starting from the average of 2 networks in {path}; epoch 1 is begun again" in start.note
-    summary = train(ctx, asked, SilentReporter())
+    summary = train_run(ctx, asked, SilentReporter())
     assert summary["epochs"] == 2

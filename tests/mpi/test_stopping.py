@@ -16,7 +16,7 @@ from hpc_sparse.monitor.stopping import TIME_LIMIT, StopAgreement, StopRequest
 from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.storage.checkpoint.folder import newest_checkpoint
 
@@ -84,7 +84,7 @@ def run(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[...
         while True:
             request = AskedAfter(n_looks if ctx.rank >= ctx.size - n_asked else 1e9)
             try:
-                train(ctx, asked, SilentReporter(), request)
+                train_run(ctx, asked, SilentReporter(), request)
                 break
             except PlannedStop:
                 n_stops += 1

@@ -27,7 +27,7 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.memory import plan_memory
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.storage.checkpoint.folder import newest_checkpoint
 from hpc_sparse.storage.checkpoint.state import Checkpoint
@@ -127,7 +127,7 @@ def folder(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[
 def run(ctx: ParallelContext, folder: Path, name: str, *overrides: str) -> Path:
     """Train, or go on, and give the newest checkpoint."""
     request = RunRequest(folder / "run.toml", overrides, folder / name, resume="auto")
-    train(ctx, request, SilentReporter())
+    train_run(ctx, request, SilentReporter())
     newest = on_root(ctx, lambda: newest_checkpoint(folder / name / "checkpoints"))
     assert newest is not None
     return newest

@@ -16,7 +16,7 @@ from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.plan import RunRequest, make_plan
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.storage.checkpoint.folder import newest_checkpoint
 from hpc_sparse.storage.checkpoint.state import Checkpoint
@@ -63,7 +63,7 @@ def run(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[...
         on_root(context, lambda: write_data(**data))
         output = mpi_tmp_path / f"run-{n_runs}"
         request = RunRequest(mpi_tmp_path / "run.toml", overrides, output, is_debug=True)
-        summary = train(context, request, SilentReporter())
+        summary = train_run(context, request, SilentReporter())
         assert summary["n_ranks"] == context.size
         barrier(context)
         lines = (output / "metrics.jsonl").read_text().splitlines()

@@ -19,7 +19,7 @@ from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import Share
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 from hpc_sparse.storage.checkpoint.folder import checkpoint_path
 from hpc_sparse.storage.dataset.file import load_dataset
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Samples
@@ -65,7 +65,9 @@ def run(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[...
     def run_once(*overrides: str, name: str, resume: str | None = None, **data: Any) -> tuple[Any, Path]:
         on_root(ctx, lambda: write(**data))
         folder = mpi_tmp_path / name
-        train(ctx, RunRequest(mpi_tmp_path / "run.toml", overrides, folder, resume, is_debug=True), SilentReporter())
+        train_run(
+            ctx, RunRequest(mpi_tmp_path / "run.toml", overrides, folder, resume, is_debug=True), SilentReporter()
+        )
         barrier(ctx)
         return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()], folder
 
@@ -171,7 +173,7 @@ def test_resumed_on_the_same_ranks_bit_by_bit_and_on_others_with_the_same_sample
     from_two = checkpoint_path(folder / "checkpoints", 2)
     if ctx.is_root:
         request = RunRequest(mpi_tmp_path / "run.toml", ("training.epochs=3",), mpi_tmp_path / "one", str(from_two))
-        summary = train(ALONE, request, SilentReporter())
+        summary = train_run(ALONE, request, SilentReporter())
         loss, accuracy = scores_on_one_rank(mpi_tmp_path / "one", 3)
         assert (summary["validation_loss"], summary["validation_accuracy"]) == (loss, accuracy)
     barrier(ctx)

@@ -53,7 +53,7 @@ PROCESSES = {
     "analyze": (("analyze", "summary", CHECKPOINT), ("analyze", "summary", "data.h5")),
     "data import": (("data", "import", *SMALL_PROBLEM, "new.h5"), ("data", "import", "npz", "no.npz", "a.h5")),
 }
-"""Of each command, or group of commands: one that goes well and one that is refused."""
+"""Arguments for each command, or group of commands: one call that works and one that is refused."""
 
 
 @pytest.mark.parametrize("command", PROCESSES)

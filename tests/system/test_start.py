@@ -33,7 +33,7 @@ def look_after_warming_up(*arguments):
 
 run.use_threads, run.warm_up = settle_first, look_after_warming_up
 request = run.RunRequest(Path("run.toml"), ("training.batch_size=128",), Path("out"))
-run.train(ParallelContext.serial(threads=1), request, SilentReporter())
+run.train_run(ParallelContext.serial(threads=1), request, SilentReporter())
 late = {name: n for name, n in variants().items() if n != after[name]}
 assert after and not late, f"compiled in the run: {late}"
 print("nothing compiled late")

@@ -31,7 +31,7 @@ LONGEST_ROW = 20
 CTX = ParallelContext.serial(threads=1)
 N_CHECKPOINT_FEATURES = 30
 CHECKPOINT_SLOPES = (-0.6, 0.6, 1.0)
-"""Of All-ReLU behind two hidden layers and of the outputs."""
+"""Slopes of All-ReLU in two hidden layers, then that of the outputs."""
 
 # The first call of a kernel compiles it; the same examples each time, so that a failure can be repeated anywhere.
 settings.register_profile("kernels", deadline=None, derandomize=True, database=None)

@@ -70,4 +70,5 @@ def test_purposes_keep_their_numbers():
         "AUGMENT": 9,
         "GROWTH_POOL": 10,
         "GROWTH_BATCH": 11,
+        "VALIDATION": 12,
     }

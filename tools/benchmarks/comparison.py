@@ -15,7 +15,7 @@ WORKLOADS: dict[str, Callable[[], workload.Workload]] = {
 }
 
 LEAST_SECONDS = 1.0
-"""Of a measurement: threads that the system has put on one core are apart again long before."""
+"""Shortest measurement: long enough for the system to move threads off a shared core."""
 
 
 def compare_peers(

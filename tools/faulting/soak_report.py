@@ -10,7 +10,7 @@ from benchmarks.report import machine
 from faulting.soak import EPOCHS, RANKS, Sample, SoakResult
 
 SHARE_LEFT_OUT = 0.2
-"""Of the samples, at the beginning: memory that the libraries take once."""
+"""Fraction of the samples, from the start, that is ignored: libraries take memory once."""
 KIB = 1024
 
 

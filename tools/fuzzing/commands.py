@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import typer
 
-from fuzzing.trials import ACCEPTED, REFUSED, Tally, be_child, run_trials
+from fuzzing.trials import ACCEPTED, REFUSED, TrialResults, be_child, run_trials
 
 VERSIONS = {
     "Python": platform.python_version(),
@@ -52,23 +52,23 @@ def fuzz(
         return
     start = time.monotonic()
     if trials is None:
-        tally = run_trials(first, deadline=start + 60 * minutes, is_screened=not unscreened)
+        results = run_trials(first, deadline=start + 60 * minutes, is_screened=not unscreened)
     else:
-        tally = run_trials(first, stop=first + trials, is_screened=not unscreened)
-    lines = table(tally, first, time.monotonic() - start)
+        results = run_trials(first, stop=first + trials, is_screened=not unscreened)
+    lines = table(results, first, time.monotonic() - start)
     lines[0] += ", HDF5 files not screened" if unscreened else ""
     print("\n".join(lines))
     if output is not None:
         output.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    sys.exit(bool(tally.failures))
+    sys.exit(bool(results.failures))
 
 
-def table(tally: Tally, first: int, seconds: float) -> list[str]:
+def table(results: TrialResults, first: int, seconds: float) -> list[str]:
     """Counts by reader and outcome, the failures, and what they were made with."""
-    subjects = sorted({subject for subject, _ in tally.counts})
-    others = sorted({outcome for _, outcome in tally.counts} - {ACCEPTED, REFUSED})
+    subjects = sorted({subject for subject, _ in results.counts})
+    others = sorted({outcome for _, outcome in results.counts} - {ACCEPTED, REFUSED})
     outcomes = [ACCEPTED, REFUSED, *others]
-    n_trials = sum(tally.counts.values())
+    n_trials = sum(results.counts.values())
     lines = [
         f"tools/fuzz: trials {first} to {first + n_trials - 1} in {seconds:.0f} s",
         ", ".join(f"{name} {version}" for name, version in VERSIONS.items()),
@@ -76,8 +76,8 @@ def table(tally: Tally, first: int, seconds: float) -> list[str]:
         f"{'reader':20}" + "".join(f"{outcome:>20}" for outcome in outcomes),
     ]
     lines += [
-        f"{subject:20}" + "".join(f"{tally.counts[subject, outcome]:>20,}" for outcome in outcomes)
+        f"{subject:20}" + "".join(f"{results.counts[subject, outcome]:>20,}" for outcome in outcomes)
         for subject in subjects
     ]
-    lines += ["", f"failures: {len(tally.failures)}", *tally.failures]
+    lines += ["", f"failures: {len(results.failures)}", *results.failures]
     return lines

@@ -30,17 +30,17 @@ MEMORY_BYTES = 256 * 1024 * 1024
 """What a trial may take; the files have some KiB."""
 
 SECONDS = 20
-"""Of processor time that a trial may take."""
+"""Processor time that a trial may take."""
 
 SECONDS_ASLEEP = 300
-"""Of anything that a trial may take, also on a busy machine."""
+"""Wall-clock time that a trial may take, also on a busy machine."""
 
 LONGEST_MESSAGE = 2000
 PROGRAM = Path(__file__).parents[1] / "fuzz"
 
 
 @dataclass
-class Tally:
+class TrialResults:
     """How often each reader came to each outcome, and which trials came to one they should not."""
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -54,12 +54,14 @@ class Tally:
             self.failures.append(f"trial {number}: {subject}: {outcome}")
 
 
-def run_trials(first: int, *, stop: int | None = None, deadline: float = math.inf, is_screened: bool = True) -> Tally:
+def run_trials(
+    first: int, *, stop: int | None = None, deadline: float = math.inf, is_screened: bool = True
+) -> TrialResults:
     """Run trials from number ``first`` on, up to number ``stop`` or until ``deadline`` on the monotonic clock.
 
     Unscreened, HDF5 opens files whose structure nobody has looked at, which shows what the look is good for.
     """
-    tally = Tally()
+    results = TrialResults()
     with TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         while first != stop and time.monotonic() < deadline:
@@ -67,14 +69,14 @@ def run_trials(first: int, *, stop: int | None = None, deadline: float = math.in
             status = _watch_child(first, log, stop, deadline, is_screened=is_screened)
             lines = [line.split("\t") for line in log.read_text().splitlines()]
             for number, subject, outcome in (line for line in lines if len(line) == 3):
-                tally.add(int(number), subject, outcome)
+                results.add(int(number), subject, outcome)
             first += sum(len(line) == 3 for line in lines)
             if status and lines and len(lines[-1]) == 2:
-                tally.add(first, lines[-1][1], f"died of {_name_of(status)}")
+                results.add(first, lines[-1][1], f"died of {_name_of(status)}")
                 first += 1
             elif status:
                 raise RuntimeError(f"the trials could not be started: exit code {status}")
-    return tally
+    return results
 
 
 def be_child(first: int, log: Path, stop: int | None, *, is_screened: bool) -> None:

@@ -73,7 +73,7 @@ class Result:
 
     @property
     def seconds_in_all(self) -> float:
-        """Of all epochs with their evaluation, also of those before the run was resumed."""
+        """Seconds of all epochs with their evaluation, also of those before the run was resumed."""
         return sum(_seconds(epoch) + (0.0 if _is_served(epoch) else epoch["evaluate_seconds"]) for epoch in self.epochs)
 
 

@@ -51,7 +51,7 @@ SCRATCH = TOOLS.parent / "runs"
 HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
 CHUNK = 1 << 24
 LEAST_SECONDS = 1.0
-"""Of all steps that are measured together: those of small networks take a millisecond."""
+"""Shortest time of the steps measured together: a step of a small network takes a millisecond."""
 
 
 class Trial:

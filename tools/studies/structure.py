@@ -64,7 +64,7 @@ class Laboratory:
         return cls(data, density, n_epochs, load_dataset(ctx, find_data(f"{data}.h5", config), "serial"), ctx)
 
     def config(self, strategy: str, seed: int, *settings: str) -> RunConfig:
-        """Of one run."""
+        """Configuration of one run."""
         names = (f"network.density={self.density}", f"training.seed={seed}")
         epochs = f"training.epochs={self.n_epochs}"
         return load_config(
@@ -100,7 +100,7 @@ class Laboratory:
         return replica.network, accuracy
 
     def accuracy(self, network: Network, config: RunConfig) -> float:
-        """Of a network on the test part."""
+        """Accuracy of a network on the test part."""
         replica = Replica(network, [])
         job = TrainingJob(self.ctx, config, self.dataset, replica, SilentReporter())
         batch_size, loss = config.training.batch_size, LOSSES[config.training.loss]

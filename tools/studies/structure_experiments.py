@@ -20,7 +20,7 @@ OTHER_SEED = 1000
 """Added to the seed where weights or connections are to be others."""
 
 SHARES = tuple(round(0.1 * tenth, 1) for tenth in range(10))
-"""Of the connections, that are removed after training."""
+"""Fractions of the connections that are removed after training."""
 
 HIGH_OVERLAP = 0.9
 N_DISTANCES = 4

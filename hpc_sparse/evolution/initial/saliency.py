@@ -1,7 +1,7 @@
-"""Which connections of a source network a new network begins with: SNIP and GraSP, on connections that exist only.
+"""Initial connections chosen from a source network by SNIP or GraSP, on existing connections only.
 
-Both are made for dense networks. Here they choose among the connections of a sparse network drawn at random, several
-times as dense as the one that is wanted (a random mask restricts the search, arXiv 2210.02412).
+Both methods were made for dense networks. Here they choose among the connections of a random sparse network, several
+times denser than the network to be made. Restricting the search by a random mask follows arXiv 2210.02412.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class _Passes:
             self._deltas.insert(0, (matrix.T @ self._deltas[0]) * slope)
 
     def gradients(self) -> list[Float64Array]:
-        """Of the mean loss, at the connections of each layer."""
+        """Gradients of the mean loss at the connections of each layer."""
         return [
             _at_connections(layer, delta, source)
             for layer, delta, source in zip(self._layers, self._deltas, self._sources[:-1], strict=True)

@@ -20,13 +20,12 @@ from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.topology import Topology
 
 TILE_BYTES = 1 << 24
-"""Pairs are scored for so many output neurons at a time that their sums take no more than this, where these are at
-least MIN_TILE_ROWS and at most MAX_TILE_ROWS."""
+"""Memory of the sums of output neurons that are scored together, MIN_TILE_ROWS to MAX_TILE_ROWS of them."""
 
 MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 512
 
 SETTLED = 0.9
-"""A layer that would grow more than this share of what it drops stays as it is."""
+"""A layer stays as it is if more than this fraction of its dropped connections would grow again."""
 
 
 DECIDING, GROWN = 31, 23
@@ -38,13 +37,12 @@ DECIDING, GROWN = 31, 23
 class ChtUpdater(TopologyUpdater):
     """Drop the connections of smallest |weight|, grow those that the most exclusive paths of length three suggest.
 
-    Connections into neurons without any output and out of neurons without any input go as well. What is left of a layer
-    is then a graph in which the missing links of highest score grow (see
-    :func:`hpc_sparse.kernels.growth.link_prediction.score_rows`), and others at random where no path suggests
-    enough of them.
-    What is dropped may grow again, and then keeps weight and velocity; all else begins with 0, as in the authors' code.
-    A layer in which nearly all would be what was dropped stays as it is; the authors end its evolution then, here it
-    may go on when weights have changed.
+    Connections into neurons without any output, and out of neurons without any input, are dropped as well. In the graph
+    that remains, the missing links of highest score grow
+    (see :func:`hpc_sparse.kernels.growth.link_prediction.score_rows`). Where paths suggest too few, others grow at
+    random. A dropped connection may grow again, and then keeps weight and velocity; all others begin with 0, as in the
+    authors' code. A layer stays as it is if nearly all dropped connections would grow again. The authors then end its
+    evolution; here it may continue when weights have changed.
 
     Memory O(nnz) and a tile of TILE_BYTES; work O(n_in n_out), and O(nnz min(d^2, n)) for n neurons with d connections:
     dear above some dozen connections per neuron. It is the same on every rank, and nothing travels between them.
@@ -80,7 +78,7 @@ def _grow(view: LayerView, is_kept: BoolArray) -> LayerUpdate | None:
 
 
 def tile_rows(n_out: int, n_in: int) -> int:
-    """Of how many output neurons the pairs are scored at a time."""
+    """Number of output neurons whose pairs are scored together."""
     return min(n_out, max(MIN_TILE_ROWS, min(MAX_TILE_ROWS, TILE_BYTES // (8 * n_in))))
 
 
@@ -90,7 +88,7 @@ def predicted_links(topology: Topology, n_wanted: int) -> Int64Array:
     if not n_wanted:
         return best.keys()
     by_input, n_tile = topology.transposed, tile_rows(n_out, n_in)
-    index = (topology.indptr, topology.indices, by_input.indptr, by_input.outs)
+    index = (*topology.rows, *by_input.rows)
     totals, scores = np.empty((n_tile, n_in), np.float64), np.empty((n_tile, n_in), VALUE)
     columns = np.arange(n_in, dtype=OFFSET)
     for start in range(0, n_out, n_tile):

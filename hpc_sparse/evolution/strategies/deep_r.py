@@ -42,10 +42,9 @@ class DeepRSection(Section):
 class DeepRUpdater(TopologyUpdater):
     """Drop the connections whose weights have left their side of 0, grow as many at random.
 
-    Every pair of neurons has a sign: that of the weight it would have in a new network, so it need not be stored. The
-    authors shrink and shake all weights a little in every step and rewire at once; here both happen at each change of
-    the topology, for the steps since the last. How many connections are replaced follows from the weights: the drop
-    fraction has no effect.
+    Every pair of neurons has a sign, that of its weight in a new network, so it need not be stored. The authors shrink
+    all weights, add noise and rewire in every step. Here this happens at each change of the topology, for all steps
+    since the last. The number of replaced connections follows from the weights: the drop fraction has no effect.
 
     Memory and work O(nnz); nothing travels between ranks.
 

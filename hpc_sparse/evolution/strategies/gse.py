@@ -50,8 +50,8 @@ class GseUpdater(TopologyUpdater):
     Only pairs without connection are candidates, so nothing is dropped and grown at once. Where there are fewer
     candidates than connections to be replaced, fewer are replaced.
 
-    Memory O((1 + candidate_ratio) nnz + B (n_in + n_out)) for a growth batch of B samples; work O(B candidate_ratio
-    nnz), the same on every rank; nothing travels between ranks but the pool of samples, once.
+    Memory O((1 + candidate_ratio) nnz + B (n_in + n_out)) for a growth batch of B samples. Work O(B candidate_ratio
+    nnz), the same on every rank. Only the pool of samples travels between ranks, once.
 
     Attributes
     ----------

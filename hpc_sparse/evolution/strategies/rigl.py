@@ -18,13 +18,13 @@ class RiglUpdater(TopologyUpdater):
     """Drop the connections of smallest |weight|, grow those of largest |gradient|, with weight 0.
 
     A connection just dropped may grow again, and then keeps its weight and velocity. The gradient is that of a growth
-    batch of B samples. It is looked at a tile of rows at a time. By the Cauchy-Schwarz inequality no |gradient| is
-    above the product of the norms of both ends' signals, so tiles or parts of them that cannot have one of the best
-    are left out. Equal gradients are taken in the order of their keys. Unlike the original, the step is not skipped in
-    which the topology changes.
+    batch of B samples, computed a tile of rows at a time. By the Cauchy-Schwarz inequality, |gradient| is at most the
+    product of the norms of both ends' signals. Tiles, or parts of them, that cannot hold one of the best are left out.
+    Equal gradients are taken in the order of their keys. Unlike the original, the step in which the topology changes is
+    not skipped.
 
-    Memory O(nnz + TILE_ROWS n_in + B (n_in + n_out)); work at most 2 B n_in n_out per layer, the same on every rank;
-    nothing travels between ranks but the pool of samples, once.
+    Memory O(nnz + TILE_ROWS n_in + B (n_in + n_out)). Work at most 2 B n_in n_out per layer, the same on every rank.
+    Only the pool of samples travels between ranks, once.
     """
 
     name: ClassVar[str] = "rigl"

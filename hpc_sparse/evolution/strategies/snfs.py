@@ -51,8 +51,8 @@ class SnfsUpdater(TopologyUpdater):
     stands for it, at candidates drawn from the free positions. What is dropped may grow again, and then keeps weight
     and velocity.
 
-    Memory O((1 + candidate_ratio) nnz + B (n_in + n_out)), work O(B candidate_ratio nnz), the same on every rank;
-    nothing travels between ranks but the pool of samples, once.
+    Memory O((1 + candidate_ratio) nnz + B (n_in + n_out)), work O(B candidate_ratio nnz), the same on every rank. Only
+    the pool of samples travels between ranks, once.
 
     Attributes
     ----------

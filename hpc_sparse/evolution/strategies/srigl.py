@@ -40,20 +40,20 @@ class SriglSection(Section):
 class SriglUpdater(TopologyUpdater):
     """Drop the smallest |weights| of a layer, let every neuron grow its largest |gradients| to the same fan-in.
 
-    A connection is salient if its |weight| is among those the layer keeps, or its |gradient| among as many as it drops,
-    of all pairs of neurons. A neuron with few salient connections is ablated: it loses all its inputs, and the others
-    share them out; it comes back when enough of its gradients are salient. There are always enough neurons to hold the
-    layer's connections. Fan-ins differ by one at most, where the number of connections is no multiple of the neurons':
-    then those with most salient connections have one more. What is dropped and grown at once keeps weight and velocity.
+    A connection is salient if its |weight| is kept, or if its |gradient| is among the n largest of all pairs of
+    neurons, for n connections to be grown. A neuron with few salient connections is ablated: it loses all its
+    inputs, which the others share. It returns when enough of its gradients are salient. There are always enough neurons
+    to hold the layer's connections. Fan-ins differ by at most one; the neurons with most salient connections have one
+    more. A connection that is dropped and grown at once keeps its weight and velocity.
 
-    Any topology to begin with, or one averaged over replicas, comes to a constant fan-in with the first change.
+    Any initial topology, or one averaged over replicas, has a constant fan-in after the first change.
 
-    Neurons are kept with row pointers like any others, so that ablated ones and those with one connection more need no
-    layout of their own. What makes short rows of equal length fast is that the processor foresees where they end;
-    leaving out the pointers would gain next to nothing (measured, see tools/results/did_not_help.md).
+    Layers keep row pointers, so that ablated neurons and those with one connection more need no layout of their own.
+    Short rows of equal length are fast because the processor predicts where they end. Leaving out the pointers would
+    gain next to nothing (measured, see tools/results/did_not_help.md).
 
-    Memory O(nnz + TILE_ROWS n_in + B (n_in + n_out)) for a growth batch of B samples; work at most 4 B n_in n_out per
-    layer, the same on every rank; nothing travels between ranks but the pool of samples, once.
+    Memory O(nnz + TILE_ROWS n_in + B (n_in + n_out)) for a growth batch of B samples. Work at most 4 B n_in n_out per
+    layer, the same on every rank. Only the pool of samples travels between ranks, once.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ def _grow(topology: Topology, is_kept: BoolArray, n_wanted: Int64Array, signals:
     keys = np.empty(int(n_wanted.sum()), OFFSET)
     n_in, n = topology.shape[1], signals.n_samples
     for start, tile in GradientTiles(signals.delta[:, :n], signals.source[:, :n]):
-        grow_rows(topology.indptr, topology.indices, is_kept, n_in, start, n_wanted, tile, starts, keys)
+        grow_rows(*topology.rows, is_kept, n_in, start, n_wanted, tile, starts, keys)
     return keys
 
 

@@ -30,8 +30,7 @@ class TopKastSection(Section):
     }
 
     acting_share: Share = ALL_ACT
-    """Share of every layer's connections, its largest weights, that signals pass through; all learn. Not of the output
-    layer."""
+    """Fraction of each hidden layer's connections used forward and backward, those of largest |weight|; all learn."""
 
     shrinkage: NonNegative = 0.001
     """Share taken off every weight that acts at each change, and more of the others."""
@@ -42,15 +41,14 @@ class TopKastSection(Section):
 class TopKastUpdater(TopologyUpdater):
     """Replace the smallest weights of the reserve by connections at random, with weight 0.
 
-    Of a layer's stored connections, the largest act: signals pass through them (see
-    :mod:`hpc_sparse.network.connections.reserve`). The others are the reserve: gradients reach them, too, and one that
-    grows large enough acts from then on, in the place of the weakest that did. This happens in every step. The authors
-    keep a weight for every pair of neurons and choose both sets among all. Here only the two sets are stored, and what
-    comes into the reserve rotates: at each change a share of it, its smallest weights, makes room for new ones.
+    The largest weights of a layer act: signals pass through them (see :mod:`hpc_sparse.network.connections.reserve`).
+    The others are the reserve. Gradients reach them, too: in every step, a reserve weight that has grown large enough
+    takes the place of the weakest acting one. The authors keep a weight for every pair of neurons and choose both sets
+    among all. Here only the two sets are stored, and the reserve rotates: at each change its smallest weights make room
+    for new connections.
 
-    The authors' exploration loss, which makes acting weights give way, is applied at each change for the steps since
-    the last: a share ``shrinkage`` of every acting weight is taken off, and of every weight in reserve as many times
-    more as there are possible pairs by acting connections, at most all of it.
+    The authors' exploration loss is applied at each change, for the steps since the last. Acting weights shrink by
+    ``s = shrinkage``; reserve weights by ``min(1, s * n_in * n_out / n_acting)``.
 
     Memory and work of a change O(nnz); nothing travels between ranks. A step takes O(B nnz) for all that is stored, as
     ever, and a selection among the weights of each layer, forward and backward.

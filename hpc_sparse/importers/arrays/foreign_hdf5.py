@@ -1,8 +1,8 @@
-"""The program of the child process that reads HDF5 files of other programs, so that no other process has to.
+"""Program of the child process that alone reads HDF5 files of other programs.
 
-It imports nothing but h5py and NumPy, which start no MPI, and limits its own memory, time and files before it looks at
-the file. What HDF5 can do beyond arrays and groups in this very file is refused: links into other files, external
-storage, virtual arrays; and arrays that say they hold more than their bytes can expand to.
+It imports only h5py and NumPy, which start no MPI, and limits its own memory, time and files before it opens the file.
+Only arrays and groups within the file are accepted: no links into other files, external storage or virtual arrays. An
+array is refused if it claims to hold more than its bytes can expand to.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """HDF5 files of other programs: an array, or a group of compressed sparse rows, and labels, each given by its path.
 
-A group of sparse rows has arrays ``indptr``, ``indices`` and ``data`` and says its shape in an attribute or array
-``shape`` (as AnnData and SciPy users write it).
+A group of sparse rows has arrays ``indptr``, ``indices`` and ``data``, and an attribute or array ``shape``. AnnData and
+users of SciPy write such groups.
 """
 
 from __future__ import annotations

@@ -27,7 +27,10 @@ from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import DataError, MachineError, quoted
 
 KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "HDF5_PLUGIN_PATH", "LANG", "LC_ALL", "TMPDIR")
-"""Of the environment: where libraries are. The launcher's are left out, so that the child is no rank of anything."""
+"""Environment variables that the child inherits: the paths of libraries.
+
+The launcher's variables are left out, so that the child is not taken for an MPI rank.
+"""
 
 OWN_VARIABLES = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
 

@@ -23,15 +23,15 @@ HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.fo
 
 
 def check_members(path: Path, file: BinaryIO) -> None:
-    """Refuse an archive of which a part could not be what it says.
+    """Refuse an archive with a member that cannot be what it says.
 
     Raises
     ------
     DataError
-        A part is compressed in a way that NumPy does not use or beyond what is possible, shares its bytes with another
-        one, has Python objects in it, or another size than its shape needs.
+        A member is compressed by a method that NumPy does not use, or more than is possible; shares its bytes with
+        another one; holds Python objects; or has another size than its shape needs.
     zipfile.BadZipFile, ValueError and others
-        It is no archive at all.
+        The file is no archive.
     """
     if file.read(len(ARRAY_SIGNATURE)) == ARRAY_SIGNATURE:
         raise DataError(f"{path}: holds a single array: expected an .npz archive of named arrays")

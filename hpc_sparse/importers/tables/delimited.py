@@ -58,9 +58,9 @@ def import_delimited(
     test : path, optional
         A file for testing, with the same columns; by default some of the samples are taken.
     delimiter : str, optional
-        By default a tab in .tsv files, else the one that the first line has most of: comma, tab, semicolon or bar.
+        Default: a tab in .tsv files, else the most frequent in the first line of comma, tab, semicolon and bar.
     has_header : bool, optional
-        Whether the first line names the columns; by default if no cell in it is a number or empty and all differ.
+        Whether the first line names the columns. Default: if its cells all differ and none is a number or empty.
     table : TableOptions, optional
         What the columns are.
     options : ImportOptions, optional
@@ -68,8 +68,8 @@ def import_delimited(
     Raises
     ------
     DataError
-        A file cannot be read, rows differ in length, values are missing or not numbers where the first rows have them;
-        the message names the line.
+        A file cannot be read; rows differ in length; or a value is missing or no number where the first rows have
+        numbers. The message names the line.
     MachineError
         PyArrow is not installed.
     OutputError

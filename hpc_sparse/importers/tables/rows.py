@@ -19,7 +19,7 @@ from hpc_sparse.importers.tables.columns import Columns
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features
 
 MOST_SYMBOLS = 1000
-"""Of a column whose features are stored dense."""
+"""Largest number of symbols of a column whose features are stored dense."""
 
 MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL")
 """Texts of cells that have no value."""

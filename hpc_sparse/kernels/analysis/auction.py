@@ -40,17 +40,17 @@ def _best_offer(row, indptr, indices, other_indptr, by_input, outs, is_open, pri
 def auction(indptr, indices, other_indptr, by_input, outs, is_open, increment, partner, price):
     """Match neurons so that their Jaccard indices sum to within ``increment`` per neuron of the largest sum possible.
 
-    Every neuron without a partner bids for the one that is worth most to it: the difference to its second choice
-    and ``increment`` on top; who is outbid bids again (Bertsekas 1988). Neurons never bid for stay at price 0, so
-    the bound needs no perfect matching.
+    Every neuron without a partner bids for the neuron of highest net value (Bertsekas 1988). The bid is the difference
+    to its second choice plus ``increment``; a neuron that is outbid bids again. Neurons that nobody bids for keep the
+    price 0, so the bound needs no perfect matching.
 
     Parameters
     ----------
-    indptr, indices : int64[n_out + 1], int32[nnz]
+    indptr, indices : int32[n_out + 1] (int64 beyond 2^31 connections), int32[nnz]
         The bidders' layer.
-    other_indptr : int64[n_out + 1]
+    other_indptr : int32[n_out + 1], or int64 beyond 2^31 connections
         The other layer's.
-    by_input, outs : int64[n_in + 1], int32[nnz]
+    by_input, outs : int32[n_in + 1] (int64 beyond 2^31 connections), int32[nnz]
         The other layer's connections grouped by input neuron.
     is_open : bool[n_out]
         Which of the other neurons can be had.

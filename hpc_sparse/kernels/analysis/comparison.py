@@ -41,7 +41,7 @@ def count_common(indptr, indices, other_indptr, other_indices, partner, out):
 
     Parameters
     ----------
-    indptr, indices : int64[n_out + 1], int32[nnz]
+    indptr, indices : int32[n_out + 1] (int64 beyond 2^31 connections), int32[nnz]
     other_indptr, other_indices
         The same of the other topology.
     partner : int32[n_out]
@@ -61,9 +61,9 @@ def fill_distances(indptr, indices, other_indptr, other_by_input, other_outs, ou
 
     Parameters
     ----------
-    indptr, indices : int64[n_out + 1], int32[nnz]
-    other_indptr : int64[n_out + 1]
-    other_by_input, other_outs : int64[n_in + 1], int32[nnz]
+    indptr, indices : int32[n_out + 1] (int64 beyond 2^31 connections), int32[nnz]
+    other_indptr : int32[n_out + 1], or int64 beyond 2^31 connections
+    other_by_input, other_outs : int32[n_in + 1] (int64 beyond 2^31 connections), int32[nnz]
         The other layer's connections grouped by input neuron.
     out : float64[n_out, n_out]
         Overwritten; holds single-precision values.

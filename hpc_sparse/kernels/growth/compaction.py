@@ -12,7 +12,7 @@ def incoming_strength(indptr, weight, bounds, out):
 
     Parameters
     ----------
-    indptr : int64[n_out + 1]
+    indptr : int32[n_out + 1], or int64 beyond 2^31 connections
     weight : float32[nnz]
     bounds : int64[n_blocks + 1]
         Blocks of rows.
@@ -52,7 +52,7 @@ def count_survivors(indptr, indices, old_row, new_column, counts):
 
     Parameters
     ----------
-    indptr : int64[n_out + 1]
+    indptr : int32[n_out + 1], or int64 beyond 2^31 connections
     indices : int32[nnz]
     old_row : int64[n_out of the new layer]
         The row it was before; -1 for a row that loses all its connections.

@@ -20,9 +20,9 @@ def _gap(key, counter, log_absent):
 def count_random_rows(first_row, n_in, log_absent, key, bounds, counts):
     """Draw how many connections each row gets when every position is present with the same probability.
 
-    Walks a row from one present position to the next; gaps are geometric, so the cost is the
-    number of connections and the columns come out sorted and distinct. Each row has its own stream:
-    any rank or thread can draw any row.
+    The gaps between the connections of a row are drawn from a geometric distribution. The cost is therefore the number
+    of connections, and the columns come out sorted and distinct. Each row has its own stream: any rank or thread can
+    draw any row.
 
     Parameters
     ----------
@@ -68,12 +68,12 @@ def transpose(indptr, indices, transposed_indptr, outs, position):
 
     Parameters
     ----------
-    indptr : int64[n_out + 1]
+    indptr : int32[n_out + 1], or int64 beyond 2^31 connections
     indices : int32[nnz]
-    transposed_indptr : int64[n_in + 1]
+    transposed_indptr : int32[n_in + 1], or int64 beyond 2^31 connections
     outs : int32[nnz]
         Output neuron of each connection, increasing within an input neuron.
-    position : int32[nnz] or int64[nnz]
+    position : int32[nnz], or int64 beyond 2^31 connections
         Where the connection is in ``indices``. The last three are overwritten.
     """
     transposed_indptr[:] = 0
@@ -108,8 +108,8 @@ def first_disorder(indptr, indices, n_in):
 def mark_kept(weight, positive_limit, positive_ties, negative_limit, negative_ties, is_kept):
     """Mark the connections that stay when those closest to zero are dropped, sign by sign.
 
-    Dropped are the weights >= 0 below ``positive_limit`` and the first ``positive_ties`` equal to it, and
-    the weights < 0 above ``negative_limit`` and the first ``negative_ties`` equal to it.
+    Weights >= 0 are dropped below ``positive_limit``, and the first ``positive_ties`` that are equal to it. Weights < 0
+    are dropped above ``negative_limit``, and the first ``negative_ties`` that are equal to it.
 
     Returns
     -------
@@ -138,12 +138,12 @@ def mark_kept(weight, positive_limit, positive_ties, negative_limit, negative_ti
 def free_keys(indptr, indices, is_kept, n_in, ranks, keys):
     """The keys of the free positions with the given ranks, among all positions that hold no kept connection.
 
-    The free position of rank r (counted in key order) has key r + the number of kept connections before it:
-    one merge over both, without any list of the free positions.
+    The free position of rank r, in key order, has key r + (number of kept connections before it). One merge over both
+    finds the keys without a list of the free positions.
 
     Parameters
     ----------
-    indptr, indices : int64[n_out + 1], int32[nnz]
+    indptr, indices : int32[n_out + 1] (int64 beyond 2^31 connections), int32[nnz]
     is_kept : bool[nnz]
     n_in : int
     ranks : int64[n]
@@ -175,7 +175,7 @@ def merge_rows(indptr, indices, is_kept, n_in, grown_keys, new_indptr, new_indic
         As in :func:`free_keys`.
     grown_keys : int64[n]
         Sorted; none is kept already.
-    new_indptr : int64[n_out + 1]
+    new_indptr : int32[n_out + 1], or int64 as ``indptr``
     new_indices : int32[n_kept + n]
     old_position : int64[n_kept + n]
         Where the connection was, -1 if it has grown. The last three are overwritten.

@@ -15,7 +15,7 @@ def score_tile(indptr, indices, is_kept, rows, place, scores):
 
     Parameters
     ----------
-    indptr, indices : int64[n_out + 1], int32[nnz]
+    indptr, indices : int32[n_out + 1] (int64 beyond 2^31 connections), int32[nnz]
     is_kept : bool[nnz]
     rows : int64[n_rows]
         Output neuron of each row of the tile.

@@ -70,19 +70,20 @@ def _add_by_output(row, indptr, indices, by_input, outs, counts, touched, totals
 def score_rows(indptr, indices, by_input, outs, first_row, n_rows, n_blocks, totals, scores):
     """CH3-L3 scores, node form, of all pairs of some output neurons with all input neurons.
 
-    With the links M (inputs x outputs), the neighbours that two inputs i, k share C_ik = (M M^T)_ik and
-    E_ik = 1 / max(degree_k - C_ik, 1) where C_ik > 0, the score of i and an output is that of E M, plus the same with
-    the sides exchanged (Zhang et al. 2024; Muscoloni, Michieli, Cannistraci 2020). A row of E is counted once for all
-    outputs of a block that need it: O(n_in d^2) per block, and O(n_in) at most for each link.
+    M is the 0/1 matrix of links (inputs x outputs). C = M M^T counts the neighbours that two inputs share, and
+    E_ik = 1 / max(degree_k - C_ik, 1) where C_ik > 0, else 0. The score is E M plus the same with the sides exchanged
+    (Zhang et al. 2024; Muscoloni, Michieli, Cannistraci 2020).
+
+    Each block computes a row of E once for all its outputs: O(n_in d^2) per block, plus at most O(n_in) per link.
 
     Parameters
     ----------
-    indptr, indices : int64[n_out + 1], int32[nnz]
-    by_input, outs : int64[n_in + 1], int32[nnz]
+    indptr, indices : int32[n_out + 1] (int64 beyond 2^31 connections), int32[nnz]
+    by_input, outs : int32[n_in + 1] (int64 beyond 2^31 connections), int32[nnz]
         The same links grouped by input neuron, outputs increasing.
     first_row, n_rows : int
     n_blocks : int
-        Among so many threads the rows are divided; the scores do not depend on it.
+        Number of blocks into which the rows are divided among threads; the scores do not depend on it.
     totals : float64[at least n_rows, n_in]
         To work in.
     scores : float32[at least n_rows, n_in]

@@ -31,7 +31,7 @@ WORDS = 2
 """Words per block in a record: the columns that were kept, and those whose weighted sum was negative."""
 
 COLUMN_STEP = 0x9E3779B9
-"""What the random number of a column is hashed from grows by, from one column to the next."""
+"""Increment of the hash input per column (2^32 / golden ratio)."""
 
 
 def record_words(stride: int) -> int:
@@ -63,8 +63,8 @@ def activated_and_dropped(
 ) -> ir.Value:
     """Activation and inverted dropout of a block of weighted sums; ``record[place:][:WORDS]`` is overwritten.
 
-    ``f(z) = z if z >= 0 else slope * z``, then times ``scale``, or 0 where the column's 32-bit number, a hash of
-    ``row_key`` and ``column``, is below ``drop_below``.
+    ``out = scale * f(z)`` with ``f(z) = z if z >= 0 else slope * z``. A column is dropped (``out = 0``) if its 32-bit
+    hash of ``row_key`` and ``column`` is below ``drop_below``.
     """
     zero = ir.Constant(float_vector(BLOCK), [0.0] * BLOCK)
     is_kept = builder.icmp_unsigned(">=", _numbers(builder, row_key, column), splat(builder, drop_below, BLOCK))

@@ -1,7 +1,7 @@
-"""bfloat16: the upper half of a float32, which is what activations may be stored as, to halve what they take.
+"""bfloat16, the upper half of a float32: an optional storage format that halves the memory of activations.
 
-NumPy has no such type: arrays of them are uint16 arrays. Loads and stores of vectors convert by themselves
-(:mod:`hpc_sparse.kernels.simd.vector_code`); sums are always made in float32.
+NumPy has no bfloat16, so arrays hold it as uint16. Vector loads and stores convert it
+(:mod:`hpc_sparse.kernels.simd.vector_code`); all sums are computed in float32.
 """
 
 from __future__ import annotations

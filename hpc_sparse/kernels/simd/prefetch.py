@@ -1,7 +1,7 @@
 """Asking for rows of a large layer before they are needed.
 
-A connection reads a whole row of its source, at a place that no hardware foresees. Where the source does not fit
-into the caches, waiting for memory would take most of the time; asked for some connections ahead, the rows are there.
+A connection reads a whole row of its source, at a place that no hardware predicts. If the source does not fit into the
+caches, waiting for memory takes most of the time. Rows that are requested some connections ahead arrive in time.
 """
 
 from __future__ import annotations

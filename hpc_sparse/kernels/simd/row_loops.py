@@ -1,9 +1,8 @@
 """The inner loops of sparse training as explicit vector code.
 
-A connection's work is one pass over the batch: neuron-major activations make it a contiguous
-stream, so it runs in vector registers as long as the sums stay there. Compilers do not keep an
-accumulator tile of unknown width in registers across a loop over connections; these intrinsics
-say so in LLVM's own vector types, of a width chosen from the machine's registers.
+The work of a connection is one pass over the batch. Neuron-major activations make it a contiguous stream, which runs
+in vector registers as long as the sums stay there. Compilers do not keep a tile of sums of unknown width in registers
+across a loop over connections. These intrinsics therefore use LLVM vector types as wide as the machine's registers.
 
 All are functions over array pointers and do no bounds checks: callers own the arithmetic.
 """
@@ -46,8 +45,10 @@ LANES = _native_lanes()
 """float32 values in one vector register of this machine."""
 
 TILE = 8 * LANES
-"""Batch columns that :func:`row_sum` keeps in eight registers: enough independent sums to hide the latency of
-a multiply-add, few enough to leave registers free on every machine."""
+"""Batch columns that :func:`row_sum` keeps in eight registers.
+
+Eight independent sums hide the latency of a multiply-add and leave registers free on every machine.
+"""
 
 HALF_TILE, QUARTER_TILE = TILE // 2, TILE // 4
 """For narrower batches, and for what is left of wider ones."""

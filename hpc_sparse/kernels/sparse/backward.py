@@ -1,7 +1,7 @@
 """Backward pass of one layer: from the deltas of its outputs to those of its inputs.
 
-Works on the transposed index (connections grouped by input neuron), so that every input
-neuron's sum is one pass with its accumulators in registers and no two threads share a row.
+The kernels work on the transposed index (connections grouped by input neuron). Every input neuron's sum is then one
+pass with its accumulators in registers, and no two threads share a row.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds
 
     Parameters
     ----------
-    indptr : int64[n_in + 1]
+    indptr : int32[n_in + 1], or int64 beyond 2^31 connections
         Transposed index: where each input neuron's connections start.
     outs : int32[nnz]
         Transposed index: the output neuron of each connection.
-    position : int32[nnz] or int64[nnz]
+    position : int32[nnz], or int64 beyond 2^31 connections
         Transposed index: where the connection's weight is.
     weight : float32[nnz]
     delta : float32[n_out, stride]

@@ -78,7 +78,7 @@ def forward(indptr, indices, weight, bias, source, slope, bounds, out):
 
     Parameters
     ----------
-    indptr : int64[n_out + 1]
+    indptr : int32[n_out + 1], or int64 beyond 2^31 connections
     indices : int32[nnz]
     weight : float32[nnz]
     bias : float32[n_out]

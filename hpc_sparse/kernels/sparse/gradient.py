@@ -72,7 +72,7 @@ def weight_gradients(indptr, indices, delta, source, bounds, out):
 
     Parameters
     ----------
-    indptr : int64[n_out + 1]
+    indptr : int32[n_out + 1], or int64 beyond 2^31 connections
     indices : int32[nnz]
     delta : float32[n_out, stride]
         Derivative of the mean loss by the layer's weighted sums; 0 in the columns beyond the batch.
@@ -116,8 +116,8 @@ def gradient_update(
 ):
     """One step of SGD with momentum; no gradient is stored beyond a block of rows.
 
-    ``v = momentum * v - learning_rate * g``, then ``w += v - decay * w``, or with Nesterov's correction
-    ``w += momentum * v - learning_rate * g - decay * w``. Biases are not decayed.
+    ``v = momentum * v - learning_rate * g``, then ``w += v - decay * w``. With Nesterov's correction,
+    ``w += momentum * v - learning_rate * g - decay * w`` instead. Biases are not decayed.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ def fill_uniform(indptr, indices, old_position, first_row, n_in, row_bound, key,
 
     Parameters
     ----------
-    indptr, indices : int64[n_out + 1], int32[nnz]
+    indptr, indices : int32[n_out + 1] (int64 beyond 2^31 connections), int32[nnz]
     old_position : int64[nnz]
     first_row : int64
         Number of the first neuron here among all of its layer.

@@ -29,7 +29,7 @@ def forward_sample(indptr, indices, weight, bias, source, slope, out):
 
     Parameters
     ----------
-    indptr : int32[n_out + 1], or int64
+    indptr : int32[n_out + 1], or int64 beyond 2^31 connections
     indices : int32[nnz]
     weight : float32[nnz]
     bias : float32[n_out]

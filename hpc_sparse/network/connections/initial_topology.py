@@ -25,8 +25,8 @@ def draw_topology(pattern: Pattern, shape: tuple[int, int], density: float, key:
     Parameters
     ----------
     pattern : "erdos_renyi", "constant_fan_in" or "lognormal_fan_in"
-        Every connection with the same probability; every neuron with the same number of inputs; few neurons with many
-        inputs and many with few, as gradient-guided growth brings about by itself (arXiv 2604.10560).
+        Every connection with the same probability; every neuron with the same number of inputs; or few neurons with
+        many inputs and many with few, as gradient-guided growth produces (arXiv 2604.10560).
     shape : (n_out, n_in)
     density : float
         Expected, or reached up to rounding.

@@ -53,7 +53,8 @@ def draw_grown_weights(
     ``first_row`` is the number of the topology's first row among all neurons of the layer.
     """
     index = (topology.indptr, topology.indices, old_position, first_row, topology.shape[1])
+    blocks = topology.bounds  # What balances them takes memory: before the bounds of the neurons do.
     if name == "normal":
-        initial_weights.fill_normal(*index, NORMAL_DEVIATION, key, topology.bounds, weight)
+        initial_weights.fill_normal(*index, NORMAL_DEVIATION, key, blocks, weight)
     else:
-        initial_weights.fill_uniform(*index, UNIFORM_BOUNDS[name](topology), key, topology.bounds, weight)
+        initial_weights.fill_uniform(*index, UNIFORM_BOUNDS[name](topology), key, blocks, weight)

@@ -27,7 +27,7 @@ INPUT = "input"
 
 
 class Epilogue(NamedTuple):
-    """What happens to the weighted sums of a forward pass before they leave the registers.
+    """Operations on the weighted sums of a forward pass before they leave the registers.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Which connections a layer has, and how that changes."""
+"""Topology of a layer's connections, and its changes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hpc_sparse.dtypes import (
     OFFSET,
     VALUE,
     AnyArray,
+    BoolArray,
     Float32Array,
     Int32Array,
     Int64Array,
@@ -133,6 +134,26 @@ class Topology:
     def matrix(self, values: AnyArray) -> scipy.sparse.csr_array:
         """``values`` [nnz] as a SciPy matrix (n_out, n_in) that shares their memory."""
         return scipy.sparse.csr_array((values, self.indices, self.indptr), shape=self.shape)
+
+    def replaced(self, is_kept: BoolArray, grown: Int64Array) -> TopologyChange:
+        """The change that keeps the marked connections, bool[nnz], and grows others.
+
+        ``grown`` are their keys, int64[n], increasing; none is that of a kept connection.
+        """
+        n_connections = int(np.count_nonzero(is_kept)) + grown.size
+        indptr = np.empty_like(self.indptr)
+        indices, old_position = np.empty(n_connections, INDEX), np.empty(n_connections, OFFSET)
+        connectivity.merge_rows(*self.rows, is_kept, self.shape[1], grown, indptr, indices, old_position)
+        return TopologyChange(Topology(self.shape, indptr, indices), old_position)
+
+    def free_keys(self, is_kept: BoolArray, ranks: Int64Array) -> Int64Array:
+        """int64[n], increasing: keys of the free positions number ``ranks``, increasing.
+
+        Free is every position without a connection that ``is_kept`` marks.
+        """
+        keys = np.empty(ranks.size, OFFSET)
+        connectivity.free_keys(*self.rows, is_kept, self.shape[1], ranks, keys)
+        return keys
 
     def row_contents(self) -> list[bytes]:
         """The input neurons of each output neuron, to be compared."""
@@ -258,3 +279,8 @@ class TopologyChange:
 def erdos_renyi_density(epsilon: float, n_in: int, n_out: int) -> float:
     """SET's density of a layer, min(1, epsilon (n_in + n_out) / (n_in n_out)) (Mocanu et al. 2018)."""
     return min(1.0, epsilon * (n_in + n_out) / (n_in * n_out))
+
+
+def full_epsilon(n_in: int, n_out: int) -> float:
+    """The epsilon from which on :func:`erdos_renyi_density` is 1."""
+    return n_in * n_out / (n_in + n_out)

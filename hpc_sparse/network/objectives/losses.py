@@ -58,7 +58,7 @@ def weighted_cross_entropy(weights: Float64Array) -> Loss:
 
 
 SQUARED_ERROR = Loss("squared_error", "linear", kernels.squared_deviation)
-"""Of regressions: the mean over the linear outputs of the squared errors."""
+"""Loss of regressions: the mean squared error over the linear outputs."""
 
 LOSSES = {
     loss.name: loss
@@ -69,5 +69,7 @@ LOSSES = {
         Loss("mse_tanh", "tanh", _squared_tanh),
     )
 }
-"""Of class labels, by the names that a configuration knows. ``mse`` and ``mse_tanh`` are the mean over the outputs of
-the squared errors."""
+"""Losses for class labels by their configuration names.
+
+``mse`` and ``mse_tanh`` are the mean squared error over the outputs.
+"""

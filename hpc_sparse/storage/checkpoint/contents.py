@@ -1,4 +1,4 @@
-"""What a checkpoint holds: its numbers and texts, and where in the file which array is.
+"""Contents of a checkpoint: its numbers and texts, and the place of each array in the file.
 
 Readers of all format versions give a :class:`Contents`. All that comes after them, reading arrays included, is the
 same for every version.
@@ -117,7 +117,7 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a checkpoint holds, see :class:`~hpc_sparse.storage.checkpoint.state.Checkpoint`.
+    """Contents of a checkpoint, see :class:`~hpc_sparse.storage.checkpoint.state.Checkpoint`.
 
     Attributes
     ----------

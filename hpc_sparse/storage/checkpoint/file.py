@@ -28,7 +28,7 @@ from hpc_sparse.storage.checkpoint.layer_arrays import (
     write_layers,
 )
 from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA, count_replicas
-from hpc_sparse.storage.checkpoint.state import Checkpoint, check_agreement
+from hpc_sparse.storage.checkpoint.state import Checkpoint, assert_same_checkpoint
 from hpc_sparse.storage.checkpoint.versions import read_contents
 from hpc_sparse.storage.container.file import CHECKPOINT_KIND, create_container, open_container
 from hpc_sparse.storage.container.reader import ContainerReader
@@ -47,7 +47,7 @@ def write_checkpoint(ctx: ParallelContext, path: Path | str, checkpoint: Checkpo
         On every rank: the file cannot be written; an existing one is as it was.
     """
     n_replicas = count_replicas(gather_objects(ctx, checkpoint.replica))
-    check_agreement(ctx, checkpoint)
+    assert_same_checkpoint(ctx, checkpoint)
     contents = _contents_of(ctx, checkpoint, n_replicas)
     with create_container(ctx, path, CHECKPOINT_KIND, backend) as writer:
         write_contents(writer, contents)

@@ -15,7 +15,7 @@ from hpc_sparse.storage.verification import verify_checkpoint
 
 CHECKPOINT_NAME = re.compile(r"checkpoint-(\d{6,})(?:\+(\d{6,}))?\.h5")
 
-Position: TypeAlias = tuple[int, int]
+EpochAndStep: TypeAlias = tuple[int, int]
 """Epochs done, and steps of the next one."""
 
 DAMAGED_SUFFIX = ".damaged"
@@ -36,7 +36,7 @@ def checkpoint_path(folder: Path | str, epoch: int, step_in_epoch: int = 0) -> P
     return Path(folder) / f"checkpoint-{epoch:06d}{unfinished}.h5"
 
 
-def checkpoint_positions(folder: Path | str) -> dict[Position, Path]:
+def checkpoint_positions(folder: Path | str) -> dict[EpochAndStep, Path]:
     """The checkpoints in ``folder`` by position, oldest first; none if there is no such folder."""
     if not Path(folder).is_dir():
         return {}

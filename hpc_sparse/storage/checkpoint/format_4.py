@@ -13,8 +13,8 @@ No group has more than 8 members and no object more than 8 attributes, so that H
 | ``target_connections`` | if decided: int64[n], one per connections                                             |
 | ``progress``           | within an epoch: ``names`` text[n], ``sums`` float64[n_ranks, n]                      |
 
-Layers, and layers of neurons, are numbered from 0 in octal digits, as many as the largest number has, one group per
-digit: of 20 layers, number 11 is ``layers/1/3``; of 3 layers, number 2 is ``layers/2``.
+Layers, and layers of neurons, are numbered from 0 in octal, with one group per digit. All numbers have as many digits
+as the largest one: of 20 layers, number 11 is ``layers/1/3``; of 3 layers, number 2 is ``layers/2``.
 """  # noqa: E501  (a table)
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ METRICS, PROGRESS, TARGETS = "metrics", "progress", "target_connections"
 COUNTERS = ("epoch", "step", "step_in_epoch", "n_ranks", "n_replicas")
 
 MOST_NAME_BYTES = 1024 * 1024
-"""Of the names of metrics, and of those of sums."""
+"""Most bytes of the names of metrics, and of the names of sums."""
 
 
 def placed(contents: Contents) -> Contents:

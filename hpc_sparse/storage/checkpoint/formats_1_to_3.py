@@ -2,13 +2,14 @@
 
 The root has attributes ``epoch``, ``step``, ``step_in_epoch``, ``n_ranks``, ``n_replicas`` and, if there was an
 evaluation, ``best_epoch`` and ``best_value``; group ``metrics`` has one attribute per metric; ``config`` is text;
-``statistics`` may hold ``mean`` and ``deviation`` of the features, ``front_end`` other arrays. Where all ranks have the
-same network, ``n_replicas`` is 0 and ``layers/0000`` and so on have attributes ``n_out``, ``n_in``, ``activation`` and
-``n_connections``, and the arrays ``indptr``, ``indices``, ``weight``, ``bias``, ``weight_velocity`` and
-``bias_velocity``. Where each has its own, ``replica_layers/0000`` has ``n_connections`` int64[n_replicas], arrays over
-neurons with one row per replica, and arrays over connections in which the replicas follow each other. There may be
-``neurons/0000`` (inputs) and so on, ``target_connections`` with an attribute per layer, and ``progress``
-float64[n_ranks, n].
+``statistics`` may hold ``mean`` and ``deviation`` of the features, ``front_end`` other arrays.
+
+If all ranks have the same network, ``n_replicas`` is 0. ``layers/0000`` and so on then have attributes ``n_out``,
+``n_in``, ``activation`` and ``n_connections``, and the arrays ``indptr``, ``indices``, ``weight``, ``bias``,
+``weight_velocity`` and ``bias_velocity``. If each rank has its own, ``replica_layers/0000`` has ``n_connections``
+int64[n_replicas]. Its arrays over neurons have one row per replica; in those over connections the replicas follow each
+other. There may be ``neurons/0000`` (inputs) and so on, ``target_connections`` with an attribute per layer, and
+``progress`` float64[n_ranks, n].
 
 Version 2 differs from 3 in its checksums only. Version 1 has no replicas, neurons, targets or progress, and neither
 ``step_in_epoch`` nor ``n_replicas``, which are 0 for it.

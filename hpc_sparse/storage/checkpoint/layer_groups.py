@@ -3,16 +3,16 @@
 The layer's group, ``layers/0`` for instance, has attributes ``kind``, ``n_out``, ``n_in`` and ``activation``, and these
 members:
 
-- ``connections/<name>``, a group for each of its connections by their name in the layer (``input``), with attributes
-  ``kind``, ``n_units``, and ``n_out`` and ``n_in`` where they differ from the layer's, and the arrays of the kind that
-  say which units there are: ``indptr`` int64[n_out + 1] and ``indices`` int32[n_units] of ``csr``;
+- ``connections/<name>``, a group for each of its connections by their name in the layer (``input``). Its attributes are
+  ``kind`` and ``n_units``, and ``n_out`` and ``n_in`` where they differ from the layer's. The arrays of the kind say
+  which units exist: ``indptr`` int64[n_out + 1] and ``indices`` int32[n_units] of ``csr``;
 - ``parameters/<name>`` float32[n]: what is learned, ``weight`` and ``bias`` of a ``sparse`` layer;
 - ``states/<name>`` float32[n]: arrays of the optimiser, each named after a parameter with an ending, and as long:
   ``weight_velocity``;
 - ``settings``, of a layer and of connections, where the kind has some: an attribute for each number or text.
 
-Where replicas differ, each array holds those of all replicas, one after the other, and ``n_units`` is an array
-int64[n_replicas] instead of an attribute; what the lengths of the other arrays are follows from it.
+Where replicas differ, each array holds those of all replicas, one after the other. ``n_units`` is then an array
+int64[n_replicas] instead of an attribute, and the lengths of the other arrays follow from it.
 """
 
 from __future__ import annotations

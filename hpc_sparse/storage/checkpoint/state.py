@@ -1,4 +1,4 @@
-"""What a checkpoint is made of, and that all ranks mean the same one."""
+"""State in a checkpoint, and the check that all ranks mean the same one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hpc_sparse.storage.checkpoint.front_end import DEVIATION, MEAN
 class Checkpoint:
     """The state of a run after ``epoch`` epochs and ``step_in_epoch`` steps of the next one.
 
-    On every rank the same but for ``layers`` and ``replica``, and the rows of ``progress``.
+    Equal on all ranks, apart from ``layers``, ``replica`` and the rows of ``progress``.
 
     Attributes
     ----------
@@ -27,14 +27,14 @@ class Checkpoint:
     n_ranks : int
         Ranks of the run that wrote it.
     layers : tuple of LayerState
-        From the input to the output: the network of all ranks, or this rank's own; () if it has none.
+        Layers from the input to the output: the network of all ranks, or this rank's own; () if it has none.
     metrics : dict
-        Of the last epoch.
+        Metrics of the last epoch.
     history_best : (epoch, value) or None
-        The best epoch so far and its accuracy: on the validation part, or on the test part if there is none.
+        Best epoch so far and its accuracy on the validation part, or on the test part if there is none.
     front_end : dict of array
-        What the network's front ends learnt of the features, by ``front end/array``: of all features, also of those
-        whose input neurons were removed.
+        Arrays of the front ends by ``front end/array``. They cover all features, also those whose input neurons were
+        removed.
     neuron_ids : tuple of int32[width] or None
         Original number of each surviving neuron, increasing, per layer of neurons, inputs first; None for a
         layer as it was at the start, () if all are. The same for all replicas.
@@ -48,7 +48,7 @@ class Checkpoint:
     progress : float64[n_ranks, n] or None
         Running sums of that epoch, by rank. On as many ranks, writing takes from each its own row only.
     progress_names : tuple of str
-        What the columns are sums of.
+        Names of the sums, one per column.
     """
 
     config_text: str
@@ -77,7 +77,7 @@ class Checkpoint:
         return self.front_end.get(DEVIATION)
 
 
-def check_agreement(ctx: ParallelContext, checkpoint: Checkpoint) -> None:
+def assert_same_checkpoint(ctx: ParallelContext, checkpoint: Checkpoint) -> None:
     """Assert that the ranks mean the same checkpoint; else parallel HDF5 would wait for ever (collective)."""
     arrays = (checkpoint.progress, *checkpoint.neuron_ids)
     shared = (

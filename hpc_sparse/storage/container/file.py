@@ -1,9 +1,8 @@
 """One HDF5 container: a file that says what it is, appears complete or not at all, and notices damage.
 
-The root group carries ``format``, ``format_version`` and ``creator``. Every array carries
-``mixed_word_sum``, the sum of its machine words modulo 2^64, each scrambled together with its place: it
-can be added up over any division of the rows among ranks, and damage changes it. What is no array is
-covered by HDF5's own checksums.
+The root group carries ``format``, ``format_version`` and ``creator``. Every array carries ``mixed_word_sum``, the sum
+modulo 2^64 of its machine words, each scrambled together with its place. The sum can be added up over any division of
+the rows among ranks, and damage changes it. HDF5's own checksums cover everything else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The few HDF5 operations that both back ends are made of.
+"""HDF5 operations that both back ends use.
 
-Everything is stored contiguous and uncompressed with fixed-length strings, in a file layout whose
-metadata carry checksums: damage is noticed, and parallel HDF5 can write it all.
+Arrays are contiguous and uncompressed, strings have a fixed length, and the metadata carry checksums. Damage is
+therefore noticed, and parallel HDF5 can write everything.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which file was looked at: whoever opens it afterwards by its name makes sure that it is still the same."""
+"""Identity of a file that was checked, so that opening it again by name finds the same file."""
 
 from __future__ import annotations
 

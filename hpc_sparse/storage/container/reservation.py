@@ -1,8 +1,8 @@
 """Room on disk for a file that is being written, taken before HDF5 needs it.
 
-HDF5 does not survive a disk that fills up while it writes: a close that fails ends the process later on, and in
-parallel HDF5 one rank gets an error in the midst of a collective call in which the others wait. So the disk is asked
-for room first, where a refusal is an error like any other.
+HDF5 does not survive a disk that fills up while it writes. A close that fails ends the process later. In parallel HDF5,
+one rank gets an error within a collective call in which the others wait. Room is therefore reserved first, where a
+refusal is an ordinary error.
 """
 
 from __future__ import annotations

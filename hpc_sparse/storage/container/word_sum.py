@@ -34,9 +34,9 @@ def plain_word_sum(rows: AnyArray) -> np.uint64:
 
 
 def sum_matches(expected: int, n_rows: int, parts: Sequence[RowSum]) -> bool:
-    """Whether what the ranks read adds up; True also where it cannot be told.
+    """Whether the sums of the ranks' rows fit the stored sum; True also if they cannot be checked.
 
-    It can be told of the ranks that read all rows, and of the others where their rows make up all of them once.
+    Checked if a rank read every row, or if the ranks' rows together cover the array exactly once.
     """
     if any(own != expected for start, stop, own in parts if (start, stop) == (0, n_rows)):
         return False

@@ -1,4 +1,4 @@
-"""Whether the labels that were loaded are those that the stored numbers of samples per class were counted from."""
+"""Check of the loaded labels against the stored numbers of samples per class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Rows = tuple[int, int]
 def check_class_counts(ctx: ParallelContext, info: DatasetInfo, part: str, rows: Rows, labels: Int32Array) -> None:
     """Count the labels that the ranks have loaded of a part and compare (collective).
 
-    It can be told of the ranks that have loaded all rows, and of the others where theirs together are all rows once.
+    Checked if a rank has loaded every row, or if the ranks' rows together cover the part exactly once.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from hpc_sparse.storage.container.reader import ContainerReader
 Range = tuple[float, float]
 
 MOST_NAME_BYTES = 1024 * 1024 * 1024
-"""Of the names of all features."""
+"""Most bytes of the names of all features."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from hpc_sparse.storage.dataset.validation import (
 )
 
 MOST_NAME_BYTES = 16 * 1024 * 1024
-"""Of the names of classes."""
+"""Most bytes of the names of the classes."""
 
 Part = Literal["train", "test"]
 

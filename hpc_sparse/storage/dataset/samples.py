@@ -97,7 +97,7 @@ def take_rows(features: Features, rows: Int64Array) -> Features:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a data set file says about itself.
+    """Description of a data set file.
 
     Attributes
     ----------
@@ -144,19 +144,19 @@ class Dataset:
     Attributes
     ----------
     info : DatasetInfo
-        Of the whole data set.
+        Description of the whole data set.
     train, test : Samples
         This rank's shards.
     mean, deviation : float32[n_features] or None
-        Of each feature over the whole training part, in the unit of the features; a deviation of 0
-        is stored as 1. None for sparse features, which are not centred.
+        Mean and standard deviation of each feature over the whole training part, in the unit of the features. A
+        deviation of 0 is stored as 1. None for sparse features, which are not centred.
     validation : Samples or None
         This rank's samples of the validation part, which ``train`` does not have; None if nothing is held out.
     n_validation : int
         Samples of the validation part, those of other ranks included.
     term_weights : dict of array
-        Of features that are weighted counts of terms: ``idf`` float32[n_features], the weights of the terms, and
-        ``row_length`` float64[1], the Euclidean length of every sample. {} of other features.
+        Weights of features that are counts of terms: ``idf`` float32[n_features], the weight of each term, and
+        ``row_length`` float64[1], the Euclidean length of every sample. {} for other features.
     """
 
     info: DatasetInfo

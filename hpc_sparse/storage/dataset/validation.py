@@ -1,8 +1,8 @@
 """The validation part of a run: samples of the training part that are held out, the same on any number of ranks.
 
-Each class gives ``fraction`` of its samples, rounded. They are drawn by their numbers within the class, in the order of
-the file: the set depends on the labels of the training part and on the seed alone. The samples that are left are shared
-out among the ranks in even contiguous shards. Each rank holds the validation samples that lie within its own shard.
+Each class gives ``fraction`` of its samples, rounded, drawn by their numbers within the class in file order. The set
+depends only on the labels of the training part and on the seed. The remaining samples are divided among the ranks in
+even contiguous shards. Each rank holds the validation samples that lie within its own shard.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What became of the connections of earlier topologies: how late gradients find their weights."""
+"""History of topologies, by which late gradients find their weights."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ LayerChange = Mapping[str, TopologyChange]
 
 
 class TopologyHistory:
-    """Numbers the topologies of a network and carries gradients from any remembered one to the present one.
+    """History of a network's topologies, which carries gradients from any remembered version to the current one.
 
-    A gradient counts only for connections that have existed ever since: one that was dropped, even if it has grown
-    again, does not get it (RetainValidUpdates of WASAP-SGD; Curci et al. 2021). The changes since each remembered
-    version are kept composed to one map per layer, so carrying a gradient is one gather per layer.
+    A gradient counts only for connections that have existed since. A connection that was dropped does not get it, even
+    if it has grown again (RetainValidUpdates of WASAP-SGD; Curci et al. 2021). The changes since each remembered
+    version are composed to one map per layer, so carrying a gradient is one gather per layer.
 
     Attributes
     ----------
     version : int
-        Number of the present topology.
+        Number of the current topology.
     """
 
     def __init__(self, network: Network) -> None:

@@ -16,7 +16,7 @@ from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.training.evaluation import Evaluation
 from hpc_sparse.training.evolution_step import needs_growth_samples
 from hpc_sparse.training.growth_pool import GrowthSource
-from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
+from hpc_sparse.training.job import EpochsResult, MidEpochState, OnEpoch, TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
 from hpc_sparse.training.rates import learning_rate, learning_rate_alone
 from hpc_sparse.training.served.server import Server, n_updates_per_epoch
@@ -26,18 +26,18 @@ LOG = logging.getLogger(__name__)
 
 
 class PhasedTrainer:
-    """Trains in two phases (Curci, Mocanu, Pechenizkiy 2021).
+    """Trainer in two phases (Curci, Mocanu, Pechenizkiy 2021).
 
     Phase 1: rank 0 serves, the other ranks compute gradients on their shards. Phase 2, the last epochs: every worker
-    trains and evolves alone; at the very end their networks are averaged over the union of their connections and cut
-    back to as many connections as phase 1 ended with.
+    trains and evolves alone. At the end their networks are averaged over the union of their connections, then cut to
+    the number of connections at the end of phase 1.
 
     Parameters
     ----------
     job : TrainingJob
         On rank 0 with no training samples and all samples of the other parts, on a worker with shards of all.
     target_connections : tuple of int
-        Of a run that is continued within phase 2: connections of each layer at the end of phase 1.
+        Connections of each layer at the end of phase 1, if a run is continued within phase 2.
 
     Raises
     ------
@@ -60,28 +60,30 @@ class PhasedTrainer:
         self._alone: LocalTrainer | None = None
         self._is_apart = False
 
-    def train_epochs(self, first: int, last: int, record: Record, pause: Pause | None = None) -> Stretch:
+    def train_epochs(
+        self, first: int, last: int, on_epoch: OnEpoch, mid_epoch: MidEpochState | None = None
+    ) -> EpochsResult:
         """Train epochs ``first`` to ``last``, or until a stop is due (collective).
 
         Parameters and errors as of :meth:`LocalTrainer.train_epochs`.
         """
         history: list[EpochMetrics] = []
         if first <= self._last_served:
-            served = self._train_served(first, min(last, self._last_served), record, pause)
+            served = self._train_served(first, min(last, self._last_served), on_epoch, mid_epoch)
             if served.stop_reason or last <= self._last_served:
                 return served
-            history, pause = served.history, None
+            history, mid_epoch = served.history, None
         for epoch in range(max(first, self._last_served + 1), last + 1):
             alone = self._alone or self._begin_alone()
-            metrics = self._train_alone(alone, epoch, pause)
-            pause = None
+            metrics = self._train_alone(alone, epoch, mid_epoch)
+            mid_epoch = None
             if metrics is None:
-                return Stretch(history, alone.pause, alone.stop_reason)
+                return EpochsResult(history, alone.mid_epoch, alone.stop_reason)
             history.append(metrics)
-            on_root(self._ctx, lambda: record(history[-1]))
+            on_root(self._ctx, lambda: on_epoch(history[-1]))
             if alone.stop_reason:
-                return Stretch(history, None, alone.stop_reason)
-        return Stretch(history)
+                return EpochsResult(history, None, alone.stop_reason)
+        return EpochsResult(history)
 
     @property
     def replica_number(self) -> int | None:
@@ -90,49 +92,49 @@ class PhasedTrainer:
             return None
         return NO_REPLICA if self._ctx.is_root else self._ctx.rank - 1
 
-    def _train_served(self, first: int, last: int, record: Record, pause: Pause | None) -> Stretch:
+    def _train_served(self, first: int, last: int, on_epoch: OnEpoch, mid_epoch: MidEpochState | None) -> EpochsResult:
         """Phase 1; afterwards all ranks have the server's network and velocities (collective)."""
         if self._ctx.is_root:
             server = Server(self._job, learning_rate(self._config, self._n_workers), self._growth)
-            result = self._serve(server, first, last, record, pause)
-            stretch = on_root(self._ctx, result)
+            finish_serving = self._serve(server, first, last, on_epoch, mid_epoch)
+            result = on_root(self._ctx, finish_serving)
         else:
-            n_updates = (first - 1) * self.n_steps + (0 if pause is None else pause.step)
+            n_updates = (first - 1) * self.n_steps + (0 if mid_epoch is None else mid_epoch.step)
             is_synchronous = self._config.parallel.algorithm == "wassp"
             n_under_way = 2 if self._config.parallel.overlap else 1
             Worker(self._job, n_under_way).work(n_updates if is_synchronous else n_updates // self._n_workers)
-            stretch = on_root(self._ctx, lambda: Stretch([]))
+            result = on_root(self._ctx, lambda: EpochsResult([]))
         broadcast_replica(self._ctx, self._job.replica)
-        return stretch
+        return result
 
     def _serve(
-        self, server: Server, first: int, last: int, record: Record, pause: Pause | None
-    ) -> Callable[[], Stretch]:
+        self, server: Server, first: int, last: int, on_epoch: OnEpoch, mid_epoch: MidEpochState | None
+    ) -> Callable[[], EpochsResult]:
         """Serve; what is returned gives the result, or raises what ended it after the workers were sent home.
 
         Anything else goes up at once: the workers then wait for the result in vain, and the job has to be ended.
         """
         try:
-            stretch = server.serve(first, last, record, pause)
+            result = server.serve(first, last, on_epoch, mid_epoch)
         except (HpcSparseError, OSError) as error:
             failure = error
 
-            def fail() -> Stretch:
+            def fail() -> EpochsResult:
                 raise failure
 
             return fail
-        return lambda: stretch
+        return lambda: result
 
     def finish(self) -> None:
         """Complete what is under way between the ranks (collective)."""
         if self._alone is not None:
             self._alone.finish()
 
-    def _train_alone(self, alone: LocalTrainer, epoch: int, pause: Pause | None) -> EpochMetrics | None:
+    def _train_alone(self, alone: LocalTrainer, epoch: int, mid_epoch: MidEpochState | None) -> EpochMetrics | None:
         """An epoch of phase 2, with the average after the last one; None if stopped within (collective)."""
-        if epoch == self._last_served + 1 and pause is None:
+        if epoch == self._last_served + 1 and mid_epoch is None:
             self._correct_momentum(epoch)
-        metrics = alone.train_epoch(epoch, pause)
+        metrics = alone.train_epoch(epoch, mid_epoch)
         if metrics is None:
             return None
         metrics = replace(metrics, phase=2)

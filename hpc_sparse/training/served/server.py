@@ -23,27 +23,28 @@ from hpc_sparse.parallel.replication import topology_arrays
 from hpc_sparse.training.evaluation import EpochEvaluation
 from hpc_sparse.training.evolution_step import Evolution, EvolutionStep
 from hpc_sparse.training.growth_pool import GrowthSource
-from hpc_sparse.training.job import Pause, Record, Stretch, TrainingJob
+from hpc_sparse.training.job import EpochsResult, MidEpochState, OnEpoch, TrainingJob
 from hpc_sparse.training.served.history import TopologyHistory
-from hpc_sparse.training.served.server_totals import Tally
+from hpc_sparse.training.served.server_totals import ServerTotals
 
 LOG = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves the workers for some epochs at a time.
+    """Server of the workers for some epochs at a time.
 
-    An epoch is so many updates as a sequential run has steps, divided by the workers where their gradients are applied
-    together. Between two epochs the network is pruned and evolves, if due; gradients that were computed before are
-    carried over. It is evaluated meanwhile, a batch whenever no gradient is waiting, on a copy of its parameters.
+    Updates per epoch: ``n_samples // (batch * workers)`` if the workers' gradients are applied together (WASSP-SGD),
+    else ``n_samples // batch`` (WASAP-SGD), at least 1. Between two epochs the network is pruned and evolves, if due;
+    gradients computed before are carried over. Evaluation uses a copy of the parameters, a batch whenever no gradient
+    is waiting.
 
     Parameters
     ----------
     job : TrainingJob
-        With no training samples, and all samples of the test and of the validation part.
+        Has no training samples, but all samples of the test and validation parts.
     rate : LearningRate
     growth : GrowthSource or None
-        For strategies of evolution that grow by gradients.
+        Source of gradients for strategies that grow by them.
     """
 
     def __init__(self, job: TrainingJob, rate: LearningRate, growth: GrowthSource | None = None) -> None:
@@ -60,7 +61,7 @@ class Server:
         self.n_steps = n_updates_per_epoch(job)
         self._evolution = Evolution(job.config, n_steps=self.n_steps, growth=growth)
 
-    def serve(self, first: int, last: int, record: Record, pause: Pause | None = None) -> Stretch:
+    def serve(self, first: int, last: int, on_epoch: OnEpoch, mid_epoch: MidEpochState | None = None) -> EpochsResult:
         """Serve until epoch ``last`` is over and evaluated, or a stop is due.
 
         Afterwards no worker has a gradient under way; one that was when a stop came has been thrown away.
@@ -69,9 +70,9 @@ class Server:
         ----------
         first, last : int
             Counted from 1.
-        record : Record
+        on_epoch : OnEpoch
             Called for every complete epoch.
-        pause : Pause or None
+        mid_epoch : MidEpochState or None
             Where ``first`` was left, if it was begun before.
 
         Raises
@@ -79,16 +80,16 @@ class Server:
         DivergedError
             The loss or a weight is no longer a finite number.
         HpcSparseError, OSError
-            What ``record`` raised. The workers have been sent home and wait for nothing.
+            What ``on_epoch`` raised. The workers have been sent home and wait for nothing.
         Exception
             Anything else, at once: who knows in the middle of which message. The job has to be ended.
         """
-        self._begin(first, last, record, pause)
+        self._begin(first, last, on_epoch, mid_epoch)
         try:
-            if pause is None:
+            if mid_epoch is None:
                 self._start_epoch(first)
             else:
-                self._continue_epoch(pause)
+                self._continue_epoch(mid_epoch)
             for worker in self._workers:
                 self._reply(worker)
             while self._n_applied < self._n_planned and not self._is_to_stop:
@@ -100,21 +101,21 @@ class Server:
             self._end.close()
             raise
         self._end.close()
-        return Stretch(self._history, self._pause(), self._stop_reason)
+        return EpochsResult(self._history, self._mid_epoch(), self._stop_reason)
 
-    def _pause(self) -> Pause | None:
+    def _mid_epoch(self) -> MidEpochState | None:
         step = self._n_applied % self.n_steps
         if not step:
             return None
-        self._tally.train += time.perf_counter() - self._epoch_started
-        self._tally.n_bytes += self._end.n_bytes - self._n_bytes_before
-        return Pause(step, self._tally.to_sums())
+        self._totals.train += time.perf_counter() - self._epoch_started
+        self._totals.n_bytes += self._end.n_bytes - self._n_bytes_before
+        return MidEpochState(step, self._totals.to_sums())
 
-    def _begin(self, first: int, last: int, record: Record, pause: Pause | None) -> None:
+    def _begin(self, first: int, last: int, on_epoch: OnEpoch, mid_epoch: MidEpochState | None) -> None:
         network = self._job.replica.network
-        self._last, self._record, self._history = last, record, list[EpochMetrics]()
-        self._evaluation: tuple[Tally, Network, EpochEvaluation] | None = None
-        self._n_applied = 0 if pause is None else pause.step
+        self._last, self._on_epoch, self._history = last, on_epoch, list[EpochMetrics]()
+        self._evaluation: tuple[ServerTotals, Network, EpochEvaluation] | None = None
+        self._n_applied = 0 if mid_epoch is None else mid_epoch.step
         self._n_planned, self._stop_reason = (last - first + 1) * self.n_steps, 0
         self._n_owed = dict.fromkeys(self._workers, 0)
         self._unanswered = set(self._workers)
@@ -137,7 +138,7 @@ class Server:
 
     def _update(self) -> None:
         """Apply one gradient, or one from each worker, and answer."""
-        self._job.pulse.at(Phase.SERVING, self._tally.epoch, self._n_applied % self.n_steps + 1)
+        self._job.tracker.at(Phase.SERVING, self._totals.epoch, self._n_applied % self.n_steps + 1)
         gradient = self._mean_gradient() if self._waits else self._next_gradient()
         if gradient is not None:
             self._apply(gradient)
@@ -150,8 +151,8 @@ class Server:
         self._stop_reason = self._stop_reason or self._job.stop_request.reason
         if self._is_to_stop:
             return
-        if self._is_between_epochs and self._tally.epoch < self._last:
-            self._start_epoch(self._tally.epoch + 1)
+        if self._is_between_epochs and self._totals.epoch < self._last:
+            self._start_epoch(self._totals.epoch + 1)
         for worker in sorted(self._unanswered):
             self._reply(worker)
 
@@ -168,9 +169,9 @@ class Server:
         header, gradient = self._receive(worker)
         staleness = self._n_applied - header.base_update
         if staleness > self._max_staleness:
-            self._tally.n_discarded += 1
+            self._totals.n_discarded += 1
             return None
-        self._tally.add(header, staleness, worker)
+        self._totals.add(header, staleness, worker)
         self._rate_factor = 1.0 / (1.0 + staleness) if self._is_staleness_aware else 1.0
         return self._topology_history.carry(header.version, gradient)
 
@@ -180,7 +181,7 @@ class Server:
         for worker in self._workers:
             self._end.wait_for(worker, self._do_idle_work)
             header, gradient = self._receive(worker)
-            self._tally.add(header, 0, worker)
+            self._totals.add(header, 0, worker)
             add_scaled(gradient, VALUE(header.n_samples), total)
             n_samples += header.n_samples
         total /= VALUE(n_samples)
@@ -197,7 +198,7 @@ class Server:
         return header, gradient
 
     def _apply(self, gradient: Float32Array) -> None:
-        optimizer, rate = self._optimizer, self._tally.rate * self._rate_factor
+        optimizer, rate = self._optimizer, self._totals.rate * self._rate_factor
         descend_all(
             gradient,
             self._layout.n_decayed,
@@ -226,7 +227,7 @@ class Server:
     def _send_home(self) -> None:
         """Grant no more, and take the gradients that are still under way without applying them."""
         self._is_over = True
-        self._job.pulse.at(Phase.SERVING)
+        self._job.tracker.at(Phase.SERVING)
         for worker in sorted(self._unanswered):
             self._reply(worker)
         while any(self._n_owed.values()):
@@ -238,7 +239,7 @@ class Server:
 
     def _start_epoch(self, epoch: int) -> None:
         started = time.perf_counter()
-        self._job.pulse.at(Phase.EVOLVING, epoch)
+        self._job.tracker.at(Phase.EVOLVING, epoch)
         replica = self._job.replica
         step = self._evolution.step(replica, epoch)
         if step is not None:
@@ -250,17 +251,17 @@ class Server:
         if self._job.is_debug:
             replica.check_invariants()
         self._is_between_epochs = False
-        self._tally = Tally(epoch, self._rate.at(epoch), 0 if step is None else step.n_grown)
-        self._tally.evolve = time.perf_counter() - started
+        self._totals = ServerTotals(epoch, self._rate.at(epoch), 0 if step is None else step.n_grown)
+        self._totals.evolve = time.perf_counter() - started
         self._n_bytes_before, self._epoch_started = self._end.n_bytes, time.perf_counter()
 
     def _evolve_within(self) -> None:
         started = time.perf_counter()
-        step = self._evolution.step_within(self._job.replica, self._tally.epoch, self._n_applied % self.n_steps)
+        step = self._evolution.step_within(self._job.replica, self._totals.epoch, self._n_applied % self.n_steps)
         if step is not None:
             self._take_note(step)
-            self._tally.n_changed += step.n_grown
-            self._tally.evolve += time.perf_counter() - started
+            self._totals.n_changed += step.n_grown
+            self._totals.evolve += time.perf_counter() - started
             if self._job.is_debug:
                 self._job.replica.check_invariants()
 
@@ -269,22 +270,22 @@ class Server:
         self._gather()
         self._topology_history.advance(self._job.replica.network, step.composed())
 
-    def _continue_epoch(self, pause: Pause) -> None:
+    def _continue_epoch(self, mid_epoch: MidEpochState) -> None:
         self._is_between_epochs = False
-        self._tally = Tally.from_sums(pause.sums)
+        self._totals = ServerTotals.from_sums(mid_epoch.sums)
         self._n_bytes_before, self._epoch_started = self._end.n_bytes, time.perf_counter()
 
     def _finish_epoch(self) -> None:
-        tally = self._tally
-        tally.train += time.perf_counter() - self._epoch_started
+        totals = self._totals
+        totals.train += time.perf_counter() - self._epoch_started
         self._finish_evaluation()
-        if not (math.isfinite(tally.mean_loss) and self._job.replica.is_finite()):
-            raise DivergedError.in_epoch(tally.epoch, tally.mean_loss, self._optimizer.learning_rate)
-        tally.n_bytes += self._end.n_bytes - self._n_bytes_before
-        self._start_evaluation(tally)
+        if not (math.isfinite(totals.mean_loss) and self._job.replica.is_finite()):
+            raise DivergedError.in_epoch(totals.epoch, totals.mean_loss, self._optimizer.learning_rate)
+        totals.n_bytes += self._end.n_bytes - self._n_bytes_before
+        self._start_evaluation(totals)
         self._is_between_epochs = True
 
-    def _start_evaluation(self, tally: Tally) -> None:
+    def _start_evaluation(self, totals: ServerTotals) -> None:
         network = self._snapshot()
         job = self._job
         evaluation = EpochEvaluation(
@@ -295,7 +296,7 @@ class Server:
             job.make_workspace(),
             job.config.training.batch_size,
         )
-        self._evaluation = (tally, network, evaluation)
+        self._evaluation = (totals, network, evaluation)
 
     def _snapshot(self) -> Network:
         """The network as it is now, with copies of what updates change."""
@@ -309,9 +310,9 @@ class Server:
         if self._evaluation is None:
             return False
         started = time.perf_counter()
-        tally, _, evaluation = self._evaluation
+        totals, _, evaluation = self._evaluation
         is_going_on = evaluation.advance()
-        tally.evaluate += time.perf_counter() - started
+        totals.evaluate += time.perf_counter() - started
         if not is_going_on:
             self._finish_evaluation()
         return True
@@ -321,15 +322,15 @@ class Server:
         if self._evaluation is None:
             return
         started = time.perf_counter()
-        tally, network, evaluation = self._evaluation
+        totals, network, evaluation = self._evaluation
         self._evaluation = None
-        self._job.pulse.at(Phase.EVALUATING, tally.epoch)
+        self._job.tracker.at(Phase.EVALUATING, totals.epoch)
         scores = evaluation.finish()
-        tally.evaluate += time.perf_counter() - started
-        files = self._job.pulse.take_file_seconds()
-        metrics = tally.to_metrics(network, scores, n_workers=len(self._workers), file_seconds=files)
+        totals.evaluate += time.perf_counter() - started
+        files = self._job.tracker.take_file_seconds()
+        metrics = totals.to_metrics(network, scores, n_workers=len(self._workers), file_seconds=files)
         self._history.append(metrics)
-        self._record(metrics)
+        self._on_epoch(metrics)
 
 
 def n_updates_per_epoch(job: TrainingJob) -> int:

@@ -1,4 +1,4 @@
-"""What the serving rank counts in an epoch, and the metrics it comes to."""
+"""Totals of the serving rank over an epoch, and the metrics made from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SUMS |= {name: f"_{name}" for name in ("loss", "n_correct", "n_samples", "comput
 
 
 @dataclass
-class Tally:
+class ServerTotals:
     """Sums over the gradients that were applied in one epoch.
 
     Attributes
@@ -74,7 +74,7 @@ class Tally:
         return sums | {f"staleness_{number}": float(count) for number, count in enumerate(self._staleness_counts)}
 
     @classmethod
-    def from_sums(cls, sums: Mapping[str, float]) -> Tally:
+    def from_sums(cls, sums: Mapping[str, float]) -> ServerTotals:
         """What :meth:`to_sums` gave, in any order.
 
         Raises
@@ -85,16 +85,16 @@ class Tally:
         bins = [f"staleness_{number}" for number in range(STALENESS_BINS)]
         check_names(sums, [*SUMS, *bins])
         counts = {name: whole_number(name, sums[name]) for name in (*COUNTS, *bins)}
-        tally = cls(counts["epoch"], sums["rate"], counts["n_changed"])
+        totals = cls(counts["epoch"], sums["rate"], counts["n_changed"])
         for name, attribute in SUMS.items():
-            setattr(tally, attribute, counts.get(name, sums[name]))
-        tally._staleness_counts = [counts[name] for name in bins]
-        tally._of_workers = None
-        return tally
+            setattr(totals, attribute, counts.get(name, sums[name]))
+        totals._staleness_counts = [counts[name] for name in bins]
+        totals._of_workers = None
+        return totals
 
     @property
     def mean_loss(self) -> float:
-        """Of the samples so far."""
+        """Mean loss of the samples so far."""
         return self._loss / max(1, self._n_samples)
 
     def to_metrics(
@@ -128,7 +128,7 @@ class Tally:
         )
 
     def _rank_seconds(self, n_workers: int, file_seconds: float) -> dict[str, tuple[float, ...]]:
-        """Of the server, who alone counts files, then of the workers."""
+        """Seconds of the server, which alone writes files, then of the workers."""
         if self._of_workers is None:
             return {}
         workers = (self._of_workers.get(worker, (0.0, 0.0)) for worker in range(1, n_workers + 1))

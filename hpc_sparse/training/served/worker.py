@@ -14,7 +14,7 @@ from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, W
 from hpc_sparse.parallel.replication import take_topology
 from hpc_sparse.storage.dataset.samples import Samples
 from hpc_sparse.training.job import TrainingJob
-from hpc_sparse.training.shard_batches import SampleSource
+from hpc_sparse.training.shard_batches import ShardBatches
 
 
 class Worker:
@@ -30,7 +30,7 @@ class Worker:
 
     def __init__(self, job: TrainingJob, n_under_way: int) -> None:
         self._job, self._n_under_way = job, n_under_way
-        self._source = SampleSource(job)
+        self._source = ShardBatches(job)
         self._loss = LOSSES[job.config.training.loss]
         self._end = WorkerEnd(job.ctx, server=0)
         self._widths: list[int] = []
@@ -82,7 +82,7 @@ class Worker:
             self._workspace, self._assembler = self._job.make_workspace(), self._job.make_assembler()
 
     def _send_gradient(self, number: int, step: int, samples: Samples, chosen: Int64Array) -> None:
-        self._job.pulse.at(Phase.TRAINING, number, step + 1)
+        self._job.tracker.at(Phase.TRAINING, number, step + 1)
         vector, views = self._gradients[0]
         self._gradients = [*self._gradients[1:], self._gradients[0]]
         batch, labels = self._assembler.assemble(samples, chosen)
@@ -100,7 +100,7 @@ class Worker:
             compute_seconds=self._lap(),
             wait_seconds=self._waited,
         )
-        self._job.pulse.at(Phase.WAITING, step=step + 1)
+        self._job.tracker.at(Phase.WAITING, step=step + 1)
         self._end.send(header, vector)
         self._waited = self._lap()
 

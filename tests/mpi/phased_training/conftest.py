@@ -14,7 +14,7 @@ from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.collectives import barrier, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 from hpc_sparse.storage.checkpoint.file import read_replicas
 from hpc_sparse.storage.checkpoint.folder import checkpoint_path
 
@@ -75,13 +75,13 @@ class Runs:
         request = RunRequest(
             self.folder / "run.toml", overrides, output, None if resume is None else str(resume), is_debug=True
         )
-        train(context, request, reporter or SilentReporter())
+        train_run(context, request, reporter or SilentReporter())
         barrier(context)
         return _metrics_of(output), output
 
     @staticmethod
     def checkpoint(folder: Path, epoch: int) -> Path:
-        """Of a run, after an epoch."""
+        """Path of a run's checkpoint after an epoch."""
         return checkpoint_path(folder / "checkpoints", epoch)
 
     def state(self, folder: Path, epoch: int) -> list[bytes]:

@@ -104,7 +104,7 @@ def test_overriding_one_sparsity_replaces_the_other(given, other):
     ("override", "parts"),
     [
         ("network.epsilom=3", ["network.epsilom", "unknown key", "did you mean epsilon?"]),
-        ("network.zzz=3", ["network.zzz", "unknown key", "known are hidden, epsilon"]),
+        ("network.zzz=3", ["network.zzz", "unknown key", "known are hidden, layers"]),
         ("trainning.epochs=3", ["trainning", "unknown section", "did you mean training?"]),
         ("optimizer.learning_rate=fast", ["optimizer.learning_rate", "'fast'", "must be a valid number"]),
         ("optimizer.learning_rate=-0.1", ["optimizer.learning_rate = -0.1", "must be greater than 0"]),

@@ -198,7 +198,7 @@ def test_samples_held_out_are_of_every_class_and_not_trained_on(classes, monkeyp
     def spy(state, parameters, loss, samples, validation, **rest):
         seen.update(train=samples, validation=validation)
 
-    monkeypatch.setattr("hpc_sparse.estimators.base.train", spy)
+    monkeypatch.setattr("hpc_sparse.estimators.base.fit", spy)
     X, y = classes
     model = SparseMLPClassifier(**QUICK, early_stopping=True, validation_fraction=0.3, standardize=False).fit(X, y)
     assert np.bincount(seen["validation"].labels).tolist() == [13, 13, 13]
@@ -311,7 +311,7 @@ def test_samples_are_not_copied_where_they_need_not_be(classes, monkeypatch):
     def spy(state, parameters, loss, samples, validation, **rest):
         seen["samples"] = samples
 
-    monkeypatch.setattr("hpc_sparse.estimators.base.train", spy)
+    monkeypatch.setattr("hpc_sparse.estimators.base.fit", spy)
     X, y = classes
     ready = np.ascontiguousarray(X, np.float32)
     SparseMLPClassifier(**QUICK).fit(ready, y)

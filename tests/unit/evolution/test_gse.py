@@ -13,7 +13,7 @@ SHAPES = [((37, 53), 0.1), ((53, 37), 0.4), ((1, 50), 0.3), ((50, 1), 0.3)]
 
 
 def best(scores, n):
-    """Of equal ones the first."""
+    """Positions of the ``n`` highest scores; among equal ones the first."""
     return np.argsort(-scores, kind="stable")[:n]
 
 

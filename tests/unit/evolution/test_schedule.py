@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hpc_sparse.evolution.schedule import EvolutionSchedule, Moment, shrunk_sizes
+from hpc_sparse.evolution.schedule import EvolutionSchedule, TimeInRun, shrunk_sizes
 
 
 def schedule(**options):
@@ -13,8 +13,8 @@ def schedule(**options):
 
 def due_steps(plan, n_steps=7, n_epochs=12):
     """All occasions, as steps since the start."""
-    moments = [Moment(epoch, step, n_steps) for epoch in range(n_epochs) for step in range(n_steps)]
-    return [moment.total_steps for moment in moments if plan.is_due(moment)]
+    times = [TimeInRun(epoch, step, n_steps) for epoch in range(n_epochs) for step in range(n_steps)]
+    return [time.total_steps for time in times if plan.is_due(time)]
 
 
 def test_changes_come_every_so_many_epochs_from_the_first_on():
@@ -39,7 +39,7 @@ def test_changes_may_come_every_so_many_steps_of_the_whole_run():
 )
 def test_the_drop_fraction_falls_from_begin_to_end(name, middle, is_zero_at_end):
     plan = schedule(drop_schedule=name, begin=2, end=8)
-    fractions = [plan.drop_fraction_at(Moment(epoch)) for epoch in (1, 2, 5, 8, 9)]
+    fractions = [plan.drop_fraction_at(TimeInRun(epoch)) for epoch in (1, 2, 5, 8, 9)]
     assert fractions[:2] == [0.4, 0.4]
     assert fractions[2] == pytest.approx(middle)
     assert (fractions[3] == pytest.approx(0)) == is_zero_at_end
@@ -47,30 +47,30 @@ def test_the_drop_fraction_falls_from_begin_to_end(name, middle, is_zero_at_end)
 
 
 def test_without_an_end_the_fraction_falls_to_the_end_of_the_run():
-    assert schedule(drop_schedule="linear").drop_fraction_at(Moment(5)) == pytest.approx(0.2)
-    assert schedule(drop_schedule="linear").drop_fraction_at(Moment(4, 3, 6)) == pytest.approx(0.22)
+    assert schedule(drop_schedule="linear").drop_fraction_at(TimeInRun(5)) == pytest.approx(0.2)
+    assert schedule(drop_schedule="linear").drop_fraction_at(TimeInRun(4, 3, 6)) == pytest.approx(0.22)
 
 
 def test_connections_become_fewer_with_the_third_power_of_the_time_left():
     plan = schedule(begin=2, end=6)
-    shares = [plan.remaining_at(Moment(epoch), 0.2) for epoch in (0, 2, 4, 6, 7)]
+    shares = [plan.remaining_at(TimeInRun(epoch), 0.2) for epoch in (0, 2, 4, 6, 7)]
     assert shares == pytest.approx([1, 1, 0.2 + 0.8 / 8, 0.2, 0.2])
 
 
 @pytest.mark.parametrize(
     ("options", "last"),
     [
-        ({}, Moment(9, 0, 7)),
-        ({"every_epochs": 4}, Moment(8, 0, 7)),
-        ({"end": 5, "every_epochs": 2}, Moment(4, 0, 7)),
-        ({"every_steps": 10, "end": 2}, Moment(1, 3, 7)),
-        ({"every_steps": 10}, Moment(8, 4, 7)),
+        ({}, TimeInRun(9, 0, 7)),
+        ({"every_epochs": 4}, TimeInRun(8, 0, 7)),
+        ({"end": 5, "every_epochs": 2}, TimeInRun(4, 0, 7)),
+        ({"every_steps": 10, "end": 2}, TimeInRun(1, 3, 7)),
+        ({"every_steps": 10}, TimeInRun(8, 4, 7)),
     ],
 )
 def test_the_last_change_leaves_what_is_to_be_left(options, last):
     plan = schedule(**options)
     assert plan.is_due(last)
-    shares = [plan.remaining_at(Moment(total // 7, total % 7, 7), 0.2) for total in due_steps(plan, n_epochs=10)]
+    shares = [plan.remaining_at(TimeInRun(total // 7, total % 7, 7), 0.2) for total in due_steps(plan, n_epochs=10)]
     assert shares[-1] == 0.2
     assert all(share > 0.2 for share in shares[:-1])
 

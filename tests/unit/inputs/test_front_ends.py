@@ -32,7 +32,7 @@ from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
 from hpc_sparse.storage.checkpoint.folder import newest_checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
@@ -263,7 +263,7 @@ def counts_run(tmp_path):
     import_npz(tmp_path / "t.npz", tmp_path / "data.h5", tf_idf=True)
     text = "[data]\npath='data.h5'\n[network]\nhidden=[20]\nepsilon=9\n[training]\nepochs=3\nbatch_size=20\n"
     (tmp_path / "run.toml").write_text(text)
-    train(CTX, RunRequest(tmp_path / "run.toml", (), tmp_path / "run"), SilentReporter())
+    train_run(CTX, RunRequest(tmp_path / "run.toml", (), tmp_path / "run"), SilentReporter())
     return counts, tmp_path, newest_checkpoint(tmp_path / "run" / "checkpoints")
 
 
@@ -301,7 +301,7 @@ def test_a_checkpoint_from_before_term_weights_were_stored_goes_on(counts_run):
     path.unlink()
     write_checkpoint(CTX, path, replace(state, front_end={}))
     request = RunRequest(folder / "run.toml", ("training.epochs=4",), folder / "run", resume="auto")
-    assert train(CTX, request, SilentReporter())["epochs"] == 4
+    assert train_run(CTX, request, SilentReporter())["epochs"] == 4
     assert json.loads((folder / "run" / "summary.json").read_text())["epochs"] == 4
     newest = read_checkpoint(CTX, newest_checkpoint(folder / "run" / "checkpoints"))
     np.testing.assert_array_equal(newest.front_end["term_weights/idf"], state.front_end["term_weights/idf"])

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from hpc_sparse.monitor.heartbeat import RankEnd, RootEnd, Sign
-from hpc_sparse.monitor.position import Beat, Phase
+from hpc_sparse.monitor.heartbeat import Heartbeat, RankEnd, RootEnd
+from hpc_sparse.monitor.position import Phase, Position
 
-BEAT = Beat(number=7, phase=Phase.TRAINING, epoch=3, step=2**33)
+POSITION = Position(number=7, phase=Phase.TRAINING, epoch=3, step=2**33)
 SECONDS_TO_WAIT = 60.0
 """For what must come: a machine may be busy with something else for a while."""
 
@@ -36,44 +36,48 @@ def connect(root, **changes):
 
 def test_root_hears_a_rank_and_the_rank_hears_root(root):
     rank = connect(root)
-    own = Sign(2, BEAT)
+    own = Heartbeat(2, POSITION)
     assert rank.exchange(own) == []
-    root_sign = Sign(0, Beat(1), has_left=True)
-    assert exchange_until(root, root_sign)[0] == own
-    assert exchange_until(rank, own)[0] == root_sign
+    root_heartbeat = Heartbeat(0, Position(1), has_left=True)
+    assert exchange_until(root, root_heartbeat)[0] == own
+    assert exchange_until(rank, own)[0] == root_heartbeat
     rank.close()
 
 
 def test_root_answers_every_rank_it_knows_although_only_one_has_spoken_again(root):
     ends = [connect(root) for _ in range(3)]
     for number, end in enumerate(ends, 1):
-        end.exchange(Sign(number, BEAT))
-    heard = exchange_until(root, Sign(0, BEAT), lambda found: len({sign.rank for sign in found}) == 3)
-    assert {sign.rank for sign in heard} == {1, 2, 3}
-    root.exchange(Sign(0, BEAT))
+        end.exchange(Heartbeat(number, POSITION))
+    heard = exchange_until(
+        root, Heartbeat(0, POSITION), lambda found: len({heartbeat.rank for heartbeat in found}) == 3
+    )
+    assert {heartbeat.rank for heartbeat in heard} == {1, 2, 3}
+    root.exchange(Heartbeat(0, POSITION))
     for number, end in enumerate(ends, 1):
-        assert exchange_until(end, Sign(number, BEAT))[-1].rank == 0
+        assert exchange_until(end, Heartbeat(number, POSITION))[-1].rank == 0
         end.close()
 
 
 @pytest.mark.parametrize(
-    "sign", [Sign(0, BEAT), Sign(4, BEAT), Sign(-1, BEAT)], ids=["root's own rank", "too large", "negative"]
+    "heartbeat",
+    [Heartbeat(0, POSITION), Heartbeat(4, POSITION), Heartbeat(-1, POSITION)],
+    ids=["root's own rank", "too large", "negative"],
 )
-def test_a_rank_that_does_not_exist_is_not_heard(root, sign):
+def test_a_rank_that_does_not_exist_is_not_heard(root, heartbeat):
     rank = connect(root)
-    rank.exchange(sign)
-    rank.exchange(Sign(3, BEAT))
-    assert {sign.rank for sign in exchange_until(root, Sign(0, BEAT))} == {3}
+    rank.exchange(heartbeat)
+    rank.exchange(Heartbeat(3, POSITION))
+    assert {heartbeat.rank for heartbeat in exchange_until(root, Heartbeat(0, POSITION))} == {3}
     rank.close()
 
 
 def test_without_the_token_nobody_is_heard_or_answered(root):
     stranger, rank = connect(root, token=bytes(16)), connect(root)
-    stranger.exchange(Sign(1, BEAT))
-    rank.exchange(Sign(3, BEAT))
-    assert {sign.rank for sign in exchange_until(root, Sign(0, BEAT))} == {3}
-    assert exchange_until(rank, Sign(3, BEAT))
-    assert stranger.exchange(Sign(1, BEAT)) == []
+    stranger.exchange(Heartbeat(1, POSITION))
+    rank.exchange(Heartbeat(3, POSITION))
+    assert {heartbeat.rank for heartbeat in exchange_until(root, Heartbeat(0, POSITION))} == {3}
+    assert exchange_until(rank, Heartbeat(3, POSITION))
+    assert stranger.exchange(Heartbeat(1, POSITION)) == []
     stranger.close()
     rank.close()
 
@@ -96,12 +100,12 @@ def test_datagrams_of_another_form_are_passed_over(root, change):
     wiretap.bind(("127.0.0.1", 0))
     wiretap.settimeout(SECONDS_TO_WAIT)
     tapped, rank = connect(root, port=wiretap.getsockname()[1]), connect(root)
-    tapped.exchange(Sign(1, BEAT))
+    tapped.exchange(Heartbeat(1, POSITION))
     data = wiretap.recv(100)
-    assert data[PHASE_BYTE] == BEAT.phase
+    assert data[PHASE_BYTE] == POSITION.phase
     wiretap.sendto(change(data), ("127.0.0.1", root.meeting.port))
-    rank.exchange(Sign(3, BEAT))
-    assert {sign.rank for sign in exchange_until(root, Sign(0, BEAT))} == {3}
+    rank.exchange(Heartbeat(3, POSITION))
+    assert {heartbeat.rank for heartbeat in exchange_until(root, Heartbeat(0, POSITION))} == {3}
     for end in (wiretap, tapped, rank):
         end.close()
 
@@ -115,7 +119,7 @@ def test_across_machines_root_names_addresses_that_others_may_reach():
     assert not [address for address in root.meeting.addresses if address.startswith("127.")]
     if root.meeting.addresses:
         rank = RankEnd(root.meeting)
-        rank.exchange(Sign(1, BEAT))
-        assert exchange_until(root, Sign(0, BEAT))[0].rank == 1
+        rank.exchange(Heartbeat(1, POSITION))
+        assert exchange_until(root, Heartbeat(0, POSITION))[0].rank == 1
         rank.close()
     root.close()

@@ -62,8 +62,8 @@ def test_a_validation_part_stands_before_the_test_part():
 def test_lines_are_the_headline_and_one_per_epoch_with_its_pace(capsys, clock):
     run(LineReporter(), clock)
     # 93 more epochs of 15 s.
-    pace = "200 samples/s  left 0:23:15  memory 300 MiB"
-    assert capsys.readouterr().out.splitlines() == ["a net", f"{epoch_line(METRICS, 100)}  {pace}"]
+    throughput = "200 samples/s  left 0:23:15  memory 300 MiB"
+    assert capsys.readouterr().out.splitlines() == ["a net", f"{epoch_line(METRICS, 100)}  {throughput}"]
 
 
 def test_a_long_epoch_has_a_line_a_minute(capsys, clock):

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from hpc_sparse.monitor.heartbeat import Sign
-from hpc_sparse.monitor.position import Beat, Phase, Pulse
+from hpc_sparse.monitor.heartbeat import Heartbeat
+from hpc_sparse.monitor.position import Phase, Position, PositionTracker
 from hpc_sparse.monitor.stalls import FACTOR_WITHOUT_STEPS, StallWatch, Watched, find_stall, stall_watch
 from hpc_sparse.parallel.context import ParallelContext
 
-SYNC, TRAIN = Beat(9, Phase.SYNCING, 3, 120), Beat(8, Phase.TRAINING, 3, 120)
+SYNC, TRAIN = Position(9, Phase.SYNCING, 3, 120), Position(8, Phase.TRAINING, 3, 120)
 
 
 def stall(ranks, now=100.0, seconds=30.0, n_ranks=4):
@@ -51,10 +51,10 @@ def test_where_all_wait_the_one_furthest_behind_is_named():
 
 @pytest.mark.parametrize("phase", [Phase.STARTING, Phase.EVALUATING, Phase.WRITING])
 def test_a_phase_without_steps_may_take_longer_as_long_as_the_rank_answers(phase):
-    beat, longest = Beat(phase=phase), 30 * FACTOR_WITHOUT_STEPS
-    assert stall({0: Watched(beat, longest, 0)}, now=longest) is None
-    assert stall({0: Watched(beat, longest + 2, 0)}, now=longest + 2).startswith("no rank has made progress")
-    assert stall({0: Watched(beat, longest - 40, 0)}, now=longest).startswith("rank 0 of 4 has not answered")
+    position, longest = Position(phase=phase), 30 * FACTOR_WITHOUT_STEPS
+    assert stall({0: Watched(position, longest, 0)}, now=longest) is None
+    assert stall({0: Watched(position, longest + 2, 0)}, now=longest + 2).startswith("no rank has made progress")
+    assert stall({0: Watched(position, longest - 40, 0)}, now=longest).startswith("rank 0 of 4 has not answered")
 
 
 def test_a_rank_that_has_left_is_not_missed():
@@ -82,7 +82,7 @@ class Line:
 def watching():
     def make(rank, size=3, seconds=4.0):
         ctx, line, said = replace(ParallelContext.serial(1), rank=rank, size=size), Line(), []
-        return StallWatch(ctx, seconds, Pulse(), line, said.append), line, said
+        return StallWatch(ctx, seconds, PositionTracker(), line, said.append), line, said
 
     return make
 
@@ -90,8 +90,8 @@ def watching():
 def test_root_tells_of_a_rank_that_falls_silent_and_of_none_before(watching):
     watch, line, said = watching(0)
     for second in range(8):
-        line.incoming = [Sign(1, Beat(second))] + ([Sign(2, TRAIN)] if second < 2 else [])
-        watch._pulse.at(Phase.SYNCING, 1, second)
+        line.incoming = [Heartbeat(1, Position(second))] + ([Heartbeat(2, TRAIN)] if second < 2 else [])
+        watch._tracker.at(Phase.SYNCING, 1, second)
         watch.look(1.0)
     assert [text.split(" for ")[0] for text in said] == ["rank 2 of 3 has not answered"] * 2
 
@@ -99,7 +99,7 @@ def test_root_tells_of_a_rank_that_falls_silent_and_of_none_before(watching):
 def test_a_rank_never_heard_is_warned_of_once_and_not_taken_for_stalled(watching, caplog):
     watch, line, said = watching(0)
     for second in range(9):
-        line.incoming = [Sign(1, Beat(second))]
+        line.incoming = [Heartbeat(1, Position(second))]
         watch.look(1.0)
     assert said == []
     assert [record.getMessage() for record in caplog.records] == [
@@ -111,7 +111,7 @@ def test_the_lowest_rank_is_the_first_to_miss_root(watching):
     first = []
     for rank in (1, 2, 3):
         watch, line, said = watching(rank, size=4)
-        line.incoming = [Sign(0, SYNC)]
+        line.incoming = [Heartbeat(0, SYNC)]
         for tenth in range(100):
             watch.look(0.1)
             if said:
@@ -123,17 +123,17 @@ def test_the_lowest_rank_is_the_first_to_miss_root(watching):
 
 def test_root_that_has_left_is_not_missed(watching):
     watch, line, said = watching(1)
-    line.incoming = [Sign(0, SYNC, has_left=True)]
+    line.incoming = [Heartbeat(0, SYNC, has_left=True)]
     for _ in range(10):
         watch.look(1.0)
     assert said == []
 
 
 def test_a_lone_process_that_stands_still_is_ended_and_one_that_moves_is_not():
-    said, pulse = [], Pulse()
-    watch = StallWatch(ParallelContext.serial(1), 2.0, pulse, None, said.append)
+    said, tracker = [], PositionTracker()
+    watch = StallWatch(ParallelContext.serial(1), 2.0, tracker, None, said.append)
     for step in range(9):
-        pulse.at(Phase.TRAINING, 1, step)
+        tracker.at(Phase.TRAINING, 1, step)
         watch.look(1.0)
     assert said == []
     for _ in range(4):
@@ -147,16 +147,19 @@ def n_watching():
 
 
 def test_no_thread_is_started_unless_asked_for():
-    with stall_watch(ParallelContext.serial(1), 0.0, Pulse()):
+    with stall_watch(ParallelContext.serial(1), 0.0, PositionTracker()):
         assert n_watching() == 0
-    with stall_watch(ParallelContext.serial(1), 1.0, Pulse()):
+    with stall_watch(ParallelContext.serial(1), 1.0, PositionTracker()):
         assert n_watching() == 1
     assert n_watching() == 0
 
 
 def test_a_process_that_was_asleep_has_not_stood_still(monkeypatch):
     """The clock of the watch goes on by little, however long the process was suspended."""
-    watch, now = StallWatch(ParallelContext.serial(1), 8.0, Pulse(), None, lambda text: None), iter([0, 1, 1000, 1001])
+    watch, now = (
+        StallWatch(ParallelContext.serial(1), 8.0, PositionTracker(), None, lambda text: None),
+        iter([0, 1, 1000, 1001]),
+    )
     passed = []
     monkeypatch.setattr("hpc_sparse.monitor.stalls.time", SimpleNamespace(monotonic=lambda: next(now)))
     monkeypatch.setattr(watch, "look", passed.append)
@@ -168,6 +171,6 @@ def test_a_process_that_was_asleep_has_not_stood_still(monkeypatch):
 
 def test_where_a_rank_is_in_words():
     assert str(TRAIN) == "epoch 3, step 120, training"
-    assert str(Beat(phase=Phase.WRITING, epoch=2)) == "epoch 2, writing a checkpoint"
-    assert str(Beat()) == "starting"
-    assert all(str(Beat(phase=phase)) for phase in Phase)
+    assert str(Position(phase=Phase.WRITING, epoch=2)) == "epoch 2, writing a checkpoint"
+    assert str(Position()) == "starting"
+    assert all(str(Position(phase=phase)) for phase in Phase)

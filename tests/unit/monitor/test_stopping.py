@@ -16,7 +16,7 @@ from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.monitor.stopping import SIGNALS, TIME_LIMIT, StopAgreement, StopRequest, describe_reason
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 
 CONFIG = """
 [data]
@@ -124,7 +124,7 @@ def state(checkpoint: Path) -> dict[str, bytes]:
 
 def run(folder: Path, output: str, request: StopRequest | None, *overrides: str) -> Path:
     asked = RunRequest(folder / "run.toml", overrides, folder / output, resume="auto", is_debug=True)
-    train(ParallelContext.serial(threads=1), asked, SilentReporter(), request)
+    train_run(ParallelContext.serial(threads=1), asked, SilentReporter(), request)
     return folder / output / "checkpoints" / "checkpoint-000003.h5"
 
 

@@ -7,64 +7,64 @@ import math
 import pytest
 
 from hpc_sparse.monitor import throughput as module
-from hpc_sparse.monitor.throughput import Pace, shown_duration, shown_rate
+from hpc_sparse.monitor.throughput import Throughput, shown_duration, shown_rate
 
 
 @pytest.fixture
-def make_pace(monkeypatch):
-    """Make a pace that begins at second 0."""
+def make_throughput(monkeypatch):
+    """Make a throughput that begins at second 0."""
     monkeypatch.setattr(module.time, "monotonic", lambda: 0.0)
-    return Pace
+    return Throughput
 
 
-def test_steps_are_counted_per_epoch_and_for_the_whole_run(make_pace):
-    pace = make_pace(3, 5, 4, 40)
-    assert (pace.epoch, pace.step, pace.n_done, pace.n_total) == (3, 0, 0, 12)
+def test_steps_are_counted_per_epoch_and_for_the_whole_run(make_throughput):
+    throughput = make_throughput(3, 5, 4, 40)
+    assert (throughput.epoch, throughput.step, throughput.n_done, throughput.n_total) == (3, 0, 0, 12)
     for number, step in enumerate([1, 2, 3, 4, 1, 2, 3, 4, 1], 1):
-        pace.advance(step, float(number))
-        assert pace.n_done == number
-    assert (pace.epoch, pace.step) == (5, 1)
+        throughput.advance(step, float(number))
+        assert throughput.n_done == number
+    assert (throughput.epoch, throughput.step) == (5, 1)
 
 
-def test_epochs_of_one_step_are_told_apart(make_pace):
-    pace = make_pace(1, 3, 1, 10)
+def test_epochs_of_one_step_are_told_apart(make_throughput):
+    throughput = make_throughput(1, 3, 1, 10)
     for second in (1.0, 2.0, 3.0):
-        pace.advance(1, second)
-    assert (pace.epoch, pace.n_done) == (3, 3)
-    assert pace.seconds_left(3.0) == 0
+        throughput.advance(1, second)
+    assert (throughput.epoch, throughput.n_done) == (3, 3)
+    assert throughput.seconds_left(3.0) == 0
 
 
-def test_the_speed_is_of_this_epoch_and_leaves_out_what_came_before_its_first_step(make_pace):
-    pace = make_pace(1, 2, 4, 40)
-    assert math.isnan(pace.steps_per_second(0.5))
-    assert math.isnan(pace.seconds_left(0.5))
+def test_the_speed_is_of_this_epoch_and_leaves_out_what_came_before_its_first_step(make_throughput):
+    throughput = make_throughput(1, 2, 4, 40)
+    assert math.isnan(throughput.steps_per_second(0.5))
+    assert math.isnan(throughput.seconds_left(0.5))
     for step, second in ((1, 10.0), (2, 10.5), (3, 11.0), (4, 11.5)):
-        pace.advance(step, second)
-    assert pace.steps_per_second(11.5) == 2
-    assert pace.samples_per_second(11.5) == 20
-    pace.advance(1, 20.0)
-    assert pace.steps_per_second(20.0) == 2  # until there is something new
-    pace.advance(2, 21.0)
-    assert pace.steps_per_second(21.0) == 1
+        throughput.advance(step, second)
+    assert throughput.steps_per_second(11.5) == 2
+    assert throughput.samples_per_second(11.5) == 20
+    throughput.advance(1, 20.0)
+    assert throughput.steps_per_second(20.0) == 2  # until there is something new
+    throughput.advance(2, 21.0)
+    assert throughput.steps_per_second(21.0) == 1
 
 
-def test_the_time_left_is_that_of_whole_epochs_with_all_that_is_in_them(make_pace):
-    pace = make_pace(1, 101, 2, 20)
+def test_the_time_left_is_that_of_whole_epochs_with_all_that_is_in_them(make_throughput):
+    throughput = make_throughput(1, 101, 2, 20)
     for epoch in range(1, 21):
         slow = 100.0 if epoch < 5 else 0.0
-        pace.advance(1, 100.0 * epoch + slow)
-        pace.advance(2, 100.0 * epoch + 50 + slow)
+        throughput.advance(1, 100.0 * epoch + slow)
+        throughput.advance(2, 100.0 * epoch + 50 + slow)
     # 162 steps are left; the last ten epochs took 50 seconds a step.
-    assert pace.seconds_left(2050.0) == pytest.approx(162 * 50, rel=0.06)
+    assert throughput.seconds_left(2050.0) == pytest.approx(162 * 50, rel=0.06)
 
 
-def test_a_run_that_goes_on_within_an_epoch_is_as_far_as_it_is(make_pace):
-    pace = make_pace(2, 2, 100, 1000)
-    pace.advance(51, 10.0)
-    pace.advance(52, 11.0)
-    assert pace.n_done == 52
-    assert pace.steps_per_second(11.0) == 1
-    assert pace.seconds_left(11.0) == 48
+def test_a_run_that_goes_on_within_an_epoch_is_as_far_as_it_is(make_throughput):
+    throughput = make_throughput(2, 2, 100, 1000)
+    throughput.advance(51, 10.0)
+    throughput.advance(52, 11.0)
+    assert throughput.n_done == 52
+    assert throughput.steps_per_second(11.0) == 1
+    assert throughput.seconds_left(11.0) == 48
 
 
 @pytest.mark.parametrize(

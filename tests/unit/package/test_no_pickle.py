@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[3] / "hpc_sparse"
 EXECUTING_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "torch", "yaml", "code"}
 EXECUTING_CALLS = {"eval", "exec", "compile", "__import__", "read_pickle", "to_pickle", "Unpickler"}
 LOADERS = ("joblib.load", "joblib.numpy_pickle")
-"""Of a module that is also there to count processors."""
+"""Loaders of a module that is also used to count processors."""
 
 PARSERS = {"numpy.load", "np.load"}
 

@@ -15,7 +15,7 @@ from hpc_sparse.parallel.merging import merge_replicas
 
 
 def make_replica(seed, *, evolves=True):
-    """Of one network with random values, and hidden layers of its own."""
+    """Replica of one network with random values; ``evolves``: with hidden layers of its own."""
     network = Network.random([13, 21, 17, 3], [0.3, 0.2, 1.0], activation="relu", alpha=0, initializer="normal", seed=1)
     rng = np.random.default_rng(seed)
     replica = Replica.at_rest(network)
@@ -64,6 +64,16 @@ def test_replicas_become_the_strongest_of_their_mean_over_the_union(n_replicas):
             is_dropped[keys] = False
             kept = sign * layer.weight[sign * layer.weight > 0]
             assert not is_dropped.any() or kept.min() >= (sign * weight[is_dropped]).max() - 1e-6
+
+
+def test_biases_have_the_bits_of_a_sync_which_divides_each_part_before_it_adds_them_up():
+    replicas = [make_replica(seed) for seed in range(3)]
+    merged = merge_replicas(replicas, targets_of(replicas[0].network), resparsify)
+    for number, layer in enumerate(merged.network.layers):
+        expected = np.zeros(layer.bias.size, np.float32)
+        for replica in replicas:
+            expected += replica.network.layers[number].bias / np.float32(3)
+        np.testing.assert_array_equal(layer.bias, expected)
 
 
 def test_one_replica_is_itself():

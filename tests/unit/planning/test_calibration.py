@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hpc_sparse.network import network
+from hpc_sparse.network.connections import csr
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning import calibration, probe
@@ -84,7 +84,7 @@ def _clock_of_work(monkeypatch):
 
     for name in ("forward", "backward", "rewire"):
         monkeypatch.setattr(SparseLayer, name, counted(getattr(SparseLayer, name)))
-    monkeypatch.setattr(network, "draw_weights", counted(network.draw_weights))
+    monkeypatch.setattr(csr, "draw_weights", counted(csr.draw_weights))
     monkeypatch.setattr(probe, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
 

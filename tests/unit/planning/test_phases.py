@@ -149,6 +149,6 @@ def test_one_rank_writes_a_checkpoint_without_copies(wide_config, peak_of, tmp_p
     assert phases.checkpoint_bytes(config, NetworkSize.expected(config.network, 500, 7), 1) == 0
     # Not even half of one hidden layer's weights. What else it allocates for a while, such as the text of installed
     # packages' metadata to read versions from, is about half a megabyte.
-    half_of_a_layer = min(state.weight.nbytes for state in states[:-1]) // 2
+    half_of_a_layer = min(state.parameters["weight"].nbytes for state in states[:-1]) // 2
     assert half_of_a_layer > 10 * OTHER
     assert peak_of(lambda: write_checkpoint(ctx, tmp_path / "file.h5", checkpoint)) < half_of_a_layer

@@ -13,12 +13,12 @@ from hpc_sparse.errors import FileFormatError
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
 from hpc_sparse.storage.checkpoint.folder import checkpoint_path
 from hpc_sparse.storage.checkpoint.formats_1_to_3 import SUMS_OF_A_RANK, SUMS_OF_A_SERVER
-from hpc_sparse.training.rank_totals import EpochSums
-from hpc_sparse.training.served.server_totals import Tally
+from hpc_sparse.training.rank_totals import RankTotals
+from hpc_sparse.training.served.server_totals import ServerTotals
 
 CTX = ParallelContext.serial(threads=1)
 CONFIG = """
@@ -45,7 +45,7 @@ def request_of(tmp_path: Path, write_small_data) -> RunRequest:
 
 def pause(request: RunRequest, sums: dict[str, float]) -> Path:
     """Put a checkpoint from within the second epoch, with such sums, in place of the last one."""
-    train(CTX, request, SilentReporter())
+    train_run(CTX, request, SilentReporter())
     folder = request.output / "checkpoints"
     state = read_checkpoint(CTX, checkpoint_path(folder, 1 if checkpoint_path(folder, 1).exists() else 2))
     for path in folder.iterdir():
@@ -60,9 +60,9 @@ def pause(request: RunRequest, sums: dict[str, float]) -> Path:
 
 
 def test_sums_are_found_by_name_in_any_order(request_of):
-    own = EpochSums(loss=3.5, n_correct=7.0, train=1.0).to_sums()
+    own = RankTotals(loss=3.5, n_correct=7.0, train=1.0).to_sums()
     pause(request_of, dict(reversed(own.items())))
-    assert train(CTX, request_of, SilentReporter())["epochs"] == 2
+    assert train_run(CTX, request_of, SilentReporter())["epochs"] == 2
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_sums_are_found_by_name_in_any_order(request_of):
     ],
 )
 def test_other_sums_are_refused_with_one_message(request_of, changes, message):
-    sums = {name: value for name, value in {**EpochSums().to_sums(), **changes}.items() if value is not None}
+    sums = {name: value for name, value in {**RankTotals().to_sums(), **changes}.items() if value is not None}
     path = pause(request_of, sums)
     with pytest.raises(FileFormatError, match=message) as caught:
-        train(CTX, request_of, SilentReporter())
+        train_run(CTX, request_of, SilentReporter())
     assert str(path) in str(caught.value)
     assert caught.value.exit_code == 2
 
@@ -86,22 +86,22 @@ def test_other_sums_are_refused_with_one_message(request_of, changes, message):
 def test_no_sums_at_all_are_refused_too(request_of):
     pause(request_of, {})
     with pytest.raises(FileFormatError, match="progress: sums none: expected loss"):
-        train(CTX, request_of, SilentReporter())
+        train_run(CTX, request_of, SilentReporter())
 
 
 def test_columns_of_old_formats_are_what_they_were():
-    assert tuple(EpochSums().to_sums()) == SUMS_OF_A_RANK
-    assert tuple(Tally(1, 0.5, 0).to_sums()) == SUMS_OF_A_SERVER
+    assert tuple(RankTotals().to_sums()) == SUMS_OF_A_RANK
+    assert tuple(ServerTotals(1, 0.5, 0).to_sums()) == SUMS_OF_A_SERVER
 
 
 def test_a_server_takes_up_its_sums_by_name_and_no_wrong_counts():
-    sums = Tally(3, 0.05, 7, n_discarded=2, n_bytes=1000, train=1.5).to_sums()
-    assert Tally.from_sums(dict(reversed(sums.items()))).to_sums() == sums
+    sums = ServerTotals(3, 0.05, 7, n_discarded=2, n_bytes=1000, train=1.5).to_sums()
+    assert ServerTotals.from_sums(dict(reversed(sums.items()))).to_sums() == sums
     for name, value in (("epoch", 0.5), ("staleness_3", -1.0), ("n_changed", float("inf"))):
         with pytest.raises(ValueError, match=f"{name} = {value}: must be a whole number >= 0"):
-            Tally.from_sums({**sums, name: value})
+            ServerTotals.from_sums({**sums, name: value})
     with pytest.raises(ValueError, match="sums none: expected epoch, rate"):
-        Tally.from_sums({})
+        ServerTotals.from_sums({})
 
 
 def test_numbers_of_the_old_formats_have_the_names_of_their_width(tmp_path, rewrite_progress):

@@ -31,12 +31,12 @@ def trials() -> Any:
 
 
 def test_no_reader_dies_hangs_or_takes_memory(trials: Any) -> None:
-    tally = trials.run_trials(0, stop=N_TRIALS)
-    assert tally.failures == []
-    assert sum(tally.counts.values()) == N_TRIALS
+    results = trials.run_trials(0, stop=N_TRIALS)
+    assert results.failures == []
+    assert sum(results.counts.values()) == N_TRIALS
     for subject in SUBJECTS:
-        assert tally.counts[subject, trials.REFUSED], subject
-    assert sum(n for (_, outcome), n in tally.counts.items() if outcome == trials.ACCEPTED) > N_TRIALS // 20
+        assert results.counts[subject, trials.REFUSED], subject
+    assert sum(n for (_, outcome), n in results.counts.items() if outcome == trials.ACCEPTED) > N_TRIALS // 20
 
 
 def fail_with(error: Exception) -> Callable[[Path], None]:
@@ -74,9 +74,9 @@ def test_a_child_that_dies_is_told_and_the_trials_go_on(
         "os.abort()\n"
     )
     monkeypatch.setattr(trials, "PROGRAM", program)
-    tally = trials.run_trials(0, stop=4)
-    assert tally.failures == ["trial 1: file: died of SIGABRT", "trial 3: file: died of SIGABRT"]
-    assert tally.counts["file", "accepted"] == 2
+    results = trials.run_trials(0, stop=4)
+    assert results.failures == ["trial 1: file: died of SIGABRT", "trial 3: file: died of SIGABRT"]
+    assert results.counts["file", "accepted"] == 2
 
 
 def test_checksums_are_those_of_the_format(trials: Any, golden: dict[str, Any]) -> None:

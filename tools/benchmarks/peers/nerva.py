@@ -23,7 +23,7 @@ from hpc_sparse.network.layers.sparse import SparseLayer
 
 VARIABLE = "NERVA"
 N_EPOCHS = 2
-"""Of each start of the program, the last one counts: in the first, libraries and threads still start."""
+"""Epochs per start of the program; only the last counts, because libraries and threads start in the first."""
 
 EPOCH_TIME = re.compile(r"^epoch\s+[1-9]\d*\b.*\btime: ([\d.]+)s", re.MULTILINE)
 N_CONNECTIONS = re.compile(r"\b(\d+)/\d+ \([\d.]+%\)")

@@ -1,9 +1,9 @@
-"""Whether a file is made of nothing but the plain HDF5 that containers are written in.
+"""Check that a file contains only the plain HDF5 in which containers are written.
 
-HDF5 can do much that a container never needs: links into other files, arrays whose bytes are elsewhere, filters,
-objects of every kind. And its C library trusts a file whose checksums are right: it follows wrong addresses and sizes
-until the process crashes. So before the library opens a file, :func:`check_plain` has read all of its structure,
-in Python, by the HDF5 File Format Specification 3.0, and let through only this:
+HDF5 has many features that a container never needs: links into other files, external arrays, filters, objects of every
+kind. Its C library trusts a file whose checksums are right: it follows wrong addresses and sizes until the process
+crashes. Before the library opens a file, :func:`check_plain` therefore reads all of its structure in Python, by the
+HDF5 File Format Specification 3.0. It accepts only:
 
 - one superblock of version 3, groups with hard links, and arrays, each linked once;
 - arrays of integers, floats and fixed-length text, contiguous, of just the bytes that their shape needs;

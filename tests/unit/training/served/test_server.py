@@ -17,7 +17,7 @@ from hpc_sparse.training.replica_states import (
     initial_replica,
 )
 from hpc_sparse.training.served import server
-from hpc_sparse.training.served.server_totals import Tally
+from hpc_sparse.training.served.server_totals import ServerTotals
 
 TOO_LATE = -1000
 
@@ -55,7 +55,7 @@ class ScriptedEnd:
 
 @pytest.fixture
 def serve(make_config, make_dataset, monkeypatch):
-    """Serve epoch 2 of WASAP-SGD by a script of (comes too late, asks to stop); the stretch."""
+    """Serve epoch 2 of WASAP-SGD by a script of (comes too late, asks to stop); the result."""
 
     def serve_script(*script):
         config, dataset = make_config("parallel.algorithm=wasap"), make_dataset()
@@ -68,25 +68,25 @@ def serve(make_config, make_dataset, monkeypatch):
 
 
 def test_an_epoch_that_has_evolved_is_not_left_before_its_first_update(serve):
-    stretch = serve((True, signal.SIGTERM), (True, 0), (False, 0))
-    assert stretch.stop_reason == signal.SIGTERM
-    assert stretch.history == []
-    assert stretch.pause is not None
-    assert stretch.pause.step == 1
-    tally = Tally.from_sums(stretch.pause.sums)
-    assert tally.n_changed > 0
-    assert tally.n_discarded == 2
+    result = serve((True, signal.SIGTERM), (True, 0), (False, 0))
+    assert result.stop_reason == signal.SIGTERM
+    assert result.history == []
+    assert result.mid_epoch is not None
+    assert result.mid_epoch.step == 1
+    totals = ServerTotals.from_sums(result.mid_epoch.sums)
+    assert totals.n_changed > 0
+    assert totals.n_discarded == 2
 
 
 def test_what_was_sent_before_a_stop_is_counted(serve):
-    early, late = (serve(*[(False, 0)] * n, (False, signal.SIGTERM)).pause for n in (1, 4))
+    early, late = (serve(*[(False, 0)] * n, (False, signal.SIGTERM)).mid_epoch for n in (1, 4))
     assert (early.step, late.step) == (2, 5)
-    assert 0 < Tally.from_sums(early.sums).n_bytes < Tally.from_sums(late.sums).n_bytes
+    assert 0 < ServerTotals.from_sums(early.sums).n_bytes < ServerTotals.from_sums(late.sums).n_bytes
 
 
 def test_an_epoch_ends_without_a_pause_although_a_stop_is_asked_for_at_its_last_update(serve):
-    stretch = serve(*[(False, 0)] * (230 // 20 - 1), (False, signal.SIGTERM))
-    assert stretch.pause is None
-    assert stretch.stop_reason == signal.SIGTERM
-    assert [metrics.epoch for metrics in stretch.history] == [2]
-    assert sum(stretch.history[0].staleness_counts) == 230 // 20
+    result = serve(*[(False, 0)] * (230 // 20 - 1), (False, signal.SIGTERM))
+    assert result.mid_epoch is None
+    assert result.stop_reason == signal.SIGTERM
+    assert [metrics.epoch for metrics in result.history] == [2]
+    assert sum(result.history[0].staleness_counts) == 230 // 20
