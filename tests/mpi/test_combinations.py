@@ -27,7 +27,7 @@ from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.storage.checkpoint.folder import checkpoint_path
 from hpc_sparse.storage.dataset.file import load_samples
@@ -194,7 +194,7 @@ def train_and_go_on(ctx: ParallelContext, folder: Path, overrides: tuple[str, ..
     """The last checkpoint of a run, and that of one that goes on from the first epoch."""
     whole, again = folder / name, folder / f"{name}-again"
     for output, resume in ((whole, None), (again, str(checkpoint_path(whole / "checkpoints", 1)))):
-        train(ctx, RunRequest(folder / "run.toml", overrides, output, resume=resume), SilentReporter())
+        train_run(ctx, RunRequest(folder / "run.toml", overrides, output, resume=resume), SilentReporter())
         barrier(ctx)
     return checkpoint_path(whole / "checkpoints", N_EPOCHS), checkpoint_path(again / "checkpoints", N_EPOCHS)
 
@@ -252,7 +252,7 @@ def test_what_is_refused_is_one_message_that_names_the_key(
     for values in cover.refused:
         overrides = cover.overrides(dict(values))
         request = RunRequest(mpi_tmp_path / "run.toml", overrides, mpi_tmp_path / "refused")
-        message = same_error_everywhere(ConfigError, partial(train, ctx, request, SilentReporter()))
+        message = same_error_everywhere(ConfigError, partial(train_run, ctx, request, SilentReporter()))
         own = [override.partition("=")[0] for axis, value in values for override in cover.axes[axis][value]]
         assert any(key in message for key in own), message
         assert "\n" not in message
