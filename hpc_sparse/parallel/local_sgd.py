@@ -105,7 +105,7 @@ class LocalSgd:
         if self.momentum == "reset":
             for state in replica.states:
                 state.reset()
-        bases, targets = iter(self._bases), iter(self._targets)
+        bases, targets = iter(self._differing_bases()), iter(self._targets)
         placed = [
             self._place({name: next(bases, None) for name in layer.connections()}, layer, state)
             for layer, state in zip(network.layers, replica.states, strict=True)
@@ -162,6 +162,13 @@ class LocalSgd:
             self._delayed.take_in()
             self._delayed = None
 
+    def _differing_bases(self) -> list[Topology | None]:
+        """What to form unions from; None where replicas cannot differ: a complete topology that is to stay so."""
+        return [
+            None if base.n_connections == base.n_possible == target else base
+            for base, target in zip(self._bases, self._targets, strict=False)
+        ]
+
     def _place(self, bases: Mapping[str, Topology | None], layer: Layer, state: OptimizerState) -> _Placed:
         """A layer's parameters where they are averaged: as they are, or on the union of the replicas' connections."""
         indexes = {name: self._index(bases[name], each.topology) for name, each in layer.connections().items()}
@@ -177,7 +184,7 @@ class LocalSgd:
 
     def _index(self, base: Topology | None, own: Topology) -> SharedIndex | None:
         """The union of the replicas' connections; None where all have the same."""
-        if base is None or base.n_connections == base.n_possible:
+        if base is None:
             return None
         index = SharedIndex.build(self.ctx, base, own if self.is_contributor else Topology.empty(base.shape))
         self.n_bytes_sent += OFFSET().itemsize * index.n_sent
