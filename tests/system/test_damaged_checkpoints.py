@@ -21,7 +21,7 @@ def checkpoint(workplace: Path, epoch: int) -> Path:
 
 def weights(path: Path) -> list[bytes]:
     with h5py.File(path, "r") as file:
-        return [file[f"layers/{layer:04d}/weight"][:].tobytes() for layer in range(3)]
+        return [file[f"layers/{layer}/parameters/weight"][:].tobytes() for layer in range(3)]
 
 
 def cut_off(path: Path) -> None:

@@ -16,7 +16,7 @@ from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.folder import RunFolder
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train_run
+from hpc_sparse.runs.run import train
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.storage.checkpoint.folder import checkpoint_epochs, checkpoint_path
 
@@ -51,7 +51,7 @@ def workplace(tmp_path, write_small_data):
 
 def run(workplace, *overrides, name="run", resume=None):
     request = RunRequest(workplace / "run.toml", overrides, workplace / name, resume, is_debug=False)
-    return train_run(CTX, request, SilentReporter())
+    return train(CTX, request, SilentReporter())
 
 
 def metrics(folder):
@@ -104,9 +104,9 @@ def test_a_resumed_run_is_bit_by_bit_the_uninterrupted_one(workplace):
     assert metrics(workplace / "whole") == metrics(workplace / "parts")
     states = [read_checkpoint(CTX, checkpoint_path(workplace / name / "checkpoints", 4)) for name in ("whole", "parts")]
     for whole, parts in zip(*(state.layers for state in states), strict=True):
-        assert {name: values.tobytes() for name, values in whole.arrays().items()} == {
-            name: values.tobytes() for name, values in parts.arrays().items()
-        }
+        assert [array.tobytes() for array in whole.arrays().values()] == [
+            array.tobytes() for array in parts.arrays().values()
+        ]
 
 
 def test_the_fraction_cannot_change_at_a_resume(workplace):
