@@ -7,11 +7,13 @@ from itertools import takewhile
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
+from hpc_sparse.errors import InputError
 from hpc_sparse.inference import TrainedModel
 from hpc_sparse.inputs.chosen_features import ChosenFeatures
 from hpc_sparse.inputs.protocol import FrontEnd
 from hpc_sparse.inputs.standardise import Standardise
-from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
+from hpc_sparse.network.layers.protocol import Layer
+from hpc_sparse.network.layers.sparse import SparseLayer
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,13 @@ class ExportedNetwork:
     standardise : Standardise or None
     chosen : int32[n_inputs] or None
         Numbers of the features that the first layer takes; None for all.
-    layers : list of SparseLayer
+    layers : list of Layer
     """
 
     config: RunConfig
     standardise: Standardise | None
     chosen: Int32Array | None
-    layers: list[SparseLayer]
+    layers: list[Layer]
 
     @classmethod
     def of(cls, model: TrainedModel) -> ExportedNetwork:
@@ -40,12 +42,19 @@ class ExportedNetwork:
         Raises
         ------
         InputError
-            A front end cannot be folded into a layer.
+            A front end cannot be folded into the first layer.
         """
         parts = model.front_end.parts
         said = list(takewhile(_is_sayable, parts))
-        first, *others = sparse_layers(model.network)
-        config, first = model.front_end.folded(model.config, first, kept=len(said))
+        first, *others = model.network.layers
+        config = model.config
+        if len(parts) > len(said):
+            if not isinstance(first, SparseLayer):
+                raise InputError(
+                    f'layer 0 is of the kind "{first.kind}": {parts[len(said)].name} can be folded into a layer of the '
+                    f'kind "{SparseLayer.kind}" alone'
+                )
+            config, first = model.front_end.folded(config, first, kept=len(said))
         standardise = next((part for part in said if isinstance(part, Standardise)), None)
         chosen = next((part.chosen for part in said if isinstance(part, ChosenFeatures)), None)
         return cls(config, standardise, chosen, [first, *others])

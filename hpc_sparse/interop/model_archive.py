@@ -3,16 +3,16 @@
 It holds ``format`` and ``format_version``; ``config``, the configuration (TOML); ``epoch``; and ``output``, the output
 activation. Each layer, numbered from 0, has ``layer_0.data``, ``layer_0.indices``, ``layer_0.indptr`` and
 ``layer_0.shape`` (its weights as SciPy's CSR, n_out x n_in), ``layer_0.bias``, and ``layer_0.slope`` (of its activation
-below zero). There may be ``mean`` and ``deviation`` of the training features, for standardisation if the configuration
-asks for it. ``neurons_0`` and so on are the original numbers of a layer's remaining neurons, inputs first. Any other
-front end is folded into the first layer and left out of the configuration. Weights of terms are left out, so that
-samples are weighted counts, as in the data set.
+below zero); one of another kind than ``sparse`` has what :mod:`hpc_sparse.interop.layer_archive` says. There may be
+``mean`` and ``deviation`` of the training features, for standardisation if the configuration asks for it.
+``neurons_0`` and so on are the original numbers of a layer's remaining neurons, inputs first. Any other front end is
+folded into the first layer and left out of the configuration. Weights of terms are left out, so that samples are
+weighted counts, as in the data set.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from hpc_sparse.checks import check_finite, check_ids, check_positive
 from hpc_sparse.config import RunConfig, parse_config
@@ -21,7 +21,9 @@ from hpc_sparse.errors import DataError, NewerFormatError, quoted
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import TrainedModel
 from hpc_sparse.interop.front_end import ExportedNetwork
+from hpc_sparse.interop.layer_archive import ABOUT, layer_arrays, read_layer
 from hpc_sparse.network.activations import OUTPUT_ACTIVATION
+from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
@@ -29,7 +31,8 @@ from hpc_sparse.storage.checkpoint.layer_arrays import check_layer
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 
 FORMAT = "hpc_sparse.model"
-FORMAT_VERSION = 1
+FORMAT_VERSIONS = (1, 2)
+"""Version 2 has layers of other kinds than ``sparse``."""
 
 STATISTICS = ("mean", "deviation")
 
@@ -43,9 +46,10 @@ def to_arrays(model: TrainedModel) -> dict[str, AnyArray]:
         The network has a front end that the archive cannot say.
     """
     exported = ExportedNetwork.of(model)
+    is_sparse_alone = all(isinstance(layer, SparseLayer) for layer in exported.layers)
     arrays: dict[str, AnyArray] = {
         "format": np.array(FORMAT),
-        "format_version": np.array(FORMAT_VERSION, OFFSET),
+        "format_version": np.array(FORMAT_VERSIONS[0 if is_sparse_alone else 1], OFFSET),
         "config": np.array(exported.config.to_toml()),
         "epoch": np.array(model.epoch, OFFSET),
         "output": np.array(model.output),
@@ -74,9 +78,10 @@ def read_model(archive: Archive) -> Checkpoint:
         Something is missing, of another shape than it should be, or no network.
     """
     path = archive.path
-    if (version := _integer(archive, "format_version")) != FORMAT_VERSION:
-        raise NewerFormatError(f"{path}: format_version = {version}: this hpc_sparse reads {FORMAT_VERSION}")
-    config = parse_config(_text(archive, "config"), f"configuration stored in {path}")
+    if (version := _integer(archive, "format_version")) not in FORMAT_VERSIONS:
+        newest = FORMAT_VERSIONS[-1]
+        raise NewerFormatError(f"{path}: format_version = {version}: this hpc_sparse reads versions up to {newest}")
+    config = parse_config(archive.text("config"), f"configuration stored in {path}")
     layers = tuple(_layer(archive, number, config) for number in range(len(config.network.hidden) + 1))
     widths = [layers[0].shape[1], *(layer.shape[0] for layer in layers)]
     neuron_ids = tuple(_neuron_ids(archive, number, width) for number, width in enumerate(widths))
@@ -94,7 +99,9 @@ def read_model(archive: Archive) -> Checkpoint:
     )
 
 
-def _layer_arrays(layer: SparseLayer) -> dict[str, AnyArray]:
+def _layer_arrays(layer: Layer) -> dict[str, AnyArray]:
+    if not isinstance(layer, SparseLayer):
+        return layer_arrays(layer)
     matrix = layer.incoming.to_csr()
     return {
         "data": matrix.data,
@@ -115,15 +122,17 @@ def _layer(archive: Archive, number: int, config: RunConfig) -> LayerState:
         raise DataError(
             f"{archive.where(name)}.shape = {n_out} x {n_in}: expected n_out x {n_before or 'n_in'} neurons"
         )
-    weight = _vector(archive, f"{name}.data", VALUE)
     is_last = number == len(config.network.hidden)
+    if f"{name}.{ABOUT}" in archive:
+        return read_layer(archive, number, (n_out, n_in), config.network, is_last=is_last)
+    weight = archive.vector(f"{name}.data", VALUE)
     state = LayerState.sparse(
         shape=(n_out, n_in),
         activation=OUTPUT_ACTIVATION if is_last else config.network.activation_of(number),
-        indptr=_vector(archive, f"{name}.indptr", pointer_dtype(weight.size), n_out + 1),
-        indices=_vector(archive, f"{name}.indices", INDEX, weight.size),
+        indptr=archive.vector(f"{name}.indptr", pointer_dtype(weight.size), n_out + 1),
+        indices=archive.vector(f"{name}.indices", INDEX, weight.size),
         weight=weight,
-        bias=_vector(archive, f"{name}.bias", VALUE, n_out),
+        bias=archive.vector(f"{name}.bias", VALUE, n_out),
     )
     check_layer(state, lambda array: f"{archive.where(name)}/{array.rpartition('/')[2]}")
     return state
@@ -133,7 +142,7 @@ def _neuron_ids(archive: Archive, number: int, width: int) -> Int32Array | None:
     name = f"neurons_{number}"
     if name not in archive:
         return None
-    ids = _vector(archive, name, INDEX, width)
+    ids = archive.vector(name, INDEX, width)
     check_ids(archive.where(name), ids, error=DataError)
     return ids
 
@@ -145,28 +154,13 @@ def _statistics(
     if not any(name in archive for name in STATISTICS):
         return None, None
     n_features = n_inputs if inputs is None else archive.array("mean").size
-    mean, deviation = (_vector(archive, name, VALUE, n_features) for name in STATISTICS)
+    mean, deviation = (archive.vector(name, VALUE, n_features) for name in STATISTICS)
     if inputs is not None and inputs[-1] >= n_features:
         raise DataError(f"{archive.where('neurons_0')}: {inputs[-1]}: must be < {n_features}, the features of mean")
     for name, values in (("mean", mean), ("deviation", deviation)):
         check_finite(archive.where(name), values, error=DataError)
     check_positive(archive.where("deviation"), deviation, error=DataError)
     return mean, deviation
-
-
-def _vector(archive: Archive, name: str, dtype: npt.DTypeLike, size: int | None = None) -> AnyArray:
-    values = archive.array(name)
-    if values.ndim != 1 or values.dtype != dtype or size not in {None, values.size}:
-        expected = f"{np.dtype(dtype)}[{'n' if size is None else size}]"
-        raise DataError(f"{archive.where(name)}: {values.dtype}{list(values.shape)}: expected {expected}")
-    return values
-
-
-def _text(archive: Archive, name: str) -> str:
-    values = archive.array(name)
-    if values.ndim or values.dtype.kind != "U":
-        raise DataError(f"{archive.where(name)}: {values.dtype}{list(values.shape)}: expected a text")
-    return str(values)
 
 
 def _integer(archive: Archive, name: str) -> int:

@@ -9,7 +9,7 @@ import torch
 
 from hpc_sparse.inference import TrainedModel
 from hpc_sparse.interop.front_end import ExportedNetwork
-from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
 
 BETA_NOTICE = "Sparse CSR tensor support is in beta"
 
@@ -25,7 +25,7 @@ class SparseModule(torch.nn.Module):
     Raises
     ------
     InputError
-        The network has a front end that cannot be folded into its first layer.
+        A layer is of another kind than ``sparse``, or a front end cannot be folded into the first layer.
     """
 
     def __init__(self, model: TrainedModel) -> None:
@@ -36,7 +36,7 @@ class SparseModule(torch.nn.Module):
         self.register_buffer("inputs", None if inputs is None else torch.from_numpy(inputs.astype(np.int64)))
         for name in ("mean", "deviation"):
             self.register_buffer(name, torch.from_numpy(statistics[name].copy()) if statistics else None)
-        self.layers = torch.nn.ModuleList(SparseLinear(layer) for layer in exported.layers)
+        self.layers = torch.nn.ModuleList(SparseLinear(layer) for layer in sparse_layers(exported))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weighted sums of the output layer (logits), float32[n_samples, n_outputs]."""

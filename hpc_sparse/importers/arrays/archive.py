@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import DataError, quoted
@@ -55,6 +56,21 @@ class Archive:
     def where(self, name: str) -> str:
         """Name of file and array, to begin messages with."""
         return f"{self.path}: {name}"
+
+    def vector(self, name: str, dtype: npt.DTypeLike, size: int | None = None) -> AnyArray:
+        """An array ``dtype[size]``, of any size by default."""
+        values = self.array(name)
+        if values.ndim != 1 or values.dtype != dtype or size not in {None, values.size}:
+            expected = f"{np.dtype(dtype)}[{'n' if size is None else size}]"
+            raise DataError(f"{self.where(name)}: {values.dtype}{list(values.shape)}: expected {expected}")
+        return values
+
+    def text(self, name: str) -> str:
+        """An array that is one text."""
+        values = self.array(name)
+        if values.ndim or values.dtype.kind != "U":
+            raise DataError(f"{self.where(name)}: {values.dtype}{list(values.shape)}: expected a text")
+        return str(values)
 
     def dense(self, name: str) -> Features:
         """Dense features from an array."""

@@ -156,6 +156,6 @@ class Layer(Protocol):
         Raises
         ------
         ValueError
-            The kind does not have such an activation.
+            The kind does not have such an activation, or its connections have other shapes: kernels rely on them.
         """
         ...

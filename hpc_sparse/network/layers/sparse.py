@@ -32,7 +32,10 @@ NAMES = ("weight", "bias")
 class HasLayers(Protocol):
     """A network, as far as its layers go."""
 
-    layers: list[Layer]
+    @property
+    def layers(self) -> list[Layer]:
+        """From the input to the output."""
+        ...
 
 
 @dataclass
@@ -190,6 +193,7 @@ class SparseLayer:
         cls, state: LayerState, config: NetworkSection, number: int, *, is_last: bool, acting_share: float
     ) -> Self:
         """The layer again; that of the outputs is linear, whatever an old file calls it."""
+        state.check_shapes({INPUT: state.shape})
         name = OUTPUT_ACTIVATION if is_last else state.activation
         if not is_last and name not in NEGATIVE_SLOPES:
             raise ValueError(f'activation "{quoted(name)}": expected one of {", ".join(NEGATIVE_SLOPES)}')

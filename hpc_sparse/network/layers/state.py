@@ -73,6 +73,18 @@ class LayerState:
         incoming = ConnectionState("csr", shape, indices.size, {"indptr": indptr, "indices": indices})
         return cls("sparse", shape, activation, {INPUT: incoming}, {"weight": weight, "bias": bias}, states)
 
+    def check_shapes(self, shapes: Mapping[str, tuple[int, int]]) -> None:
+        """Check the shapes (n_out, n_in) of connections, by their names, on which kernels rely.
+
+        Raises
+        ------
+        ValueError
+        """
+        for name, (n_out, n_in) in shapes.items():
+            found = self.connections[name].shape
+            if found != (n_out, n_in):
+                raise ValueError(f"connections {name} have {found[0]} x {found[1]} neurons: expected {n_out} x {n_in}")
+
     def arrays(self) -> dict[str, AnyArray]:
         """All arrays by the names that files have: ``connections/input/indptr``, ``parameters/weight``."""
         arrays: dict[str, AnyArray] = {

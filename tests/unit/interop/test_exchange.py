@@ -69,7 +69,7 @@ def test_a_network_that_comes_back_predicts_the_same_bits(checkpoint, archive, t
 @pytest.mark.parametrize(
     ("name", "value", "error", "message"),
     [
-        ("format_version", np.array(2), NewerFormatError, "format_version = 2: this hpc_sparse reads 1"),
+        ("format_version", np.array(3), NewerFormatError, "format_version = 3: this hpc_sparse reads versions up to 2"),
         ("format_version", np.array("1"), DataError, "format_version = 1: expected a whole number"),
         ("epoch", np.array(-1), DataError, "epoch = -1: expected a whole number >= 0"),
         ("config", np.array([1]), DataError, r"config: int64\[1\]: expected a text"),

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from hpc_sparse.errors import DataError
+from hpc_sparse.errors import DataError, FileFormatError
 from hpc_sparse.network.densities import densities
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.training.replica_states import (
@@ -40,6 +40,16 @@ def test_a_replica_survives_being_stored(make_config, make_dataset):
     assert network_digest(again.network) == network_digest(replica.network)
     assert [layer.slope for layer in again.network.layers] == [0.6, 0.6, 1.0]
     assert (again.states[1].velocity["weight"] == 0.5).all()
+
+
+def test_connections_of_another_shape_than_their_layer_never_reach_a_kernel(make_config, make_dataset):
+    config, info = make_config(), make_dataset().info
+    first, *others = replica_to_states(initial_replica(config, info))
+    wider = dataclasses.replace(first.connections["input"], shape=(24, 13))
+    states = [dataclasses.replace(first, connections={"input": wider}), *others]
+    message = r"checkpoint: layer 0: connections input have 24 x 13 neurons: expected 24 x 12"
+    with pytest.raises(FileFormatError, match=message):
+        replica_from_states(config, states)
 
 
 @pytest.mark.parametrize(
