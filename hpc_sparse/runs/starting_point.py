@@ -75,6 +75,8 @@ def starting_point(
         return StartingPoint(replica)
     path = plan.checkpoint
     info = on_root(ctx, lambda: read_checkpoint_info(path))
+    with collective_errors(ctx, "resuming"):
+        _check_same_run(plan, info)
     goes_on, is_apart = goes_on_exactly(ctx, plan.config, info), info.n_replicas > 0
     if is_apart and not goes_on:
         with collective_errors(ctx, "resuming"):
@@ -84,7 +86,6 @@ def starting_point(
         with collective_errors(ctx, "resuming"):
             replica = replica_from_states(plan.config, checkpoint.layers, checkpoint.neuron_ids, str(path))
     with collective_errors(ctx, "resuming"):
-        _check_same_run(plan, checkpoint)
         check_fits(replica.network, plan.config, plan.info, str(path))
         _check_same_data(plan, checkpoint, front_end)
     if goes_on:
@@ -137,12 +138,12 @@ def _note(info: CheckpointInfo) -> str:
     return f"ranks, batches or strategy are others than before: starting from {networks} in {info.path}{again}"
 
 
-def _check_same_run(plan: RunPlan, checkpoint: Checkpoint) -> None:
+def _check_same_run(plan: RunPlan, info: CheckpointInfo) -> None:
     """A resumed run may be longer, go on with other settings or elsewhere, but with the same network."""
-    stored = parse_config(checkpoint.config_text, f"configuration stored in {plan.checkpoint}")
+    stored = parse_config(info.config_text, f"configuration stored in {plan.checkpoint}")
     check_same_network(stored, plan.config, str(plan.checkpoint))
-    n_done, n_planned = checkpoint.epoch, plan.config.training.epochs
-    n_begun = n_done + (checkpoint.step_in_epoch > 0)
+    n_done, n_planned = info.epoch, plan.config.training.epochs
+    n_begun = n_done + (info.step_in_epoch > 0)
     continues_in_place = plan.checkpoint is not None and run_of(plan.checkpoint) == plan.folder.path.resolve()
     if n_begun > n_planned or (n_done == n_planned and not continues_in_place):
         raise ConfigError(

@@ -12,6 +12,7 @@ from hpc_sparse.kernels.sparse.descent import add_scaled, descend_all
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.objectives.losses import LOSSES
 from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
+from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
@@ -73,8 +74,21 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     for epoch in (1, 2):
         trainer.train_epoch(epoch)
     network_digest(job.replica.network)
+    _train_complete(job)
     if is_served(ctx, config):
         _serve_tiny(job)
+
+
+def _train_complete(job: TrainingJob) -> None:
+    """A step and a prediction of a network in which all neurons are connected, as most output layers are."""
+    complete = job.config.model_copy(update={"network": job.config.network.model_copy(update={"density": 1.0})})
+    network = initial_replica(complete, job.dataset.info).network
+    workspace = Workspace(network.layers, BATCH, activations=job.config.training.activations)
+    layout = ParameterLayout.of(network)
+    batch, labels = job.make_assembler().assemble(job.dataset.train, np.arange(BATCH, dtype=OFFSET))
+    loss, gradients = LOSSES[job.config.training.loss], layout.views(layout.new_vector())
+    network.gradient_batch(batch, labels, loss, job.dropouts(1, 0), workspace, gradients)
+    network.forward(batch, workspace)
 
 
 def _serve_tiny(job: TrainingJob) -> None:

@@ -35,6 +35,6 @@ def test_a_flipped_bit_of_one_replica_ends_the_job(workplace, run, ranks, sync):
     driver = DRIVER.format(sync=sync)
     result = run("-c", driver, command=(sys.executable,), cwd=workplace, ranks=ranks, code=3)
     others = {2: "rank 0", 3: "rank 0, 2"}[ranks]
-    assert f"the replicas differ after a sync, first in the weights of layer 1: {others}: " in result.stderr
+    assert f"the replicas differ after a sync, first in the weight of layer 1: {others}: " in result.stderr
     assert "; rank 1: " in result.stderr
     assert not list((workplace / "run/checkpoints").glob("*.h5"))

@@ -62,7 +62,14 @@ CONFIG_KEYS = {
     "optimizer": {"learning_rate", "momentum", "nesterov", "weight_decay", "schedule"},
     "evolution": {"strategy", "drop_fraction", "every_epochs"},
     "importance_pruning": {"mode", "after_epoch", "every_epochs", "until_epoch", "percentile", "input_percentile"},
-    "parallel": {"strategy", "sync_every_steps", "topology", "momentum", "phase2_share", "max_staleness"},
+    "parallel": {
+        "algorithm",
+        "sync_every_steps",
+        "replica_topology",
+        "velocity_at_sync",
+        "phase2_share",
+        "max_staleness",
+    },
     "checkpoint": {"every_epochs", "keep_last"},
     "runtime": {"threads", "hdf5", "log", "time_limit", "stop_within"},
 }

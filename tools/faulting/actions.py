@@ -87,7 +87,9 @@ def _remove_folder(plan: FaultPlan, _arguments: Sequence[Any]) -> None:
 def _spoil_weight(value: float) -> Action:
     def spoil(_plan: FaultPlan, arguments: Sequence[Any]) -> None:
         owner = arguments[0]
-        network = owner if hasattr(owner, "layers") else owner._job.replica.network
+        if hasattr(owner, "_job"):
+            owner = owner._job.replica
+        network = getattr(owner, "network", owner)
         network.layers[0].weight[0] = value
 
     return spoil

@@ -16,7 +16,7 @@ from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.folder import RunFolder
 from hpc_sparse.runs.plan import RunRequest
-from hpc_sparse.runs.run import train
+from hpc_sparse.runs.run import train_run
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.storage.checkpoint.folder import checkpoint_epochs, checkpoint_path
 
@@ -51,7 +51,7 @@ def workplace(tmp_path, write_small_data):
 
 def run(workplace, *overrides, name="run", resume=None):
     request = RunRequest(workplace / "run.toml", overrides, workplace / name, resume, is_debug=False)
-    return train(CTX, request, SilentReporter())
+    return train_run(CTX, request, SilentReporter())
 
 
 def metrics(folder):
