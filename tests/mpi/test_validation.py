@@ -63,6 +63,7 @@ def run(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[...
         write_small_data(mpi_tmp_path / "data.h5", **data)
 
     def run_once(*overrides: str, name: str, resume: str | None = None, **data: Any) -> tuple[Any, Path]:
+        barrier(ctx)  # Other ranks may still read the data of the run before, which are written anew.
         on_root(ctx, lambda: write(**data))
         folder = mpi_tmp_path / name
         train_run(
