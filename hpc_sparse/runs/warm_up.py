@@ -70,11 +70,11 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     alone = ParallelContext.serial(ctx.threads)
     replica, front_end = initial_replica(tiny_config, tiny.info), FrontEndChain.start(alone, tiny_config, tiny)
     job = TrainingJob(alone, tiny_config, tiny, replica, SilentReporter(), fitted=front_end)
+    _train_complete(job)
     trainer = LocalTrainer(job)
     for epoch in (1, 2):
         trainer.train_epoch(epoch)
     network_digest(job.replica.network)
-    _train_complete(job)
     if is_served(ctx, config):
         _serve_tiny(job)
 
