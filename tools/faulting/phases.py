@@ -32,7 +32,7 @@ PHASES = {
     "pruning files": "hpc_sparse.runs.run:prune_checkpoints",
     "gradient": "hpc_sparse.network.network:Network.gradient_batch",
     "sending": "hpc_sparse.parallel.gradient_exchange:WorkerEnd.send",
-    "update": "hpc_sparse.training.served.server:Server._apply",
+    "update": "hpc_sparse.training.served.parameters:ServedParameters.descend",
     "reply": "hpc_sparse.parallel.gradient_exchange:ServerEnd.reply",
     "phase 2": "hpc_sparse.training.served.phased_trainer:PhasedTrainer._average",
     "summary": "hpc_sparse.runs.folder:RunFolder.write_summary",

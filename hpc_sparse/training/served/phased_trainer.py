@@ -95,8 +95,8 @@ class PhasedTrainer:
     def _train_served(self, first: int, last: int, on_epoch: OnEpoch, mid_epoch: MidEpochState | None) -> EpochsResult:
         """Phase 1; afterwards all ranks have the server's network and velocities (collective)."""
         if self._ctx.is_root:
-            server = Server(self._job, learning_rate(self._config, self._n_workers), self._growth)
-            finish_serving = self._serve(server, first, last, on_epoch, mid_epoch)
+            server = Server(self._job, learning_rate(self._config, self._n_workers), on_epoch, self._growth)
+            finish_serving = self._serve(server, first, last, mid_epoch)
             result = on_root(self._ctx, finish_serving)
         else:
             n_updates = (first - 1) * self.n_steps + (0 if mid_epoch is None else mid_epoch.step)
@@ -108,14 +108,14 @@ class PhasedTrainer:
         return result
 
     def _serve(
-        self, server: Server, first: int, last: int, on_epoch: OnEpoch, mid_epoch: MidEpochState | None
+        self, server: Server, first: int, last: int, mid_epoch: MidEpochState | None
     ) -> Callable[[], EpochsResult]:
         """Serve; what is returned gives the result, or raises what ended it after the workers were sent home.
 
         Anything else goes up at once: the workers then wait for the result in vain, and the job has to be ended.
         """
         try:
-            result = server.serve(first, last, on_epoch, mid_epoch)
+            result = server.serve(first, last, mid_epoch)
         except (HpcSparseError, OSError) as error:
             failure = error
 
