@@ -27,7 +27,7 @@ def choose_first_topology(job: TrainingJob) -> None:
     config = job.config.network
     if config.initial_topology not in {"snip", "grasp", "csti"} or len(job.replica.network.layers) == 1:
         return
-    source = GrowthSource(job, LOSSES[job.config.training.loss])
+    source = GrowthSource.start(job, LOSSES[job.config.training.loss])
     batch, labels = source.batch(stream(job.config.training.seed, Purpose.GROWTH_BATCH))
     is_pruned = config.initial_topology != "csti"
     topologies = _pruned(job, batch, labels) if is_pruned else [_correlated(job, batch, len(labels))]

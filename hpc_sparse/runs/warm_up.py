@@ -71,7 +71,7 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     replica, front_end = initial_replica(tiny_config, tiny.info), FrontEndChain.start(alone, tiny_config, tiny)
     job = TrainingJob(alone, tiny_config, tiny, replica, SilentReporter(), fitted=front_end)
     _train_complete(job)
-    trainer = LocalTrainer(job)
+    trainer = LocalTrainer.start(job)
     for epoch in (1, 2):
         trainer.train_epoch(epoch)
     network_digest(job.replica.network)

@@ -17,7 +17,7 @@ from hpc_sparse.training.job import TrainingJob
 
 
 class GrowthSource:
-    """Growth batches from a fixed pool of training samples (collective to make).
+    """Growth batches from a fixed pool of training samples.
 
     The samples of the pool are drawn by their numbers in the whole training part, so they do not depend on the number
     of ranks. Every rank gets them all, once; after that, ranks with equal networks compute equal signals without a
@@ -26,13 +26,22 @@ class GrowthSource:
     Parameters
     ----------
     job : TrainingJob
-        Its training shards together, in the order of the ranks, are the training part; a shard may be empty.
     loss : Loss
+    pool : Samples
+        The same on every rank.
     """
 
-    def __init__(self, job: TrainingJob, loss: Loss) -> None:
-        self._job, self._loss = job, loss
-        self._pool = gather_pool(job.ctx, job.dataset.train, job.config.evolution.growth_pool, job.config.training.seed)
+    def __init__(self, job: TrainingJob, loss: Loss, pool: Samples) -> None:
+        self._job, self._loss, self._pool = job, loss, pool
+
+    @classmethod
+    def start(cls, job: TrainingJob, loss: Loss) -> GrowthSource:
+        """The source, with its pool drawn (collective).
+
+        The training shards of all ranks, in their order, are the training part; a shard may be empty.
+        """
+        settings, seed = job.config.evolution, job.config.training.seed
+        return cls(job, loss, gather_pool(job.ctx, job.dataset.train, settings.growth_pool, seed))
 
     def signals(self, network: Network, rng: np.random.Generator) -> list[Signals]:
         """Every layer's signals for a batch drawn by ``rng``."""

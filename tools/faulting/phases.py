@@ -34,7 +34,7 @@ PHASES = {
     "sending": "hpc_sparse.parallel.gradient_exchange:WorkerEnd.send",
     "update": "hpc_sparse.training.served.parameters:ServedParameters.descend",
     "reply": "hpc_sparse.parallel.gradient_exchange:ServerEnd.reply",
-    "phase 2": "hpc_sparse.training.served.phased_trainer:PhasedTrainer._average",
+    "phase 2": "hpc_sparse.training.served.phase_two_trainer:PhaseTwoTrainer._average_networks",
     "summary": "hpc_sparse.runs.folder:RunFolder.write_summary",
 }
 """``module:attribute`` to wrap, or a module at whose import the fault happens."""

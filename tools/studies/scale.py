@@ -93,7 +93,7 @@ class Trial:
 
     def evolve(self) -> int:
         """Change the topology as the configuration says: connections grown."""
-        change = Evolution(self.config, keeps_changes=False).step(self.replica, 2, may_prune=False)
+        change = Evolution(self.config, keeps_changes=False).step(self.replica, 2)
         for layer in self.replica.network.layers[1:]:
             _ = layer.topology.transposed  # which the next step would have to make
         return 0 if change is None else change.n_grown

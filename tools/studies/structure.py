@@ -91,7 +91,7 @@ class Laboratory:
         job = TrainingJob(self.ctx, config, self.dataset, replica, SilentReporter())
         if network is None:
             choose_first_topology(job)
-        trainer, accuracy = LocalTrainer(job), float("nan")
+        trainer, accuracy = LocalTrainer.start(job), float("nan")
         for epoch in range(1, config.training.epochs + 1):
             metrics = trainer.train_epoch(epoch)
             assert metrics is not None, "nobody asks this run to stop"

@@ -27,7 +27,7 @@ def start(config, dataset, replica=None, reporter=None, **options):
     """A trainer, and the replica that it trains."""
     replica = replica or initial_replica(config, dataset.info)
     job = TrainingJob(CTX, config, dataset, replica, reporter or SilentReporter(), **options)
-    return LocalTrainer(job), replica
+    return LocalTrainer.start(job), replica
 
 
 def run(config, dataset, first=1, replica=None, last=None):
