@@ -88,7 +88,18 @@ def _train_as_planned(
     tracker.at(Phase.STARTING)
     if start.n_epochs == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
         return finished
-    job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request, tracker, front_end)
+    job = TrainingJob(
+        ctx,
+        config,
+        dataset,
+        start.replica,
+        reporter,
+        is_debug=request.is_debug,
+        stop_request=stop_request,
+        tracker=tracker,
+        fitted=front_end,
+        before_epoch=request.before_epoch,
+    )
     trainer = make_trainer(job, start.target_connections)
     history = on_root(ctx, lambda: _open_folder(plan, start.n_epochs))
     warm_up(ctx, config, plan.info)

@@ -123,7 +123,7 @@ class ReplicaTrainer(ABC):
             On every rank: the loss or a weight is no longer a finite number.
         """
         self.mid_epoch = None
-        self._job.tracker.at(Phase.EVOLVING, epoch)
+        self._job.begin_epoch(epoch)
         first_step, sums = 0, RankTotals()
         if mid_epoch is None:
             self._evolve(epoch, 0, sums)

@@ -110,6 +110,7 @@ class Server:
         if mid_epoch is None:
             epoch = self._begin(first)
         else:
+            self._job.begin_epoch(first)
             epoch = ServedEpoch.resumed(mid_epoch, self.n_steps, self._exchange.n_bytes)
         while True:
             while not (epoch.is_over or self._is_to_stop(epoch)):
@@ -149,7 +150,7 @@ class Server:
     def _begin(self, number: int) -> ServedEpoch:
         """An epoch, before which the network has changed as is due."""
         started = time.perf_counter()
-        self._job.tracker.at(Phase.EVOLVING, number)
+        self._job.begin_epoch(number)
         step = self._evolution.step(self._job.replica, number)
         if step is not None:
             if step.pruning is not None:
@@ -194,10 +195,11 @@ class Server:
     def _finish_evaluation(self) -> None:
         """Complete the evaluation that is under way, if any, and with it its epoch."""
         evaluation, self._evaluation = self._evaluation, None
-        if evaluation is not None:
-            metrics = evaluation.finish()
-            self._history.append(metrics)
-            self._on_epoch(metrics)
+        if evaluation is None:
+            return
+        metrics = evaluation.finish()
+        self._history.append(metrics)
+        self._on_epoch(metrics)
 
 
 def n_updates_per_epoch(job: TrainingJob) -> int:
