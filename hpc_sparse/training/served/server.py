@@ -197,9 +197,13 @@ class Server:
         evaluation, self._evaluation = self._evaluation, None
         if evaluation is None:
             return
+        tracker = self._job.tracker
+        before = tracker.position
         metrics = evaluation.finish()
         self._history.append(metrics)
+        tracker.at(Phase.RECORDING)
         self._on_epoch(metrics)
+        tracker.at(before.phase, before.epoch, before.step)
 
 
 def n_updates_per_epoch(job: TrainingJob) -> int:
