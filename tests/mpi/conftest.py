@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mpirun import on_ranks
 from pytest_isolate_mpi._subsession import assemble_sub_pytest_cmd
 
 from hpc_sparse.errors import HpcSparseError
@@ -107,7 +108,7 @@ class Group:
         command = [word for word in assemble_sub_pytest_cmd(options, f"@{tests}") if word != "-"]
         with self._output.open("w") as output:
             self._process = subprocess.Popen(
-                ["mpirun", "-n", str(self._n_ranks), *command],
+                on_ranks(self._n_ranks, command),
                 env={**os.environ, IS_RANK: "1", REPORTS: str(self._reports)},
                 stdin=subprocess.DEVNULL,
                 stdout=None if options.capture == "no" else output,
