@@ -92,7 +92,7 @@ def open_writer(ctx: ParallelContext, path: Path, target: Path, backend: Backend
     """Open ``path`` for writing, replacing its content; messages name ``target`` (collective)."""
     from hpc_sparse.storage.container import mpio, serial  # noqa: PLC0415  (they import this module's interface)
 
-    return mpio.MpioWriter.start(ctx, path) if backend == "mpio" else serial.SerialWriter(ctx, path, target)
+    return mpio.MpioWriter.start(ctx, path) if backend == "mpio" else serial.SerialWriter.start(ctx, path, target)
 
 
 def open_reader(ctx: ParallelContext, path: Path, backend: BackendName) -> FileReader:

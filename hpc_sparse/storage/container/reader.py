@@ -36,21 +36,28 @@ class ContainerReader:
     All ranks call each method, in the same order and with the same names.
     """
 
-    def __init__(self, ctx: ParallelContext, path: Path, backend: BackendName, identity: FileIdentity) -> None:
+    def __init__(self, ctx: ParallelContext, path: Path, backend: BackendName, file: FileReader) -> None:
         self.ctx = ctx
         self.path = path
         self.backend = backend
+        self._file = file
         self._attributes: dict[str, dict[str, Attribute]] = {}
         self._failed_together = False
+
+    @classmethod
+    def start(cls, ctx: ParallelContext, path: Path, backend: BackendName, identity: FileIdentity) -> ContainerReader:
+        """The container in a file, which must still be the one that was checked (collective)."""
         # With mpio the guard has HDF5's own collective call in it: it is what may fail.
-        with self._together("the file"):
-            self._file = open_reader(ctx, path, backend)
+        with _same_errors(ctx, path, "the file"):
+            file = open_reader(ctx, path, backend)
+        reader = cls(ctx, path, backend, file)
         try:
-            with self._together("the file"):
-                identity.require(path, self._file.status())
+            with reader._together("the file"):
+                identity.require(path, file.status())
         except BaseException:
-            self.abandon()
+            reader.abandon()
             raise
+        return reader
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> AnyArray:
         """Rows ``start:stop`` of an array, other ones on each rank if wanted (collective).
@@ -197,7 +204,7 @@ class ContainerReader:
     @contextmanager
     def _together(self, what: str) -> Iterator[None]:
         """Let rank-local work fail on all ranks together (collective)."""
-        with self._agreed(), collective_errors(self.ctx, f"reading {self.path}"), format_errors(self.path, what):
+        with self._agreed(), _same_errors(self.ctx, self.path, what):
             yield
 
     @contextmanager
@@ -207,3 +214,10 @@ class ContainerReader:
         except HpcSparseError:
             self._failed_together = True
             raise
+
+
+@contextmanager
+def _same_errors(ctx: ParallelContext, path: Path, what: str) -> Iterator[None]:
+    """Let the reading of a part of a file fail on all ranks alike (collective)."""
+    with collective_errors(ctx, f"reading {path}"), format_errors(path, what):
+        yield
