@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
-@contextmanager
-def clock(totals: object, name: str) -> Iterator[None]:
-    """Add the seconds that the body takes to the attribute ``name`` of ``totals``, unless it fails."""
-    started = time.perf_counter()
-    yield
-    setattr(totals, name, getattr(totals, name) + time.perf_counter() - started)
+class Clock:
+    """Context that adds the seconds of its body to an attribute of some totals, unless the body fails.
+
+    Parameters
+    ----------
+    totals : object
+    name : str
+        Name of the attribute.
+    """
+
+    __slots__ = ("_name", "_started", "_totals")
+
+    def __init__(self, totals: object, name: str) -> None:
+        self._totals, self._name, self._started = totals, name, 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, error: object, *_: object) -> None:
+        if error is None:
+            seconds = time.perf_counter() - self._started
+            setattr(self._totals, self._name, getattr(self._totals, self._name) + seconds)

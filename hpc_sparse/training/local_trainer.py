@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.network.objectives.losses import LOSSES, Loss
 from hpc_sparse.parallel.local_sgd import LocalSgd
-from hpc_sparse.training.clock import clock
+from hpc_sparse.training.clock import Clock
 from hpc_sparse.training.evolution_step import Evolution, EvolutionStep, Mode, start_growth
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.rank_totals import RankTotals
@@ -92,7 +92,7 @@ class LocalTrainer(ReplicaTrainer):
         n_bytes_before, every = self._averaging.n_bytes_sent, self._config.parallel.sync_every_steps
         # Replicas that share a topology must agree before it changes.
         evolves = self._has_shared_topology and self._evolves_within(epoch, step + 1)
-        with clock(sums, "sync"):
+        with Clock(sums, "sync"):
             if step + 1 == self.n_steps or evolves:
                 self.average()
             elif every == "epoch" or (step + 1) % every:

@@ -17,7 +17,7 @@ from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.collectives import gather_objects, on_root
 from hpc_sparse.parallel.local_sgd import LocalSgd
 from hpc_sparse.storage.dataset.samples import Samples
-from hpc_sparse.training.clock import clock
+from hpc_sparse.training.clock import Clock
 from hpc_sparse.training.evaluation import Scores, evaluate, mean_over_ranks
 from hpc_sparse.training.evolution_step import Evolution, EvolutionStep
 from hpc_sparse.training.job import EpochsResult, MidEpochState, OnEpoch, TrainingJob
@@ -183,7 +183,7 @@ class ReplicaTrainer(ABC):
         if self._evolution is None:
             return
         replica = self._job.replica
-        with clock(sums, "evolve"):
+        with Clock(sums, "evolve"):
             step = (
                 self._evolution.step_within(replica, epoch, n_steps_done)
                 if n_steps_done
@@ -212,7 +212,7 @@ class ReplicaTrainer(ABC):
         rate = self._rate.at(epoch)
         prepared = self._source.batches(epoch, batches[first_step:])
         for step in range(first_step, self.n_steps):
-            with clock(sums, "train"):
+            with Clock(sums, "train"):
                 self._job.tracker.at(Phase.TRAINING, step=step + 1)
                 if step < len(batches):
                     batch, labels = self._assembler.assemble(*next(prepared))
@@ -242,7 +242,7 @@ class ReplicaTrainer(ABC):
         train_loss, train_accuracy = mean_over_ranks(self._ctx, sums.loss, int(sums.n_correct), self._shard.n_samples)
         if not self._is_finite(train_loss):
             raise DivergedError.in_epoch(epoch, train_loss, self._config.optimizer.learning_rate)
-        with clock(sums, "evaluate"):
+        with Clock(sums, "evaluate"):
             self._job.tracker.at(Phase.EVALUATING)
             scores = self.evaluate()
         seconds = (sums.train, sums.sync, sums.evolve, sums.evaluate, self._job.tracker.take_file_seconds())

@@ -6,7 +6,7 @@ from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.monitor.position import Phase
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.losses import LOSSES
-from hpc_sparse.training.clock import clock
+from hpc_sparse.training.clock import Clock
 from hpc_sparse.training.evaluation import EpochEvaluation
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.served.server_totals import ServerTotals
@@ -38,12 +38,12 @@ class LateEvaluation:
 
     def advance(self) -> bool:
         """Evaluate one more batch; False if there was none left."""
-        with clock(self._totals, "evaluate"):
+        with Clock(self._totals, "evaluate"):
             return self._evaluation.advance()
 
     def finish(self) -> EpochMetrics:
         """The metrics of the epoch, after the batches that are left."""
-        with clock(self._totals, "evaluate"):
+        with Clock(self._totals, "evaluate"):
             self._job.tracker.at(Phase.EVALUATING, self._totals.epoch)
             scores = self._evaluation.finish()
         return self._totals.to_metrics(
