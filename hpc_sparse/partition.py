@@ -22,12 +22,12 @@ class Share:
 
     @classmethod
     def all(cls) -> Share:
-        """Everything."""
+        """The share of a lone process: all of it."""
         return cls(0, 1)
 
     @classmethod
     def none(cls) -> Share:
-        """Nothing."""
+        """The empty share."""
         return cls(0, 0)
 
     def range(self, n_items: int) -> tuple[int, int]:

@@ -34,7 +34,7 @@ class StoredTopology:
     neuron_ids : tuple of (int32[width] or None)
         Original numbers of the neurons, one per layer of neurons; None if none was removed.
     original_widths : tuple of int
-        Neurons per layer before any was removed; of the inputs at least so many.
+        Neurons per layer before any was removed; for the inputs a lower bound.
     """
 
     name: str

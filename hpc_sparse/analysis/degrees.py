@@ -1,4 +1,4 @@
-"""How many connections neurons have, beside what chance would give them."""
+"""Degrees: connections per neuron, beside their distribution in random topologies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be analysed: networks, topologies and SciPy matrices, all brought to topologies."""
+"""Inputs of an analysis: networks, topologies and SciPy matrices, converted to topologies."""
 
 from __future__ import annotations
 

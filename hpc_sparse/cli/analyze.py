@@ -1,4 +1,4 @@
-"""The commands ``hpc-sparse analyze``: what the topologies of checkpoints look like and how they differ."""
+"""The commands ``hpc-sparse analyze``: structure and differences of the topologies of checkpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpc_sparse.cli.display import show
 from hpc_sparse.cli.guard import guarded
 from hpc_sparse.parallel.context import ParallelContext
 
-analyze_app = typer.Typer(help="Topologies of checkpoints: how they look and differ.", no_args_is_help=True)
+analyze_app = typer.Typer(help="Analyze the topologies of checkpoints.", no_args_is_help=True)
 
 JSON_ONLY = ("distributions", "from_input", "to_output", "outputs_reached")
 """Long lists, which the tables leave out."""
@@ -23,9 +23,9 @@ CheckpointFiles = Annotated[
 ]
 ReplicaNumber = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--replica", min=0, help="Which network of a checkpoint that holds one per worker."),
+    typer.Option("--replica", min=0, help="Number of the network, if the checkpoint holds one per worker."),
 ]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table; has more in it.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table; with more values.")]
 PictureFile = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
@@ -44,9 +44,9 @@ def distance(
     picture: PictureFile = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Topology distance (NNSTD) of every two networks: 0 the same up to the order of neurons, 1 nothing shared.
+    """Topology distance (NNSTD) of each pair of networks: 0 if equal up to the order of neurons, 1 if disjoint.
 
-    Replicas of one checkpoint count as networks. Pairs are shared out among the ranks.
+    Replicas of one checkpoint count as networks. Ranks share the pairs.
     """
 
     def find(ctx: ParallelContext) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def overlap(
     picture: PictureFile = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Connections that checkpoints of different epochs share, and how many have been tried so far."""
+    """Connections that checkpoints of different epochs share, and the number tried so far."""
 
     def find() -> dict[str, Any]:
         from hpc_sparse.analysis.reports import report_overlap
@@ -80,12 +80,12 @@ def degrees(
     replica: ReplicaNumber = None,
     data: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="The data set: also show which features have most connections, by name.", show_default=False),
+        typer.Option(help="The data set: also name the features with most connections.", show_default=False),
     ] = None,
     picture: PictureFile = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Connections per neuron, beside what chance would give."""
+    """Connections per neuron, beside those of a random topology."""
 
     def find() -> dict[str, Any]:
         from hpc_sparse.analysis.reports import report_degrees
@@ -99,7 +99,7 @@ def degrees(
 def paths(
     checkpoint: CheckpointFile, replica: ReplicaNumber = None, picture: PictureFile = None, as_json: JsonFlag = False
 ) -> None:
-    """Paths from the inputs to the outputs, and which pairs of them are connected."""
+    """Paths from inputs to outputs, and the pairs that they connect."""
 
     def find() -> dict[str, Any]:
         from hpc_sparse.analysis.reports import report_paths

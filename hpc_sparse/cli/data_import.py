@@ -105,10 +105,10 @@ def import_classification(
     features: Annotated[
         int, typer.Option(help="Features; 4 bytes of disk each, 16 of memory while it is made.")
     ] = 54_675,
-    informative: Annotated[int, typer.Option(help="Those that carry signal.")] = 100,
-    redundant: Annotated[int, typer.Option(help="Those that mix the informative ones; the rest is noise.")] = 10_000,
+    informative: Annotated[int, typer.Option(help="Informative features.")] = 100,
+    redundant: Annotated[int, typer.Option(help="Mixtures of informative features; all others are noise.")] = 10_000,
     classes: Annotated[int, typer.Option(help="Classes.")] = 18,
-    separation: Annotated[float, typer.Option(help="Half the distance of the classes' centres.")] = 3.0,
+    separation: Annotated[float, typer.Option(help="Half the distance between class centres.")] = 3.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the problem and of its division.")] = 0,
     test_fraction: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the samples for testing.")] = 0.25,
     stored: Stored,

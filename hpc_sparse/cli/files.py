@@ -17,7 +17,7 @@ def info(
     file: Annotated[Path, typer.Argument(help="A data set or a checkpoint.", show_default=False)],
     as_json: JsonFlag = False,
 ) -> None:
-    """What is in a data set or a checkpoint."""
+    """Contents of a data set or a checkpoint."""
 
     def work(ctx: ParallelContext) -> None:
         from hpc_sparse.models.inspection import describe_file
@@ -51,11 +51,11 @@ def prune(
     checkpoint: CheckpointFile,
     percentile: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Of each hidden layer's neuron importances; neurons at or below it go."),
+        typer.Option(help="Remove neurons of each hidden layer up to this percentile of importance."),
     ] = None,
     target_connections: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Instead: the least percentile that leaves at most so many connections."),
+        typer.Option(min=1, help="Instead: connections to leave at most, by the least percentile."),
     ] = None,
     inputs: Annotated[float, typer.Option(help="The same percentile for the input neurons.")] = 0.0,
     output: Annotated[
@@ -64,12 +64,12 @@ def prune(
     ] = None,
     data: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="A data set on whose test part loss and accuracy are found.", show_default=False),
+        typer.Option(help="Data set for loss and accuracy (test part).", show_default=False),
     ] = None,
     curve: Annotated[bool, typer.Option("--curve", help="Show the accuracy at percentiles 0, 5, ..., 95.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Remove the unimportant neurons of a trained network and write what is left as a checkpoint."""
+    """Remove the unimportant neurons of a trained network and write a checkpoint of the smaller network."""
 
     def work(ctx: ParallelContext) -> None:
         from hpc_sparse.models.pruning import PruningRequest, prune_checkpoint
@@ -86,10 +86,10 @@ def upgrade(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Data sets and checkpoints.")],
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Where to write the one FILE.", show_default="in place of FILE"),
+        typer.Option(help="File to write, if there is one FILE.", show_default="in place of FILE"),
     ] = None,
 ) -> None:
-    """Rewrite files of older format versions as the newest; each stays as it is until the new one is proven good."""
+    """Rewrite files of older format versions in the newest; each stays until its new version is verified."""
     if output is not None and len(files) > 1:
         raise typer.BadParameter(f"{len(files)} files: expected one", param_hint="'--output'")
 

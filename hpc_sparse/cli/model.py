@@ -36,24 +36,24 @@ def export_command(
 @model_app.command("import")
 def import_command(
     source: Annotated[
-        Path, typer.Argument(help="What export has written, or dense weights: .npz, .safetensors.", show_default=False)
+        Path, typer.Argument(help="An exported archive, or dense weights: .npz, .safetensors.", show_default=False)
     ],
     output: Annotated[Path, typer.Argument(help="The checkpoint to write (.h5).", show_default=False)],
     config: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
             metavar="CONFIG.toml",
-            help="For dense weights: widths, activation, data set, and the density that is kept.",
+            help="For dense weights: widths, activation, data set, and the density to keep.",
             show_default=False,
         ),
     ] = None,
     layout: Annotated[
         Literal["auto", "torch", "keras"],
-        typer.Option(help="Rows of dense matrices are outputs (torch) or inputs (keras); auto: as the widths tell."),
+        typer.Option(help="Rows of dense matrices are outputs (torch) or inputs (keras); auto: by the widths."),
     ] = "auto",
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a checkpoint of an exported network, or of a dense one, whose weakest connections go."""
+    """Write a checkpoint of an exported network, or of a dense one that is pruned by magnitude."""
 
     def find() -> dict[str, Any]:
         from hpc_sparse.interop.exchange import import_model

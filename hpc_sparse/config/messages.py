@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, one line per key."""
+"""Error messages of a configuration, one line per key."""
 
 from __future__ import annotations
 

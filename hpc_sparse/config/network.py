@@ -33,7 +33,7 @@ class NetworkSection(Section):
     """Instead of epsilon: of every layer, or of all together if budget says so."""
 
     budget: Literal["uniform", "erdos_renyi"] | None = None
-    """How density is shared out: the same for every layer (default), or more for smaller layers, as epsilon does."""
+    """Densities of the layers: all equal (default), or higher for smaller layers, as with epsilon."""
 
     initial_topology: Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "snip", "grasp", "csti"] = (
         "erdos_renyi"
@@ -59,7 +59,7 @@ class NetworkSection(Section):
 
     @property
     def random_pattern(self) -> Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in"]:
-        """How connections are drawn before there are data."""
+        """Random pattern of the first topology; patterns that need data start from Erdos-Renyi."""
         match self.initial_topology:
             case "constant_fan_in" | "lognormal_fan_in":
                 return self.initial_topology

@@ -1,4 +1,4 @@
-"""What is wrong with a part of a configuration, said as pydantic says it of its own fields."""
+"""Problems of a part of a configuration, in the form of pydantic's own errors."""
 
 from __future__ import annotations
 

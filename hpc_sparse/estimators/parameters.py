@@ -35,11 +35,11 @@ RENAMED = {("evolution", "strategy"): "evolution", ("evolution", "every_epochs")
 """Parameters that need another name where there are no sections."""
 
 NAMES = RENAMED | {("training", "seed"): "random_state"}
-"""What messages call keys that have another name."""
+"""Names in messages of keys whose parameter has another name."""
 
 
 class FitParameters(Section):
-    """What an estimator has beside the configuration of a run."""
+    """Parameters of an estimator that a run's configuration does not have."""
 
     epochs: PositiveCount
     early_stopping: bool

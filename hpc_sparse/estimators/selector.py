@@ -126,7 +126,7 @@ class SparseFeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         return estimator
 
     def _kept_count(self, n_features: int) -> int:
-        """How many features to keep, at least one."""
+        """Number of features to keep, at least one."""
         asked: Any = 0.5 if self.n_features_to_select is None else self.n_features_to_select
         if isinstance(asked, (int, np.integer)) and asked is not True and 1 <= asked <= n_features:
             return int(asked)

@@ -37,7 +37,7 @@ class ImportancePruner:
     input_percentile: float = 0.0
 
     def prune(self, network: Network) -> NetworkChange | None:
-        """What to do to the network, which is not changed; None if nothing is to be done.
+        """Change that removes the unimportant neurons; None if none goes. The network itself stays as it is.
 
         The outputs stay, and so does at least one connection of every layer: see
         :func:`hpc_sparse.network.connections.compaction.keep_connected`.

@@ -134,7 +134,7 @@ class TopologyUpdater(ABC):
 
     @abstractmethod
     def update(self, network: NetworkView) -> Sequence[LayerUpdate | None]:
-        """What becomes of each layer that evolves; None where it stays."""
+        """Change of each layer that evolves; None where it stays."""
 
     @abstractmethod
     def n_bytes(self, layer: LayerFigures) -> float:

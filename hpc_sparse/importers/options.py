@@ -1,4 +1,4 @@
-"""What every import lets its user choose."""
+"""Options of every import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def report_nothing(doing: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How samples are divided, prepared, ordered and named.
+    """Division, preparation, order and title of samples.
 
     Attributes
     ----------

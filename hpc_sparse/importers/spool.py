@@ -31,7 +31,7 @@ class RowSpool:
     Attributes
     ----------
     n_rows, n_features : int
-        Of all rows so far; sparse rows may come to have more features.
+        Of all rows so far; later sparse rows may have more features.
     is_sparse : bool
     dtype : dtype
         Of the values.

@@ -28,7 +28,7 @@ def load_model(path: Path | str, threads: int | None = None) -> TrainedModel:
     path : path
         Of a checkpoint.
     threads : int or None
-        At most so many threads compute; None for as many as numba has.
+        Largest number of threads; None for as many as numba has.
 
     Raises
     ------
@@ -54,8 +54,8 @@ class TrainedModel:
     epoch : int
         Epochs it was trained for.
     threads : int or None
-        At most so many threads compute; None for as many as numba has. A single sample takes one, unless the network
-        is large.
+        Largest number of threads; None for as many as numba has. A single sample takes one, unless the network is
+        large.
 
     Attributes
     ----------

@@ -46,7 +46,7 @@ class _Layer(_Description):
 
 
 def layer_arrays(layer: Layer) -> dict[str, AnyArray]:
-    """What an archive holds of a layer, by names without ``layer_0.``."""
+    """Arrays of a layer in an archive, by names without ``layer_0.``."""
     states = {name: connections.state() for name, connections in layer.connections().items()}
     about = _Layer(
         kind=layer.kind,

@@ -38,7 +38,7 @@ STATISTICS = ("mean", "deviation")
 
 
 def to_arrays(model: TrainedModel) -> dict[str, AnyArray]:
-    """Everything that predictions depend on, by the names of the archive.
+    """Arrays of an archive by name: all that predictions depend on.
 
     Raises
     ------

@@ -30,7 +30,7 @@ from hpc_sparse.training.replica_states import (
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """What a checkpoint holds, ready for use.
+    """Contents of a checkpoint, ready for use.
 
     Attributes
     ----------

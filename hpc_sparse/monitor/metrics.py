@@ -22,7 +22,7 @@ PEAK_RSS = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 BYTES_PER_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 RANK_PARTS = ("train", "sync", "evolve", "evaluate", "files")
-"""What a rank spends its time on; ``files`` is reading and writing them since the epoch before."""
+"""Parts of a rank's time; ``files`` is reading and writing them since the epoch before."""
 
 RANK_DECIMALS = 4
 """Decimals of the seconds of single ranks, which are many numbers."""

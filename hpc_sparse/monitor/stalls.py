@@ -41,7 +41,7 @@ End = Callable[[str], None]
 
 @dataclass
 class Watched:
-    """What is known of a rank. Times are those of the watch that is awake (see :class:`StallWatch`)."""
+    """State of a watched rank. Times are those of the watch that is awake (see :class:`StallWatch`)."""
 
     position: Position
     heard_at: float

@@ -1,4 +1,4 @@
-"""How far a configuration could be taken in the memory there is: connections, batch or width, each by itself."""
+"""Largest number of connections, batch or width that fits the memory, each varied by itself."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class MemoryItem:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What one rank needs.
+    """Memory of one rank.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class MemoryPlan:
 
 
 def plan_memory(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks: int) -> MemoryPlan:
-    """What a rank of a run needs: of several, the one with the most.
+    """Memory of the rank of a run that needs the most.
 
     Parameters
     ----------

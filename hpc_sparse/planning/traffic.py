@@ -38,7 +38,7 @@ def checkpoint_file_bytes(size: NetworkSize) -> int:
 
 
 def message_bytes(config: RunConfig, size: NetworkSize) -> int:
-    """What a rank puts into one sync, or with a serving rank into one update, there and back."""
+    """Bytes that a rank exchanges per sync, or with a server per update, both directions."""
     values = 4 * size.n_parameters
     if config.parallel.algorithm != "local_sgd":
         return 2 * values

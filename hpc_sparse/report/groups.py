@@ -15,7 +15,7 @@ WITHOUT_EFFECT = ("runtime.", "checkpoint.")
 """Sections that decide how a run is done, not what comes out."""
 
 NUMBERING = re.compile(r"[\W_]*(seed)?[\W_]*$", re.IGNORECASE)
-"""What the common beginning of the names of numbered runs ends with."""
+"""End of the common beginning of numbered runs' names."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ PAGE = "report.html"
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """What is asked for.
+    """Request for a report.
 
     Attributes
     ----------

@@ -102,7 +102,7 @@ def neurons_section(
 
 
 def time_section(runs: Sequence[StoredRun], groups: Sequence[RunGroup]) -> Section:
-    """Where the time went."""
+    """Time of the runs by part."""
     ranks = Picture(
         "time-by-rank",
         "Mean seconds of an epoch on each rank. Sync includes waiting for other ranks and, on a rank that serves, all "

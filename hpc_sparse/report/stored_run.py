@@ -24,7 +24,7 @@ TABLES = {"rank_seconds"}
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What the folder of a run holds.
+    """Contents of a run's folder.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class StoredRun:
 
     @property
     def n_ranks(self) -> int | None:
-        """How many ranks the run had, None if nothing says so yet."""
+        """Number of ranks of the run; None if no file says so yet."""
         stored: int | None = self.summary.get("n_ranks")
         return stored if stored is not None or self.newest is None else self.newest.n_ranks
 

@@ -80,7 +80,7 @@ def _check_first_batch(job: TrainingJob, epoch: int) -> float:
 def _computed_gradients(
     job: TrainingJob, batch: Float32Array, labels: Int32Array, dropouts: list[Dropout]
 ) -> tuple[Gradients, list[Float64Array]]:
-    """What the kernels make of a batch, and what dropout has multiplied each hidden activation by."""
+    """Gradients that the kernels compute for a batch, and the dropout factor of each hidden activation."""
     network, workspace, loss = _copy(job.replica.network), job.make_workspace(), LOSSES[job.config.training.loss]
     if is_served(job.ctx, job.config):
         layout = ParameterLayout.of(network)
@@ -97,7 +97,7 @@ def _computed_gradients(
 def _dropout_factors(
     network: Network, workspace: Workspace, dropouts: list[Dropout], stride: int, n_samples: int
 ) -> list[Float64Array]:
-    """What dropout multiplies the hidden activations by: what it makes of layers in which all of them are 1."""
+    """Dropout factors of the hidden activations: the outputs of layers whose activations are all 1."""
     factors = []
     source = aligned_empty((1, stride), VALUE)
     source.fill(0)

@@ -25,7 +25,7 @@ FIXED_KEYS: dict[str, tuple[str, ...]] = {
     "network": (),
     "training": ("seed", "loss"),
 }
-"""What must not change when a run is continued, by section, beside the front ends; no keys means all."""
+"""Keys by section, beside the front ends, that must not change when a run is continued; () means all."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the live display and the lines of a log cost a run."""
+"""Cost to a run of the live display and of the lines of a log."""
 
 from __future__ import annotations
 

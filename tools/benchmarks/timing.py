@@ -31,7 +31,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a case returns that measured itself, because starting it takes time that is not asked for."""
+    """Result of a case that measures itself, because its start-up time must not count."""
 
     seconds: float
 

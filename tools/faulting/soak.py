@@ -39,7 +39,7 @@ class Sample:
 
 @dataclass
 class SoakResult:
-    """What half an hour has shown.
+    """Result of a soak.
 
     Attributes
     ----------

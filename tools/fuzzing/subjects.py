@@ -1,4 +1,4 @@
-"""Who reads: every reader of files, with sound files to spoil."""
+"""Subjects: every reader of files, with sound files to mutate."""
 
 from __future__ import annotations
 

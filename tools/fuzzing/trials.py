@@ -27,7 +27,7 @@ from hpc_sparse.storage.container.identity import FileIdentity
 
 ACCEPTED, REFUSED = "accepted", "refused"
 MEMORY_BYTES = 256 * 1024 * 1024
-"""What a trial may take; the files have some KiB."""
+"""Memory limit of a trial; the files have some KiB."""
 
 SECONDS = 20
 """Processor time that a trial may take."""
@@ -41,7 +41,7 @@ PROGRAM = Path(__file__).parents[1] / "fuzz"
 
 @dataclass
 class TrialResults:
-    """How often each reader came to each outcome, and which trials came to one they should not."""
+    """Counts of the outcomes per reader, and the trials with an outcome that is a failure."""
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -102,7 +102,7 @@ def be_child(first: int, log: Path, stop: int | None, *, is_screened: bool) -> N
 
 
 def outcome_of(subject: Subject, content: bytes, folder: Path) -> str:
-    """What one reader makes of one file."""
+    """Outcome of one reader on one file."""
     path = folder / subject.file_name
     path.write_bytes(content)
     signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)

@@ -179,7 +179,7 @@ def scale(
     threads: Annotated[int, typer.Option(min=1, help="Threads; all cores by default.")] = os.cpu_count() or 1,
     output: Output = None,
 ) -> None:
-    """What networks cost: construction, steps, evolution, inference, memory, and a checkpoint there and back."""
+    """Cost of networks: construction, steps, evolution, inference, memory, and writing and reading a checkpoint."""
     _check_output(output)
     found: list[dict[str, Any]] = []
     for request in [scaling.Request.parse(text) for text in configurations]:

@@ -28,7 +28,7 @@ BUCKET_BYTES = 4 * BUCKET_ITEMS
 
 @dataclass(frozen=True)
 class Constants:
-    """What has been measured.
+    """Measured constants of the model.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Constants:
 
 @dataclass(frozen=True)
 class Point:
-    """What the model says of ``n_ranks`` ranks: seconds of an epoch by its parts, and bytes of each rank."""
+    """Prediction for ``n_ranks`` ranks: seconds of an epoch by its parts, and bytes of each rank."""
 
     n_ranks: int
     n_steps: int

@@ -88,7 +88,7 @@ def measure_emergence(laboratory: Laboratory, strategy: str, seed: int) -> dict[
 
 
 def measure_freeze(laboratory: Laboratory, strategy: str, seed: int, ends: Sequence[int]) -> dict[str, Any]:
-    """E4: accuracy when the topology stays as it is after so many epochs, and how often it has changed."""
+    """E4: accuracy when the topology is frozen after some epochs, and the number of its changes."""
     accuracies, changes = {}, {}
     for end in (*(each for each in ends if each < laboratory.n_epochs - 1), laboratory.n_epochs - 1):
         settings = ["evolution.drop_schedule=constant", *([f"evolution.end_epoch={end}"] if end else [])]

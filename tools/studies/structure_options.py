@@ -19,7 +19,7 @@ GUIDED = "set,rigl,gse"
 
 @dataclass(frozen=True)
 class Options:
-    """What a study is done with."""
+    """Options of a study."""
 
     output: Annotated[Path, typer.Option(help="Markdown file; results are kept beside it as .jsonl, pictures as .png.")]
     data: Annotated[str, typer.Option(help=f"With commas between them, of {', '.join(DATA_SETS)}.")] = ",".join(

@@ -58,7 +58,7 @@ def row(name: str, results: Sequence[Result | None]) -> str:
 
 
 def foot(units: str) -> list[str]:
-    """What the columns mean, and the machine; ``units`` names what is averaged over."""
+    """Explanation of the columns, and the machine; ``units`` names the runs that are averaged."""
     versions = ", ".join(f"{name} {version}" for name, version in machine().items())
     return ["", LEGEND.format(units=units), "", versions]
 

@@ -26,7 +26,7 @@ PRODUCTS = 1 << 18
 
 
 def snip_scores(network: Network, signals: Sequence[Signals]) -> list[Float32Array]:
-    """How much the loss depends on each connection: |gradient x weight| (Lee et al. 2019, arXiv 1810.02340).
+    """Saliency of each connection: |gradient x weight| (Lee et al. 2019, arXiv 1810.02340).
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def snip_scores(network: Network, signals: Sequence[Signals]) -> list[Float32Arr
 
 
 def grasp_scores(network: Network, batch: Float32Array, labels: AnyArray) -> list[Float32Array]:
-    """How much of the gradient's norm goes with each connection (Wang et al. 2020, arXiv 2002.07376).
+    """Contribution of each connection to the gradient's norm (Wang et al. 2020, arXiv 2002.07376).
 
     That is weight x (H g), with the gradient g and the Hessian H of the cross-entropy at a high temperature. Highest
     is best: the authors' score has the other sign, and its highest are removed. H g is the derivative of the gradient

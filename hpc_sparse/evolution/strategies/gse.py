@@ -33,7 +33,7 @@ class GseSection(Section):
     }
 
     candidates: CandidateRule = "grabo"
-    """How pairs of neurons are drawn: all alike, by a bound of the gradient, by an estimate of it."""
+    """Probabilities of the sampled pairs: uniform, by a bound of the gradient, by an estimate of it."""
 
     candidate_ratio: Positive = 1.0
     """Pairs of neurons whose gradients are looked at, by connections (the authors' gamma)."""

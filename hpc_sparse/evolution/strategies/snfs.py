@@ -107,7 +107,7 @@ def _n_to_drop(view: LayerView, drop_fraction: float) -> int:
 
 
 def _growth(network: NetworkView, n_kept: Int64Array) -> Int64Array:
-    """How many connections each layer is to grow, int64[n_layers]."""
+    """Number of connections to grow per layer, int64[n_layers]."""
     targets = np.array([view.n_target for view in network.layers], OFFSET)
     n_missing: Int64Array = np.maximum(targets - n_kept, 0)
     if network.keeps_sizes:

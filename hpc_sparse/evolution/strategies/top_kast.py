@@ -95,7 +95,7 @@ class TopKastUpdater(TopologyUpdater):
         return LayerUpdate(change, change.carry(view.weight * self._remaining(view)))
 
     def _remaining(self, view: LayerView) -> Float32Array:
-        """What the exploration loss leaves of each weight, float32[nnz]."""
+        """Factor that the exploration loss leaves of each weight, float32[nnz]."""
         n_acts = n_acting(view.weight.size, view.acting_share)
         n_out, n_in = view.topology.shape
         acts = keep_largest(view.weight, view.weight.size - n_acts)

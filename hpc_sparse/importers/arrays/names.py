@@ -1,4 +1,4 @@
-"""Which of a file's arrays are meant: those that the user names, or the only ones with usual names."""
+"""Choice among a file's arrays: those that the user names, or the only ones with usual names."""
 
 from __future__ import annotations
 

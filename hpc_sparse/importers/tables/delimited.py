@@ -32,7 +32,7 @@ UNREADABLE = re.compile(
 
 @dataclass(frozen=True)
 class Shape:
-    """How a file is laid out: its delimiter, the columns' names, and lines before the first row."""
+    """Layout of a file: its delimiter, the columns' names, and the lines before the first row."""
 
     delimiter: str
     names: tuple[str, ...]

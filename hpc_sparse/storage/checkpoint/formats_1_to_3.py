@@ -68,7 +68,7 @@ class Counters(NamedTuple):
 
 
 def read_contents(reader: ContainerReader, version: int) -> Contents:
-    """What an open checkpoint holds (collective)."""
+    """Contents of an open checkpoint (collective)."""
     counters = Counters(
         epoch=reader.integer("/", "epoch"),
         step=reader.integer("/", "step"),

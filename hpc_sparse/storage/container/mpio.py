@@ -65,7 +65,7 @@ class MpioReader:
         self.file = h5py.File(path, "r", driver="mpio", comm=ctx.comm)
 
     def status(self) -> os.stat_result:
-        """What the operating system says of the file of this name: MPI does not tell which one it has open."""
+        """Result of ``stat`` for the file of this name: MPI does not tell which one it has open."""
         return self.path.stat()
 
     def read(self, name: str, start: int, rows: AnyArray, most_rows: int) -> None:

@@ -1,4 +1,4 @@
-"""What a data set file tells about its features besides their values: names, weights, statistics."""
+"""Summary of the features of a data set file: names, weights, statistics."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ Part = Literal["train", "test"]
 
 
 def read_info(path: Path | str) -> DatasetInfo:
-    """What a data set file says about itself; reads no features and needs no MPI."""
+    """Description of a data set file, read without its features and without MPI."""
     with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
         return _read_info(reader)
 

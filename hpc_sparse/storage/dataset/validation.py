@@ -28,7 +28,7 @@ ROWS_AT_A_TIME = 1024
 
 @dataclass(frozen=True)
 class ValidationPart:
-    """What is held out of a training part.
+    """Part of the training samples that is held out.
 
     Attributes
     ----------
@@ -159,7 +159,7 @@ def whole_on_root(ctx: ParallelContext, samples: Samples) -> Samples:
 def _features(
     features: Features, is_wanted: BoolArray, take: Callable[[AnyArray, Int64Array, BoolArray], AnyArray]
 ) -> Features:
-    """Those of the wanted samples, taken from each array by :func:`_copied` or :func:`_moved`."""
+    """Features of the wanted samples, taken from each array by :func:`_copied` or :func:`_moved`."""
     if isinstance(features, DenseFeatures):
         return DenseFeatures(take(features.values, np.arange(is_wanted.size + 1, dtype=OFFSET), is_wanted))
     indptr = features.indptr
