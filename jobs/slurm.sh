@@ -44,8 +44,7 @@ run_step() {
     return "$code"
 }
 
-# finish CODE: ends the job with the exit code of the run, or puts it back into the queue if the run has stopped as
-# planned (75) before its end.
+# finish CODE: ends the job with the exit code of the run; after a planned stop (75), puts it back into the queue.
 finish() {
     if [ "$1" != 75 ] || [ "$is_cancelled" = yes ]; then
         exit "$1"

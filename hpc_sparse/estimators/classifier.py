@@ -51,7 +51,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
     learning_rate, momentum, nesterov, weight_decay, schedule, warmup_epochs
         Settings of SGD. A schedule runs over the epochs of this fit and those before it.
     evolution : str
-        How the topology changes: the name of a strategy, such as "set" or "static".
+        Name of the strategy that changes the topology, such as "set" or "static".
     drop_fraction : float
         Share of the connections replaced each time.
     evolve_every_epochs : int or "auto"

@@ -41,7 +41,7 @@ PHASE_NAMES = {
     Phase.RECORDING: "recording an epoch",
     Phase.WRITING: "writing a checkpoint",
     Phase.SERVING: "serving",
-    Phase.WAITING: "waiting for the serving rank",
+    Phase.WAITING: "waiting for the server",
     Phase.READING: "reading data",
 }
 

@@ -50,7 +50,7 @@ def message_bytes(config: RunConfig, size: NetworkSize) -> int:
 
 
 def n_syncs(config: RunConfig, n_steps: int) -> int:
-    """Number of syncs in an epoch, including the one at its end; with a serving rank, one per step."""
+    """Number of syncs in an epoch, including the one at its end; with a server, one per step."""
     if config.parallel.algorithm != "local_sgd":
         return n_steps
     every = config.parallel.sync_every_steps

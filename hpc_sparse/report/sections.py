@@ -105,8 +105,8 @@ def time_section(runs: Sequence[StoredRun], groups: Sequence[RunGroup]) -> Secti
     """Time of the runs by part."""
     ranks = Picture(
         "time-by-rank",
-        "Mean seconds of an epoch on each rank. Sync includes waiting for other ranks and, on a rank that serves, all "
-        "of its serving; I/O is reading data, and writing metrics and checkpoints (counted on rank 0 where it serves).",
+        "Mean seconds of an epoch on each rank. Sync includes waiting for other ranks and, on a server, all of its "
+        "exchange with workers; I/O is reading data, and writing metrics and checkpoints (for a server: of rank 0).",
         to_png(lambda: draw_rank_times(runs)),
     )
     epochs = Picture(

@@ -116,7 +116,7 @@ def goes_on_exactly(ctx: ParallelContext, config: RunConfig, info: CheckpointInf
 
 
 def _own_replica(ctx: ParallelContext, config: RunConfig) -> int:
-    """The number of this rank's network; a serving rank looks on with a copy of the first worker's."""
+    """The number of this rank's network; the server has a copy of the first worker's."""
     return max(0, ctx.replica - 1) if is_served(ctx, config) else ctx.replica
 
 

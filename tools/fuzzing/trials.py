@@ -1,7 +1,7 @@
-"""Trials, one after the other in a process that may die of one; and the process that looks after it.
+"""Trials in sequence in a child process, and the parent that replaces a child that dies.
 
-Trial ``n`` is the same in every run of the program. The child writes what came of each to a log, after raising its
-limits: memory beyond what it has when everything is loaded, and seconds per trial.
+Trial ``n`` is the same in every run of the program. The child logs the outcome of each. Its limits are seconds per
+trial, and memory beyond that of its loaded libraries.
 """
 
 from __future__ import annotations

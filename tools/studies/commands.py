@@ -95,7 +95,7 @@ def paper(
     ),
     seeds: Seeds = 3,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of every run.")] = PUBLISHED_EPOCHS,
-    ranks: Annotated[int, typer.Option(min=2, help="Of the parallel variants, a serving one included.")] = 3,
+    ranks: Annotated[int, typer.Option(min=2, help="Ranks of the parallel variants, a server included.")] = 3,
     runs: Runs = Path("runs/paper"),
     output: Output = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands only.")] = False,

@@ -68,7 +68,7 @@ class Result:
 
     @property
     def seconds_per_epoch(self) -> float:
-        """Median of training, syncs and evolution; evaluation is left out, unless a serving rank does it meanwhile."""
+        """Median of training, syncs and evolution; evaluation is left out, unless a server does it meanwhile."""
         return median(_seconds(epoch) for epoch in self.epochs)
 
     @property

@@ -1,7 +1,7 @@
 """Cost of a network of a given configuration on this machine, each part measured at full size.
 
-Every configuration is measured by a process of its own, so that its peak of memory is that of this network alone; the
-plan is asked beforehand. :mod:`studies.scale_tables` shows what was found.
+The plan is made first. Each configuration is then measured in a process of its own, so that the peak of memory is that
+of its network alone. :mod:`studies.scale_tables` shows the results.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ def check_members(path: Path, file: BinaryIO) -> None:
     Raises
     ------
     DataError
-        A member is compressed by a method that NumPy does not use, or more than is possible; shares its bytes with
-        another one; holds Python objects; or has another size than its shape needs.
+        A member has a compression method that NumPy does not use, or an impossible ratio. Or it shares its bytes with
+        another one, holds Python objects, or has another size than its shape needs.
     zipfile.BadZipFile, ValueError and others
         The file is no archive.
     """

@@ -1,8 +1,8 @@
 """Reader of checkpoints of formats 1 to 3, of which every layer is sparse and every optimiser has velocities.
 
-The root has attributes ``epoch``, ``step``, ``step_in_epoch``, ``n_ranks``, ``n_replicas`` and, if there was an
-evaluation, ``best_epoch`` and ``best_value``; group ``metrics`` has one attribute per metric; ``config`` is text;
-``statistics`` may hold ``mean`` and ``deviation`` of the features, ``front_end`` other arrays.
+The root has attributes ``epoch``, ``step``, ``step_in_epoch``, ``n_ranks`` and ``n_replicas``. After an evaluation it
+also has ``best_epoch`` and ``best_value``. Group ``metrics`` has one attribute per metric; ``config`` is text. Groups
+``statistics`` (``mean``, ``deviation`` of the features) and ``front_end`` (other arrays) are optional.
 
 If all ranks have the same network, ``n_replicas`` is 0. ``layers/0000`` and so on then have attributes ``n_out``,
 ``n_in``, ``activation`` and ``n_connections``, and the arrays ``indptr``, ``indices``, ``weight``, ``bias``,

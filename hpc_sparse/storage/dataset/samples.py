@@ -155,8 +155,8 @@ class Dataset:
     n_validation : int
         Samples of the validation part, those of other ranks included.
     term_weights : dict of array
-        Weights of features that are counts of terms: ``idf`` float32[n_features], the weight of each term, and
-        ``row_length`` float64[1], the Euclidean length of every sample. {} for other features.
+        Weights of features that are counts of terms; {} for other features. ``idf`` float32[n_features]: weight of each
+        term. ``row_length`` float64[1]: Euclidean length of every sample.
     """
 
     info: DatasetInfo
