@@ -65,13 +65,9 @@ def overlap(
     as_json: JsonFlag = False,
 ) -> None:
     """Connections that checkpoints of different epochs share, and the number tried so far."""
-
-    def find() -> dict[str, Any]:
-        from hpc_sparse.analysis.reports import report_overlap
-
-        return report_overlap(checkpoints, replica)
-
-    _analyze_on_root(find, "draw_overlap", picture, as_json=as_json)
+    _analyze_on_root(
+        lambda reports: reports.report_overlap(checkpoints, replica), "draw_overlap", picture, as_json=as_json
+    )
 
 
 @analyze_app.command()
@@ -86,13 +82,9 @@ def degrees(
     as_json: JsonFlag = False,
 ) -> None:
     """Connections per neuron, beside those of a random topology."""
-
-    def find() -> dict[str, Any]:
-        from hpc_sparse.analysis.reports import report_degrees
-
-        return report_degrees(checkpoint, replica, data)
-
-    _analyze_on_root(find, "draw_degrees", picture, as_json=as_json)
+    _analyze_on_root(
+        lambda reports: reports.report_degrees(checkpoint, replica, data), "draw_degrees", picture, as_json=as_json
+    )
 
 
 @analyze_app.command()
@@ -100,13 +92,7 @@ def paths(
     checkpoint: CheckpointFile, replica: ReplicaNumber = None, picture: PictureFile = None, as_json: JsonFlag = False
 ) -> None:
     """Paths from inputs to outputs, and the pairs that they connect."""
-
-    def find() -> dict[str, Any]:
-        from hpc_sparse.analysis.reports import report_paths
-
-        return report_paths(checkpoint, replica)
-
-    _analyze_on_root(find, "draw_paths", picture, as_json=as_json)
+    _analyze_on_root(lambda reports: reports.report_paths(checkpoint, replica), "draw_paths", picture, as_json=as_json)
 
 
 @analyze_app.command()
@@ -114,23 +100,27 @@ def summary(
     checkpoint: CheckpointFile, replica: ReplicaNumber = None, picture: PictureFile = None, as_json: JsonFlag = False
 ) -> None:
     """Size, dead neurons, and connections that are on a path from an input to an output."""
-
-    def find() -> dict[str, Any]:
-        from hpc_sparse.analysis.reports import report_summary
-
-        return report_summary(checkpoint, replica)
-
-    _analyze_on_root(find, "draw_summary", picture, as_json=as_json)
+    _analyze_on_root(
+        lambda reports: reports.report_summary(checkpoint, replica), "draw_summary", picture, as_json=as_json
+    )
 
 
-def _analyze_on_root(find: Callable[[], dict[str, Any]], drawing: str, picture: Path | None, *, as_json: bool) -> None:
-    """As :func:`_analyze`, for what needs one rank only."""
+def _analyze_on_root(
+    find: Callable[[Any], dict[str, Any]], drawing: str, picture: Path | None, *, as_json: bool
+) -> None:
+    """As :func:`_analyze`, on one rank; ``find`` gets the module of the reports, which imports compiled code."""
 
     def on_one_rank(ctx: ParallelContext) -> dict[str, Any]:
         from hpc_sparse.parallel.collectives import on_root
 
-        found: dict[str, Any] = {}  # stays there: the other ranks have no use for it
-        on_root(ctx, lambda: found.update(find()))
+        found: dict[str, Any] = {}  # stays on root: the other ranks have no use for it
+
+        def find_here() -> None:
+            from hpc_sparse.analysis import reports
+
+            found.update(find(reports))
+
+        on_root(ctx, find_here)
         return found
 
     _analyze(on_one_rank, drawing, picture, as_json=as_json)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
-from hpc_sparse.cli.display import print_text, show
+from hpc_sparse.cli.display import print_text
 from hpc_sparse.cli.guard import guarded
 from hpc_sparse.cli.options import CheckpointFile, JsonFlag
+from hpc_sparse.cli.results import show_from_root, show_result
 from hpc_sparse.parallel.context import ParallelContext
 
 
@@ -19,15 +20,12 @@ def info(
 ) -> None:
     """Contents of a data set or a checkpoint."""
 
-    def work(ctx: ParallelContext) -> None:
+    def find() -> dict[str, Any]:
         from hpc_sparse.models.inspection import describe_file
-        from hpc_sparse.parallel.collectives import on_root
 
-        description = on_root(ctx, lambda: describe_file(file))
-        if ctx.is_root:
-            show(description, as_json=as_json)
+        return describe_file(file)
 
-    guarded(work)
+    show_from_root(find, as_json=as_json)
 
 
 def evaluate(
@@ -37,14 +35,12 @@ def evaluate(
 ) -> None:
     """Loss and accuracy of a checkpoint on the test part of a data set."""
 
-    def work(ctx: ParallelContext) -> None:
+    def find(ctx: ParallelContext) -> dict[str, Any]:
         from hpc_sparse.models.inspection import evaluate_checkpoint
 
-        result = evaluate_checkpoint(ctx, checkpoint, dataset)
-        if ctx.is_root:
-            show(result, as_json=as_json)
+        return evaluate_checkpoint(ctx, checkpoint, dataset)
 
-    guarded(work)
+    show_result(find, as_json=as_json)
 
 
 def prune(
@@ -71,15 +67,13 @@ def prune(
 ) -> None:
     """Remove the unimportant neurons of a trained network and write a checkpoint of the smaller network."""
 
-    def work(ctx: ParallelContext) -> None:
+    def find(ctx: ParallelContext) -> dict[str, Any]:
         from hpc_sparse.models.pruning import PruningRequest, prune_checkpoint
 
         request = PruningRequest(checkpoint, percentile, target_connections, inputs, output, data, curve)
-        result = prune_checkpoint(ctx, request)
-        if ctx.is_root:
-            show(result, as_json=as_json)
+        return prune_checkpoint(ctx, request)
 
-    guarded(work)
+    show_result(find, as_json=as_json)
 
 
 def upgrade(
