@@ -62,7 +62,7 @@ def balanced_bounds(indptr: PointerArray, n_parts: int) -> Int64Array:
     Parameters
     ----------
     indptr : int32 or int64[n_rows + 1]
-        Where each row's connections start.
+        Start of each row's connections.
     n_parts : int
         Number of blocks wanted.
 

@@ -21,7 +21,7 @@ class DegreeDistribution:
     Attributes
     ----------
     counts : int64[largest degree + 1]
-        How many neurons have 0, 1, 2 and so on connections.
+        Number of neurons with 0, 1, 2 and so on connections.
     n_possible : int
         Connections that a neuron could have.
     """

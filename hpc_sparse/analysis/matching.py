@@ -48,7 +48,7 @@ def match_neurons(own: Topology, other: Topology, exact_width: int = EXACT_WIDTH
     Parameters
     ----------
     own, other : Topology
-        Of the same shape; their inputs have the same meaning.
+        Topologies of the same shape and of the same inputs.
     exact_width : int
     """
     assert own.shape == other.shape, (own.shape, other.shape)

@@ -23,7 +23,7 @@ class SharedConnections:
     n_common, n_own, n_reference : int64[n_layers]
         Connections of both, of the network, of the reference.
     n_possible : int64[n_layers]
-        Of a dense layer of these widths.
+        Connections of a dense layer of these widths.
     """
 
     n_common: Int64Array
@@ -80,7 +80,7 @@ def explored_connections(history: Iterable[Topologies]) -> list[Int64Array]:
     Parameters
     ----------
     history : iterable of networks
-        Of the same widths, in the order of time.
+        Networks of the same widths, in the order of time.
 
     Returns
     -------

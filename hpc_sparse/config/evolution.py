@@ -117,7 +117,7 @@ class ImportancePruningSection(Section):
     """Taking away unimportant neurons while training; a neuron's importance is the sum of its incoming |weights|."""
 
     mode: Literal["off", "compact", "released"] = "off"
-    """compact: remove them from the network for good; released: cut their incoming connections, as the authors do."""
+    """compact: remove them from the network; released: only cut their incoming connections, as the authors do."""
 
     after_epoch: Count = 200
     """The authors' tau: no pruning before this epoch is over."""

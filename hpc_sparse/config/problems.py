@@ -18,7 +18,7 @@ def nested_problems(error: ValidationError, *within: str) -> list[InitErrorDetai
 
 
 def unknown_key(key: str, value: Any) -> InitErrorDetails:
-    """The problem of a key that nobody knows."""
+    """The problem of an unknown key."""
     return problem("extra_forbidden", "Extra inputs are not permitted", (key,), value)
 
 

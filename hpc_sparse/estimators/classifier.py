@@ -37,11 +37,11 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
     density : float, optional
         Instead of epsilon: the same density for every layer.
     activation : {"all_relu", "relu", "leaky_relu"}
-        Of the hidden layers.
+        Activation of the hidden layers.
     alpha : float
         Slope below zero of all_relu (alternating in sign) and leaky_relu.
     initializer : {"he_uniform", "he_fan_in", "xavier_uniform", "normal"}
-        Of initial and grown weights.
+        Distribution of initial and grown weights.
     dropout : float
         Share of hidden activations dropped in training.
     epochs : int

@@ -62,15 +62,15 @@ def check_parameters(name: str, values: Mapping[str, Any], *, n_samples: int, n_
     Parameters
     ----------
     name : str
-        Of the estimator, for messages.
+        Name of the estimator, for messages.
     values : mapping
-        What its ``get_params`` gives.
+        Parameters from its ``get_params``.
     n_samples : int
-        That are trained on; an automatic batch size follows from it.
+        Training samples; an automatic batch size follows from it.
     n_epochs : int
-        That were trained before.
+        Epochs trained before.
     seed : int
-        Of every random stream.
+        Seed of every random stream.
 
     Raises
     ------

@@ -28,7 +28,7 @@ class Chunk:
     labels : int32[n_samples]
         Preliminary numbers that a :class:`LabelCollector` gave.
     done : int
-        How far in the source that is, in the unit of its size.
+        Position in the source, in the unit of its size.
     """
 
     features: Features

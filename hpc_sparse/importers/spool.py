@@ -31,10 +31,10 @@ class RowSpool:
     Attributes
     ----------
     n_rows, n_features : int
-        Of all rows so far; later sparse rows may have more features.
+        Numbers over all rows so far; later sparse rows may have more features.
     is_sparse : bool
     dtype : dtype
-        Of the values.
+        Type of the values.
     counts : int32[n_rows]
         Values of each row, once :meth:`finish` was called.
     """

@@ -26,7 +26,7 @@ def load_model(path: Path | str, threads: int | None = None) -> TrainedModel:
     Parameters
     ----------
     path : path
-        Of a checkpoint.
+        A checkpoint.
     threads : int or None
         Largest number of threads; None for as many as numba has.
 
@@ -46,11 +46,11 @@ class TrainedModel:
     Parameters
     ----------
     network : Network
-        Of which nothing is changed.
+        A network, which is not changed.
     config : RunConfig
-        Of the run it comes from.
+        Configuration of the run it comes from.
     front_end : FrontEndChain
-        Of the run it comes from; by default features are taken as they are.
+        Front ends of the run it comes from; by default features are taken as they are.
     epoch : int
         Epochs it was trained for.
     threads : int or None
@@ -88,7 +88,7 @@ class TrainedModel:
 
     @property
     def n_classes(self) -> int:
-        """Classes that are told apart."""
+        """Number of classes."""
         return max(2, self.network.widths[-1])
 
     @property

@@ -28,7 +28,7 @@ class NetworkPass:
     network : Network
         May change its weights and connections, but not its neurons.
     front_end : FrontEndChain
-        Of the network with its inputs.
+        Front ends of the network.
     """
 
     def __init__(self, network: Network, front_end: FrontEndChain) -> None:

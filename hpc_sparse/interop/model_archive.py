@@ -1,14 +1,11 @@
 """A network as a NumPy archive (.npz) that needs nothing but NumPy to be read.
 
-==================================================  =============================================================
-``format``, ``format_version``                      identity of the format
-``config``, ``epoch``, ``output``                   configuration (TOML), epochs trained, output activation
-``layer_0.data``, ``.indices``, ``.indptr``,        weights as SciPy's CSR, (n_out, n_in); layers are numbered from 0
-``.shape``
-``layer_0.bias``, ``layer_0.slope``                 biases; slope of the activation below zero
-``mean``, ``deviation``                             optional: statistics of the training features
-``neurons_0`` and so on                             optional: original numbers of remaining neurons, inputs first
-==================================================  =============================================================
+- ``format``, ``format_version``: identity of the format.
+- ``config``, ``epoch``, ``output``: configuration (TOML), epochs trained, output activation.
+- ``layer_0.data``, ``.indices``, ``.indptr``, ``.shape``: weights as SciPy's CSR, (n_out, n_in); layers from 0.
+- ``layer_0.bias``, ``layer_0.slope``: biases; slope of the activation below zero.
+- ``mean``, ``deviation``, optional: statistics of the training features.
+- ``neurons_0`` and so on, optional: original numbers of remaining neurons, inputs first.
 
 Layers of other kinds than ``sparse`` are described in :mod:`hpc_sparse.interop.layer_archive`. Any front end but
 standardisation and chosen features is folded into the first layer and left out of the configuration. Weights of terms

@@ -34,11 +34,11 @@ class PruningRequest:
     ----------
     checkpoint : Path
     percentile : float or None
-        Of each hidden layer's importances, in [0, 100).
+        Percentile of each hidden layer's importances, in [0, 100).
     target_connections : int or None
         Instead: the largest number of connections left; the least percentile that reaches it is taken.
     input_percentile : float
-        Of the inputs' importances, whatever becomes of the hidden layers.
+        Percentile of the inputs' importances, independent of the hidden layers.
     output : Path or None
         The checkpoint to write; beside the one that is read if None.
     dataset : Path or None

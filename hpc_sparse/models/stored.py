@@ -37,10 +37,10 @@ class StoredNetwork:
     path : Path
     checkpoint : Checkpoint
     config : RunConfig
-        Of the run that wrote it.
+        Configuration of the run that wrote it.
     replica : Replica
     front_end : FrontEndChain
-        Of the network, with the features that it has inputs for.
+        Front ends of the network, for the features that it has inputs for.
     """
 
     path: Path

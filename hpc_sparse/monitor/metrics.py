@@ -70,7 +70,7 @@ class EpochMetrics:
         As of the test part, on the samples that are held out of the training part; None if none are.
     rank_seconds : dict of (tuple of float)
         Seconds of every rank by part, of :data:`RANK_PARTS`. A server's are all ``sync`` but for those of evolution and
-        evaluation. {} in runs of earlier versions, and where nobody has counted.
+        evaluation. {} in runs of earlier versions, and if not measured.
     """
 
     epoch: int
@@ -164,9 +164,9 @@ def summarize(
     history : list of EpochMetrics
         All epochs of the run, also those before a resume.
     n_samples : int
-        That all ranks together train on.
+        Samples that all ranks together train on.
     total_seconds : float
-        Of this process, from the start of training to now.
+        Seconds of this process from the start of training to now.
     peak_rss_bytes : int
         Largest over the ranks.
     """

@@ -42,7 +42,7 @@ class Calibration:
     Attributes
     ----------
     seconds : Seconds
-        Of the whole network.
+        Times of the whole network.
     n_measured : int
         Connections of what was measured; those of the network if it was measured whole.
     """

@@ -17,7 +17,7 @@ class AvailableMemory:
     ----------
     n_bytes : int
     source : str
-        Who says so.
+        Origin of the limit.
     """
 
     n_bytes: int

@@ -1,7 +1,7 @@
 """Memory of one rank while it trains, item by item, as the arrays of the program are.
 
 Counted are the arrays that grow with the network, the batch or the data. Tests compare the counts with the arrays
-themselves; whoever changes an array changes its line here.
+themselves: a change of an array needs a change of its line here.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class MemoryPlan:
     Attributes
     ----------
     items : tuple of MemoryItem
-        What is there all the time while it trains.
+        Memory that is held all the time while it trains.
     peaks : dict of str to int
         The most bytes that it takes in each phase of a run, everything included.
     """
@@ -84,7 +84,7 @@ def plan_memory(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks
     ----------
     config : RunConfig
     size : NetworkSize
-        Of the network that the run begins with.
+        Size of the network that the run begins with.
     info : DatasetInfo
     n_ranks : int
     """

@@ -40,7 +40,7 @@ class RunGroup:
 
     @property
     def shown_run(self) -> StoredRun:
-        """The one whose network stands for all: the first that has a checkpoint."""
+        """The run whose network is shown for the group: the first with a checkpoint."""
         return next((run for run in self.runs if run.checkpoints), self.runs[0])
 
 

@@ -101,7 +101,7 @@ def _make_sections(
 
 
 def _is_of_a_report(name: str) -> bool:
-    """Whether a file is one that reports make: what else is in the folder is somebody else's."""
+    """Whether a file belongs to a report; other files in the folder stay."""
     return name == PAGE or (name.endswith(".png") and STEMS.fullmatch(name.removesuffix(".png")) is not None)
 
 

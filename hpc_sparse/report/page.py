@@ -24,7 +24,7 @@ class Picture:
     stem : str
         Name of its PNG file without the ending.
     caption : str
-        What it shows, in words.
+        Explanation of the picture.
     content : bytes
         PNG.
     """
@@ -44,7 +44,7 @@ class PageSection:
     tables : list of Table
     pictures : list of Picture
     notes : list of str
-        What is left out, and why.
+        Omissions and their reasons.
     listings : list of (title, text)
         Long texts that are folded up.
     """

@@ -1,4 +1,4 @@
-"""The parts of a report: which tables and pictures belong together, and what they say."""
+"""Sections of a report: their tables, pictures and captions."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def neurons_section(
     ----------
     groups : sequence of RunGroup
     shapes, names : dict
-        Of the samples as images, and of their features, by the name of the run.
+        Shapes of the samples as images, and names of the features, by the name of the run.
     """
     section = PageSection("Neurons")
     for number, run in _shown(groups):

@@ -39,7 +39,7 @@ class StoredRun:
     checkpoints : dict
         The files of complete epochs, by epoch, oldest first.
     newest : CheckpointInfo or None
-        What the last of them says about itself; None if there is none or it is damaged.
+        Description of the newest one; None if there is none or it is damaged.
     """
 
     name: str

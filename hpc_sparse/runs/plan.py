@@ -54,7 +54,7 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A request that has been looked at: everything is there and fits together.
+    """A checked request: all files exist and fit together.
 
     ``previous`` is the configuration of the run that is continued, if any; ``damaged`` are the checkpoints beyond
     ``checkpoint`` that could not be used.

@@ -72,7 +72,7 @@ def upgrade_file(path: Path, output: Path | None = None) -> Upgrade:
     ----------
     path : Path
     output : Path, optional
-        Where to write; by default the file itself is replaced.
+        File to write; by default the file itself is replaced.
 
     Raises
     ------

@@ -42,7 +42,7 @@ def interleave(cases: dict[str, Callable[[], object]], n_rounds: int, n_repeats:
     Parameters
     ----------
     cases : dict
-        What to call, by name.
+        Calls to time, by name.
     n_rounds : int
         Measurements of each case.
     n_repeats : int

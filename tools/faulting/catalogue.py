@@ -46,7 +46,7 @@ class Trial:
     fault, phase : str
         Keys of :data:`faulting.actions.ACTIONS` and :data:`faulting.phases.PHASES`.
     ranks, rank : int
-        How many, and on which it happens. 1 rank runs alone, without mpirun, unless the fault is one of mpirun's.
+        Number of ranks, and the rank of the fault. 1 rank runs without mpirun, unless the fault is one of mpirun's.
     call : int
         In which call of the phase's function.
     strategy : str

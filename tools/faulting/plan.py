@@ -22,7 +22,7 @@ class FaultPlan:
     phase : str
         A key of :data:`faulting.phases.PHASES`.
     rank : int
-        Where it happens.
+        Rank on which it happens.
     call : int
         Number of the call of the phase's function, counted from 1.
     run_folder, notes : Path

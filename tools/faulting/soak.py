@@ -48,7 +48,7 @@ class SoakResult:
         Complete runs, faults that happened, and starts of a job.
     problems : list of str
     samples : dict of int to list of Sample
-        Of each rank of the undisturbed run.
+        Samples of each rank of the undisturbed run.
     """
 
     seed: int

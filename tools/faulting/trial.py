@@ -33,7 +33,7 @@ class Outcome:
     ----------
     trial : Trial
     problems : list of str
-        What was not as it should be.
+        Deviations from the expected outcome.
     seconds : float
         From the fault to the end of the job.
     exit_code : int or None

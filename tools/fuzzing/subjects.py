@@ -63,7 +63,7 @@ class Subject:
     read : callable
         Gets the path of a file; raises InputError if it refuses it.
     file_name : str
-        What the file is called.
+        Name of the file.
     """
 
     name: str

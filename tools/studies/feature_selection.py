@@ -68,7 +68,7 @@ class Outcome:
     Attributes
     ----------
     seconds : list of float
-        Of ranking the features.
+        Seconds of ranking the features.
     scores : dict
         By (classifier, number of features).
     """

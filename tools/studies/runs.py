@@ -32,7 +32,7 @@ class PlannedRun:
         ``section.key=value`` each.
     n_ranks : int
     folder : Path
-        Where it goes.
+        Run folder.
     group : int
         Its seed, or the repetition that its fold belongs to.
     """

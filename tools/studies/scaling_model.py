@@ -33,7 +33,7 @@ class Constants:
     Attributes
     ----------
     alone : Prediction
-        Of one rank.
+        Prediction for one rank.
     packing : float
         Bytes per second put into messages and taken out again.
     link : Link

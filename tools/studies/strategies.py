@@ -69,7 +69,7 @@ class Study:
     n_seeds, n_epochs, n_threads : int
         Threads of each run; 0 for all cores.
     runs : Path
-        Where the folder of a run is until it is finished.
+        Folder of the run folders until they are finished.
     """
 
     data_sets: Sequence[str]

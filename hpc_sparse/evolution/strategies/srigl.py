@@ -69,7 +69,7 @@ class SriglUpdater(TopologyUpdater):
     min_salient: float = 0.3
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
-        """Each layer by itself."""
+        """Changes of the layers, decided one by one."""
         return [self._update(view, network.drop_fraction) for view in network.layers]
 
     def n_bytes(self, layer: LayerFigures) -> float:

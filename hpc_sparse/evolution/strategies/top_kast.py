@@ -57,7 +57,7 @@ class TopKastUpdater(TopologyUpdater):
     ----------
     shrinkage : float
     acting_share : float
-        For the network to be made; a change goes by that of its view.
+        Acting share of a new network; a change uses the one of its view.
     """
 
     name: ClassVar[str] = "top_kast"
@@ -78,7 +78,7 @@ class TopKastUpdater(TopologyUpdater):
         return refuse_choice_of_weights(cls.name, config)
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
-        """Each layer by itself."""
+        """Changes of the layers, decided one by one."""
         return [self._update(view, network.drop_fraction) for view in network.layers]
 
     def n_bytes(self, layer: LayerFigures) -> float:

@@ -185,7 +185,7 @@ def _limit(memory_bytes: int) -> None:
 
 
 def _lower(which: int, limit: int) -> None:
-    """Set a limit for good, unless it is lower already."""
+    """Set a limit that cannot be raised again, unless it is lower already."""
     _, most = resource.getrlimit(which)
     limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
     resource.setrlimit(which, (limit, limit))

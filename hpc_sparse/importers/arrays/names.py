@@ -54,7 +54,7 @@ class ArrayNames:
 
 
 def described(file: str, pairs: Sequence[tuple[str, str]]) -> str:
-    """File and arrays, for people."""
+    """File and arrays, as a text."""
     return f"{file}, " + "; ".join(f"{x}, {y}" for x, y in pairs)
 
 

@@ -50,7 +50,7 @@ def import_cifar10(
     n_train : int
         The first samples, which are for training; the others are for testing.
     order_seed : int
-        Of the order of the training samples.
+        Seed of the order of the training samples.
     overwrite : bool
         Whether an existing target may be replaced.
 

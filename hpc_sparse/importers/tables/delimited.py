@@ -62,7 +62,7 @@ def import_delimited(
     has_header : bool, optional
         Whether the first line names the columns. Default: if its cells all differ and none is a number or empty.
     table : TableOptions, optional
-        What the columns are.
+        Choices about the columns.
     options : ImportOptions, optional
 
     Raises

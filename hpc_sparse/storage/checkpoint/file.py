@@ -39,7 +39,7 @@ def write_checkpoint(ctx: ParallelContext, path: Path | str, checkpoint: Checkpo
     """Write a checkpoint (collective).
 
     A network that every rank holds is written in even parts; replicas are written by their ranks, each whole.
-    Which of both it is follows from ``checkpoint.replica``.
+    ``checkpoint.replica`` decides between the two.
 
     Raises
     ------

@@ -176,7 +176,7 @@ def _front_end_places(reader: ContainerReader, names: list[str]) -> dict[str, st
 
 
 def _progress_names(reader: ContainerReader, n_ranks: int) -> tuple[str, ...]:
-    """The sums that a width stands for: of a rank, or of a server; else numbered ones, with which no run goes on."""
+    """Names of the sums, from their number: of a rank or of a server; else numbers, from which no run continues."""
     _, width = reader.require("progress", np.float64, (n_ranks, None))
     known = {len(names): names for names in (SUMS_OF_A_RANK, SUMS_OF_A_SERVER)}
     return known.get(width) or tuple(f"sum_{number}" for number in range(width))

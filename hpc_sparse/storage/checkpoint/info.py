@@ -25,7 +25,7 @@ class CheckpointInfo:
         Networks in the file that may differ; 0 if it holds the one of all ranks.
     layers : tuple of LayerInfo
     n_neurons : int
-        Of all layers, inputs included; without removed ones.
+        Neurons of all layers, inputs included; without removed ones.
     n_connections, n_parameters : int
         Stored weights; the same with biases. Of replica 0 where there are several.
     density : float

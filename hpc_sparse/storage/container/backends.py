@@ -54,7 +54,7 @@ class FileReader(Protocol):
 
 
 def choose_backend(ctx: ParallelContext, choice: str) -> BackendName:
-    """The back end that ``choice`` stands for here: "auto" is ``mpio`` where it works and there are several ranks.
+    """The back end for ``choice``: "auto" is ``mpio`` where it works and there are several ranks.
 
     Raises
     ------

@@ -71,7 +71,7 @@ class MpioReader:
     def read(self, name: str, start: int, rows: AnyArray, most_rows: int) -> None:
         """Overwrite each rank's ``rows``, at most ``most_rows``, with those at its ``start`` (collective).
 
-        What fails on one rank, fails on all.
+        A failure on one rank is raised on all.
         """
         with self._together(name):
             dataset = self.file[name]

@@ -79,7 +79,7 @@ def load_dataset(
         damage is noticed where a rank loads a whole part, or the other ranks together load it once. With more shards
         than samples the last ones are empty.
     validation : ValidationPart or None
-        What is held out of the training part. The shares of ``train`` are then all of it, each row once.
+        Part held out of the training part. The shares of ``train`` are then all of it, each row once.
 
     Raises
     ------

@@ -40,7 +40,7 @@ class CsrFeatures:
     Attributes
     ----------
     indptr : int64[n_samples + 1]
-        Where each sample's features start, from 0.
+        Start of each sample's features, from 0.
     indices : int32[n_stored]
         Feature numbers, increasing within a sample.
     values : float32[n_stored]
@@ -103,7 +103,7 @@ class DatasetInfo:
     ----------
     path : Path
     title, source, split : str
-        What the data are, where they came from, how they were divided into train and test.
+        Name, origin, and division into train and test.
     n_train, n_test, n_features, n_classes : int
     class_names : tuple of str
         By label.
@@ -112,7 +112,7 @@ class DatasetInfo:
     is_sparse : bool
         Whether features are stored by compressed sparse rows.
     dtype : str
-        Of the features: "uint8" or "float32".
+        Type of the features: "uint8" or "float32".
     file_bytes : int
     creator : str
         The program that wrote the file.

@@ -106,7 +106,7 @@ def write_dataset(
     train, test : Samples
         Both dense or both sparse, of one dtype and number of features; ``test`` may have no samples.
     title, source, split : str
-        What the data are, where they came from, how they were divided.
+        Name, origin and division of the data.
     class_names : sequence of str
         Name of each label from 0 on.
     order_seed : int

@@ -35,6 +35,6 @@ def load(name: str) -> Callable[[Workload, int], Peer]:
     Raises
     ------
     ImportError
-        What it needs is not installed.
+        A library that it needs is not installed.
     """
     return import_module(f"benchmarks.peers.{name}").Trainer  # type: ignore[no-any-return]
