@@ -27,7 +27,7 @@ N_DISTANCES = 4
 
 
 def measure_reset(laboratory: Laboratory, strategy: str, seed: int) -> dict[str, Any]:
-    """E1: accuracy after training, and of the structure that came of it, trained again without evolution."""
+    """E1: accuracy after training, and of the final structure, trained again without evolution."""
     config, still = laboratory.config(strategy, seed), laboratory.config("static", seed)
     network, accuracy = laboratory.train(config)
     # All the structure's connections act in the second training, whatever the strategy.
@@ -47,7 +47,7 @@ def measure_reset(laboratory: Laboratory, strategy: str, seed: int) -> dict[str,
 
 
 def measure_robustness(laboratory: Laboratory, strategy: str, seed: int) -> dict[str, Any]:
-    """E2: accuracy when more and more connections go after training: the smallest by layer, of all, or any."""
+    """E2: accuracy by the share of connections removed after training: the smallest by layer, of all, or random ones."""
     config = laboratory.config(strategy, seed)
     network, _ = laboratory.train(config)
     weights = [connections.to_csr().data for connections in network.incoming()]
@@ -67,7 +67,7 @@ def measure_robustness(laboratory: Laboratory, strategy: str, seed: int) -> dict
 
 
 def measure_emergence(laboratory: Laboratory, strategy: str, seed: int) -> dict[str, Any]:
-    """E3: what the structure after each epoch shares with the last one; layers that evolve only."""
+    """E3: overlap of the structure after each epoch with the final one, in layers that evolve."""
     history: list[list[Topology]] = []
 
     def keep(network: Network, _: int) -> None:
