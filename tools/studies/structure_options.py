@@ -28,8 +28,8 @@ class Options:
     strategies: Annotated[str, typer.Option(help=f"Strategies to compare, of {', '.join(STRATEGIES)}.")] = GUIDED
     density: Annotated[float, typer.Option(help="Density of the whole network.")] = 0.01
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ...")] = 3
-    epochs: Annotated[int, typer.Option(min=2, help="Of each training run.")] = 50
-    threads: Annotated[int, typer.Option(min=1, help="Of each training run.")] = os.cpu_count() or 1
+    epochs: Annotated[int, typer.Option(min=2, help="Epochs of each training run.")] = 50
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each training run.")] = os.cpu_count() or 1
 
 
 def with_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
