@@ -47,7 +47,7 @@ def measure_reset(laboratory: Laboratory, strategy: str, seed: int) -> dict[str,
 
 
 def measure_robustness(laboratory: Laboratory, strategy: str, seed: int) -> dict[str, Any]:
-    """E2: accuracy by the share of connections removed after training: smallest by layer, smallest of all, or random."""
+    """E2: accuracy by the share of connections removed after training: smallest by layer or of all, or random."""
     config = laboratory.config(strategy, seed)
     network, _ = laboratory.train(config)
     weights = [connections.to_csr().data for connections in network.incoming()]
