@@ -24,7 +24,7 @@ OnEpoch = Callable[[EpochMetrics], None]
 
 
 BeforeEpoch = Callable[["TrainingJob", int], None]
-"""Called by every rank that trains in epochs, before one begins or goes on: all but the workers of a serving rank."""
+"""Called by every rank that trains in epochs, before one begins or goes on: all but the workers of a server."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Exchange of a serving rank with its workers: who owes a gradient, who waits for an answer, who has which topology."""
+"""Exchange of a server with its workers: who owes a gradient, who waits for an answer, who has which topology."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WASAP-SGD and WASSP-SGD: training around a serving rank, then workers on their own, then their average."""
+"""WASAP-SGD and WASSP-SGD: training around a server, then workers on their own, then their average."""
 
 from __future__ import annotations
 

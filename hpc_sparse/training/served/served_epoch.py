@@ -1,4 +1,4 @@
-"""An epoch of a serving rank."""
+"""An epoch of a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The serving rank of WASAP-SGD and WASSP-SGD in phase 1: holds the network and applies the workers' gradients."""
+"""The server of WASAP-SGD and WASSP-SGD in phase 1: holds the network and applies the workers' gradients."""
 
 from __future__ import annotations
 

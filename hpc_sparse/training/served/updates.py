@@ -1,4 +1,4 @@
-"""Updates of a serving rank: by each gradient as it comes (WASAP-SGD), or by the mean over all workers (WASSP-SGD)."""
+"""Updates of a server: by each gradient as it comes (WASAP-SGD), or by the mean over all workers (WASSP-SGD)."""
 
 from __future__ import annotations
 

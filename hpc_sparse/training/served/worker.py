@@ -1,4 +1,4 @@
-"""A worker of WASAP-SGD and WASSP-SGD in phase 1: computes gradients for the serving rank."""
+"""A worker of WASAP-SGD and WASSP-SGD in phase 1: computes gradients for the server."""
 
 from __future__ import annotations
 
