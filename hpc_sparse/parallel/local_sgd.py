@@ -174,15 +174,10 @@ class LocalSgd:
         for name, parameter in layer.parameters().items():
             owner = parameter.connections
             index = None if owner is None else indexes[owner]
-
-            def place(each: Float32Array, owner: str | None = owner, index: SharedIndex | None = index) -> Float32Array:
-                if index is None or owner is None:
-                    return each
-                return self._scattered(index, each, layer.connections()[owner])
-
-            placed.values[name] = place(parameter.values)
+            connections = None if owner is None else layer.connections()[owner]
+            placed.values[name] = self._scattered(index, parameter.values, connections)
             for array, own in state.values.items():
-                placed.states[array][name] = place(own[name])
+                placed.states[array][name] = self._scattered(index, own[name], connections)
         return placed
 
     def _index(self, base: Topology | None, own: Topology) -> SharedIndex | None:
@@ -193,7 +188,12 @@ class LocalSgd:
         self.n_bytes_sent += OFFSET().itemsize * index.n_sent
         return index
 
-    def _scattered(self, index: SharedIndex, values: Float32Array, connections: Connections) -> Float32Array:
+    def _scattered(
+        self, index: SharedIndex | None, values: Float32Array, connections: Connections | None
+    ) -> Float32Array:
+        """Values of connections on the union of the replicas' own; as they are where all replicas have the same."""
+        if index is None or connections is None:
+            return values
         if self.is_contributor:
             return index.scatter(values, connections.values_per_unit)
         return np.zeros(index.keys.size * connections.values_per_unit, VALUE)
