@@ -97,7 +97,7 @@ class Registry:
 
 
 STRATEGIES = Registry("evolution.strategy", "hpc_sparse.evolution")
-"""How topologies change."""
+"""Strategies of evolution."""
 
 OBJECTIVES = Registry("training.loss", "hpc_sparse.network.objectives")
 """What is learned from."""
