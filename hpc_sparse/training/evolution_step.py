@@ -21,7 +21,8 @@ from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.layer_signals import Signals
 from hpc_sparse.network.network import Place
-from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.objectives.protocol import Objective
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.rng import Purpose, stream, stream_key
 from hpc_sparse.training.growth_pool import GrowthSource
@@ -104,7 +105,7 @@ class Evolution:
     ) -> None:
         self._config, self._stream_replica, self._mode = config, stream_replica, mode
         self._n_steps, self._growth, self._keeps_changes = n_steps, growth, keeps_changes
-        self._updater = make_updater(config.evolution)
+        self._updater, self._momentum = make_updater(config.evolution), make_optimizer(config).momentum_array
         self._schedule = make_schedule(config)
 
     @property
@@ -188,7 +189,7 @@ class Evolution:
                 LayerView(
                     connections.topology,
                     connections.weight,
-                    replica.velocity_at(place),
+                    None if self._momentum is None else replica.state_at(place, self._momentum),
                     size,
                     stream(seed, Purpose.DROP_AND_GROW, layer=number, **address),
                     signals[place.layer],
@@ -235,9 +236,9 @@ def stream_number(place: Place, replica: Replica) -> int:
     return place.layer + position * STREAM_NUMBERS
 
 
-def start_growth(job: TrainingJob, loss: Loss) -> GrowthSource | None:
+def start_growth(job: TrainingJob, objective: Objective) -> GrowthSource | None:
     """The source of gradients that the strategy of a job grows by; None if it needs none (collective)."""
-    return GrowthSource.start(job, loss) if needs_growth_samples(job.config) else None
+    return GrowthSource.start(job, objective) if needs_growth_samples(job.config) else None
 
 
 def needs_growth_samples(config: RunConfig) -> bool:

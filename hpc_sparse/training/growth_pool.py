@@ -8,7 +8,7 @@ from hpc_sparse.dtypes import OFFSET, AnyArray, Float32Array
 from hpc_sparse.network.distinct_numbers import distinct_numbers
 from hpc_sparse.network.layer_signals import Signals, layer_signals
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.parallel.collectives import all_gather_counts, all_gather_parts
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, stream
@@ -26,26 +26,26 @@ class GrowthSource:
     Parameters
     ----------
     job : TrainingJob
-    loss : Loss
+    objective : Objective
     pool : Samples
         The same on every rank.
     """
 
-    def __init__(self, job: TrainingJob, loss: Loss, pool: Samples) -> None:
-        self._job, self._loss, self._pool = job, loss, pool
+    def __init__(self, job: TrainingJob, objective: Objective, pool: Samples) -> None:
+        self._job, self._objective, self._pool = job, objective, pool
 
     @classmethod
-    def start(cls, job: TrainingJob, loss: Loss) -> GrowthSource:
+    def start(cls, job: TrainingJob, objective: Objective) -> GrowthSource:
         """The source, with its pool drawn (collective).
 
         The training shards of all ranks, in their order, are the training part; a shard may be empty.
         """
         settings, seed = job.config.evolution, job.config.training.seed
-        return cls(job, loss, gather_pool(job.ctx, job.dataset.train, settings.growth_pool, seed))
+        return cls(job, objective, gather_pool(job.ctx, job.dataset.train, settings.growth_pool, seed))
 
     def signals(self, network: Network, rng: np.random.Generator) -> list[Signals]:
         """Every layer's signals for a batch drawn by ``rng``."""
-        return layer_signals(network, *self.batch(rng), self._loss)
+        return layer_signals(network, *self.batch(rng), self._objective)
 
     def batch(self, rng: np.random.Generator) -> tuple[Float32Array, AnyArray]:
         """A batch drawn by ``rng``: float32[n_features, stride] with the samples as columns, and their labels."""

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Sequence
 
 from hpc_sparse.evolution.selection import resparsify
-from hpc_sparse.network.objectives.losses import LOSSES, Loss
+from hpc_sparse.network.objectives.protocol import Objective
+from hpc_sparse.network.objectives.registry import make_objective
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.local_sgd import LocalSgd
 from hpc_sparse.training.clock import Clock
 from hpc_sparse.training.evolution_step import Evolution, EvolutionStep, Mode, start_growth
@@ -25,25 +27,27 @@ class LocalTrainer(ReplicaTrainer):
     """
 
     @classmethod
-    def start(cls, job: TrainingJob, *, loss: Loss | None = None, targets: Sequence[int] | None = None) -> LocalTrainer:
+    def start(
+        cls, job: TrainingJob, *, objective: Objective | None = None, targets: Sequence[int] | None = None
+    ) -> LocalTrainer:
         """The trainer of this rank (collective).
 
         Parameters
         ----------
         job : TrainingJob
-        loss : Loss, optional
+        objective : Objective, optional
             By default the configured one.
         targets : sequence of int, optional
             Connections of each layer once replicas that differ now are averaged; by default the replicas agree now.
         """
-        config, loss = job.config, loss or LOSSES[job.config.training.loss]
+        config, objective = job.config, objective or make_objective(job.config)
         is_shared = config.parallel.replica_topology == "shared"
         averaging = LocalSgd.start(
             job.ctx,
             job.replica.network,
             has_shared_topology=is_shared,
-            momentum=config.parallel.velocity_at_sync,
             cut_back=resparsify,
+            resets=make_optimizer(config).reset_at_sync(config.parallel),
             is_contributor=job.dataset.train.n_samples > 0,
             targets=targets,
         )
@@ -53,10 +57,10 @@ class LocalTrainer(ReplicaTrainer):
             0 if is_shared else job.ctx.replica,
             mode=Mode.SHARED if is_shared else Mode.INDEPENDENT,
             n_steps=n_steps,
-            growth=start_growth(job, loss),
+            growth=start_growth(job, objective),
             keeps_changes=False,
         )
-        return cls(job, averaging, evolution, n_steps, learning_rate(config, averaging.n_contributors), loss)
+        return cls(job, averaging, evolution, n_steps, learning_rate(config, averaging.n_contributors), objective)
 
     @property
     def replica_number(self) -> int | None:

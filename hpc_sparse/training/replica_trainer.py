@@ -10,9 +10,9 @@ from hpc_sparse.errors import DivergedError
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
 from hpc_sparse.monitor.position import Phase
-from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.network.optimizers.learning_rate import LearningRate
-from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.collectives import gather_objects, on_root
 from hpc_sparse.parallel.local_sgd import LocalSgd
@@ -42,7 +42,7 @@ class ReplicaTrainer(ABC):
     n_steps : int
         Steps of an epoch, on every rank the same.
     rate : LearningRate
-    loss : Loss
+    objective : Objective
 
     Attributes
     ----------
@@ -60,13 +60,11 @@ class ReplicaTrainer(ABC):
         evolution: Evolution | None,
         n_steps: int,
         rate: LearningRate,
-        loss: Loss,
+        objective: Objective,
     ) -> None:
-        optimizer = job.config.optimizer
         self._job, self._ctx, self._config, self._shard = job, job.ctx, job.config, job.dataset.train
         self._averaging, self._evolution, self.n_steps = averaging, evolution, n_steps
-        self._rate, self._loss = rate, loss
-        self._sgd = Sgd(optimizer.momentum, optimizer.weight_decay, optimizer.nesterov)
+        self._rate, self._objective, self._optimizer = rate, objective, make_optimizer(job.config)
         self._source = ShardBatches(job)
         self._workspace, self._assembler = job.make_workspace(), job.make_assembler()
         self._stop_agreement = job.make_stop_agreement()
@@ -127,7 +125,7 @@ class ReplicaTrainer(ABC):
         first_step, sums = 0, RankTotals()
         if mid_epoch is None:
             self._evolve(epoch, 0, sums)
-            self._correct_momentum(epoch)
+            self._job.replica.change_rate(self._optimizer, self._rate.change_before(epoch))
         else:
             first_step, sums = mid_epoch.step, RankTotals.from_sums(mid_epoch.sums)
         n_steps_done = self._train(epoch, first_step, sums)
@@ -200,11 +198,6 @@ class ReplicaTrainer(ABC):
         """Whether the topology is to change when so many steps of an epoch are done."""
         return self._evolution is not None and self._evolution.is_due_within(epoch, n_steps_done)
 
-    def _correct_momentum(self, epoch: int) -> None:
-        if self._config.optimizer.momentum_correction:
-            for state in self._job.replica.states:
-                state.scale(self._rate.change_before(epoch))
-
     def _train(self, epoch: int, first_step: int, sums: RankTotals) -> int:
         """The batches from ``first_step`` on; returns the steps that are then done (collective)."""
         training, replica = self._config.training, self._job.replica
@@ -217,11 +210,11 @@ class ReplicaTrainer(ABC):
                 if step < len(batches):
                     batch, labels = self._assembler.assemble(*next(prepared))
                     dropouts = self._job.dropouts(epoch, step)
-                    loss, n_correct = replica.train_batch(
-                        batch, labels, self._loss, dropouts, self._sgd, rate, self._workspace
+                    outcome = replica.train_batch(
+                        batch, labels, self._objective, dropouts, self._optimizer, rate, self._workspace
                     )
-                    sums.loss += loss
-                    sums.n_correct += n_correct
+                    sums.loss += outcome.loss
+                    sums.n_correct += outcome.n_correct
             self._job.tracker.at(Phase.SYNCING, step=step + 1)
             self._communicate(epoch, step, sums)
             if self._evolves_within(epoch, step + 1):
@@ -275,7 +268,7 @@ class ReplicaTrainer(ABC):
         return evaluate(
             self._ctx,
             self._job.replica.network,
-            self._loss,
+            self._objective,
             shard,
             self._assembler,
             self._workspace,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from hpc_sparse.config.training import OptimizerSection
-from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array
-from hpc_sparse.kernels.sparse.descent import descend_all
+from hpc_sparse.dtypes import AnyArray, Float32Array
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
+from hpc_sparse.network.optimizers.protocol import Optimizer
+from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_states
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.replication import topology_arrays
 from hpc_sparse.training.evolution_step import EvolutionStep
@@ -14,7 +13,7 @@ from hpc_sparse.training.served.history import TopologyHistory
 
 
 class ServedParameters:
-    """Parameters of a replica in one vector and its velocities in another, of which its layers have views.
+    """Parameters of a replica in one vector and each state array in another, of which its layers have views.
 
     Parameters
     ----------
@@ -24,7 +23,8 @@ class ServedParameters:
     ----------
     replica : Replica
     values : float32[n_parameters]
-    velocities : float32[n_parameters]
+    states : dict of str to float32[n_parameters]
+        State arrays of the optimiser.
     history : TopologyHistory
         Topologies on which gradients may have been computed that are still to come.
     """
@@ -32,14 +32,14 @@ class ServedParameters:
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
         self.history = TopologyHistory(replica.network)
-        self.values, self.velocities = gather_network(replica.network), gather_velocities(replica)
+        self.values, self.states = gather_network(replica.network), gather_states(replica)
         self._layout = ParameterLayout.of(replica.network)
         self._scratch = self._layout.new_vector()
 
     def follow(self, step: EvolutionStep) -> None:
         """Go on with a network that has changed."""
         network = self.replica.network
-        self.values, self.velocities = gather_network(network), gather_velocities(self.replica)
+        self.values, self.states = gather_network(network), gather_states(self.replica)
         self._layout = ParameterLayout.of(network)
         if self._scratch.size < self.values.size:
             self._scratch = self._layout.new_vector()
@@ -53,22 +53,9 @@ class ServedParameters:
         """The current topology as it is sent."""
         return topology_arrays(self.replica.network)
 
-    def descend(self, gradient: Float32Array, rate: float, optimizer: OptimizerSection) -> None:
+    def descend(self, gradient: Float32Array, rate: float, optimizer: Optimizer) -> None:
         """Update everything by a gradient (float32[n_parameters])."""
-        descend_all(
-            gradient,
-            self._layout.n_decayed,
-            VALUE(rate),
-            VALUE(optimizer.momentum),
-            VALUE(rate * optimizer.weight_decay),
-            optimizer.nesterov,
-            self.values,
-            self.velocities,
-        )
-
-    def scale_velocities(self, factor: float) -> None:
-        """Multiply all velocities."""
-        self.velocities *= VALUE(factor)
+        optimizer.descend(rate, self.values, gradient, self._layout.n_decayed, self.states)
 
     def snapshot(self) -> Network:
         """The network as it is now, with copies of what updates change."""

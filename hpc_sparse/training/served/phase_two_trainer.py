@@ -9,7 +9,8 @@ from dataclasses import replace
 from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.registry import make_objective
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.collectives import gather_objects, on_root, patient_barrier
 from hpc_sparse.parallel.local_sgd import LocalSgd
 from hpc_sparse.parallel.replication import receive_network, send_network
@@ -37,8 +38,9 @@ class PhaseTwoTrainer(ReplicaTrainer):
 
     def __init__(self, job: TrainingJob, averaging: LocalSgd, evolution: Evolution | None, n_steps: int) -> None:
         own = _without_tests(job) if job.ctx.is_root else job
-        loss = LOSSES[job.config.training.loss]
-        super().__init__(own, averaging, evolution, n_steps, learning_rate_alone(job.config), loss)
+        super().__init__(
+            own, averaging, evolution, n_steps, learning_rate_alone(job.config), make_objective(job.config)
+        )
         self._tests = job.dataset.test
         self._is_averaged = False
 
@@ -57,12 +59,12 @@ class PhaseTwoTrainer(ReplicaTrainer):
             job.ctx,
             job.replica.network,
             has_shared_topology=False,
-            momentum=job.config.parallel.velocity_at_sync,
             cut_back=resparsify,
+            resets=make_optimizer(job.config).reset_at_sync(job.config.parallel),
             is_contributor=not job.ctx.is_root,
             targets=targets,
         )
-        n_steps, growth = steps_per_epoch(job), start_growth(job, LOSSES[job.config.training.loss])
+        n_steps, growth = steps_per_epoch(job), start_growth(job, make_objective(job.config))
         if job.ctx.is_root:
             return cls(job, averaging, None, n_steps)
         mode = Mode.FIXED_SIZES
@@ -149,7 +151,7 @@ class PhaseTwoTrainer(ReplicaTrainer):
         job = self._job
         return Evaluation(
             network,
-            self._loss,
+            self._objective,
             self._tests,
             job.make_assembler(),
             job.make_workspace(),

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from hpc_sparse.errors import DataError, HpcSparseError
 from hpc_sparse.monitor.metrics import EpochMetrics
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.registry import make_objective
+from hpc_sparse.network.optimizers.learning_rate import change
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.collectives import on_root
 from hpc_sparse.parallel.replication import broadcast_replica
 from hpc_sparse.training.evolution_step import start_growth
@@ -63,7 +65,7 @@ class PhasedTrainer:
                 f"{job.dataset.info.path}: {job.dataset.n_train} training samples for {n_workers} workers: "
                 "expected at least one for each; start fewer ranks"
             )
-        return cls(job, start_growth(job, LOSSES[job.config.training.loss]), target_connections)
+        return cls(job, start_growth(job, make_objective(job.config)), target_connections)
 
     @property
     def replica_number(self) -> int | None:
@@ -90,7 +92,7 @@ class PhasedTrainer:
             history, first, mid_epoch = served.history, self._last_served + 1, None
         phase_two = self._phase_two or self._start_phase_two()
         if first == self._last_served + 1 and mid_epoch is None:
-            self._correct_momentum(first)
+            self._change_rate(first)
         result = phase_two.train_epochs(first, last, on_epoch, mid_epoch)
         return replace(result, history=[*history, *result.history])
 
@@ -100,7 +102,7 @@ class PhasedTrainer:
             self._phase_two.finish()
 
     def _train_served(self, first: int, last: int, on_epoch: OnEpoch, mid_epoch: MidEpochState | None) -> EpochsResult:
-        """Phase 1; afterwards all ranks have the server's network and velocities (collective)."""
+        """Phase 1; afterwards all ranks have the server's network and states (collective)."""
         if self._ctx.is_root:
             outcome = self._serve(first, last, on_epoch, mid_epoch)
         else:
@@ -140,12 +142,11 @@ class PhasedTrainer:
         self._phase_two = PhaseTwoTrainer.start(self._job, targets)
         return self._phase_two
 
-    def _correct_momentum(self, epoch: int) -> None:
+    def _change_rate(self, epoch: int) -> None:
         """At the border of the phases the rate goes from one schedule to another: the trainer knows its own only."""
-        if self._config.optimizer.momentum_correction:
-            served, alone = learning_rate(self._config, self._n_workers), learning_rate_alone(self._config)
-            for state in self._job.replica.states:
-                state.scale(alone.at(epoch - 1) / served.at(epoch - 1))
+        served, alone = learning_rate(self._config, self._n_workers), learning_rate_alone(self._config)
+        factor = change(served.at(epoch - 1), alone.at(epoch - 1))
+        self._job.replica.change_rate(make_optimizer(self._config), factor)
 
 
 def _result_of(outcome: EpochsResult | HpcSparseError | OSError) -> EpochsResult:

@@ -10,6 +10,7 @@ from hpc_sparse.errors import DivergedError, HpcSparseError
 from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.monitor.position import Phase
 from hpc_sparse.network.optimizers.learning_rate import LearningRate
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.gradient_exchange import ServerEnd
 from hpc_sparse.training.evolution_step import Evolution
 from hpc_sparse.training.growth_pool import GrowthSource
@@ -55,6 +56,7 @@ class Server:
     ) -> None:
         parallel, workers = job.config.parallel, range(1, job.ctx.size)
         self._job, self._rate, self._on_epoch = job, rate, on_epoch
+        self._optimizer = make_optimizer(job.config)
         self.n_steps = n_updates_per_epoch(job)
         self._evolution = Evolution(job.config, n_steps=self.n_steps, growth=growth)
         self._parameters = ServedParameters(job.replica)
@@ -131,7 +133,7 @@ class Server:
         update = self._updates.next(self._n_updates, epoch.totals, self._do_idle_work)
         if update is not None:
             rate = epoch.totals.rate * update.rate_factor
-            self._parameters.descend(update.gradient, rate, self._job.config.optimizer)
+            self._parameters.descend(update.gradient, rate, self._optimizer)
             self._n_updates += 1
             epoch.n_updates += 1
             self._job.reporter.step(epoch.n_updates)
@@ -156,8 +158,7 @@ class Server:
             if step.pruning is not None:
                 LOG.info("epoch %d: pruned to %d connections", number, step.pruning.n_connections)
             self._parameters.follow(step)
-        if self._job.config.optimizer.momentum_correction:
-            self._parameters.scale_velocities(self._rate.change_before(number))
+        self._optimizer.change_rate(self._parameters.states, self._rate.change_before(number))
         if self._job.is_debug:
             self._job.replica.check_invariants()
         totals = ServerTotals(number, self._rate.at(number), 0 if step is None else step.n_grown)
