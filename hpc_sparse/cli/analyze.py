@@ -12,7 +12,7 @@ from hpc_sparse.cli.display import show
 from hpc_sparse.cli.guard import guarded
 from hpc_sparse.parallel.context import ParallelContext
 
-analyze_app = typer.Typer(help="Topologies of checkpoints: how they look and differ.", no_args_is_help=True)
+analyze = typer.Typer(help="Topologies of checkpoints: how they look and differ.", no_args_is_help=True)
 
 JSON_ONLY = ("distributions", "from_input", "to_output", "outputs_reached")
 """Long lists, which the tables leave out."""
@@ -34,7 +34,7 @@ PictureFile = Annotated[
 ]
 
 
-@analyze_app.command()
+@analyze.command()
 def distance(
     checkpoints: CheckpointFiles,
     replica: ReplicaNumber = None,
@@ -57,7 +57,7 @@ def distance(
     _analyze(find, "draw_distances", picture, as_json=as_json)
 
 
-@analyze_app.command()
+@analyze.command()
 def overlap(
     checkpoints: CheckpointFiles,
     replica: ReplicaNumber = None,
@@ -74,7 +74,7 @@ def overlap(
     _analyze_on_root(find, "draw_overlap", picture, as_json=as_json)
 
 
-@analyze_app.command()
+@analyze.command()
 def degrees(
     checkpoint: CheckpointFile,
     replica: ReplicaNumber = None,
@@ -95,7 +95,7 @@ def degrees(
     _analyze_on_root(find, "draw_degrees", picture, as_json=as_json)
 
 
-@analyze_app.command()
+@analyze.command()
 def paths(
     checkpoint: CheckpointFile, replica: ReplicaNumber = None, picture: PictureFile = None, as_json: JsonFlag = False
 ) -> None:
@@ -109,7 +109,7 @@ def paths(
     _analyze_on_root(find, "draw_paths", picture, as_json=as_json)
 
 
-@analyze_app.command()
+@analyze.command()
 def summary(
     checkpoint: CheckpointFile, replica: ReplicaNumber = None, picture: PictureFile = None, as_json: JsonFlag = False
 ) -> None:

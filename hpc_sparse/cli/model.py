@@ -12,12 +12,12 @@ from hpc_sparse.cli.display import show
 from hpc_sparse.cli.guard import guarded
 from hpc_sparse.parallel.context import ParallelContext
 
-model_app = typer.Typer(help="Networks to and from other programs.", no_args_is_help=True)
+model = typer.Typer(help="Networks to and from other programs.", no_args_is_help=True)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-@model_app.command("export")
+@model.command("export")
 def export_command(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of a run.", show_default=False)],
     output: Annotated[Path, typer.Argument(metavar="OUT.npz", help="The archive to write.", show_default=False)],
@@ -33,7 +33,7 @@ def export_command(
     _show_from_root(find, as_json=as_json)
 
 
-@model_app.command("import")
+@model.command("import")
 def import_command(
     source: Annotated[
         Path, typer.Argument(help="What export has written, or dense weights: .npz, .safetensors.", show_default=False)
