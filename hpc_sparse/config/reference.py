@@ -48,8 +48,8 @@ def configuration_reference() -> str:
 def _section_text(name: str, section: type[Section]) -> str:
     properties = section.model_json_schema()["properties"]
     for registry in REGISTRIES:
-        if registry.place == name:
-            properties[registry.key.rpartition(".")[2]] = {"enum": registry.names()}
+        if registry.key_section == name:
+            properties[registry.key_name] = {"enum": registry.names()}
     assert section.__doc__ is not None, name
     lines = [
         f"## `[{name}]`",
