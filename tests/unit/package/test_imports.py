@@ -65,3 +65,9 @@ def test_a_run_loads_the_commands_of_runs_only():
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = {name.rpartition(".")[2] for name in result.stdout.split()}
     assert loaded <= {"app", "commands", "guard", "train", "display", "options"}
+
+
+def test_a_run_does_not_wait_for_scipys_special_functions():
+    program = "import sys, hpc_sparse.runs.run; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "scipy.special" not in result.stdout.split()
