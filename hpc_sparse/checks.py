@@ -9,7 +9,7 @@ from hpc_sparse.errors import InputError
 from hpc_sparse.partition import chunk_ranges
 
 CHUNK_ITEMS = 1 << 22
-"""Items looked at together: temporary arrays stay within the processor's caches, roughly."""
+"""Items checked together: temporary arrays stay within the processor's caches, roughly."""
 
 
 def check_csr(
@@ -28,13 +28,13 @@ def check_csr(
     where : str
         File and array group, to begin the message with.
     indptr : int[n_rows + 1]
-        Where each row starts in ``indices``, from 0.
+        Start of each row in ``indices``, from 0.
     indices : int[n_stored]
         Column numbers.
     n_columns : int
         Columns that exist.
     error : class
-        What to raise.
+        Error class to raise.
     first_row : int
         Number of the first row in the file, for the message.
     """

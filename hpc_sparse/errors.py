@@ -60,7 +60,7 @@ class OutputError(InputError):
 
 
 class MachineError(InputError):
-    """What was asked is beyond this machine or installation."""
+    """A request beyond this machine or installation."""
 
 
 class DivergedError(HpcSparseError):

@@ -22,12 +22,12 @@ class Share:
 
     @classmethod
     def all(cls) -> Share:
-        """Everything."""
+        """The share of a lone process: all of it."""
         return cls(0, 1)
 
     @classmethod
     def none(cls) -> Share:
-        """Nothing."""
+        """The empty share."""
         return cls(0, 0)
 
     def range(self, n_items: int) -> tuple[int, int]:
@@ -62,7 +62,7 @@ def balanced_bounds(indptr: PointerArray, n_parts: int) -> Int64Array:
     Parameters
     ----------
     indptr : int32 or int64[n_rows + 1]
-        Where each row's connections start.
+        Start of each row's connections.
     n_parts : int
         Number of blocks wanted.
 

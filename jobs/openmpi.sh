@@ -21,8 +21,8 @@ export PRTE_MCA_hwloc_default_binding_policy="${PRTE_MCA_hwloc_default_binding_p
 # A rank that waits lets the threads of the others have its core.
 export OMPI_MCA_mpi_yield_when_idle="${OMPI_MCA_mpi_yield_when_idle:-1}"
 
-# Ranks of one machine talk through shared memory ("vader" is version 4's name of it, which version 5 still takes), so
-# that no network device, name service or firewall is asked. Containers often forbid to read another process's memory.
+# Shared memory between ranks of one machine needs no network device, name service or firewall. "vader" is its name in
+# version 4, which version 5 still accepts. Containers often forbid to read another process's memory.
 export OMPI_MCA_pml="${OMPI_MCA_pml:-ob1}"
 export OMPI_MCA_btl="${OMPI_MCA_btl:-self,vader}"
 export OMPI_MCA_btl_vader_single_copy_mechanism="${OMPI_MCA_btl_vader_single_copy_mechanism:-none}"

@@ -28,7 +28,7 @@ run_step() {
     is_cancelled=no
     "$@" &
     step=$!
-    # SLURM's warning (see --signal) comes to this script alone.
+    # SLURM sends its warning (see --signal) to this script alone.
     trap 'is_interrupted=yes; kill -USR1 "$step" 2>/dev/null' USR1
     # scancel, preemption and the end of the time come to every process of the job; here: do not start again.
     trap 'is_interrupted=yes; is_cancelled=yes; kill -TERM "$step" 2>/dev/null' TERM
@@ -44,8 +44,7 @@ run_step() {
     return "$code"
 }
 
-# finish CODE: ends the job with the exit code of the run, or puts it back into the queue if the run has stopped as
-# planned (75) before its end.
+# finish CODE: ends the job with the exit code of the run; after a planned stop (75), puts it back into the queue.
 finish() {
     if [ "$1" != 75 ] || [ "$is_cancelled" = yes ]; then
         exit "$1"

@@ -19,7 +19,7 @@ STARTS = "__main__"
 """File that starts the command when it is imported."""
 
 PUBLIC = ", ".join(hpc_sparse.__all__)
-"""What the package itself offers, which is imported when it is first asked for."""
+"""Names that the package itself offers; each is imported at its first use."""
 
 BAR = re.compile(r"(``.*?``|`[^`]*`|\\\|)|\|")
 """Code and escaped bars, or any other bar."""
@@ -41,7 +41,7 @@ def modules_by_package(root: Path) -> dict[str, list[str]]:
 
 
 def _can_be_imported(module: str) -> bool:
-    """Whether the libraries of a module are installed; PyTorch, which one module needs, mostly is not."""
+    """Whether the libraries of a module are installed (PyTorch often is not)."""
     try:
         import_module(module)
     except ImportError as error:

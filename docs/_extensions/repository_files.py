@@ -1,7 +1,7 @@
 """Links from the pages to other files of the repository, and pages that show such files.
 
-In the repository every link is a path, so that it works wherever the files are read. Where the pages are built, a link
-to a Markdown file outside this folder leads to a page with its text, any other one to a copy.
+In the repository every link is a path, so that it works wherever the files are read. In the built pages, a link to a
+Markdown file outside this folder leads to a page with its text. A link to any other file leads to a copy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What topologies look like, and how they differ: over time, from each other, and from chance."""
+"""Structure of topologies, and differences between them: over time, between networks, and from chance."""
 
 from __future__ import annotations
 

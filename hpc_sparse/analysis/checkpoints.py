@@ -34,7 +34,7 @@ class StoredTopology:
     neuron_ids : tuple of (int32[width] or None)
         Original numbers of the neurons, one per layer of neurons; None if none was removed.
     original_widths : tuple of int
-        Neurons per layer before any was removed; of the inputs at least so many.
+        Neurons per layer before any was removed; for the inputs a lower bound.
     """
 
     name: str
@@ -56,7 +56,7 @@ class StoredTopology:
     def original(self, n_inputs: int = 0) -> list[Topology]:
         """The topologies in the numbers of the first network; removed neurons are there without connections.
 
-        Of removed inputs a checkpoint may not tell how many there were: at least ``n_inputs``.
+        ``n_inputs`` is a lower bound for the inputs, since a checkpoint may not store how many were removed.
         """
         first = max(n_inputs, self.original_widths[0]) if self.has_lost_inputs else self.original_widths[0]
         return in_original_numbers(self.topologies, self.neuron_ids, (first, *self.original_widths[1:]))

@@ -1,4 +1,4 @@
-"""How many connections neurons have, beside what chance would give them."""
+"""Degrees: connections per neuron, beside their distribution in random topologies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class DegreeDistribution:
     Attributes
     ----------
     counts : int64[largest degree + 1]
-        How many neurons have 0, 1, 2 and so on connections.
+        Number of neurons with 0, 1, 2 and so on connections.
     n_possible : int
         Connections that a neuron could have.
     """

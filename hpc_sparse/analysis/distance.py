@@ -47,7 +47,7 @@ def topology_distance(a: Topologies, b: Topologies, *, exact_width: int = EXACT_
     Parameters
     ----------
     a, b : Network, sequence of Topology, or sequence of SciPy sparse matrices (n_in, n_out)
-        Of the same widths. Weights do not matter.
+        Networks of the same widths. Weights do not matter.
     exact_width : int
         The widest layer that is paired exactly, at 8 bytes per pair of neurons. Wider ones need memory for their
         connections only and come out too far apart by at most 0.0001.

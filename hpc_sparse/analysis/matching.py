@@ -1,4 +1,4 @@
-"""Which neuron of one layer corresponds to which of another: the pairing with the least total distance."""
+"""Assignment of the neurons of one layer to those of another with the least total distance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXACT_WIDTH = 2048
 """The widest layer whose neurons are paired exactly; takes 8 bytes per pair of neurons, 34 MB at this width."""
 
 INCREMENT = 1e-4
-"""How much above the least distance per neuron the pairing of a wider layer may be."""
+"""Tolerance of the auction for wider layers: excess over the least distance, per neuron."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def match_neurons(own: Topology, other: Topology, exact_width: int = EXACT_WIDTH
     Parameters
     ----------
     own, other : Topology
-        Of the same shape; their inputs have the same meaning.
+        Topologies of the same shape and of the same inputs.
     exact_width : int
     """
     assert own.shape == other.shape, (own.shape, other.shape)

@@ -1,4 +1,4 @@
-"""Which connections two networks of the same widths share, and which have been tried over time."""
+"""Connections that networks of the same widths share, and connections tried over time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SharedConnections:
     n_common, n_own, n_reference : int64[n_layers]
         Connections of both, of the network, of the reference.
     n_possible : int64[n_layers]
-        Of a dense layer of these widths.
+        Connections of a dense layer of these widths.
     """
 
     n_common: Int64Array
@@ -72,7 +72,7 @@ def shared_connections(network: Topologies, reference: Topologies) -> SharedConn
 
 
 def explored_connections(history: Iterable[Topologies]) -> list[Int64Array]:
-    """How many different connections of each layer have existed so far, after each network of a history.
+    """Number of distinct connections per layer up to each network of a history.
 
     Their share of all possible ones is the in-time over-parameterisation rate R_s (Liu et al. 2021, arXiv 2102.02887).
     Needs 8 bytes for each connection that has ever existed.
@@ -80,7 +80,7 @@ def explored_connections(history: Iterable[Topologies]) -> list[Int64Array]:
     Parameters
     ----------
     history : iterable of networks
-        Of the same widths, in the order of time.
+        Networks of the same widths, in the order of time.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How many paths lead from the inputs to the outputs, and which inputs can act on which outputs."""
+"""Paths from inputs to outputs: their number, and the pairs that they connect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.partition import chunk_ranges
 
 BLOCK_BYTES = 64 * 1024 * 1024
-"""What the marks of a block of outputs may take in the widest layer."""
+"""Limit for the marks of a block of outputs in the widest layer."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which neurons and connections lie on a path from an input to an output, and which are dead."""
+"""Neurons and connections on a path from an input to an output; the others are dead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hpc_sparse.network.connections.topology import Topology
 
 @dataclass(frozen=True)
 class Reach:
-    """What of a network can carry a signal; one entry per layer of neurons, inputs first, unless said otherwise.
+    """Parts of a network that can carry a signal; by default one entry per layer of neurons, inputs first.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the commands tell: findings about the networks of checkpoints as plain values."""
+"""Reports of the commands ``analyze``: findings about the networks of checkpoints, as plain values."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def report_distances(ctx: ParallelContext, paths: Sequence[Path], replica: int |
 
 
 def report_overlap(paths: Sequence[Path], replica: int | None) -> Report:
-    """Which connections a series of checkpoints has in common, and how many have been explored.
+    """Connections that a series of checkpoints shares, and the number explored.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What can be analysed: networks, topologies and SciPy matrices, all brought to topologies."""
+"""Inputs of an analysis: networks, topologies and SciPy matrices, converted to topologies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def as_topologies(network: Topologies) -> list[Topology]:
     Parameters
     ----------
     network : Network, sequence of Topology, or sequence of SciPy sparse matrices
-        The matrices are (n_in, n_out), one column per neuron; every value but 0 is a connection. They are not changed.
+        Matrices are (n_in, n_out), one column per neuron; nonzeros are connections. They are not changed.
 
     Raises
     ------

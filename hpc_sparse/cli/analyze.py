@@ -1,4 +1,4 @@
-"""The commands ``hpc-sparse analyze``: what the topologies of checkpoints look like and how they differ."""
+"""The commands ``hpc-sparse analyze``: structure and differences of the topologies of checkpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpc_sparse.cli.display import show
 from hpc_sparse.cli.guard import guarded
 from hpc_sparse.parallel.context import ParallelContext
 
-analyze_app = typer.Typer(help="Topologies of checkpoints: how they look and differ.", no_args_is_help=True)
+analyze_app = typer.Typer(help="Analyze the topologies of checkpoints.", no_args_is_help=True)
 
 JSON_ONLY = ("distributions", "from_input", "to_output", "outputs_reached")
 """Long lists, which the tables leave out."""
@@ -23,9 +23,9 @@ CheckpointFiles = Annotated[
 ]
 ReplicaNumber = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--replica", min=0, help="Which network of a checkpoint that holds one per worker."),
+    typer.Option("--replica", min=0, help="Number of the network, if the checkpoint holds one per worker."),
 ]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table; has more in it.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table; with more values.")]
 PictureFile = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
@@ -44,9 +44,9 @@ def distance(
     picture: PictureFile = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Topology distance (NNSTD) of every two networks: 0 the same up to the order of neurons, 1 nothing shared.
+    """Topology distance (NNSTD) of each pair of networks: 0 if equal up to the order of neurons, 1 if disjoint.
 
-    Replicas of one checkpoint count as networks. Pairs are shared out among the ranks.
+    Replicas of one checkpoint count as networks. Ranks share the pairs.
     """
 
     def find(ctx: ParallelContext) -> dict[str, Any]:
@@ -64,14 +64,10 @@ def overlap(
     picture: PictureFile = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Connections that checkpoints of different epochs share, and how many have been tried so far."""
-
-    def find() -> dict[str, Any]:
-        from hpc_sparse.analysis.reports import report_overlap
-
-        return report_overlap(checkpoints, replica)
-
-    _analyze_on_root(find, "draw_overlap", picture, as_json=as_json)
+    """Connections that checkpoints of different epochs share, and the number tried so far."""
+    _analyze_on_root(
+        lambda reports: reports.report_overlap(checkpoints, replica), "draw_overlap", picture, as_json=as_json
+    )
 
 
 @analyze_app.command()
@@ -80,33 +76,23 @@ def degrees(
     replica: ReplicaNumber = None,
     data: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="The data set: also show which features have most connections, by name.", show_default=False),
+        typer.Option(help="The data set: also name the features with most connections.", show_default=False),
     ] = None,
     picture: PictureFile = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Connections per neuron, beside what chance would give."""
-
-    def find() -> dict[str, Any]:
-        from hpc_sparse.analysis.reports import report_degrees
-
-        return report_degrees(checkpoint, replica, data)
-
-    _analyze_on_root(find, "draw_degrees", picture, as_json=as_json)
+    """Connections per neuron, beside those of a random topology."""
+    _analyze_on_root(
+        lambda reports: reports.report_degrees(checkpoint, replica, data), "draw_degrees", picture, as_json=as_json
+    )
 
 
 @analyze_app.command()
 def paths(
     checkpoint: CheckpointFile, replica: ReplicaNumber = None, picture: PictureFile = None, as_json: JsonFlag = False
 ) -> None:
-    """Paths from the inputs to the outputs, and which pairs of them are connected."""
-
-    def find() -> dict[str, Any]:
-        from hpc_sparse.analysis.reports import report_paths
-
-        return report_paths(checkpoint, replica)
-
-    _analyze_on_root(find, "draw_paths", picture, as_json=as_json)
+    """Paths from inputs to outputs, and the pairs that they connect."""
+    _analyze_on_root(lambda reports: reports.report_paths(checkpoint, replica), "draw_paths", picture, as_json=as_json)
 
 
 @analyze_app.command()
@@ -114,23 +100,27 @@ def summary(
     checkpoint: CheckpointFile, replica: ReplicaNumber = None, picture: PictureFile = None, as_json: JsonFlag = False
 ) -> None:
     """Size, dead neurons, and connections that are on a path from an input to an output."""
-
-    def find() -> dict[str, Any]:
-        from hpc_sparse.analysis.reports import report_summary
-
-        return report_summary(checkpoint, replica)
-
-    _analyze_on_root(find, "draw_summary", picture, as_json=as_json)
+    _analyze_on_root(
+        lambda reports: reports.report_summary(checkpoint, replica), "draw_summary", picture, as_json=as_json
+    )
 
 
-def _analyze_on_root(find: Callable[[], dict[str, Any]], drawing: str, picture: Path | None, *, as_json: bool) -> None:
-    """As :func:`_analyze`, for what needs one rank only."""
+def _analyze_on_root(
+    find: Callable[[Any], dict[str, Any]], drawing: str, picture: Path | None, *, as_json: bool
+) -> None:
+    """As :func:`_analyze`, on one rank; ``find`` gets the module of the reports, which imports compiled code."""
 
     def on_one_rank(ctx: ParallelContext) -> dict[str, Any]:
         from hpc_sparse.parallel.collectives import on_root
 
-        found: dict[str, Any] = {}  # stays there: the other ranks have no use for it
-        on_root(ctx, lambda: found.update(find()))
+        found: dict[str, Any] = {}  # stays on root: the other ranks have no use for it
+
+        def find_here() -> None:
+            from hpc_sparse.analysis import reports
+
+            found.update(find(reports))
+
+        on_root(ctx, find_here)
         return found
 
     _analyze(on_one_rank, drawing, picture, as_json=as_json)

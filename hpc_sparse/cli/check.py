@@ -10,7 +10,7 @@ from hpc_sparse.parallel.context import ParallelContext
 
 
 def check(as_json: JsonFlag = False) -> None:
-    """What this installation can do, in one paste: MPI, threads, HDF5, a real collective write, the cache."""
+    """Abilities of this installation: MPI, threads, HDF5 with a collective write, the kernel cache; to paste."""
 
     def work(ctx: ParallelContext) -> None:
         from hpc_sparse.cli.installation import check_installation

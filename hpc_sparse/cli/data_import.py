@@ -8,18 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from hpc_sparse.cli.data_import_files import files_app
-from hpc_sparse.cli.data_import_options import (
-    Log2,
-    OrderSeed,
-    OutputFile,
-    Overwrite,
-    SplitSeed,
-    Stored,
-    TestFraction,
-    TfIdf,
-    Title,
-    importer,
-)
+from hpc_sparse.cli.data_import_options import Divided, OutputFile, Stored, importer
 
 import_app = typer.Typer(help="Turn data of other formats into a data set file.", no_args_is_help=True)
 import_app.add_typer(files_app)
@@ -55,18 +44,12 @@ def import_idx(
     return idx.import_idx(source, output, title=title, overwrite=stored.overwrite, order_seed=stored.order_seed)
 
 
-@importer(import_app, "npz")
+@importer(import_app, "npz", without=("stratify",))
 def import_npz(
     source: Annotated[Path, typer.Argument(help="A NumPy archive (.npz).", show_default=False)],
     output: OutputFile,
     *,
-    title: Title = None,
-    log2: Log2 = False,
-    tf_idf: TfIdf = False,
-    test_fraction: TestFraction = 0.2,
-    seed: SplitSeed = 0,
-    overwrite: Overwrite = False,
-    order_seed: OrderSeed = 0,
+    divided: Divided,
 ) -> Any:
     """A NumPy archive: x_train, y_train, x_test, y_test; or x, y; or CSR arrays."""
     from hpc_sparse.importers.arrays import npz
@@ -74,13 +57,13 @@ def import_npz(
     return npz.import_npz(
         source,
         output,
-        title=title,
-        log2=log2,
-        tf_idf=tf_idf,
-        test_fraction=test_fraction,
-        split_seed=seed,
-        overwrite=overwrite,
-        order_seed=order_seed,
+        title=divided.title,
+        log2=divided.log2,
+        tf_idf=divided.tf_idf,
+        test_fraction=divided.test_fraction,
+        split_seed=divided.seed,
+        overwrite=divided.overwrite,
+        order_seed=divided.order_seed,
     )
 
 
@@ -105,10 +88,10 @@ def import_classification(
     features: Annotated[
         int, typer.Option(help="Features; 4 bytes of disk each, 16 of memory while it is made.")
     ] = 54_675,
-    informative: Annotated[int, typer.Option(help="Those that carry signal.")] = 100,
-    redundant: Annotated[int, typer.Option(help="Those that mix the informative ones; the rest is noise.")] = 10_000,
+    informative: Annotated[int, typer.Option(help="Informative features.")] = 100,
+    redundant: Annotated[int, typer.Option(help="Mixtures of informative features; all others are noise.")] = 10_000,
     classes: Annotated[int, typer.Option(help="Classes.")] = 18,
-    separation: Annotated[float, typer.Option(help="Half the distance of the classes' centres.")] = 3.0,
+    separation: Annotated[float, typer.Option(help="Half the distance between class centres.")] = 3.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the problem and of its division.")] = 0,
     test_fraction: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the samples for testing.")] = 0.25,
     stored: Stored,

@@ -27,12 +27,12 @@ def import_csv(
     ] = None,
     delimiter: Annotated[
         str | None,
-        typer.Option(help="Between cells.", show_default="comma, tab, semicolon or bar"),
+        typer.Option(help="Separator of cells.", show_default="comma, tab, semicolon or bar"),
     ] = None,
     test: TestFile = None,
     divided: Divided,
 ) -> Any:
-    """Comma- or tab-separated text; columns of text become one feature per symbol. Needs PyArrow."""
+    """Comma- or tab-separated text; each distinct text of a column becomes a feature. Needs PyArrow."""
     from hpc_sparse.importers.tables import delimited
 
     return delimited.import_delimited(
@@ -56,7 +56,7 @@ def import_parquet(
     test: TestFile = None,
     divided: Divided,
 ) -> Any:
-    """A Parquet table; columns of text become one feature per symbol. Needs PyArrow."""
+    """A Parquet table; each distinct text of a column becomes a feature. Needs PyArrow."""
     from hpc_sparse.importers.tables import parquet
 
     return parquet.import_parquet(source, output, test=test, table=columns.options(), options=divided.options(report))
@@ -70,7 +70,7 @@ def import_svmlight(
     *,
     features: Annotated[
         int | None,
-        typer.Option(min=1, help="How many there are.", show_default="by the highest number"),
+        typer.Option(min=1, help="Number of features.", show_default="the highest number"),
     ] = None,
     zero_based: Annotated[
         bool | None,

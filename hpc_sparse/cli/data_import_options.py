@@ -1,4 +1,4 @@
-"""What the importing commands share: their options, the progress bar, and how they run."""
+"""Shared parts of the import commands: options, progress bar, execution on one rank."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ Importer = Callable[..., Any]
 """The body of a command, which writes and returns the data set; it may ask for a ``report`` of how far it is."""
 
 OutputFile = Annotated[Path, typer.Argument(help="The data set file to write (.h5).", show_default=False)]
-Title = Annotated[str | None, typer.Option(help="What the data are, for people.", show_default=False)]
+Title = Annotated[str | None, typer.Option(help="Title of the data set.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 OrderSeed = Annotated[int, typer.Option(min=0, help="Seed of the order in which the training samples are stored.")]
 Log2 = Annotated[
-    bool, typer.Option("--log2", help="Store log2(max(x, 1)) of each value x: for intensities of microarrays.")
+    bool, typer.Option("--log2", help="Store log2(max(x, 1)) instead of x, as for microarray intensities.")
 ]
 TfIdf = Annotated[
     bool,
-    typer.Option("--tf-idf", help="Weigh sparse term counts by the training part's frequencies; rows of one length."),
+    typer.Option("--tf-idf", help="Store tf-idf weights of sparse term counts, rows of equal length."),
 ]
 TestFraction = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Share of the samples for testing, where the source does not say which.")
+    float, typer.Option(min=0.0, max=1.0, help="Share of samples for testing, if the source has no test part.")
 ]
 SplitSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of that split.")]
-Stratify = Annotated[bool, typer.Option("--stratify/--no-stratify", help="Take that share of each class.")]
+Stratify = Annotated[bool, typer.Option("--stratify/--no-stratify", help="Split each class in the same proportion.")]
 TestFile = Annotated[
     Path | None,
     typer.Option("--test", help="A file of the same kind for testing, instead of a split.", show_default=False),
@@ -57,12 +57,12 @@ Label = Annotated[
 ]
 Symbolic = Annotated[
     list[str] | None,
-    typer.Option(metavar="COLUMN", help="Numbers that are symbols: a feature for each; repeatable. Text always is."),
+    typer.Option(metavar="COLUMN", help="Column of numbers that are categories; repeatable. Text always is."),
 ]
 Drop = Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Leave a column out; repeatable.")]
-Sparse = Annotated[bool, typer.Option("--sparse", help="Store what is not 0 alone: for columns of many symbols.")]
-X = Annotated[str | None, typer.Option("--x", help="Its features.", show_default="by name")]
-Y = Annotated[str | None, typer.Option("--y", help="Its labels.", show_default="by name")]
+Sparse = Annotated[bool, typer.Option("--sparse", help="Store nonzeros alone: for columns of many categories.")]
+X = Annotated[str | None, typer.Option("--x", help="Features for training.", show_default="by name")]
+Y = Annotated[str | None, typer.Option("--y", help="Labels for training.", show_default="by name")]
 XTest = Annotated[str | None, typer.Option("--x-test", help="Features for testing.", show_default=False)]
 YTest = Annotated[str | None, typer.Option("--y-test", help="Labels for testing.", show_default=False)]
 

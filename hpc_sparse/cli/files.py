@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
-from hpc_sparse.cli.display import print_text, show
+from hpc_sparse.cli.display import print_text
 from hpc_sparse.cli.guard import guarded
 from hpc_sparse.cli.options import CheckpointFile, JsonFlag
+from hpc_sparse.cli.results import show_from_root, show_result
 from hpc_sparse.parallel.context import ParallelContext
 
 
@@ -17,17 +18,14 @@ def info(
     file: Annotated[Path, typer.Argument(help="A data set or a checkpoint.", show_default=False)],
     as_json: JsonFlag = False,
 ) -> None:
-    """What is in a data set or a checkpoint."""
+    """Contents of a data set or a checkpoint."""
 
-    def work(ctx: ParallelContext) -> None:
+    def find() -> dict[str, Any]:
         from hpc_sparse.models.inspection import describe_file
-        from hpc_sparse.parallel.collectives import on_root
 
-        description = on_root(ctx, lambda: describe_file(file))
-        if ctx.is_root:
-            show(description, as_json=as_json)
+        return describe_file(file)
 
-    guarded(work)
+    show_from_root(find, as_json=as_json)
 
 
 def evaluate(
@@ -37,25 +35,23 @@ def evaluate(
 ) -> None:
     """Loss and accuracy of a checkpoint on the test part of a data set."""
 
-    def work(ctx: ParallelContext) -> None:
+    def find(ctx: ParallelContext) -> dict[str, Any]:
         from hpc_sparse.models.inspection import evaluate_checkpoint
 
-        result = evaluate_checkpoint(ctx, checkpoint, dataset)
-        if ctx.is_root:
-            show(result, as_json=as_json)
+        return evaluate_checkpoint(ctx, checkpoint, dataset)
 
-    guarded(work)
+    show_result(find, as_json=as_json)
 
 
 def prune(
     checkpoint: CheckpointFile,
     percentile: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Of each hidden layer's neuron importances; neurons at or below it go."),
+        typer.Option(help="Remove neurons of each hidden layer up to this percentile of importance."),
     ] = None,
     target_connections: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Instead: the least percentile that leaves at most so many connections."),
+        typer.Option(min=1, help="Instead: connections to leave at most, by the least percentile."),
     ] = None,
     inputs: Annotated[float, typer.Option(help="The same percentile for the input neurons.")] = 0.0,
     output: Annotated[
@@ -64,32 +60,30 @@ def prune(
     ] = None,
     data: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="A data set on whose test part loss and accuracy are found.", show_default=False),
+        typer.Option(help="Data set for loss and accuracy (test part).", show_default=False),
     ] = None,
     curve: Annotated[bool, typer.Option("--curve", help="Show the accuracy at percentiles 0, 5, ..., 95.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Remove the unimportant neurons of a trained network and write what is left as a checkpoint."""
+    """Remove the unimportant neurons of a trained network and write a checkpoint of the smaller network."""
 
-    def work(ctx: ParallelContext) -> None:
+    def find(ctx: ParallelContext) -> dict[str, Any]:
         from hpc_sparse.models.pruning import PruningRequest, prune_checkpoint
 
         request = PruningRequest(checkpoint, percentile, target_connections, inputs, output, data, curve)
-        result = prune_checkpoint(ctx, request)
-        if ctx.is_root:
-            show(result, as_json=as_json)
+        return prune_checkpoint(ctx, request)
 
-    guarded(work)
+    show_result(find, as_json=as_json)
 
 
 def upgrade(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Data sets and checkpoints.")],
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Where to write the one FILE.", show_default="in place of FILE"),
+        typer.Option(help="File to write, if there is one FILE.", show_default="in place of FILE"),
     ] = None,
 ) -> None:
-    """Rewrite files of older format versions as the newest; each stays as it is until the new one is proven good."""
+    """Rewrite files of older format versions in the newest; each stays until its new version is verified."""
     if output is not None and len(files) > 1:
         raise typer.BadParameter(f"{len(files)} files: expected one", param_hint="'--output'")
 

@@ -18,16 +18,16 @@ from hpc_sparse.errors import HpcSparseError, printable
 from hpc_sparse.parallel.context import ParallelContext, launched_rank, launched_ranks, start_mpi
 
 GRACE_SECONDS = 5.0
-"""How long a rank that fails waits for the others to fail alike before it ends the whole job."""
+"""Time for all ranks to fail alike; after it, a rank that failed aborts the whole job."""
 
 END_SECONDS = 9
-"""How long MPI and other libraries may take to end once all ranks leave after an error or a request to stop."""
+"""Limit for the end of MPI and other libraries once all ranks leave after an error or a request to stop."""
 
 END_WELL_SECONDS = 60
 """The same once the work is done, which a machine with too much to do must not make a failure of."""
 
 SECONDS_AFTER_ROOT = 3
-"""How much longer than root the other ranks wait for the end of MPI."""
+"""Extra time that the other ranks wait for the end of MPI, beyond root's."""
 
 EXIT_CRASHED = 1
 EXIT_OUT_OF_MEMORY = 2
@@ -82,7 +82,7 @@ def _leave_together(ctx: ParallelContext, message: str, exit_code: int) -> None:
 
 
 def _do_all_leave(ctx: ParallelContext, exit_code: int, seconds: float) -> bool:
-    """Whether every rank comes here within so many seconds, and with the same exit code."""
+    """Whether every rank comes here within ``seconds``, and with the same exit code."""
     if ctx.comm is None or ctx.size == 1:
         return True
     from mpi4py import MPI
@@ -99,7 +99,7 @@ def _do_all_leave(ctx: ParallelContext, exit_code: int, seconds: float) -> bool:
 
 
 def _end_in_time(ctx: ParallelContext, seconds: int, exit_code: int) -> None:
-    """End this process with ``exit_code`` if MPI or another library still keeps it after so many seconds.
+    """End this process with ``exit_code`` if MPI or another library still keeps it after ``seconds``.
 
     MPI ends while it holds Python's lock, so no Python thread or signal handler can watch the time. A timer of the C
     library calls ``_exit`` instead; where there is none, an alarm ends the process with the exit code of signals. Root

@@ -1,4 +1,4 @@
-"""What this installation can do, tried out rather than looked up."""
+"""Abilities of this installation, found by trying them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _try_write(ctx: ParallelContext, backend: str) -> str:
 
 
 def _write_and_read(ctx: ParallelContext, backend: str, path: Path) -> str:
-    """What fails here fails on all ranks with the same error (collective)."""
+    """Result of a write and a read, or of the error that all ranks share (collective)."""
     n_writers = max(1, ctx.size - 1)
     start, stop = own_range(N_PROBE_ROWS, n_writers, ctx.rank) if ctx.rank < n_writers else (N_PROBE_ROWS,) * 2
     with create_container(ctx, path, DATASET_KIND, backend) as writer:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from hpc_sparse.cli.display import show
-from hpc_sparse.cli.guard import guarded
-from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.cli.options import JsonFlag
+from hpc_sparse.cli.results import show_from_root
 
 model_app = typer.Typer(help="Networks to and from other programs.", no_args_is_help=True)
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @model_app.command("export")
@@ -30,47 +26,34 @@ def export_command(
 
         return export_model(checkpoint, output)
 
-    _show_from_root(find, as_json=as_json)
+    show_from_root(find, as_json=as_json)
 
 
 @model_app.command("import")
 def import_command(
     source: Annotated[
-        Path, typer.Argument(help="What export has written, or dense weights: .npz, .safetensors.", show_default=False)
+        Path, typer.Argument(help="An exported archive, or dense weights: .npz, .safetensors.", show_default=False)
     ],
     output: Annotated[Path, typer.Argument(help="The checkpoint to write (.h5).", show_default=False)],
     config: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
             metavar="CONFIG.toml",
-            help="For dense weights: widths, activation, data set, and the density that is kept.",
+            help="For dense weights: widths, activation, data set, and the density to keep.",
             show_default=False,
         ),
     ] = None,
     layout: Annotated[
         Literal["auto", "torch", "keras"],
-        typer.Option(help="Rows of dense matrices are outputs (torch) or inputs (keras); auto: as the widths tell."),
+        typer.Option(help="Rows of dense matrices are outputs (torch) or inputs (keras); auto: by the widths."),
     ] = "auto",
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a checkpoint of an exported network, or of a dense one, whose weakest connections go."""
+    """Write a checkpoint of an exported network, or of a dense one that is pruned by magnitude."""
 
     def find() -> dict[str, Any]:
         from hpc_sparse.interop.exchange import import_model
 
         return import_model(source, output, config, layout)
 
-    _show_from_root(find, as_json=as_json)
-
-
-def _show_from_root(find: Callable[[], dict[str, Any]], *, as_json: bool) -> None:
-    """Find something out on one rank and show it."""
-
-    def work(ctx: ParallelContext) -> None:
-        from hpc_sparse.parallel.collectives import on_root
-
-        found = on_root(ctx, find)
-        if ctx.is_root:
-            show(found, as_json=as_json)
-
-    guarded(work)
+    show_from_root(find, as_json=as_json)

@@ -1,4 +1,4 @@
-"""The commands ``hpc-sparse report`` and ``tensorboard``: what runs came to, in pictures and in TensorBoard."""
+"""The commands ``hpc-sparse report`` and ``tensorboard``: results of runs in pictures and in TensorBoard."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def report(
     ] = True,
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(metavar="FOLDER", help="Where to.", show_default="RUN/report, of several runs report"),
+        typer.Option(metavar="FOLDER", help="Folder to write.", show_default="RUN/report, of several runs report"),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the files of a report that is there already.")
     ] = False,
     image_shape: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="HxW|HxWxC|none", help="What the inputs look like.", show_default="found out"),
+        typer.Option(metavar="HxW|HxWxC|none", help="Shape of the inputs as an image.", show_default="guessed"),
     ] = None,
 ) -> None:
     """Pictures of runs, finished or not: curves, topology, neurons, time; and one page with all of it.
@@ -52,7 +52,7 @@ def tensorboard(
     runs: Runs,
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(metavar="FOLDER", help="Where to.", show_default="each into the folder of its run"),
+        typer.Option(metavar="FOLDER", help="Folder to write.", show_default="each into the folder of its run"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the event files of an earlier time.")] = False,
     follow: Annotated[

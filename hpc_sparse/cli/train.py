@@ -66,7 +66,7 @@ def train(
 
 
 def accuracies(summary: dict[str, Any]) -> str:
-    """How good a network is after its last epoch and at its best, and on which part that was measured."""
+    """Accuracies of the last and the best epoch, with the part on which they were measured."""
 
     def percent(name: str) -> str:
         return "nan%" if summary[name] is None else f"{summary[name]:.2%}"
@@ -90,7 +90,7 @@ def plan(
     ] = None,
     ranks_per_node: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="Of these, on each node.", show_default="all"),
+        typer.Option(help="Ranks on each node.", show_default="all"),
     ] = None,
     memory: Annotated[
         Optional[float],  # noqa: UP045
@@ -98,7 +98,7 @@ def plan(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """What a run will need: memory by item, disk, messages, time; and the largest network that fits.
+    """Needs of a run: memory by item, disk, messages, time; and the largest network that fits.
 
     Measures this machine for some seconds; under mpirun also the exchange between the ranks.
     """

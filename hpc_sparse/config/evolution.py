@@ -15,23 +15,23 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 
 class EvolutionSection(Section):
-    """How the topology changes; the output layer keeps its own."""
+    """Changes of the topology while the network trains; the output layer keeps its own."""
 
     model_config = ConfigDict(extra="allow")
     """The sections of strategies, of which any may be there; other keys are refused."""
 
     strategy: str = "set"
-    """What goes and what comes: see the table of strategies. A strategy's own keys are in the section of its name."""
+    """Choice of connections to drop and to grow: see the table of strategies. Their own keys have own sections."""
 
     grown_weights: Literal["strategy", "initial", "zero"] = "strategy"
-    """What connections that come begin with: as the strategy has it (set: initial weights; others: zero), or
+    """Weights of grown connections: as the strategy has it (set: initial weights; others: zero), or
     always initial weights, or always zero. Some strategies have no choice."""
 
     drop_fraction: Fraction = 0.3
     """Share of the connections replaced each time, at the beginning (SET's zeta, RigL's alpha)."""
 
     drop_schedule: Literal["constant", "cosine", "linear", "exponential"] = "constant"
-    """How that share falls until end_epoch; exponential: with the third power of the time left."""
+    """Decay of drop_fraction until end_epoch; exponential: with the third power of the time left."""
 
     every_epochs: PositiveCount = 1
     """Epochs from one change to the next; there is none after the last epoch."""
@@ -117,7 +117,7 @@ class ImportancePruningSection(Section):
     """Taking away unimportant neurons while training; a neuron's importance is the sum of its incoming |weights|."""
 
     mode: Literal["off", "compact", "released"] = "off"
-    """compact: remove them from the network for good; released: cut their incoming connections, as the authors do."""
+    """compact: remove them from the network; released: only cut their incoming connections, as the authors do."""
 
     after_epoch: Count = 200
     """The authors' tau: no pruning before this epoch is over."""

@@ -20,13 +20,13 @@ class LayerSection(Section):
     """One hidden layer. Keys that are left out have the value of ``[network]``."""
 
     kind: str = "sparse"
-    """What the layer does: see the table of kinds of layers."""
+    """Kind of the layer: see the table of kinds of layers."""
 
     n: Width
     """Neurons."""
 
     connections: str = "csr"
-    """How its connections are stored: csr (any), dense (all pairs of neurons)."""
+    """Storage of its connections: csr (any), dense (all pairs of neurons)."""
 
     density: Share | None = None
     """Share of the possible connections, in place of what epsilon or density of the network give."""

@@ -85,7 +85,7 @@ def parse_config(text: str, origin: str, overrides: Sequence[str] = ()) -> RunCo
 
 
 def find_data(path: str, config_path: Path) -> Path:
-    """Where the data set of a configuration is: beside it, in ``$HPC_SPARSE_DATA``, or in ``data/``.
+    """Path of a configuration's data set: beside it, in ``$HPC_SPARSE_DATA``, or in ``data/``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, one line per key."""
+"""Error messages of a configuration, one line per key."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def describe_all(error: ValidationError, origin: str, origins: Mapping[str, str]
 
 
 def _blamed(location: tuple[int | str, ...], origins: Mapping[str, str]) -> str | None:
-    """The override that set a key, a part of its value, or something in a section that nobody knows."""
+    """The override that set a key, a part of its value, or something in an unknown section."""
     parts = [str(part) for part in location]
     for length in range(len(parts), 1, -1):
         if shown := origins.get(".".join(parts[:length])):

@@ -33,14 +33,15 @@ class NetworkSection(Section):
     """Instead of epsilon: of every layer, or of all together if budget says so."""
 
     budget: Literal["uniform", "erdos_renyi"] | None = None
-    """How density is shared out: the same for every layer (default), or more for smaller layers, as epsilon does."""
+    """Densities of the layers: all equal (default), or higher for smaller layers, as with epsilon."""
 
     initial_topology: Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "snip", "grasp", "csti"] = (
         "erdos_renyi"
     )
-    """First connections: each with the same probability, as many for each neuron, or few neurons with many. The others
-    use evolution.growth_samples training samples. snip and grasp take the best of a source network by
-    |gradient x weight| or by the flow of gradients; csti connects correlated features (first layer)."""
+    """First connections. erdos_renyi: uniform over all pairs; constant_fan_in: as many for each neuron;
+    lognormal_fan_in: a few neurons have many. The others use evolution.growth_samples training samples. snip and grasp
+    take the best of a denser network by |gradient x weight| or by the flow of gradients. csti connects correlated
+    features (first layer)."""
 
     source_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
     """snip, grasp: how much denser the source network is; no layer of it is made denser than 0.5."""
@@ -59,7 +60,7 @@ class NetworkSection(Section):
 
     @property
     def random_pattern(self) -> Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in"]:
-        """How connections are drawn before there are data."""
+        """Random pattern of the first topology; patterns that need data start from Erdos-Renyi."""
         match self.initial_topology:
             case "constant_fan_in" | "lognormal_fan_in":
                 return self.initial_topology

@@ -11,7 +11,7 @@ from hpc_sparse.config.section import Fraction, Positive, PositiveCount, Section
 
 
 class ParallelSection(Section):
-    """How ranks train together; without effect on one rank."""
+    """Training on several ranks; without effect on one."""
 
     formerly: ClassVar[Mapping[str, str]] = {
         "algorithm": "parallel.strategy",

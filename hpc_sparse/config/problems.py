@@ -1,4 +1,4 @@
-"""What is wrong with a part of a configuration, said as pydantic says it of its own fields."""
+"""Problems of a part of a configuration, in the form of pydantic's own errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def nested_problems(error: ValidationError, *within: str) -> list[InitErrorDetai
 
 
 def unknown_key(key: str, value: Any) -> InitErrorDetails:
-    """The problem of a key that nobody knows."""
+    """The problem of an unknown key."""
     return problem("extra_forbidden", "Extra inputs are not permitted", (key,), value)
 
 

@@ -69,7 +69,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _values(schema: dict[str, Any]) -> str:
-    """What a key may be set to, in words."""
+    """Permitted values of a key, in words."""
     if "anyOf" in schema:
         return " or ".join(_values(option) for option in schema["anyOf"] if option.get("type") != "null")
     choices = schema.get("enum", [schema["const"]] if "const" in schema else [])

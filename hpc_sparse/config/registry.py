@@ -81,6 +81,6 @@ class Registry:
 
 
 STRATEGIES = Registry("evolution.strategy", "hpc_sparse.evolution")
-"""How topologies change."""
+"""Strategies of evolution."""
 
 REGISTRIES = (STRATEGIES,)

@@ -19,7 +19,7 @@ from hpc_sparse.config.training import OptimizerSection, TrainingSection
 
 
 class RunConfig(Section):
-    """Everything that determines a run."""
+    """Configuration of a run: every setting that determines it."""
 
     data: DataSection
     network: NetworkSection

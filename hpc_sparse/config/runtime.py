@@ -8,13 +8,13 @@ from hpc_sparse.config.section import Count, NonNegative, Positive, PositiveCoun
 
 
 class CheckpointSection(Section):
-    """When checkpoints are written and which are kept."""
+    """Times at which checkpoints are written, and number that is kept."""
 
     every_epochs: PositiveCount = 10
     """Epochs between checkpoints; the last epoch always writes one."""
 
     keep_last: PositiveCount = 2
-    """How many of the newest are kept; so is the best one on the validation part, or without one on the test part."""
+    """Number of newest checkpoints kept, besides the best one on the validation (or else the test) part."""
 
 
 class RuntimeSection(Section):

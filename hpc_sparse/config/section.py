@@ -1,4 +1,4 @@
-"""What every section of a configuration has in common, and the kinds of values."""
+"""Base class of all sections of a configuration, and the kinds of values."""
 
 from __future__ import annotations
 

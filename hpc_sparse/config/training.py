@@ -22,7 +22,7 @@ class TrainingSection(Section):
     """Seed of every random stream of the run."""
 
     activations: Literal["float32", "bfloat16"] = "float32"
-    """How hidden activations and deltas are stored; bfloat16 takes half the memory. Sums are made in float32."""
+    """Storage type of hidden activations and deltas; bfloat16 takes half the memory. Sums are made in float32."""
 
     loss: Literal["cross_entropy", "binary_cross_entropy", "mse", "mse_tanh"] = "cross_entropy"
     """With softmax, one sigmoid (two classes), sigmoid and tanh outputs respectively."""
@@ -50,10 +50,10 @@ class OptimizerSection(Section):
     """Epochs over which the learning rate rises to its full value."""
 
     warmup_from: Literal["zero", "unscaled"] = "zero"
-    """Where that rise starts; unscaled: at learning_rate without the scaling for replicas (Goyal et al. 2017)."""
+    """Start of that rise; unscaled: at learning_rate without the scaling for replicas (Goyal et al. 2017)."""
 
     momentum_correction: bool = False
-    """When the rate changes, scale the velocities by new / old, so that no old rate lives on in them (ibid.)."""
+    """Scale velocities by new rate / old rate at every change of the rate (ibid.)."""
 
     step_epochs: PositiveCount = 25
     """Step schedule: epochs between two reductions."""

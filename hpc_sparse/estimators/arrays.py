@@ -1,4 +1,4 @@
-"""What trainers need to know of samples in memory."""
+"""Samples in memory, described as trainers expect a data set."""
 
 from __future__ import annotations
 

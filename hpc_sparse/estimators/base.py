@@ -1,4 +1,4 @@
-"""What the classifier and the regressor have in common."""
+"""Base class of the classifier and the regressor."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _loss(self, targets: AnyArray, *, is_whole: bool) -> Loss:
-        """What is minimised; ``is_whole`` unless more samples may come."""
+        """The loss to minimise; ``is_whole`` unless more samples may come."""
 
     @abstractmethod
     def _strata(self, targets: AnyArray) -> AnyArray | None:
@@ -253,7 +253,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         return np.sort(chosen), np.sort(held_out)
 
     def _thread_limit(self) -> int | None:
-        """At most so many threads; None for as many as numba uses."""
+        """Largest number of threads; None for as many as numba uses."""
         return None if self.n_jobs is None else int(joblib.effective_n_jobs(self.n_jobs))
 
     def _outputs(self, X: Any) -> Float32Array:
@@ -265,7 +265,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
 
 
 def _accepted() -> dict[str, Any]:
-    """What ``validate_data`` is to let through or make: CSR, float32, and bytes as they are."""
+    """Arguments of ``validate_data``: CSR and bytes pass as they are, other numbers become float32."""
     dtypes: list[npt.DTypeLike] = [VALUE, np.uint8]
     return {"accept_sparse": "csr", "dtype": dtypes, "order": "C"}
 

@@ -37,11 +37,11 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
     density : float, optional
         Instead of epsilon: the same density for every layer.
     activation : {"all_relu", "relu", "leaky_relu"}
-        Of the hidden layers.
+        Activation of the hidden layers.
     alpha : float
         Slope below zero of all_relu (alternating in sign) and leaky_relu.
     initializer : {"he_uniform", "he_fan_in", "xavier_uniform", "normal"}
-        Of initial and grown weights.
+        Distribution of initial and grown weights.
     dropout : float
         Share of hidden activations dropped in training.
     epochs : int
@@ -51,7 +51,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
     learning_rate, momentum, nesterov, weight_decay, schedule, warmup_epochs
         Settings of SGD. A schedule runs over the epochs of this fit and those before it.
     evolution : str
-        How the topology changes: the name of a strategy, such as "set" or "static".
+        Name of the strategy that changes the topology, such as "set" or "static".
     drop_fraction : float
         Share of the connections replaced each time.
     evolve_every_epochs : int or "auto"

@@ -35,11 +35,11 @@ RENAMED = {("evolution", "strategy"): "evolution", ("evolution", "every_epochs")
 """Parameters that need another name where there are no sections."""
 
 NAMES = RENAMED | {("training", "seed"): "random_state"}
-"""What messages call keys that have another name."""
+"""Names in messages of keys whose parameter has another name."""
 
 
 class FitParameters(Section):
-    """What an estimator has beside the configuration of a run."""
+    """Parameters of an estimator that a run's configuration does not have."""
 
     epochs: PositiveCount
     early_stopping: bool
@@ -62,15 +62,15 @@ def check_parameters(name: str, values: Mapping[str, Any], *, n_samples: int, n_
     Parameters
     ----------
     name : str
-        Of the estimator, for messages.
+        Name of the estimator, for messages.
     values : mapping
-        What its ``get_params`` gives.
+        Parameters from its ``get_params``.
     n_samples : int
-        That are trained on; an automatic batch size follows from it.
+        Training samples; an automatic batch size follows from it.
     n_epochs : int
-        That were trained before.
+        Epochs trained before.
     seed : int
-        Of every random stream.
+        Seed of every random stream.
 
     Raises
     ------

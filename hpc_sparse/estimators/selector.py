@@ -56,8 +56,8 @@ class SparseFeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
-    ``get_feature_names_out`` names the features that are kept: by the columns of the data frame it was fitted to, or
-    by the names of a data set file::
+    ``get_feature_names_out`` names the selected features by the columns of the data frame in ``fit``. For a data set
+    file, pass its names::
 
         X, y, names, _ = hpc_sparse.load_arrays("data.h5")
         SparseFeatureSelector().fit(X, y).get_feature_names_out(names)
@@ -126,7 +126,7 @@ class SparseFeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         return estimator
 
     def _kept_count(self, n_features: int) -> int:
-        """How many features to keep, at least one."""
+        """Number of features to keep, at least one."""
         asked: Any = 0.5 if self.n_features_to_select is None else self.n_features_to_select
         if isinstance(asked, (int, np.integer)) and asked is not True and 1 <= asked <= n_features:
             return int(asked)

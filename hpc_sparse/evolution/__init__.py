@@ -1,4 +1,4 @@
-"""How a topology changes. Knows no MPI and no files."""
+"""Changes of a topology, without MPI and files."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ NARROWER = 0.75
 """The inputs are copied together anew when fewer than this share of them can still matter."""
 
 SEARCHING = (14, 35)
-"""Bytes per connection, and per connection to be grown, while the largest of all gradients are looked for: they are
-collected in a buffer of twice as many keys and gradients. Measured."""
+"""Measured bytes of the search for the largest gradients: per connection, and per connection to be grown. The search
+keeps a buffer of twice as many keys and gradients as are wanted."""
 
 
 class GradientTiles:

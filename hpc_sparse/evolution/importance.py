@@ -37,7 +37,7 @@ class ImportancePruner:
     input_percentile: float = 0.0
 
     def prune(self, network: Network) -> NetworkChange | None:
-        """What to do to the network, which is not changed; None if nothing is to be done.
+        """Change that removes the unimportant neurons; None if none goes. The network itself stays as it is.
 
         The outputs stay, and so does at least one connection of every layer: see
         :func:`hpc_sparse.network.connections.compaction.keep_connected`.
@@ -74,8 +74,8 @@ def distinct_percentiles(widths: Sequence[int]) -> Float64Array:
     Returns
     -------
     float64[at most 1 + the sum of the widths], increasing
-        From 0, which takes none, to one that takes all neurons but the strongest of each layer. The values lie between
-        the limits at which one more neuron goes, safe from rounding.
+        The first, 0, takes none; the last leaves only the strongest neurons of each layer. The values lie between the
+        limits at which one more neuron goes, safe from rounding.
     """
     limits = np.unique(np.concatenate([[100.0], *(np.linspace(0, 100, width)[:-1] for width in widths)]))
     return np.concatenate([[0.0], (limits[:-1] + limits[1:]) / 2])

@@ -22,7 +22,7 @@ class LayerFigures(NamedTuple):
     drop_fraction : float
         Share of the connections to be replaced.
     n_samples : int
-        Of a growth batch.
+        Samples of a growth batch.
     """
 
     n_in: int

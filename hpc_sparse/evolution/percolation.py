@@ -13,16 +13,16 @@ from hpc_sparse.network.connections.topology import Topology
 def percolate(topologies: Sequence[Topology], kept: Sequence[BoolArray], output: Topology) -> list[BoolArray]:
     """Unmark the connections into neurons without any output, then those out of neurons without any input; O(nnz).
 
-    What one neuron loses may take another's last connection: both sweeps go on through all layers.
+    A neuron that is removed may take another's last connection: both sweeps go on through all layers.
 
     Parameters
     ----------
     topologies : sequence of Topology
-        Of consecutive layers.
+        Topologies of consecutive layers.
     kept : sequence of bool[nnz]
         Not changed.
     output : Topology
-        Of the layer after them, whose connections all stay.
+        Topology of the layer after them, whose connections all stay.
 
     Returns
     -------

@@ -26,13 +26,13 @@ class LayerView:
     topology : Topology
     weight : float32[nnz]
     velocity : float32[nnz]
-        Of the weights.
+        Velocities of the weights.
     n_target : int
         Connections that the layer is to have afterwards; at most as many as it has.
     rng : numpy.random.Generator
         This layer's stream for this occasion.
     signals : Signals or None
-        Of the growth batch, for strategies that need them.
+        Signals of the growth batch, for strategies that need them.
     initial_weight : callable or None
         Weights of a topology of this shape in a new network of the run, for strategies that go by their signs.
     acting_share : float
@@ -63,7 +63,7 @@ class NetworkView:
     layers : tuple of LayerView
         From the first on.
     output : Topology
-        Of the output layer, which stays as it is.
+        Topology of the output layer, which stays as it is.
     drop_fraction : float
         Share of the connections to be replaced now.
     keeps_sizes : bool
@@ -105,7 +105,7 @@ class TopologyUpdater(ABC):
     needs_signals : bool
         Whether the views must have signals.
     sees_layers_alone : bool
-        Whether every layer can be decided by itself: it is then changed before the next one is looked at.
+        Whether layers are decided one by one: each is then changed before the next one is decided.
     grows_zero : bool
         Whether grown connections begin with weight 0, else with an initial one.
     changes_topology : bool
@@ -134,7 +134,7 @@ class TopologyUpdater(ABC):
 
     @abstractmethod
     def update(self, network: NetworkView) -> Sequence[LayerUpdate | None]:
-        """What becomes of each layer that evolves; None where it stays."""
+        """Change of each layer that evolves; None where it stays."""
 
     @abstractmethod
     def n_bytes(self, layer: LayerFigures) -> float:

@@ -11,7 +11,7 @@ from hpc_sparse.network.distinct_numbers import distinct_numbers
 
 
 def keep_strongest(weight: Float32Array, n_drop_positive: int, n_drop_negative: int) -> BoolArray:
-    """Mark the weights that stay when, of each sign, so many closest to zero are dropped.
+    """Mark the weights that stay when, of each sign, those closest to zero are dropped.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def keep_strongest(weight: Float32Array, n_drop_positive: int, n_drop_negative: 
 
 
 def keep_largest(weight: Float32Array, n_drop: int) -> BoolArray:
-    """Mark the weights that stay when so many closest to zero are dropped, whatever their sign: bool[n].
+    """Mark the weights that stay when the ``n_drop`` closest to zero, of either sign, are dropped: bool[n].
 
     Among equally large ones the first are dropped.
     """
@@ -85,7 +85,7 @@ def regrow(topology: Topology, is_kept: BoolArray, grown: Int64Array) -> Topolog
 
 
 def find_keys(keys: Int64Array, wanted: Int64Array) -> tuple[Int64Array, BoolArray]:
-    """Where the ``wanted`` are in increasing ``keys``, and whether they are there at all (int64[n], bool[n])."""
+    """Positions of ``wanted`` in increasing ``keys``, and whether each is there (int64[n], bool[n])."""
     position = np.searchsorted(keys, wanted)
     is_there = np.zeros(wanted.size, np.bool_)
     is_inside = position < keys.size

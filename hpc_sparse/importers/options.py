@@ -1,4 +1,4 @@
-"""What every import lets its user choose."""
+"""Options of every import."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 Report: TypeAlias = Callable[[str, int, int], None]
-"""Is told what is being done and how far it is: done so much, of so much (in a unit of its own)."""
+"""Callback ``(activity, done, total)`` for the progress; the unit depends on the activity."""
 
 
 def report_nothing(doing: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How samples are divided, prepared, ordered and named.
+    """Division, preparation, order and title of samples.
 
     Attributes
     ----------
     title : str or None
-        What the data are; by default the name of the source.
+        Title of the data set; by default the name of the source.
     test_fraction : float
         Share of the samples for testing, where the source does not say which.
     split_seed : int
-        Of that division.
+        Seed of that division.
     stratified : bool
         Whether each class gives that share of its samples; else any samples are taken.
     order_seed : int
-        Of the order in which training samples are stored.
+        Seed of the order in which training samples are stored.
     log2 : bool
         Replace each value x of dense features by log2(max(x, 1)): for intensities of microarrays.
     tf_idf : bool
@@ -37,7 +37,7 @@ class ImportOptions:
     overwrite : bool
         Whether an existing file may be replaced.
     report : callable
-        Is told how far the import is.
+        Callback for the progress.
     """
 
     title: str | None = None

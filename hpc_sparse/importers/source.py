@@ -1,4 +1,4 @@
-"""What a source of samples in another format gives: chunks of them, and in the end what the features are."""
+"""Protocol of a source of samples in another format: chunks of samples, then a description of the features."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Chunk:
     labels : int32[n_samples]
         Preliminary numbers that a :class:`LabelCollector` gave.
     done : int
-        How far in the source that is, in the unit of its size.
+        Position in the source, in the unit of its size.
     """
 
     features: Features
@@ -38,7 +38,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """What is known of the features when all samples have come.
+    """Features of a source, complete once all samples have come.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class SampleSource(Protocol):
         """All samples of a set (0 or 1), in order."""
 
     def size(self, part: int) -> int:
-        """How much there is of a set, in the unit of ``Chunk.done``."""
+        """Size of a set, in the unit of ``Chunk.done``."""
 
     def feature_space(self) -> FeatureSpace:
         """The features of all chunks; called after the last one."""

@@ -1,7 +1,7 @@
 """Rows of features kept on disk while they are divided and put in order: memory does not grow with the data.
 
-Rows are appended as they come. A bucket file per block of the new order avoids random reads: rows are first copied to
-their buckets, and each bucket is then sorted in memory.
+Rows are appended as they come. The new order is made by a bucket sort, which avoids random reads: one file per block of
+the order, each sorted in memory.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class RowSpool:
     Attributes
     ----------
     n_rows, n_features : int
-        Of all rows so far; sparse rows may come to have more features.
+        Numbers over all rows so far; later sparse rows may have more features.
     is_sparse : bool
     dtype : dtype
-        Of the values.
+        Type of the values.
     counts : int32[n_rows]
         Values of each row, once :meth:`finish` was called.
     """

@@ -40,7 +40,7 @@ from hpc_sparse.storage.dataset.writer import (
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which rows of which spool are the parts."""
+    """Spool and rows of each part."""
 
     train: RowSpool
     train_order: Int64Array

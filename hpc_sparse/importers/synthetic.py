@@ -39,18 +39,18 @@ def import_classification(
     target : path
     n_samples, n_features, n_classes : int
     n_informative : int
-        Features that carry signal by themselves.
+        Features that are informative by themselves.
     n_redundant : int
         Features that are random mixtures of the informative ones; all others are noise.
     separation : float
         Half the distance of the classes' centres along an informative feature.
     seed : int
-        Of the problem and of its division.
+        Seed of the problem and of its division.
     test_fraction : float
-        Of each class.
+        Fraction of each class for testing.
     title : str, optional
     order_seed : int
-        Of the order of the training samples.
+        Seed of the order of the training samples.
     overwrite : bool
         Whether an existing target may be replaced.
 

@@ -43,7 +43,7 @@ def file_size(path: Path) -> int:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, without the name of the file and in few words."""
+    """Short reason of an error, without the name of the file."""
     return quoted(error.strerror if isinstance(error, OSError) and error.strerror else str(error), LONGEST_REASON)
 
 

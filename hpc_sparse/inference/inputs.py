@@ -16,7 +16,7 @@ NUMBERS = "biuf"
 
 
 def checked_features(X: Any, n_features: int, *, is_least: bool = False) -> Features:
-    """The features of anybody's samples.
+    """The features of a caller's samples, checked.
 
     Parameters
     ----------

@@ -26,9 +26,9 @@ def load_model(path: Path | str, threads: int | None = None) -> TrainedModel:
     Parameters
     ----------
     path : path
-        Of a checkpoint.
+        A checkpoint.
     threads : int or None
-        At most so many threads compute; None for as many as numba has.
+        Largest number of threads; None for as many as numba has.
 
     Raises
     ------
@@ -46,16 +46,16 @@ class TrainedModel:
     Parameters
     ----------
     network : Network
-        Of which nothing is changed.
+        A network, which is not changed.
     config : RunConfig
-        Of the run it comes from.
+        Configuration of the run it comes from.
     front_end : FrontEndChain
-        Of the run it comes from; by default features are taken as they are.
+        Front ends of the run it comes from; by default features are taken as they are.
     epoch : int
         Epochs it was trained for.
     threads : int or None
-        At most so many threads compute; None for as many as numba has. A single sample takes one, unless the network
-        is large.
+        Largest number of threads; None for as many as numba has. A single sample takes one, unless the network is
+        large.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class TrainedModel:
 
     @property
     def n_classes(self) -> int:
-        """Classes that are told apart."""
+        """Number of classes."""
         return max(2, self.network.widths[-1])
 
     @property

@@ -28,7 +28,7 @@ class NetworkPass:
     network : Network
         May change its weights and connections, but not its neurons.
     front_end : FrontEndChain
-        Of the network with its inputs.
+        Front ends of the network.
     """
 
     def __init__(self, network: Network, front_end: FrontEndChain) -> None:
@@ -37,8 +37,8 @@ class NetworkPass:
 
     def outputs(self, features: Features) -> Float32Array:
         """float32[n_samples, n_outputs], for all features that the network was trained on."""
-        is_alone = features.n_samples == 1 and self._network.n_connections <= MOST_CONNECTIONS_ALONE
-        return self._of_one(features)[None] if is_alone else self._of_batches(features)
+        is_single = features.n_samples == 1 and self._network.n_connections <= MOST_CONNECTIONS_ALONE
+        return self._of_one(features)[None] if is_single else self._of_batches(features)
 
     def _of_one(self, features: Features) -> Float32Array:
         """float32[n_outputs]."""

@@ -54,9 +54,9 @@ def import_model(source: Path, output: Path, config: Path | None = None, layout:
     ----------
     source, output : Path
     config : Path or None
-        Of a dense network: the configuration that says its widths, activation and data set, and the density to keep.
+        For a dense network: the configuration with its widths, activation, data set and the density to keep.
     layout : {"auto", "torch", "keras"}
-        Of a dense network: see :func:`~hpc_sparse.interop.dense_weights.dense_weights`.
+        For a dense network: see :func:`~hpc_sparse.interop.dense_weights.dense_weights`.
 
     Raises
     ------

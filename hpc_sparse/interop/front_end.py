@@ -61,5 +61,5 @@ class ExportedNetwork:
 
 
 def _is_sayable(part: FrontEnd) -> bool:
-    """Whether a format has a word for it, or it does nothing in predictions."""
+    """Whether an export can leave it out or express it."""
     return isinstance(part, Standardise | ChosenFeatures) or not part.acts_in_predictions

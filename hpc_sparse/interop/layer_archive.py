@@ -1,8 +1,8 @@
 """Layers of other kinds than ``sparse`` in archives: a description, and arrays by the names that checkpoints have.
 
-Such a layer has ``layer_0.about``, a text in JSON: ``kind``, ``activation``, ``settings``, and ``connections`` by their
-names in the layer, each with ``kind``, ``shape`` (n_out, n_in), ``n_units`` and ``settings``. Its arrays are
-``layer_0.parameters/weight``, ``layer_0.connections/input/indptr`` and so on.
+Such a layer has ``layer_0.about``, a text in JSON with ``kind``, ``activation``, ``settings`` and ``connections``. Each
+of the connections, by its name in the layer, has ``kind``, ``shape`` (n_out, n_in), ``n_units`` and ``settings``. Its
+arrays are ``layer_0.parameters/weight``, ``layer_0.connections/input/indptr`` and so on.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Layer(_Description):
 
 
 def layer_arrays(layer: Layer) -> dict[str, AnyArray]:
-    """What an archive holds of a layer, by names without ``layer_0.``."""
+    """Arrays of a layer in an archive, by names without ``layer_0.``."""
     states = {name: connections.state() for name, connections in layer.connections().items()}
     about = _Layer(
         kind=layer.kind,

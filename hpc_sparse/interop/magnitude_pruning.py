@@ -26,7 +26,7 @@ def prune_to_density(weights: DenseWeights, config: RunConfig) -> Network:
     Parameters
     ----------
     weights : DenseWeights
-        Of the widths that the configuration says.
+        Weights of the configuration's widths.
     config : RunConfig
         Its ``network`` says how many connections, and which activation the weights were trained with.
     """

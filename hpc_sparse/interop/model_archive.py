@@ -1,13 +1,15 @@
 """A network as a NumPy archive (.npz) that needs nothing but NumPy to be read.
 
-It holds ``format`` and ``format_version``; ``config``, the configuration (TOML); ``epoch``; and ``output``, the output
-activation. Each layer, numbered from 0, has ``layer_0.data``, ``layer_0.indices``, ``layer_0.indptr`` and
-``layer_0.shape`` (its weights as SciPy's CSR, n_out x n_in), ``layer_0.bias``, and ``layer_0.slope`` (of its activation
-below zero); one of another kind than ``sparse`` has what :mod:`hpc_sparse.interop.layer_archive` says. There may be
-``mean`` and ``deviation`` of the training features, for standardisation if the configuration asks for it.
-``neurons_0`` and so on are the original numbers of a layer's remaining neurons, inputs first. Any other front end is
-folded into the first layer and left out of the configuration. Weights of terms are left out, so that samples are
-weighted counts, as in the data set.
+- ``format``, ``format_version``: identity of the format.
+- ``config``, ``epoch``, ``output``: configuration (TOML), epochs trained, output activation.
+- ``layer_0.data``, ``.indices``, ``.indptr``, ``.shape``: weights as SciPy's CSR, (n_out, n_in); layers from 0.
+- ``layer_0.bias``, ``layer_0.slope``: biases; slope of the activation below zero.
+- ``mean``, ``deviation``, optional: statistics of the training features.
+- ``neurons_0`` and so on, optional: original numbers of remaining neurons, inputs first.
+
+Layers of other kinds than ``sparse`` are described in :mod:`hpc_sparse.interop.layer_archive`. Any front end but
+standardisation and chosen features is folded into the first layer and left out of the configuration. Weights of terms
+are left out, so that samples are weighted counts, as in the data set.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ STATISTICS = ("mean", "deviation")
 
 
 def to_arrays(model: TrainedModel) -> dict[str, AnyArray]:
-    """Everything that predictions depend on, by the names of the archive.
+    """Arrays of an archive by name: all that predictions depend on.
 
     Raises
     ------

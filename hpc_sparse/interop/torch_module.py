@@ -20,7 +20,7 @@ class SparseModule(torch.nn.Module):
     Parameters
     ----------
     model : TrainedModel
-        Of which everything is copied.
+        The model to copy; the module shares nothing with it.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Trained networks as files: stored, merged, pruned, looked at."""
+"""Trained networks as files: stored, merged, pruned, described."""

@@ -1,4 +1,4 @@
-"""What a data set file holds, as plain values for people and JSON."""
+"""Contents of a data set file, as plain values for people and JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _balance(info: DatasetInfo) -> dict[str, float]:
 
 
 def _statistics(path: Path) -> dict[str, float | None]:
-    """What is stored about the features of the training samples; None where an old file does not say."""
+    """Stored statistics of the training features; None where an old file has none."""
     summary = read_feature_summary(path)
     values: dict[str, float | None] = {}
     for what, bounds in (

@@ -42,7 +42,7 @@ def evaluate_checkpoint(ctx: ParallelContext, checkpoint_path: Path, dataset_pat
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """What a data set or checkpoint file says about itself, as plain values."""
+    """Description of a data set or checkpoint file, as plain values."""
     is_checkpoint = container_kind(path) == CHECKPOINT_KIND
     description = describe_checkpoint(path) if is_checkpoint else describe_dataset(read_info(path))
     return {**description, "checksums": checksum_name(path)}

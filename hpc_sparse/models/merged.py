@@ -1,4 +1,4 @@
-"""The one network that a checkpoint of several comes to."""
+"""The average of the replicas in a checkpoint, as one network."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from hpc_sparse.training.replica_states import (
 
 
 def read_merged(path: Path, config: RunConfig) -> tuple[Checkpoint, Replica]:
-    """A checkpoint that one network per worker was stored in, and their average, cut back to size.
+    """A checkpoint of several replicas, and their average, cut back to its number of connections.
 
-    Of the layers only the average is to be used. Reads alone, without the other ranks.
+    Layers of the checkpoint are those of the first replica: use the average instead. Reads alone, without other ranks.
     """
     checkpoints = read_replicas(path)
     parts = [replica_from_states(config, each.layers, each.neuron_ids, str(path)) for each in checkpoints]

@@ -28,17 +28,17 @@ CURVE_PERCENTILES = tuple(float(percentile) for percentile in range(0, 100, 5))
 
 @dataclass(frozen=True)
 class PruningRequest:
-    """What the user asked for.
+    """Request of a user to prune a checkpoint.
 
     Attributes
     ----------
     checkpoint : Path
     percentile : float or None
-        Of each hidden layer's importances, in [0, 100).
+        Percentile of each hidden layer's importances, in [0, 100).
     target_connections : int or None
-        Instead: the least percentile that leaves at most so many connections.
+        Instead: the largest number of connections left; the least percentile that reaches it is taken.
     input_percentile : float
-        Of the inputs' importances, whatever becomes of the hidden layers.
+        Percentile of the inputs' importances, independent of the hidden layers.
     output : Path or None
         The checkpoint to write; beside the one that is read if None.
     dataset : Path or None
@@ -152,7 +152,7 @@ def _percentile(request: PruningRequest, network: Network) -> float:
 
 
 def pruned_replica(replica: Replica, percentile: float, input_percentile: float) -> Replica:
-    """What is left of a replica, which is not changed; the replica itself if nothing goes."""
+    """The pruned replica, a new one; the given replica if nothing goes."""
     change = ImportancePruner("compact", percentile, input_percentile).prune(replica.network)
     if change is None:
         return replica
@@ -191,7 +191,7 @@ def _measured(ctx: ParallelContext, stored: StoredNetwork, replica: Replica, dat
 
 
 def _numbers(measured: dict[str, Any]) -> dict[str, float]:
-    """What of it a checkpoint stores: how good the network is now."""
+    """The measurements that a checkpoint stores: loss and accuracy of the network now."""
     return {name: measured[name] for name in ("test_loss", "test_accuracy") if measured[name] is not None}
 
 

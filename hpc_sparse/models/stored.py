@@ -30,17 +30,17 @@ from hpc_sparse.training.replica_states import (
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """What a checkpoint holds, ready for use.
+    """Contents of a checkpoint, ready for use.
 
     Attributes
     ----------
     path : Path
     checkpoint : Checkpoint
     config : RunConfig
-        Of the run that wrote it.
+        Configuration of the run that wrote it.
     replica : Replica
     front_end : FrontEndChain
-        Of the network, with the features that it has inputs for.
+        Front ends of the network, for the features that it has inputs for.
     """
 
     path: Path

@@ -1,1 +1,1 @@
-"""What is told of a run and watched in it: metrics, displays, heartbeats, stalls, planned stops."""
+"""Monitoring of a run: metrics, displays, heartbeats, stalls, planned stops."""

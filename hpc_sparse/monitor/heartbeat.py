@@ -1,7 +1,7 @@
 """Heartbeats between the ranks over UDP, which does not depend on MPI.
 
-Every rank sends its position to root, and root answers. A datagram counts only if it has the right length, the run's
-secret token and an existing rank, because anybody may send to an open port.
+Every rank sends its position to root, and root answers. Anybody may send to an open port: a datagram counts only with
+the right length, the run's secret token and an existing rank.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ PEAK_RSS = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 BYTES_PER_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 RANK_PARTS = ("train", "sync", "evolve", "evaluate", "files")
-"""What a rank spends its time on; ``files`` is reading and writing them since the epoch before."""
+"""Parts of a rank's time; ``files`` is reading and writing them since the epoch before."""
 
 RANK_DECIMALS = 4
 """Decimals of the seconds of single ranks, which are many numbers."""
@@ -48,10 +48,10 @@ class EpochMetrics:
     connections_changed : int
         Connections grown by evolution at the start of this epoch, on the replica with the most.
     train_seconds, evolve_seconds, sync_seconds, evaluate_seconds : float
-        Training without syncs, evaluation and compilation; the others by themselves. Where a rank serves: its time from
-        the first update to the last, in which it evaluates the epoch before; the mean time that workers wait meanwhile.
+        Training without syncs, evaluation and compilation; the others by themselves. With a server: its time from the
+        first update to the last, evaluation of the epoch before included; sync is the workers' mean waiting time.
     sync_bytes : int
-        What one rank put into reductions and exchanges.
+        Bytes that one rank put into reductions and exchanges.
     learning_rate : float
         With scaling and schedule.
     phase : int
@@ -69,8 +69,8 @@ class EpochMetrics:
     validation_loss, validation_accuracy : float or None
         As of the test part, on the samples that are held out of the training part; None if none are.
     rank_seconds : dict of (tuple of float)
-        The seconds of every rank, by what they were spent on: the :data:`RANK_PARTS`. A serving rank's are all ``sync``
-        but for those of evolution and evaluation. {} in runs of earlier versions, and where nobody has counted.
+        Seconds of every rank by part, of :data:`RANK_PARTS`. A server's are all ``sync`` but for those of evolution and
+        evaluation. {} in runs of earlier versions, and if not measured.
     """
 
     epoch: int
@@ -164,9 +164,9 @@ def summarize(
     history : list of EpochMetrics
         All epochs of the run, also those before a resume.
     n_samples : int
-        That all ranks together train on.
+        Samples that all ranks together train on.
     total_seconds : float
-        Of this process, from the start of training to now.
+        Seconds of this process from the start of training to now.
     peak_rss_bytes : int
         Largest over the ranks.
     """

@@ -23,12 +23,12 @@ class Phase(IntEnum):
 
     @property
     def is_own_work(self) -> bool:
-        """Whether a rank in this phase waits for nobody else."""
+        """Whether a rank in this phase needs no other rank."""
         return self in {Phase.EVOLVING, Phase.TRAINING}
 
     @property
     def has_steps(self) -> bool:
-        """Whether a rank that gets on soon notes something else; the other phases are of one piece."""
+        """Whether the position changes within the phase; other phases are one step."""
         return self in {Phase.TRAINING, Phase.SYNCING, Phase.SERVING, Phase.WAITING}
 
 
@@ -41,7 +41,7 @@ PHASE_NAMES = {
     Phase.RECORDING: "recording an epoch",
     Phase.WRITING: "writing a checkpoint",
     Phase.SERVING: "serving",
-    Phase.WAITING: "waiting for the serving rank",
+    Phase.WAITING: "waiting for the server",
     Phase.READING: "reading data",
 }
 

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live display on a terminal, plain lines in a log, or nothing."""
+"""Displays of a run: live on a terminal, plain lines in a log, or none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Reporter(Protocol):
         """The run begins; ``n_steps`` and ``n_samples`` (of all ranks) per epoch."""
 
     def step(self, n_done: int) -> None:
-        """So many steps of the epoch are done."""
+        """``n_done`` steps of the epoch are done."""
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """An epoch is complete."""
@@ -36,16 +36,16 @@ class SilentReporter:
     """Shows nothing: ranks other than root, and quiet runs."""
 
     def start(self, headline: str, first_epoch: int, n_epochs: int, n_steps: int, n_samples: int) -> None:
-        """Nothing."""
+        """No output."""
 
     def step(self, n_done: int) -> None:
-        """Nothing."""
+        """No output."""
 
     def epoch(self, metrics: EpochMetrics) -> None:
-        """Nothing."""
+        """No output."""
 
     def stop(self) -> None:
-        """Nothing."""
+        """No output."""
 
 
 class LineReporter(SilentReporter):

@@ -41,7 +41,7 @@ End = Callable[[str], None]
 
 @dataclass
 class Watched:
-    """What is known of a rank. Times are those of the watch that is awake (see :class:`StallWatch`)."""
+    """State of a watched rank. Times are those of the watch that is awake (see :class:`StallWatch`)."""
 
     position: Position
     heard_at: float
@@ -49,14 +49,14 @@ class Watched:
     has_left: bool = False
 
     def take(self, heartbeat: Heartbeat, now: float) -> None:
-        """Take in a sign of life."""
+        """Note a heartbeat."""
         if heartbeat.position.number != self.position.number:
             self.moved_at = now
         self.position, self.heard_at, self.has_left = heartbeat.position, now, self.has_left or heartbeat.has_left
 
 
 def find_stall(ranks: Mapping[int, Watched], n_ranks: int, now: float, seconds: float, margin: float) -> str | None:
-    """Say who stands still, or None if nobody does.
+    """Message that names the stalled ranks; None if there are none.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def find_stall(ranks: Mapping[int, Watched], n_ranks: int, now: float, seconds: 
     now, seconds : float
         The time, and for how long a rank may stand still.
     margin : float
-        Who answers may stand still for so much longer: one that has fallen silent meanwhile is then known as such.
+        Extra seconds for ranks that still answer: a silent rank is then found first.
     """
     present = {rank: watched for rank, watched in ranks.items() if not watched.has_left}
     silent = [rank for rank, watched in present.items() if now - watched.heard_at > seconds]
@@ -105,7 +105,7 @@ class StallWatch:
     seconds : float
         For how long a rank may stand still.
     tracker : PositionTracker
-        Of this rank.
+        Tracker of this rank.
     line : RootEnd or RankEnd or None
         To the other ranks; None if there are none.
     end : End

@@ -25,7 +25,7 @@ class StopRequest:
         self._deadline = float("inf")
 
     def set_time_limit(self, seconds: float, started: float) -> None:
-        """Stop of itself so many seconds after ``started`` (by :func:`time.monotonic`); 0 for no limit."""
+        """Stop ``seconds`` after ``started`` (by :func:`time.monotonic`); 0 for no limit."""
         self._deadline = started + seconds if seconds else float("inf")
 
     @property

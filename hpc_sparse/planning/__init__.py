@@ -1,1 +1,1 @@
-"""What a run will need, told beforehand: memory, disk, messages and time."""
+"""Plan of a run: its memory, disk space, messages and time."""

@@ -37,12 +37,12 @@ TINY = LayerSize(64, 64, 512)
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was measured.
+    """Measured times.
 
     Attributes
     ----------
     seconds : Seconds
-        Of the whole network.
+        Times of the whole network.
     n_measured : int
         Connections of what was measured; those of the network if it was measured whole.
     """
@@ -89,7 +89,7 @@ def smaller_layer(layer: LayerSize, row_bytes: int) -> tuple[LayerSize, float]:
 
 
 def scaled_up(seconds: Seconds, factor: float) -> Seconds:
-    """What a layer ``factor`` times as large as the measured one takes."""
+    """Times of a layer ``factor`` times as large as the measured one."""
     growth = Seconds(*(factor ** (1.0 + exponent) for exponent in GROWTH.numbers))
     return seconds.times(growth)
 

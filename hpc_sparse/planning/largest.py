@@ -1,4 +1,4 @@
-"""How far a configuration could be taken in the memory there is: connections, batch or width, each by itself."""
+"""Largest number of connections, batch or width that fits the memory, each varied by itself."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Largest:
     Attributes
     ----------
     sparsity : float or None
-        Of ``network.epsilon``, or of ``network.density`` where that is set.
+        Value of ``network.epsilon``, or of ``network.density`` if that is set.
     batch_size : int or None
         A multiple of what the kernels compute at a time.
     hidden : tuple of int or None
@@ -53,9 +53,9 @@ def largest_fitting(
     info : DatasetInfo
     n_outputs : int
     n_ranks, n_node_ranks : int
-        Of the run, and on each node.
+        Ranks of the run, and on each node.
     n_bytes : int
-        What the ranks of a node may allocate together.
+        Memory that the ranks of a node may allocate together.
     """
 
     def fits(changed: RunConfig) -> bool:

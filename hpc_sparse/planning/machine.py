@@ -1,4 +1,4 @@
-"""How much memory this machine still has for a run: of the node, and of the control groups that the process is in."""
+"""Memory available to a run: of the node, and of the control groups that the process is in."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ ROOT = Path("/")
 
 @dataclass(frozen=True)
 class AvailableMemory:
-    """What a node's ranks together may still take.
+    """Memory that a node's ranks together may still take.
 
     Attributes
     ----------
     n_bytes : int
     source : str
-        Who says so.
+        Origin of the limit.
     """
 
     n_bytes: int
@@ -61,7 +61,7 @@ def _left_by_node(root: Path) -> int | None:
 
 
 def _left_by_groups(root: Path) -> Iterator[int]:
-    """What each limited control group leaves, from the process's own up to the outermost."""
+    """Free memory of each limited control group, from the process's own up to the outermost."""
     for line in _lines(root / "proc/self/cgroup"):
         number, controllers, path = line.split(":", 2)
         if number == "0" and not controllers:

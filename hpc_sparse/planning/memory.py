@@ -1,7 +1,7 @@
 """Memory of one rank while it trains, item by item, as the arrays of the program are.
 
 Counted are the arrays that grow with the network, the batch or the data. Tests compare the counts with the arrays
-themselves; whoever changes an array changes its line here.
+themselves: a change of an array needs a change of its line here.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class MemoryItem:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What one rank needs.
+    """Memory of one rank.
 
     Attributes
     ----------
     items : tuple of MemoryItem
-        What is there all the time while it trains.
+        Memory that is held all the time while it trains.
     peaks : dict of str to int
         The most bytes that it takes in each phase of a run, everything included.
     """
@@ -78,13 +78,13 @@ class MemoryPlan:
 
 
 def plan_memory(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks: int) -> MemoryPlan:
-    """What a rank of a run needs: of several, the one with the most.
+    """Memory of the rank of a run that needs the most.
 
     Parameters
     ----------
     config : RunConfig
     size : NetworkSize
-        Of the network that the run begins with.
+        Size of the network that the run begins with.
     info : DatasetInfo
     n_ranks : int
     """
@@ -165,7 +165,7 @@ def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[
         return []
     parallel, vector = config.parallel, size.n_parameters * _bytes(VALUE)
     if parallel.algorithm != "local_sgd":
-        # A worker's gradients; the serving rank has one, and a copy of the parameters that it evaluates.
+        # A worker's gradients; the server has one, and a copy of the parameters that it evaluates.
         return [MemoryItem("exchange", "gradients of all layers", 2 * vector)]
     if parallel.overlap:
         # Weights and velocities as they were, as they travel, and the MPI library's own room for them.
@@ -183,7 +183,7 @@ def _data_items(config: RunConfig, info: DatasetInfo, n_ranks: int) -> list[Memo
     front_ends = planned_bytes(config, info, padded_columns(config.training.batch_size))
     items = [MemoryItem("data", "samples", shard_bytes(info, n_ranks) + order + front_ends)]
     if n_validation:
-        # Beside the shard, in whose arrays the samples to train on have moved together; a serving rank has them all.
+        # Beside the shard, in whose arrays the samples to train on have moved together; a server has them all.
         n_holders = n_ranks if config.parallel.algorithm == "local_sgd" else 1
         share = n_validation / (info.n_train + info.n_test)
         items.append(MemoryItem("data", "validation samples", round(share * shard_bytes(info, 1) / n_holders)))

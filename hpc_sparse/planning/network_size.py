@@ -1,4 +1,4 @@
-"""How large a network is going to be, before a single connection of it exists."""
+"""Size of a network before it is built."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LayerSize:
 
     @property
     def n_bytes(self) -> ConnectionBytes:
-        """What its connections take."""
+        """Bytes of its connections."""
         return CONNECTIONS[self.connections].n_bytes(self.n_out, self.n_in, self.n_connections)
 
     @property
@@ -45,7 +45,7 @@ class LayerSize:
         return sum(sizes.values())
 
     def saved_bytes(self, width: int) -> int:
-        """What the layer keeps for the backward pass of a batch of ``width`` columns."""
+        """Bytes that the layer keeps for the backward pass of a batch of ``width`` columns."""
         return LAYERS[self.kind].saved_bytes(self.n_out, width)
 
     @property

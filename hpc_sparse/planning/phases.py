@@ -31,7 +31,7 @@ CORRELATING = 52
 def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
     """The new network without velocities, and what its layers take while they are built, one after the other.
 
-    What makes connections is in network/connections/topology.py and initial_topology.py; weights: initial_weights.py.
+    Connections are made in network/connections/topology.py and initial_topology.py, weights in initial_weights.py.
     """
     built, worst = 0, 0
     for layer in size.layers:

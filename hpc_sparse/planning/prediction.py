@@ -33,8 +33,8 @@ class Prediction:
     n_steps, n_syncs : int
         Steps and syncs of an epoch.
     construction, step, evolution, sync, evaluation, epoch, checkpoint : float
-        Seconds of each part. An epoch has steps, syncs and an evaluation of test and validation samples; also a change
-        of the topology if there is one after every epoch.
+        Seconds of each part. epoch = n_steps step + n_syncs sync + evaluation (test and validation samples) + evolution
+        (if it follows every epoch).
     n_measured : int
         Connections of the measured network or layers.
     """

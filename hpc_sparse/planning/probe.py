@@ -44,7 +44,7 @@ PATTERN_ROWS = 1024
 
 @dataclass(frozen=True)
 class Seconds:
-    """What something takes.
+    """Times of the phases of a run.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Seconds:
         return Seconds(*(own + its for own, its in zip(self.numbers, other.numbers, strict=True)))
 
     def times(self, factors: Seconds | float) -> Seconds:
-        """As many times as much, or each by its own factor."""
+        """Product with a number, or of each time with its own factor."""
         if isinstance(factors, Seconds):
             return Seconds(*(own * factor for own, factor in zip(self.numbers, factors.numbers, strict=True)))
         return Seconds(*(own * factors for own in self.numbers))

@@ -18,7 +18,7 @@ def refuse_what_cannot_fit(
     Parameters
     ----------
     plan : MemoryPlan
-        Of each rank.
+        Plan of each rank.
     size : NetworkSize
     available : AvailableMemory or None
         None: the system does not tell, and anything may be tried.

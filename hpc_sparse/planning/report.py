@@ -26,7 +26,7 @@ from hpc_sparse.storage.dataset.validation import count_validation
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What is to be planned.
+    """Request for a plan.
 
     Attributes
     ----------

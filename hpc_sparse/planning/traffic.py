@@ -38,7 +38,7 @@ def checkpoint_file_bytes(size: NetworkSize) -> int:
 
 
 def message_bytes(config: RunConfig, size: NetworkSize) -> int:
-    """What a rank puts into one sync, or with a serving rank into one update, there and back."""
+    """Bytes that a rank exchanges per sync, or with a server per update, both directions."""
     values = 4 * size.n_parameters
     if config.parallel.algorithm != "local_sgd":
         return 2 * values
@@ -50,7 +50,7 @@ def message_bytes(config: RunConfig, size: NetworkSize) -> int:
 
 
 def n_syncs(config: RunConfig, n_steps: int) -> int:
-    """Number of syncs in an epoch, including the one at its end; with a serving rank, one per step."""
+    """Number of syncs in an epoch, including the one at its end; with a server, one per step."""
     if config.parallel.algorithm != "local_sgd":
         return n_steps
     every = config.parallel.sync_every_steps

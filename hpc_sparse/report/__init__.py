@@ -1,1 +1,1 @@
-"""What runs came to: one self-contained page with pictures and tables, and files for TensorBoard."""
+"""Reports of runs: one self-contained page with pictures and tables, and files for TensorBoard."""

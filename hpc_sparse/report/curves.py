@@ -25,7 +25,7 @@ Value = Callable[[EpochMetrics], float]
 
 PERCENT = 100.0
 SLIMMER = 0.8
-"""How much thinner each line is than the one below it where lines of several runs often coincide."""
+"""Ratio of a line's width to that of the line below, for lines that often coincide."""
 
 
 def draw_learning(groups: Sequence[RunGroup]) -> Figure:

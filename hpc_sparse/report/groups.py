@@ -15,7 +15,7 @@ WITHOUT_EFFECT = ("runtime.", "checkpoint.")
 """Sections that decide how a run is done, not what comes out."""
 
 NUMBERING = re.compile(r"[\W_]*(seed)?[\W_]*$", re.IGNORECASE)
-"""What the common beginning of the names of numbered runs ends with."""
+"""End of the common beginning of numbered runs' names."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class RunGroup:
 
     @property
     def shown_run(self) -> StoredRun:
-        """The one whose network stands for all: the first that has a checkpoint."""
+        """The run whose network is shown for the group: the first with a checkpoint."""
         return next((run for run in self.runs if run.checkpoints), self.runs[0])
 
 

@@ -1,4 +1,4 @@
-"""Whether the inputs of a network are the pixels of images, and how they lie in them."""
+"""Shape of the images whose pixels are the inputs of a network."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from hpc_sparse.config import find_data
 from hpc_sparse.errors import InputError
 from hpc_sparse.report.groups import RunGroup, group_runs
 from hpc_sparse.report.image_shape import ImageShape, guess_image_shape, parse_image_shape
-from hpc_sparse.report.page import Section, render_page
+from hpc_sparse.report.page import PageSection, render_page
 from hpc_sparse.report.sections import (
     STEMS,
     configuration_section,
@@ -31,7 +31,7 @@ PAGE = "report.html"
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """What is asked for.
+    """Request for a report.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ def _make_sections(
     groups: Sequence[RunGroup],
     shapes: dict[str, ImageShape | None],
     names: dict[str, tuple[str, ...]],
-) -> list[Section]:
+) -> list[PageSection]:
     first, last = summary_section(runs, groups), configuration_section(runs)
     if not any(run.history for run in runs):
         first.notes.append("No epoch is complete yet.")
@@ -101,7 +101,7 @@ def _make_sections(
 
 
 def _is_of_a_report(name: str) -> bool:
-    """Whether a file is one that reports make: what else is in the folder is somebody else's."""
+    """Whether a file belongs to a report; other files in the folder stay."""
     return name == PAGE or (name.endswith(".png") and STEMS.fullmatch(name.removesuffix(".png")) is not None)
 
 

@@ -24,7 +24,7 @@ class Picture:
     stem : str
         Name of its PNG file without the ending.
     caption : str
-        What it shows, in words.
+        Explanation of the picture.
     content : bytes
         PNG.
     """
@@ -35,7 +35,7 @@ class Picture:
 
 
 @dataclass
-class Section:
+class PageSection:
     """A part of the page.
 
     Attributes
@@ -44,7 +44,7 @@ class Section:
     tables : list of Table
     pictures : list of Picture
     notes : list of str
-        What is left out, and why.
+        Omissions and their reasons.
     listings : list of (title, text)
         Long texts that are folded up.
     """
@@ -62,7 +62,7 @@ class Section:
         return not (self.tables or self.pictures or self.notes or self.listings)
 
 
-def render_page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
+def render_page(title: str, subtitle: str, sections: Sequence[PageSection]) -> str:
     """The page as HTML; whatever is in a name or a setting is shown as text."""
     template = resources.files(__package__ or "").joinpath(TEMPLATE).read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -1,4 +1,4 @@
-"""What the pictures have in common: panels, lines with bands, axes that count."""
+"""Shared elements of the pictures: panels, lines with bands, axes that count."""
 
 from __future__ import annotations
 

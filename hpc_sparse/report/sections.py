@@ -1,4 +1,4 @@
-"""The parts of a report: which tables and pictures belong together, and what they say."""
+"""Sections of a report: their tables, pictures and captions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hpc_sparse.report.curves import draw_changes, draw_learning, draw_sizes
 from hpc_sparse.report.groups import RunGroup
 from hpc_sparse.report.image_shape import ImageShape
 from hpc_sparse.report.neurons import draw_importance, draw_pixels
-from hpc_sparse.report.page import Picture, Section
+from hpc_sparse.report.page import PageSection, Picture
 from hpc_sparse.report.stored_run import StoredRun
 from hpc_sparse.report.strengths import Strengths, read_strengths
 from hpc_sparse.report.style import to_png
@@ -33,21 +33,21 @@ EARLY = "Of long runs the first epochs may be beyond the vertical axis."
 BANDS = "Of runs that differ in the seed only: their mean, with a band of one standard deviation to both sides."
 
 
-def summary_section(runs: Sequence[StoredRun], groups: Sequence[RunGroup]) -> Section:
+def summary_section(runs: Sequence[StoredRun], groups: Sequence[RunGroup]) -> PageSection:
     """Tables of results and of what the runs differ in."""
     tables = [summary_table(runs), group_table(groups), settings_table(groups)]
-    return Section("Results", tables=[table for table in tables if table is not None])
+    return PageSection("Results", tables=[table for table in tables if table is not None])
 
 
-def learning_section(groups: Sequence[RunGroup]) -> Section:
+def learning_section(groups: Sequence[RunGroup]) -> PageSection:
     """Loss and accuracy."""
     picture = Picture(
         "learning", f"Loss and accuracy over the epochs. {BANDS} {EARLY}", to_png(lambda: draw_learning(groups))
     )
-    return Section("Learning", pictures=[picture])
+    return PageSection("Learning", pictures=[picture])
 
 
-def topology_section(groups: Sequence[RunGroup]) -> Section:
+def topology_section(groups: Sequence[RunGroup]) -> PageSection:
     """Connections and neurons, and how many connections evolution replaced."""
     sizes = Picture("sizes", f"Size of the network over the epochs. {COINCIDING}", to_png(lambda: draw_sizes(groups)))
     changes = Picture(
@@ -55,12 +55,12 @@ def topology_section(groups: Sequence[RunGroup]) -> Section:
         "Connections that evolution grew before each epoch; as many went, unless the network was to shrink.",
         to_png(lambda: draw_changes(groups)),
     )
-    return Section("Topology", pictures=[sizes, changes])
+    return PageSection("Topology", pictures=[sizes, changes])
 
 
-def degrees_section(groups: Sequence[RunGroup]) -> Section:
+def degrees_section(groups: Sequence[RunGroup]) -> PageSection:
     """Degrees of the last network of each experiment."""
-    section = Section("Degrees")
+    section = PageSection("Degrees")
     for number, run in _shown(groups):
         path = run.checkpoints[max(run.checkpoints)]
         try:
@@ -78,16 +78,16 @@ def degrees_section(groups: Sequence[RunGroup]) -> Section:
 
 def neurons_section(
     groups: Sequence[RunGroup], shapes: dict[str, ImageShape | None], names: dict[str, tuple[str, ...]]
-) -> Section:
+) -> PageSection:
     """Importance of neurons, of pixels (of images), and of features that have names.
 
     Parameters
     ----------
     groups : sequence of RunGroup
     shapes, names : dict
-        Of the samples as images, and of their features, by the name of the run.
+        Shapes of the samples as images, and names of the features, by the name of the run.
     """
-    section = Section("Neurons")
+    section = PageSection("Neurons")
     for number, run in _shown(groups):
         series, problems = read_strengths(run)
         section.notes += problems
@@ -101,12 +101,12 @@ def neurons_section(
     return section
 
 
-def time_section(runs: Sequence[StoredRun], groups: Sequence[RunGroup]) -> Section:
-    """Where the time went."""
+def time_section(runs: Sequence[StoredRun], groups: Sequence[RunGroup]) -> PageSection:
+    """Time of the runs by part."""
     ranks = Picture(
         "time-by-rank",
-        "Mean seconds of an epoch on each rank. Sync includes waiting for other ranks and, on a rank that serves, all "
-        "of its serving; I/O is reading data, and writing metrics and checkpoints (counted on rank 0 where it serves).",
+        "Mean seconds of an epoch on each rank. Sync includes waiting for other ranks and, on a server, all of its "
+        "exchange with workers; I/O is reading data, and writing metrics and checkpoints (for a server: of rank 0).",
         to_png(lambda: draw_rank_times(runs)),
     )
     epochs = Picture(
@@ -114,12 +114,12 @@ def time_section(runs: Sequence[StoredRun], groups: Sequence[RunGroup]) -> Secti
         "Seconds of each epoch, mean over the ranks; I/O counts for the epoch after it, reading data for the first.",
         to_png(lambda: draw_epoch_times(groups)),
     )
-    return Section("Time", pictures=[ranks, epochs])
+    return PageSection("Time", pictures=[ranks, epochs])
 
 
-def configuration_section(runs: Sequence[StoredRun]) -> Section:
+def configuration_section(runs: Sequence[StoredRun]) -> PageSection:
     """The complete configurations."""
-    return Section("Configurations", listings=[(run.name, run.config.to_toml()) for run in runs])
+    return PageSection("Configurations", listings=[(run.name, run.config.to_toml()) for run in runs])
 
 
 def _without_full_layers(found: dict[str, Any]) -> dict[str, Any]:

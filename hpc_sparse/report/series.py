@@ -41,7 +41,7 @@ def band(histories: Sequence[Sequence[EpochMetrics]], value: Callable[[EpochMetr
     histories : sequence of (sequence of EpochMetrics)
         One per run.
     value : callable
-        What is shown of an epoch.
+        Value shown of an epoch.
     """
     by_run = [{metrics.epoch: float(value(metrics)) for metrics in history} for history in histories if history]
     common = sorted(set.intersection(*map(set, by_run))) if by_run else []

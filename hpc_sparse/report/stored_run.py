@@ -24,7 +24,7 @@ TABLES = {"rank_seconds"}
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What the folder of a run holds.
+    """Contents of a run's folder.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class StoredRun:
     checkpoints : dict
         The files of complete epochs, by epoch, oldest first.
     newest : CheckpointInfo or None
-        What the last of them says about itself; None if there is none or it is damaged.
+        Description of the newest one; None if there is none or it is damaged.
     """
 
     name: str
@@ -52,7 +52,7 @@ class StoredRun:
 
     @property
     def n_ranks(self) -> int | None:
-        """How many ranks the run had, None if nothing says so yet."""
+        """Number of ranks of the run; None if no file says so yet."""
         stored: int | None = self.summary.get("n_ranks")
         return stored if stored is not None or self.newest is None else self.newest.n_ranks
 

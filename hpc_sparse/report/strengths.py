@@ -60,7 +60,7 @@ def read_strengths(run: StoredRun) -> tuple[list[Strengths], list[str]]:
 
 
 def spread(paths: Sequence[Path], most: int) -> list[Path]:
-    """At most so many of a series, the first and the last among them, the others evenly between."""
+    """A subset of a series: the first, the last, and others evenly between them."""
     if len(paths) <= most:
         return list(paths)
     return [paths[round(position)] for position in np.linspace(0, len(paths) - 1, most)]

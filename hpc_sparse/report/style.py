@@ -1,4 +1,4 @@
-"""How all pictures look, and how one becomes a file."""
+"""Style of all pictures, and their files."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def _epochs(run: StoredRun) -> str:
 
 
 def _best_columns(runs: Sequence[StoredRun]) -> dict[str, Callable[[StoredRun], str]]:
-    """What the best epochs reached; apart for runs that have a validation part and those that have none."""
+    """Columns of the best epochs: one for runs with a validation part, one for those without."""
     columns: dict[str, Callable[[StoredRun], str]] = {}
     if any(run.has_validation for run in runs):
         columns[f"{BEST_ON_VALIDATION} (epoch)"] = lambda run: _best(run, has_validation=True)

@@ -54,7 +54,7 @@ TAGS = {
 
 @dataclass(frozen=True)
 class EventsRequest:
-    """What is asked for.
+    """Request for event files.
 
     Attributes
     ----------
@@ -154,7 +154,7 @@ def _summary(metrics: EpochMetrics) -> Summary:
 
 
 def _end_times(run: StoredRun) -> list[float]:
-    """When the epochs ended, in seconds since 1970: counted back from the last change of the metrics."""
+    """End of each epoch in seconds since 1970, counted back from the last change of the metrics."""
     if not run.history:
         return []
     last = run.folder.metrics.stat().st_mtime

@@ -68,7 +68,7 @@ class RunFolder:
             raise OutputError(f"{self.path}: cannot make the run folder: {in_the_way[0]} is not a folder")
 
     def has_only_begun(self) -> bool:
-        """Whether a run was started here that has come to neither a checkpoint nor an end."""
+        """Whether a run was started here that has neither a checkpoint nor an end."""
         return self.config.is_file() and not self.summary.exists() and newest_checkpoint(self.checkpoints) is None
 
     def create(self, config_text: str) -> None:

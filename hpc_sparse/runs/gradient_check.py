@@ -31,7 +31,7 @@ TOLERANCES = {"float32": 1e-3, "bfloat16": 0.05}
 """Shares of a layer's largest gradient, by how activations are stored; they come out at about 1e-6 and 1e-2."""
 
 N_LARGEST, N_SPREAD = 2, 3
-"""Weights looked at per layer: those with the largest gradients, and some from its first connection to its last."""
+"""Weights checked per layer: those with the largest gradients, and some from its first connection to its last."""
 
 STEP = 1e-5
 """By which a weight is moved in either direction."""
@@ -80,7 +80,7 @@ def _check_first_batch(job: TrainingJob, epoch: int) -> float:
 def _computed_gradients(
     job: TrainingJob, batch: Float32Array, labels: Int32Array, dropouts: list[Dropout]
 ) -> tuple[Gradients, list[Float64Array]]:
-    """What the kernels make of a batch, and what dropout has multiplied each hidden activation by."""
+    """Gradients that the kernels compute for a batch, and the dropout factor of each hidden activation."""
     network, workspace, loss = _copy(job.replica.network), job.make_workspace(), LOSSES[job.config.training.loss]
     if is_served(job.ctx, job.config):
         layout = ParameterLayout.of(network)
@@ -97,7 +97,7 @@ def _computed_gradients(
 def _dropout_factors(
     network: Network, workspace: Workspace, dropouts: list[Dropout], stride: int, n_samples: int
 ) -> list[Float64Array]:
-    """What dropout multiplies the hidden activations by: what it makes of layers in which all of them are 1."""
+    """Dropout factors of the hidden activations: the outputs of layers whose activations are all 1."""
     factors = []
     source = aligned_empty((1, stride), VALUE)
     source.fill(0)
@@ -122,7 +122,7 @@ def _copy(network: Network) -> Network:
 def _check_layer(
     exact: _Exact, number: int, weight_gradient: Float32Array, bias_gradient: Float32Array, tolerance: float
 ) -> float:
-    """The largest difference of the parameters looked at, by the layer's largest gradient."""
+    """The largest difference among the checked parameters, divided by the layer's largest gradient."""
     pairs = [
         (float(gradient[position]), exact.slope_at(number, values, position))
         for gradient, values in (
@@ -158,7 +158,7 @@ class _Exact:
     network : Network
     batch : float64[n_in, n_samples]
     factors : list of float64[n, n_samples]
-        What dropout multiplies each hidden activation by.
+        Dropout factor of each hidden activation.
     loss : callable
         Mean loss of the output layer's weighted sums.
     """

@@ -1,4 +1,4 @@
-"""Whether a run will find room, looked at before it loads or builds anything."""
+"""Check of a run's memory before anything is loaded or built."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ FIXED_KEYS: dict[str, tuple[str, ...]] = {
     "network": (),
     "training": ("seed", "loss"),
 }
-"""What must not change when a run is continued, by section, beside the front ends; no keys means all."""
+"""Keys by section, beside the front ends, that must not change when a run is continued; () means all."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A request that has been looked at: everything is there and fits together.
+    """A checked request: all files exist and fit together.
 
     ``previous`` is the configuration of the run that is continued, if any; ``damaged`` are the checkpoints beyond
     ``checkpoint`` that could not be used.

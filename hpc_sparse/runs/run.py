@@ -201,7 +201,7 @@ def _log_notes(ctx: ParallelContext, plan: RunPlan, start: StartingPoint) -> Non
 
 
 def _open_folder(plan: RunPlan, n_done: int) -> list[EpochMetrics]:
-    """Make the run folder, or take up the one that is continued; returns the epochs already there."""
+    """Make the run folder, or open the one that is continued; returns the epochs already there."""
     source = None if plan.checkpoint is None else run_of(plan.checkpoint)
     history = [] if source is None else RunFolder(source).history(n_done)
     plan.folder.create(plan.config.to_toml())

@@ -37,13 +37,13 @@ class StartingPoint:
     replica : Replica
         This rank's.
     n_epochs, n_steps : int
-        That it has behind it.
+        Epochs and steps done.
     target_connections : tuple of int
-        Where the ranks' networks differ: connections of each layer once they are averaged; else ().
+        Connections of each layer once the ranks' networks are averaged; () if they do not differ.
     mid_epoch : MidEpochState or None
-        Where the epoch after those was left, if the run stopped within it.
+        State within the next epoch, if the run stopped there.
     note : str
-        What the user should know about it, or "".
+        Message for the user, or "".
     """
 
     replica: Replica
@@ -59,9 +59,9 @@ def starting_point(
 ) -> StartingPoint:
     """The new network, or the checkpoint's (collective).
 
-    A checkpoint may hold one network per rank, or have been written within an epoch. Where the run goes on in the same
-    way, on as many ranks, each takes up its own network exactly where it was. Otherwise all start from the average,
-    cut back to size, and an unfinished epoch is begun again.
+    A checkpoint may hold one network per rank, or have been written within an epoch. With the same settings and number
+    of ranks, each rank continues its own network exactly. Otherwise all start from the average, cut back to size, and
+    repeat an unfinished epoch.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def starting_point(
 
 
 def goes_on_exactly(ctx: ParallelContext, config: RunConfig, info: CheckpointInfo) -> bool:
-    """Whether every rank takes up exactly what it left; ``info`` is of the checkpoint, ``config`` of the run now."""
+    """Whether every rank continues exactly; ``info`` is of the checkpoint, ``config`` of the run now."""
     if not info.n_replicas and not info.step_in_epoch:
         return True
     if info.n_ranks != ctx.size:
@@ -116,7 +116,7 @@ def goes_on_exactly(ctx: ParallelContext, config: RunConfig, info: CheckpointInf
 
 
 def _own_replica(ctx: ParallelContext, config: RunConfig) -> int:
-    """The number of this rank's network; a serving rank looks on with a copy of the first worker's."""
+    """The number of this rank's network; the server has a copy of the first worker's."""
     return max(0, ctx.replica - 1) if is_served(ctx, config) else ctx.replica
 
 

@@ -92,7 +92,7 @@ def _train_complete(job: TrainingJob) -> None:
 
 
 def _serve_tiny(job: TrainingJob) -> None:
-    """What a worker and the server do with a batch, on one rank."""
+    """One batch of a worker and its update on the server, on one rank."""
     network, optimizer = job.replica.network, job.config.optimizer
     layout = ParameterLayout.of(network)
     gradient = layout.new_vector()

@@ -41,7 +41,7 @@ OF_THE_CONTAINER = ("format", "format_version", "creator")
 
 @dataclass(frozen=True)
 class Upgrade:
-    """What became of a file.
+    """Result for one file.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ def upgrade_file(path: Path, output: Path | None = None) -> Upgrade:
     ----------
     path : Path
     output : Path, optional
-        Where to write; by default the file itself is replaced.
+        File to write; by default the file itself is replaced.
 
     Raises
     ------
@@ -109,7 +109,7 @@ class Move:
 
 
 class Content(Protocol):
-    """What a file holds beside its arrays, and where these go."""
+    """Contents of a file beside its arrays, and the places to which the arrays go."""
 
     @property
     def moves(self) -> list[Move]:

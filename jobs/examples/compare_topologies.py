@@ -1,4 +1,4 @@
-"""What evolution does to the connections: distances between checkpoints, shared connections, degrees.
+"""Effect of evolution on the connections: distances between checkpoints, shared connections, degrees.
 
 Needs the extra `sklearn` (for its data); takes a few seconds. The commands are `hpc-sparse analyze distance`, `overlap`
 and `degrees`.

@@ -1,4 +1,4 @@
-"""How sparse, how steep? A grid search over a sparse network in a scikit-learn pipeline.
+"""Grid search over the density and activation of a sparse network in a scikit-learn pipeline.
 
 Needs the extra `sklearn`; takes a few seconds.
 """
@@ -27,7 +27,7 @@ pipeline = Pipeline(
 grid = {"network__density": [0.05, 0.1, 0.3], "network__alpha": [0.25, 0.6]}
 search = GridSearchCV(pipeline, grid, cv=3).fit(X_train, y_train)
 
-# %% What came out
+# %% Results
 results = search.cv_results_
 for parameters, mean, deviation in zip(
     results["params"], results["mean_test_score"], results["std_test_score"], strict=True

@@ -1,4 +1,4 @@
-"""Which features matter? Selection by the strength of a sparse network's inputs, beside a test of each feature alone.
+"""Feature selection by the strength of a sparse network's inputs, beside a test of each feature alone.
 
 Needs the extra `sklearn`; takes some ten seconds. Uses `madelon.npz` where HPC_SPARSE_DATA names a folder that has it.
 """

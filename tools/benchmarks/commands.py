@@ -106,7 +106,7 @@ def epoch(
     epochs: Annotated[int, typer.Option(help="Epochs per run.")] = 4,
     as_json: Json = False,
 ) -> None:
-    """Where the time of a real run goes, from start to end."""
+    """Time of a real run by part, from start to end."""
     epoch_speed.measure_epochs(rounds, epochs, as_json=as_json)
 
 
@@ -169,7 +169,7 @@ def guards(
     rounds: Annotated[int, typer.Option(help="Measurements.")] = 15,
     as_json: Json = False,
 ) -> None:
-    """What digests of replicas and checksums of checkpoints cost."""
+    """Cost of digests of replicas and of checksums of checkpoints."""
     guard_speed.measure_guards(rounds, as_json=as_json)
 
 
@@ -179,5 +179,5 @@ def display(
     step_milliseconds: Annotated[float, typer.Option(help="How long a step of the run takes.")] = 1.0,
     as_json: Json = False,
 ) -> None:
-    """What showing a run costs it: nothing, lines, or the live display."""
+    """Cost of showing a run: nothing, lines, or the live display."""
     display_cost.measure_display(seconds, step_milliseconds, as_json=as_json)

@@ -23,7 +23,7 @@ def compare_peers(
 ) -> None:
     """Print seconds per epoch of each peer and how many times longer than ours they are.
 
-    A measurement takes so many steps, or more when those would take less than :data:`LEAST_SECONDS`.
+    A measurement takes ``n_steps`` steps, or more if these take less than :data:`LEAST_SECONDS`.
     """
     task = WORKLOADS[network]() if network in WORKLOADS else workload.small_cifar10(float(network))
     trainers, notes = _start(task, n_threads, names)

@@ -1,4 +1,4 @@
-"""What the live display and the lines of a log cost a run."""
+"""Cost to a run of the live display and of the lines of a log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ N_EPOCHS = 100_000
 def measure_display(seconds: float, step_milliseconds: float, *, as_json: bool) -> None:
     """Print each reporter's CPU time as a share of a run of so short steps, on a pseudo-terminal.
 
-    That of ``none`` is what measuring costs, which the others contain too.
+    The cost of ``none`` is that of measuring, which the others contain too.
     """
     controller, terminal = os.openpty()
     threading.Thread(target=_read_all, args=(controller,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""Where the time of a real run goes: the parts of an epoch, and everything around the epochs."""
+"""Time of a real run by part: within an epoch, and around the epochs."""
 
 from __future__ import annotations
 
@@ -52,5 +52,5 @@ def measure_epochs(n_rounds: int, n_epochs: int, *, as_json: bool) -> None:
 
 
 def run_settings(n_threads: int, n_epochs: int) -> tuple[str, ...]:
-    """What a run is started with."""
+    """Settings of the measured run."""
     return (f"training.epochs={n_epochs}", f"runtime.threads={n_threads}", "runtime.oversubscribe=true")

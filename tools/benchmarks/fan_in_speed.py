@@ -23,7 +23,7 @@ ENOUGH_VALUES = 20_000_000
 """Products of a weight and an activation in one measurement, at least: some milliseconds."""
 
 ROW_COST = 8
-"""What an output neuron costs by itself, in connections, roughly."""
+"""Approximate cost of an output neuron, in connections."""
 
 
 def measure_fan_in(n_threads: int, n_rounds: int, *, as_json: bool) -> None:
@@ -57,7 +57,7 @@ def _row(width: int, batch: int, fan_in: int, n_rounds: int, n_threads: int) -> 
 
 
 def _passes(bench: LayerBench) -> dict[str, Callable[[], object]]:
-    """What one training step does with a hidden and with the first layer."""
+    """Passes of one training step over a hidden and over the first layer."""
     layer = bench.layer
     passes = (
         partial(layer.forward, bench.source, bench.out, {"record": bench.record}, bench.dropout),

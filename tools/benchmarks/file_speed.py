@@ -69,7 +69,7 @@ def measure_files(n_ranks: int, n_rounds: int, *, as_json: bool) -> None:
 
 
 def checkpoint_of(network: Network, n_ranks: int) -> Checkpoint:
-    """What would be stored of a new network."""
+    """The checkpoint of a new network."""
     states = replica_to_states(Replica.at_rest(network))
     return Checkpoint("", 1, 0, n_ranks, states, {}, None)
 

@@ -1,4 +1,4 @@
-"""What it costs to be sure of the numbers: digests of replicas at every sync, checksums of checkpoints."""
+"""Cost of the checks of numbers: digests of replicas at every sync, checksums of checkpoints."""
 
 from __future__ import annotations
 

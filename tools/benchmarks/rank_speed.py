@@ -14,7 +14,7 @@ N_SAMPLES = 60_000
 
 @dataclass(frozen=True)
 class Layout:
-    """How a run uses the machine."""
+    """Ranks and threads of a run."""
 
     name: str
     n_ranks: int

@@ -34,7 +34,7 @@ class RealRun:
 
     @property
     def epoch_seconds(self) -> float:
-        """What is spent in epochs."""
+        """Seconds in epochs."""
         names = ("train_seconds", "sync_seconds", "evolve_seconds", "evaluate_seconds")
         return sum(epoch[name] for epoch in self.epochs for name in names)
 
@@ -45,7 +45,7 @@ class RealRun:
 
     @property
     def other_seconds(self) -> float:
-        """What is not spent in epochs: starting, loading, compiling, the checkpoint, leaving."""
+        """Seconds outside epochs: starting, loading, compiling, the checkpoint, leaving."""
         return self.process_seconds - self.epoch_seconds
 
 

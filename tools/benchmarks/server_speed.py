@@ -1,4 +1,4 @@
-"""The serving rank of WASAP-SGD and WASSP-SGD: real runs, and what it sustains when workers need no time at all."""
+"""The server of WASAP-SGD and WASSP-SGD: real runs, and its limit when workers need no time at all."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a case returns that measured itself, because starting it takes time that is not asked for."""
+    """Result of a case that measures itself, because its start-up time must not count."""
 
     seconds: float
 
@@ -42,7 +42,7 @@ def interleave(cases: dict[str, Callable[[], object]], n_rounds: int, n_repeats:
     Parameters
     ----------
     cases : dict
-        What to call, by name.
+        Calls to time, by name.
     n_rounds : int
         Measurements of each case.
     n_repeats : int

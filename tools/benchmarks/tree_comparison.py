@@ -15,8 +15,7 @@ from benchmarks.real_run import ROOT, RealRun, run_training
 def compare_trees(other: Path, n_rounds: int, n_epochs: int, *, as_json: bool) -> None:
     """Print what both trees take, and by how much this one is slower.
 
-    A machine that others use changes its speed within minutes: each run of one tree is followed by the same run of
-    the other, and pairs are compared.
+    Runs of the two trees alternate and are compared in pairs, since a shared machine changes its speed within minutes.
 
     Parameters
     ----------

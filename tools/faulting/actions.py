@@ -1,4 +1,4 @@
-"""What can happen to a process, to its disk and to its numbers."""
+"""Faults of a process, of its disk and of its numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from faulting.traces import digest, newest_checkpoint
 
 BALLAST_BLOCK = 64 * 1024
 LARGEST_FILE = 8192
-"""Where no disk may be mounted that can be filled, files cannot grow beyond this: messages can, checkpoints not."""
+"""Largest file in bytes where no small disk may be mounted: room for messages, not for checkpoints."""
 GONE_SUFFIX = ".gone"
 
 
@@ -96,7 +96,7 @@ def _spoil_weight(value: float) -> Action:
 
 
 def gone(folder: Path) -> Path:
-    """Where a folder is that has disappeared by being renamed."""
+    """New path of a folder that was renamed away."""
     return folder.with_name(folder.name + GONE_SUFFIX)
 
 

@@ -32,7 +32,7 @@ MESSAGES = {
     "infinity": r"training diverged",
     "learning rate 1e30": r"training diverged",
 }
-"""What standard error has to say, by fault."""
+"""Message expected on standard error, by fault."""
 NOT_PASSED_ON = {"SIGTERM to mpirun", "SIGINT to mpirun"}
 """mpirun does not pass these on: it ends the ranks, which may or may not have time to stop as asked, or to finish."""
 
@@ -46,7 +46,7 @@ class Trial:
     fault, phase : str
         Keys of :data:`faulting.actions.ACTIONS` and :data:`faulting.phases.PHASES`.
     ranks, rank : int
-        How many, and on which it happens. 1 rank runs alone, without mpirun, unless the fault is one of mpirun's.
+        Number of ranks, and the rank of the fault. 1 rank runs without mpirun, unless the fault is one of mpirun's.
     call : int
         In which call of the phase's function.
     strategy : str
@@ -80,7 +80,7 @@ class Trial:
 
     @property
     def exit_codes(self) -> tuple[int, ...]:
-        """Those that are right."""
+        """The right exit codes."""
         if self.fault in NOT_PASSED_ON:
             return (CRASHED, STOPPED, 130, KILLED, 143)
         if self.is_before_python:
@@ -93,7 +93,7 @@ class Trial:
 
     @property
     def message(self) -> str:
-        """What standard error has to match; empty where only the user, or the killed process, could say something."""
+        """Pattern that standard error has to match; empty where no message is expected."""
         if self.fault in NOT_PASSED_ON or (self.fault == "kill" and not self.is_under_mpirun):
             return ""
         if self.is_before_python:

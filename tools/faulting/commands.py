@@ -26,7 +26,7 @@ Output = Annotated[Path | None, typer.Option(help="Markdown file to write.")]
 @app.command()
 def matrix(
     only: Only = "",
-    every: Annotated[int, typer.Option(min=1, help="Try one in so many.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Try one in EVERY trials.")] = 1,
     work: Work = None,
     output: Output = None,
     listing: Annotated[bool, typer.Option("--list", help="Print the names of the trials only.")] = False,

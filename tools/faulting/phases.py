@@ -1,4 +1,4 @@
-"""Where each phase of a run begins: the function at whose call a fault happens.
+"""Phases of a run, each with the function at whose call a fault happens.
 
 The package itself knows nothing of faults; its functions are wrapped from outside, in the process of one rank.
 """

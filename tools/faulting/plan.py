@@ -13,7 +13,7 @@ TRIAL_VARIABLE = "FAULT_TRIAL"
 
 @dataclass(frozen=True)
 class FaultPlan:
-    """What happens when and where.
+    """Action of a fault, with its phase and rank.
 
     Attributes
     ----------
@@ -22,9 +22,9 @@ class FaultPlan:
     phase : str
         A key of :data:`faulting.phases.PHASES`.
     rank : int
-        Where it happens.
+        Rank on which it happens.
     call : int
-        The how manieth call, counted from 1, of the phase's function.
+        Number of the call of the phase's function, counted from 1.
     run_folder, notes : Path
         The run, and where the process notes that the fault has happened.
     ballast : Path or None

@@ -39,7 +39,7 @@ class Sample:
 
 @dataclass
 class SoakResult:
-    """What half an hour has shown.
+    """Result of a soak.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class SoakResult:
         Complete runs, faults that happened, and starts of a job.
     problems : list of str
     samples : dict of int to list of Sample
-        Of each rank of the undisturbed run.
+        Samples of each rank of the undisturbed run.
     """
 
     seed: int

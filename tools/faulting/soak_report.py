@@ -1,4 +1,4 @@
-"""What the soak has shown, as Markdown."""
+"""Report of a soak, as Markdown."""
 
 from __future__ import annotations
 

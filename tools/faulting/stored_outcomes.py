@@ -18,7 +18,7 @@ class StoredOutcomes:
         self._found: dict[str, dict[str, object]] = json.loads(path.read_text()) if path.exists() else {}
 
     def find(self, trial: Trial) -> Outcome | None:
-        """How a trial went that has gone well."""
+        """Stored outcome of a trial, if it went well."""
         fields = self._found.get(trial.name)
         return None if fields is None or fields["problems"] else Outcome(**{**fields, "trial": trial})
 

@@ -1,4 +1,4 @@
-"""What a run has left on disk and in memory, looked at from outside, without the package."""
+"""Traces of a run on disk and in memory, found from outside, without the package."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def kill(processes: list[int], number: int) -> None:
 
 
 def is_rank(process: int) -> bool:
-    """Whether a process is a rank, rather than the launcher or a shell."""
+    """Whether a process is a rank: neither the launcher nor a shell."""
     return b"python" in _words(process)[0]
 
 

@@ -27,13 +27,13 @@ RESUME_SECONDS = 120.0
 
 @dataclass
 class Outcome:
-    """How a trial went.
+    """Outcome of a trial.
 
     Attributes
     ----------
     trial : Trial
     problems : list of str
-        What was not as it should be.
+        Deviations from the expected outcome.
     seconds : float
         From the fault to the end of the job.
     exit_code : int or None
@@ -199,7 +199,7 @@ def _look_at_checkpoints(workplace: Workplace, trial: Trial, folder: Path, run_f
 
 
 def _error_of(workplace: Workplace, command: list[str], newest: Path) -> str:
-    """What ``hpc-sparse info`` or ``evaluate`` finds wrong with a checkpoint; called without a process of its own."""
+    """Error that ``hpc-sparse info`` or ``evaluate`` reports for a checkpoint; run in this process."""
     from hpc_sparse.errors import HpcSparseError
     from hpc_sparse.models.inspection import describe_file, evaluate_checkpoint
     from hpc_sparse.parallel.context import ParallelContext

@@ -50,7 +50,7 @@ oversubscribe = true
 
 @dataclass(frozen=True)
 class Start:
-    """How a run is started.
+    """Settings of a run's start.
 
     Attributes
     ----------
@@ -145,7 +145,7 @@ def _samples(centres: np.ndarray, n_samples: int, seed: int):
 
 
 def result_of(folder: Path) -> dict[str, object]:
-    """What a finished run has come to, times aside: every array of its last checkpoint, and its metrics."""
+    """Result of a finished run without its times: every array of its last checkpoint, and its metrics."""
     from hpc_sparse.monitor.metrics import CLOCK_FIELDS
 
     # Bytes, as topologies are sent anew after a stop.
@@ -166,6 +166,6 @@ def result_of(folder: Path) -> dict[str, object]:
 
 
 def differences(folder: Path, whole: Path) -> list[str]:
-    """What of a run's result is not that of another, bit by bit."""
+    """Names of the parts in which the results of two runs differ by a bit."""
     found, expected = result_of(folder), result_of(whole)
     return [name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)]

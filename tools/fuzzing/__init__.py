@@ -1,1 +1,1 @@
-"""What ``tools/fuzz`` is made of: sound files, ways to spoil them, and trials in processes that may die."""
+"""Parts of ``tools/fuzz``: sound files, mutations of them, and trials in processes that may die."""

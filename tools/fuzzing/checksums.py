@@ -18,7 +18,7 @@ MASK = 0xFFFFFFFF
 
 @lru_cache
 def checked_blocks(content: bytes) -> list[tuple[int, int]]:
-    """Where the blocks with checksums begin, and where their checksums are."""
+    """Positions of the blocks with checksums, and of their checksums."""
     found = [SUPERBLOCK]
     for signature in SIGNATURES:
         start = content.find(signature)

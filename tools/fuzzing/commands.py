@@ -44,8 +44,8 @@ def fuzz(
 ) -> None:
     """Give damaged and hostile files to every reader: each must accept or refuse it, and nothing else may happen.
 
-    What counts as a failure: the process dies, an error that is no InputError, more than 256 MiB of memory or 20 s for
-    a file of some KiB, or a message that is long or has control characters. Ends with 1 if there was one.
+    Failures: the process dies; an error is no InputError; a file of some KiB takes more than 256 MiB or 20 s; a message
+    is long or has control characters. Ends with 1 if there was one.
     """
     if child is not None and log is not None:
         be_child(child, log, None if trials is None else child + trials, is_screened=not unscreened)

@@ -17,7 +17,7 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def exported(checkpoints: tuple[bytes, ...], folder: Path) -> tuple[bytes, ...]:
-    """What ``model export`` makes of these checkpoints, and the same compressed."""
+    """Archives that ``model export`` writes of these checkpoints, plain and compressed."""
     archives = []
     for number, content in enumerate(checkpoints):
         checkpoint, output = folder / f"{number}.h5", folder / f"{number}.npz"

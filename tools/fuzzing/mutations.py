@@ -19,7 +19,7 @@ from hpc_sparse.storage.container.word_sum import PLAIN_WORD_SUM, WORD_SUM, plai
 Mutation = Callable[[bytes, random.Random], bytes]
 
 NUMBERS = (0, 1, 2, 3, 7, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
-"""Where programs go wrong."""
+"""Numbers at the edges of integer types."""
 
 FLOATS = (0.0, -0.0, 1e-45, 3.4e38, float("inf"), float("-inf"), float("nan"))
 NAMES = ("neurons_0", "neurons_2", "mean", "deviation", "format", "config", "x_train", "classes", "data", "unknown")

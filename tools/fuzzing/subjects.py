@@ -1,4 +1,4 @@
-"""Who reads: every reader of files, with sound files to spoil."""
+"""Subjects: every reader of files, with sound files to mutate."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Subject:
     read : callable
         Gets the path of a file; raises InputError if it refuses it.
     file_name : str
-        What the file is called.
+        Name of the file.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Trials, one after the other in a process that may die of one; and the process that looks after it.
+"""Trials in sequence in a child process, and the parent that replaces a child that dies.
 
-Trial ``n`` is the same in every run of the program. The child writes what came of each to a log, after raising its
-limits: memory beyond what it has when everything is loaded, and seconds per trial.
+Trial ``n`` is the same in every run of the program. The child logs the outcome of each. Its limits are seconds per
+trial, and memory beyond that of its loaded libraries.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hpc_sparse.storage.container.identity import FileIdentity
 
 ACCEPTED, REFUSED = "accepted", "refused"
 MEMORY_BYTES = 256 * 1024 * 1024
-"""What a trial may take; the files have some KiB."""
+"""Memory limit of a trial; the files have some KiB."""
 
 SECONDS = 20
 """Processor time that a trial may take."""
@@ -41,7 +41,7 @@ PROGRAM = Path(__file__).parents[1] / "fuzz"
 
 @dataclass
 class TrialResults:
-    """How often each reader came to each outcome, and which trials came to one they should not."""
+    """Counts of the outcomes per reader, and the trials with an outcome that is a failure."""
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -102,7 +102,7 @@ def be_child(first: int, log: Path, stop: int | None, *, is_screened: bool) -> N
 
 
 def outcome_of(subject: Subject, content: bytes, folder: Path) -> str:
-    """What one reader makes of one file."""
+    """Outcome of one reader on one file."""
     path = folder / subject.file_name
     path.write_bytes(content)
     signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)

@@ -33,7 +33,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Variant:
-    """What a variant changes.
+    """A variant of an experiment.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ USUAL_VARIANTS = ("sequential", "relu", "wassp", "wasap", "pruned", "wasap_prune
 
 
 def settings_of(variant: Variant, n_epochs: int) -> tuple[str, ...]:
-    """Everything that a variant sets; runs of other than 500 epochs prune as often, at the same shares of the run."""
+    """Settings of a variant; with other than 500 epochs, prunings keep their number and relative times."""
     settings = (f"training.epochs={n_epochs}", *variant.settings)
     if variant.is_parallel:
         settings += ("runtime.oversubscribe=true",)

@@ -95,7 +95,7 @@ def paper(
     ),
     seeds: Seeds = 3,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of every run.")] = PUBLISHED_EPOCHS,
-    ranks: Annotated[int, typer.Option(min=2, help="Of the parallel variants, a serving one included.")] = 3,
+    ranks: Annotated[int, typer.Option(min=2, help="Ranks of the parallel variants, a server included.")] = 3,
     runs: Runs = Path("runs/paper"),
     output: Output = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands only.")] = False,
@@ -179,7 +179,7 @@ def scale(
     threads: Annotated[int, typer.Option(min=1, help="Threads; all cores by default.")] = os.cpu_count() or 1,
     output: Output = None,
 ) -> None:
-    """What networks cost: construction, steps, evolution, inference, memory, and a checkpoint there and back."""
+    """Cost of networks: construction, steps, evolution, inference, memory, and writing and reading a checkpoint."""
     _check_output(output)
     found: list[dict[str, Any]] = []
     for request in [scaling.Request.parse(text) for text in configurations]:

@@ -1,4 +1,4 @@
-"""How much slower a rank's steps are while the other cores of its node train, too: they share the way to memory."""
+"""Slow-down of a rank's steps while the other cores of its node train too and share the memory bandwidth."""
 
 from __future__ import annotations
 

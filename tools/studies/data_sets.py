@@ -35,7 +35,7 @@ def _import(experiment: Experiment, target: Path) -> None:
 
 
 def foreign_file(experiment: Experiment) -> Path:
-    """What the data set is made from; the program ends if it is missing."""
+    """Source file of the data set; the program ends if it is missing."""
     if experiment.name == "fashion_mnist":
         found = subprocess.run([str(ROOT / "tools" / "fashion_mnist")], check=False, stdout=subprocess.PIPE, text=True)
         if found.returncode:

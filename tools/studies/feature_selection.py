@@ -1,4 +1,4 @@
-"""How well a fixed classifier does on the features that a sparse network and others select, on the same folds."""
+"""Accuracy of fixed classifiers on features selected by a sparse network and by other methods, on the same folds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import typer
 from benchmarks.report import machine
 
 COUNTS = (10, 20, 50, 100)
-"""How many features are selected."""
+"""Numbers of selected features."""
 
 LEGEND = (
     "Means and standard deviations in % over the folds of stratified five-fold cross-validation, the same for all. "
@@ -63,12 +63,12 @@ Ranker = Callable[[object, np.ndarray, int], np.ndarray]
 
 @dataclass
 class Outcome:
-    """What one method reached in every fold.
+    """Results of one method in every fold.
 
     Attributes
     ----------
     seconds : list of float
-        Of ranking the features.
+        Seconds of ranking the features.
     scores : dict
         By (classifier, number of features).
     """
@@ -90,7 +90,7 @@ def study(names: list[str]) -> Iterator[list[str]]:
 
 
 def head() -> list[str]:
-    """What the tables mean, and the machine."""
+    """Explanation of the tables, and the machine."""
     versions = machine() | {"scikit-learn": metadata.version("scikit-learn")}
     return ["# Feature selection", "", LEGEND, "", ", ".join(f"{name} {what}" for name, what in versions.items()), ""]
 

@@ -20,7 +20,7 @@ N_SMALL, N_LARGE = 500, 15
 
 @dataclass(frozen=True)
 class Link:
-    """What connects two ranks.
+    """Connection between two ranks.
 
     Attributes
     ----------

@@ -58,7 +58,7 @@ def run_experiment(
 
 
 def _settings(variants: Sequence[str], n_epochs: int) -> list[str]:
-    """What each variant sets beyond the configuration."""
+    """Settings of each variant beyond the configuration."""
     lines = ["Variants:", ""]
     lines += [f"    {name}: {' '.join(settings_of(VARIANTS[name], n_epochs))}" for name in variants]
     is_scaled = n_epochs != PUBLISHED_EPOCHS and any(VARIANTS[name].pruning_schedule for name in variants)

@@ -19,7 +19,7 @@ class RunLog:
     path : Path
         Made with the first record. A last line without end, of a process that was killed, is cut off.
     settings : dict
-        Of all runs; a file with other ones ends the program.
+        Settings of all runs; a file with other ones ends the program.
     key : tuple of str
         Names in a record that tell the runs apart.
     """

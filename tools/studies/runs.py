@@ -32,7 +32,7 @@ class PlannedRun:
         ``section.key=value`` each.
     n_ranks : int
     folder : Path
-        Where it goes.
+        Run folder.
     group : int
         Its seed, or the repetition that its fold belongs to.
     """
@@ -60,7 +60,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run says of itself: ``summary.json`` and the lines of ``metrics.jsonl``."""
+    """Result of a finished run: ``summary.json`` and the lines of ``metrics.jsonl``."""
 
     group: int
     summary: dict[str, Any]
@@ -68,7 +68,7 @@ class Result:
 
     @property
     def seconds_per_epoch(self) -> float:
-        """Median of training, syncs and evolution; evaluation is left out, unless a serving rank does it meanwhile."""
+        """Median of training, syncs and evolution; evaluation is left out, unless a server does it meanwhile."""
         return median(_seconds(epoch) for epoch in self.epochs)
 
     @property
@@ -78,7 +78,7 @@ class Result:
 
 
 def _seconds(epoch: dict[str, Any]) -> float:
-    """What an epoch takes: the time of a serving rank has the workers' waiting and the evaluation in it."""
+    """Seconds of an epoch; those of a server include the workers' waiting and the evaluation."""
     return sum(epoch[name] for name in (SERVED_TIMES if _is_served(epoch) else EPOCH_TIMES))
 
 

@@ -1,7 +1,7 @@
-"""What a network of a given configuration costs on this machine, each part measured on the real thing.
+"""Cost of a network of a given configuration on this machine, each part measured at full size.
 
-Every configuration is measured by a process of its own, so that its peak of memory is that of this network alone; the
-plan is asked beforehand. :mod:`studies.scale_tables` shows what was found.
+The plan is made first. Each configuration is then measured in a process of its own, so that the peak of memory is that
+of its network alone. :mod:`studies.scale_tables` shows the results.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from hpc_sparse.training.replica_states import (
 GIGABYTE = 1e9
 TOOLS = Path(__file__).parents[1]
 SCRATCH = TOOLS.parent / "runs"
-"""Where runs put their checkpoints, too; a temporary folder of the system may be in memory."""
+"""Folder for checkpoints, on the same disk as runs; a temporary folder of the system may be in memory."""
 HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
 CHUNK = 1 << 24
 LEAST_SECONDS = 1.0
@@ -119,7 +119,7 @@ class Trial:
 
 
 def measure(config_path: Path, settings: tuple[str, ...], n_steps: int, n_threads: int) -> dict[str, Any]:
-    """Everything about one configuration, in this process."""
+    """All measurements of one configuration, in this process."""
     config = load_config(config_path, settings)
     use_threads(n_threads)
     dataset = load_dataset(ParallelContext.serial(threads=n_threads), find_data(config.data.path, config_path))
@@ -207,12 +207,12 @@ class Request:
         return cls(Path(path).resolve(), tuple(settings))
 
     def planned(self) -> dict[str, Any]:
-        """What ``hpc-sparse plan`` says beforehand."""
+        """Prediction of ``hpc-sparse plan``."""
         settings = [word for setting in self.settings for word in ("--set", setting)]
         return dict(json.loads(_output([HPC_SPARSE, "plan", str(self.config), "--json", *settings])))
 
     def measured(self, n_steps: int, n_threads: int) -> dict[str, Any]:
-        """What :func:`measure` says in a process of its own."""
+        """Result of :func:`measure` in a process of its own."""
         arguments = [str(self.config), str(n_steps), str(n_threads), *self.settings]
         return dict(json.loads(_output([sys.executable, "-m", "studies.scale", *arguments]).splitlines()[-1]))
 

@@ -1,4 +1,4 @@
-"""What :mod:`studies.scale` found, in Markdown."""
+"""Tables of the results of :mod:`studies.scale`, in Markdown."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _constants(
 
 
 def _crowding(config: RunConfig, size: NetworkSize, info: DatasetInfo, constants: Constants) -> float:
-    """How many times longer a step takes while all cores of this machine train."""
+    """Slow-down of a step while all cores of this machine train."""
     n_cores = len(os.sched_getaffinity(0))
     return max(1.0, crowded_step(config, size, info, n_cores) / constants.alone.step)
 

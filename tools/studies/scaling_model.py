@@ -1,12 +1,12 @@
-"""A model of data-parallel training: what an epoch takes, and what a rank holds, on P ranks.
+"""A model of data-parallel training: seconds of an epoch, and memory of a rank, on P ranks.
 
     epoch(P) = steps(P) step crowding + syncs sync(P) + evaluation crowding / P + evolution crowding
     sync(P)  = bytes / packing + 2 (P - 1) / P bytes / bandwidth + 2 log2(P) messages latency
 
 Every rank has its own cores and its own way to the network, and trains a whole replica on 1/P of the samples. An
 all-reduce passes each byte on twice, in messages of one bucket at most. Step, evaluation, evolution and packing are
-measured on one rank; latency and bandwidth are given, or measured between two ranks. Ranks of one node share its way to
-memory: crowding is how many times longer a step takes while the others train, too; 1 for a rank that has a node alone.
+measured on one rank; latency and bandwidth are given, or measured between two ranks. Ranks of one node share its memory
+bandwidth: crowding = time of a step while all of them train / time of a step alone.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ BUCKET_BYTES = 4 * BUCKET_ITEMS
 
 @dataclass(frozen=True)
 class Constants:
-    """What has been measured.
+    """Measured constants of the model.
 
     Attributes
     ----------
     alone : Prediction
-        Of one rank.
+        Prediction for one rank.
     packing : float
         Bytes per second put into messages and taken out again.
     link : Link
@@ -46,7 +46,7 @@ class Constants:
 
 @dataclass(frozen=True)
 class Point:
-    """What the model says of ``n_ranks`` ranks: seconds of an epoch by its parts, and bytes of each rank."""
+    """Prediction for ``n_ranks`` ranks: seconds of an epoch by its parts, and bytes of each rank."""
 
     n_ranks: int
     n_steps: int

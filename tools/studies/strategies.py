@@ -33,7 +33,7 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
     "top_kast": ("evolution.strategy=top_kast", "evolution.top_kast.acting_share=0.5"),
     "cht": ("evolution.strategy=cht",),
 }
-"""What is set for each, by its name in the tables."""
+"""Settings of each strategy, by its name in the tables."""
 
 COMMON = (
     "network.budget=erdos_renyi",
@@ -60,7 +60,7 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class Study:
-    """What is compared.
+    """Runs to compare.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Study:
     n_seeds, n_epochs, n_threads : int
         Threads of each run; 0 for all cores.
     runs : Path
-        Where the folder of a run is until it is finished.
+        Folder of the run folders until they are finished.
     """
 
     data_sets: Sequence[str]
@@ -86,7 +86,7 @@ class Study:
         return RunLog(path, settings, KEY)
 
     def trials(self) -> Iterator[dict[str, Any]]:
-        """What tells the runs apart, in their order: seed by seed, so that a table of the first seeds is fair."""
+        """Keys of the runs in order, seed by seed, so that a table of the first seeds is fair."""
         for seed in range(self.n_seeds):
             for data in self.data_sets:
                 for density in self.densities:
@@ -111,7 +111,7 @@ class Study:
 
 
 def measured(result: Result) -> dict[str, Any]:
-    """What is kept of a run."""
+    """Measurements kept of a run."""
     return {
         "accuracy": result.summary["test_accuracy"],
         "seconds": result.seconds_per_epoch,

@@ -1,4 +1,4 @@
-"""What the structure experiments have in common: their runs, in this process, and the networks in them."""
+"""Runs of the structure experiments, in this process, and the networks in them."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def with_topologies(network: Network, topologies: Sequence[Topology], config: Ru
 
 
 def at_random(topology: Topology, rng: np.random.Generator) -> Topology:
-    """As many connections anywhere."""
+    """A topology of as many connections, drawn uniformly."""
     n_out, n_in = topology.shape
     keys = rng.choice(n_out * n_in, topology.n_connections, replace=False, shuffle=False)
     return Topology.from_keys(topology.shape, np.sort(keys.astype(np.int64)))

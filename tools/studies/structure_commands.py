@@ -29,7 +29,7 @@ Measure = Callable[[Laboratory, str, int], dict[str, Any]]
 
 @with_options()
 def structure_reset(options: Options) -> None:
-    """E1: is accuracy in the structure alone? It is trained again with other weights, beside three controls."""
+    """E1: accuracy of the final structure alone, trained again with other weights, beside three controls."""
     study = _Study("E1: structure without its weights", options)
     study.run(experiments.measure_reset, reports.report_reset, reports.draw_reset)
 
@@ -43,14 +43,14 @@ def structure_robustness(options: Options) -> None:
 
 @with_options()
 def structure_emergence(options: Options) -> None:
-    """E3: how soon the last structure is there."""
+    """E3: time at which the final structure emerges."""
     study = _Study("E3: when the structure emerges", options)
     study.run(experiments.measure_emergence, reports.report_emergence, reports.draw_emergence)
 
 
 @with_options()
 def structure_freeze(options: Options, ends: Ends = "0,1,5") -> None:
-    """E4: what it costs to leave the topology as it is after the first epochs."""
+    """E4: cost of freezing the topology after the first epochs."""
     study = _Study("E4: frozen early", options, {"ends": ends})
     measure = partial(experiments.measure_freeze, ends=[int(end) for end in ends.split(",")])
     study.run(measure, reports.report_freeze, reports.draw_freeze)

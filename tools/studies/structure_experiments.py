@@ -27,7 +27,7 @@ N_DISTANCES = 4
 
 
 def measure_reset(laboratory: Laboratory, strategy: str, seed: int) -> dict[str, Any]:
-    """E1: accuracy after training, and of the structure that came of it, trained again without evolution."""
+    """E1: accuracy after training, and of the final structure, trained again without evolution."""
     config, still = laboratory.config(strategy, seed), laboratory.config("static", seed)
     network, accuracy = laboratory.train(config)
     # All the structure's connections act in the second training, whatever the strategy.
@@ -47,7 +47,7 @@ def measure_reset(laboratory: Laboratory, strategy: str, seed: int) -> dict[str,
 
 
 def measure_robustness(laboratory: Laboratory, strategy: str, seed: int) -> dict[str, Any]:
-    """E2: accuracy when more and more connections go after training: the smallest by layer, of all, or any."""
+    """E2: accuracy by the share of connections removed after training: smallest by layer or of all, or random."""
     config = laboratory.config(strategy, seed)
     network, _ = laboratory.train(config)
     weights = [connections.to_csr().data for connections in network.incoming()]
@@ -67,7 +67,7 @@ def measure_robustness(laboratory: Laboratory, strategy: str, seed: int) -> dict
 
 
 def measure_emergence(laboratory: Laboratory, strategy: str, seed: int) -> dict[str, Any]:
-    """E3: what the structure after each epoch shares with the last one; layers that evolve only."""
+    """E3: overlap of the structure after each epoch with the final one, in layers that evolve."""
     history: list[list[Topology]] = []
 
     def keep(network: Network, _: int) -> None:
@@ -88,7 +88,7 @@ def measure_emergence(laboratory: Laboratory, strategy: str, seed: int) -> dict[
 
 
 def measure_freeze(laboratory: Laboratory, strategy: str, seed: int, ends: Sequence[int]) -> dict[str, Any]:
-    """E4: accuracy when the topology stays as it is after so many epochs, and how often it has changed."""
+    """E4: accuracy when the topology is frozen after some epochs, and the number of its changes."""
     accuracies, changes = {}, {}
     for end in (*(each for each in ends if each < laboratory.n_epochs - 1), laboratory.n_epochs - 1):
         settings = ["evolution.drop_schedule=constant", *([f"evolution.end_epoch={end}"] if end else [])]

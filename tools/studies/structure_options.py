@@ -19,17 +19,17 @@ GUIDED = "set,rigl,gse"
 
 @dataclass(frozen=True)
 class Options:
-    """What a study is done with."""
+    """Options of a study."""
 
     output: Annotated[Path, typer.Option(help="Markdown file; results are kept beside it as .jsonl, pictures as .png.")]
     data: Annotated[str, typer.Option(help=f"With commas between them, of {', '.join(DATA_SETS)}.")] = ",".join(
         DATA_SETS[:2]
     )
-    strategies: Annotated[str, typer.Option(help=f"Likewise, of {', '.join(STRATEGIES)}.")] = GUIDED
-    density: Annotated[float, typer.Option(help="Of the whole network.")] = 0.01
+    strategies: Annotated[str, typer.Option(help=f"Strategies to compare, of {', '.join(STRATEGIES)}.")] = GUIDED
+    density: Annotated[float, typer.Option(help="Density of the whole network.")] = 0.01
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ...")] = 3
-    epochs: Annotated[int, typer.Option(min=2, help="Of every training.")] = 50
-    threads: Annotated[int, typer.Option(min=1, help="Of every training.")] = os.cpu_count() or 1
+    epochs: Annotated[int, typer.Option(min=2, help="Epochs of each training run.")] = 50
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each training run.")] = os.cpu_count() or 1
 
 
 def with_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

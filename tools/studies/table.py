@@ -25,8 +25,7 @@ COLUMNS = (
 LEGEND = (
     "Accuracies in %, mean ± standard deviation over {units}. Best on test is the best epoch as seen on the test "
     "samples: not a result. Seconds per epoch: median of training, syncs and evolution, without evaluation unless a "
-    "serving rank does it meanwhile; seconds in all: with evaluation. Ranks x threads: of all ranks, a serving one "
-    "included."
+    "server does it meanwhile; seconds in all: with evaluation. Ranks x threads: of all ranks, a server included."
 )
 
 
@@ -58,7 +57,7 @@ def row(name: str, results: Sequence[Result | None]) -> str:
 
 
 def foot(units: str) -> list[str]:
-    """What the columns mean, and the machine; ``units`` names what is averaged over."""
+    """Explanation of the columns, and the machine; ``units`` names the runs that are averaged."""
     versions = ", ".join(f"{name} {version}" for name, version in machine().items())
     return ["", LEGEND.format(units=units), "", versions]
 

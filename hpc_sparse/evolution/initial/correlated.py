@@ -16,11 +16,11 @@ def correlated_topology(
 ) -> Topology:
     """Connect every neuron with the features that are most correlated with its own one, most correlated pairs first.
 
-    A neuron stands for a feature, drawn without repetition as long as there are enough. Of all pairs of a neuron and a
-    feature, those of largest |correlation| are connected, of equal ones the first. Constant features correlate with
+    Each neuron is assigned a feature, drawn without repetition as long as there are enough. The pairs of a neuron and a
+    feature with the largest |correlation| are connected, the first of equal ones. Constant features correlate with
     none.
 
-    No matrix of correlations exists: they are looked at a tile at a time, as gradients are in
+    No matrix of correlations exists: they are computed a tile at a time, as gradients are in
     :mod:`hpc_sparse.evolution.strategies.rigl`. Memory O(n_connections + n_samples (n_in + n_out)); work at most
     2 n_samples n_in n_out.
 

@@ -26,14 +26,14 @@ PRODUCTS = 1 << 18
 
 
 def snip_scores(network: Network, signals: Sequence[Signals]) -> list[Float32Array]:
-    """How much the loss depends on each connection: |gradient x weight| (Lee et al. 2019, arXiv 1810.02340).
+    """Saliency of each connection: |gradient x weight| (Lee et al. 2019, arXiv 1810.02340).
 
     Parameters
     ----------
     network : Network
         The source.
     signals : sequence of Signals
-        Of its layers, for a batch.
+        Signals of its layers, for a batch.
 
     Returns
     -------
@@ -46,9 +46,9 @@ def snip_scores(network: Network, signals: Sequence[Signals]) -> list[Float32Arr
 
 
 def grasp_scores(network: Network, batch: Float32Array, labels: AnyArray) -> list[Float32Array]:
-    """How much of the gradient's norm goes with each connection (Wang et al. 2020, arXiv 2002.07376).
+    """Contribution of each connection to the gradient's norm (Wang et al. 2020, arXiv 2002.07376).
 
-    That is weight x (H g), with the gradient g and the Hessian H of the cross-entropy at a high temperature. Highest
+    Score = weight x (H g), with the gradient g and the Hessian H of the cross-entropy at a high temperature. Highest
     is best: the authors' score has the other sign, and its highest are removed. H g is the derivative of the gradient
     in the direction g (Pearlmutter 1994), from a second pass forward and backward, in double precision.
 

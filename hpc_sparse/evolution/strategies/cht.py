@@ -44,8 +44,8 @@ class ChtUpdater(TopologyUpdater):
     authors' code. A layer stays as it is if nearly all dropped connections would grow again. The authors then end its
     evolution; here it may continue when weights have changed.
 
-    Memory O(nnz) and a tile of TILE_BYTES; work O(n_in n_out), and O(nnz min(d^2, n)) for n neurons with d connections:
-    dear above some dozen connections per neuron. It is the same on every rank, and nothing travels between them.
+    Memory O(nnz) and a tile of TILE_BYTES. Work O(n_in n_out + nnz min(d^2, n)) for n neurons with d connections, which
+    is high above some dozen connections per neuron. It is the same on every rank, and nothing travels between them.
     """
 
     name: ClassVar[str] = "cht"

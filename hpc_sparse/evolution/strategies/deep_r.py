@@ -74,7 +74,7 @@ class DeepRUpdater(TopologyUpdater):
         return refuse_choice_of_weights(cls.name, config)
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
-        """Each layer by itself."""
+        """Changes of the layers, decided one by one."""
         return [self._update(view) for view in network.layers]
 
     def n_bytes(self, layer: LayerFigures) -> float:

@@ -33,10 +33,10 @@ class GseSection(Section):
     }
 
     candidates: CandidateRule = "grabo"
-    """How pairs of neurons are drawn: all alike, by a bound of the gradient, by an estimate of it."""
+    """Probabilities of the sampled pairs: uniform, by a bound of the gradient, by an estimate of it."""
 
     candidate_ratio: Positive = 1.0
-    """Pairs of neurons whose gradients are looked at, by connections (the authors' gamma)."""
+    """Candidate pairs of neurons per connection, whose gradients are computed (the authors' gamma)."""
 
     scope: Literal["layer", "global"] = "layer"
     """Replace within each layer, or the weakest and the strongest of all layers, which change their sizes."""
@@ -72,7 +72,7 @@ class GseUpdater(TopologyUpdater):
     scope: Literal["layer", "global"] = "layer"
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
-        """Each layer by itself, or all together."""
+        """Changes of the layers, decided one by one or all together."""
         groups: Sequence[Sequence[LayerView]] = [[view] for view in network.layers]
         if self.scope == "global" and not network.keeps_sizes:
             groups = [network.layers] if network.layers else []

@@ -31,7 +31,7 @@ class RiglUpdater(TopologyUpdater):
     needs_signals: ClassVar[bool] = True
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
-        """Each layer by itself."""
+        """Changes of the layers, decided one by one."""
         return [self._update(view, network.drop_fraction) for view in network.layers]
 
     def n_bytes(self, layer: LayerFigures) -> float:

@@ -28,7 +28,7 @@ class SetUpdater(TopologyUpdater):
     grows_zero: ClassVar[bool] = False
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
-        """Each layer by itself."""
+        """Changes of the layers, decided one by one."""
         fraction = network.drop_fraction
         return [
             LayerUpdate(replace_weakest(view.topology, view.weight, fraction, view.rng, view.n_target))

@@ -38,7 +38,7 @@ class SnfsSection(Section):
     formerly: ClassVar[Mapping[str, str]] = {"candidate_ratio": "evolution.candidate_ratio"}
 
     candidate_ratio: Positive = 1.0
-    """Free positions whose gradients are looked at, by connections; at least as many as grow."""
+    """Candidate free positions per connection, whose gradients are computed; at least as many as grow."""
 
 
 @STRATEGIES.register
@@ -48,7 +48,7 @@ class SnfsUpdater(TopologyUpdater):
 
     Layers share what is dropped in proportion to the mean |velocity| of their connections. The authors then grow where
     the momentum is largest, which they keep for every pair of neurons. Here the gradient of a growth batch of B samples
-    stands for it, at candidates drawn from the free positions. What is dropped may grow again, and then keeps weight
+    replaces it, at candidates drawn from the free positions. Dropped connections may grow again, and then keep weight
     and velocity.
 
     Memory O((1 + candidate_ratio) nnz + B (n_in + n_out)), work O(B candidate_ratio nnz), the same on every rank. Only
@@ -107,7 +107,7 @@ def _n_to_drop(view: LayerView, drop_fraction: float) -> int:
 
 
 def _growth(network: NetworkView, n_kept: Int64Array) -> Int64Array:
-    """How many connections each layer is to grow, int64[n_layers]."""
+    """Number of connections to grow per layer, int64[n_layers]."""
     targets = np.array([view.n_target for view in network.layers], OFFSET)
     n_missing: Int64Array = np.maximum(targets - n_kept, 0)
     if network.keeps_sizes:

@@ -40,8 +40,8 @@ class SriglSection(Section):
 class SriglUpdater(TopologyUpdater):
     """Drop the smallest |weights| of a layer, let every neuron grow its largest |gradients| to the same fan-in.
 
-    A connection is salient if its |weight| is kept, or if its |gradient| is among the n largest of all pairs of
-    neurons, for n connections to be grown. A neuron with few salient connections is ablated: it loses all its
+    A connection is salient if its |weight| is kept, or if its |gradient| is among the n_grown largest of all pairs of
+    neurons. A neuron with few salient connections is ablated: it loses all its
     inputs, which the others share. It returns when enough of its gradients are salient. There are always enough neurons
     to hold the layer's connections. Fan-ins differ by at most one; the neurons with most salient connections have one
     more. A connection that is dropped and grown at once keeps its weight and velocity.
@@ -69,7 +69,7 @@ class SriglUpdater(TopologyUpdater):
     min_salient: float = 0.3
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
-        """Each layer by itself."""
+        """Changes of the layers, decided one by one."""
         return [self._update(view, network.drop_fraction) for view in network.layers]
 
     def n_bytes(self, layer: LayerFigures) -> float:

@@ -42,9 +42,9 @@ class StaticUpdater(TopologyUpdater):
         return refuse_choice_of_weights(cls.name, config)
 
     def update(self, network: NetworkView) -> list[None]:
-        """Nothing changes."""
+        """No change of any layer."""
         return [None] * len(network.layers)
 
     def n_bytes(self, layer: LayerFigures) -> float:  # noqa: ARG002  (nothing is decided)
-        """Nothing."""
+        """No memory."""
         return 0.0

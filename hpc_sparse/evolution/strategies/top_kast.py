@@ -57,7 +57,7 @@ class TopKastUpdater(TopologyUpdater):
     ----------
     shrinkage : float
     acting_share : float
-        For the network to be made; a change goes by that of its view.
+        Acting share of a new network; a change uses the one of its view.
     """
 
     name: ClassVar[str] = "top_kast"
@@ -78,7 +78,7 @@ class TopKastUpdater(TopologyUpdater):
         return refuse_choice_of_weights(cls.name, config)
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
-        """Each layer by itself."""
+        """Changes of the layers, decided one by one."""
         return [self._update(view, network.drop_fraction) for view in network.layers]
 
     def n_bytes(self, layer: LayerFigures) -> float:
@@ -95,7 +95,7 @@ class TopKastUpdater(TopologyUpdater):
         return LayerUpdate(change, change.carry(view.weight * self._remaining(view)))
 
     def _remaining(self, view: LayerView) -> Float32Array:
-        """What the exploration loss leaves of each weight, float32[nnz]."""
+        """Factor that the exploration loss leaves of each weight, float32[nnz]."""
         n_acts = n_acting(view.weight.size, view.acting_share)
         n_out, n_in = view.topology.shape
         acts = keep_largest(view.weight, view.weight.size - n_acts)

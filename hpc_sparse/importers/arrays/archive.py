@@ -25,7 +25,7 @@ ARCHIVE_ERRORS = (
     *(OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, RuntimeError, OverflowError, MemoryError),
     *(SyntaxError, tokenize.TokenError, struct.error, zipfile.BadZipFile, zlib.error),
 )
-"""What zipfile and NumPy raise for a file they cannot make sense of, depending on where they stumble."""
+"""Errors that zipfile and NumPy raise for a malformed file, depending on the part that is malformed."""
 
 
 class Archive:

@@ -25,10 +25,10 @@ LONGEST_NAME = 1000
 """Characters of a name that is listed."""
 
 MOST_SOFT_LINKS = 16
-"""That lead from one to the next."""
+"""Longest chain of soft links that is followed."""
 
 MOST_EXPANSION = 1032
-"""How many bytes a stored one can expand to, at best: deflate's ratio (as for .npz archives)."""
+"""Largest number of bytes per stored byte: deflate's ratio (as for .npz archives)."""
 
 SMALL_BYTES = 64 * 1024 * 1024
 """An array that is no larger may hold less than it says: what is missing is its fill value."""
@@ -185,7 +185,7 @@ def _limit(memory_bytes: int) -> None:
 
 
 def _lower(which: int, limit: int) -> None:
-    """Set a limit for good, unless it is lower already."""
+    """Set a limit that cannot be raised again, unless it is lower already."""
     _, most = resource.getrlimit(which)
     limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
     resource.setrlimit(which, (limit, limit))

@@ -22,7 +22,7 @@ from hpc_sparse.importers.streamed import import_streamed
 from hpc_sparse.storage.dataset.samples import DatasetInfo, Features
 
 MOST_ALIGNED = 8
-"""How many times the usual size of a chunk is read at once so that no chunk of the file is read twice."""
+"""Largest read that is aligned to the file's own chunks, in units of CHUNK_BYTES; then no chunk is read twice."""
 
 SPARSE_ARRAYS = ("indptr", "indices", "data")
 

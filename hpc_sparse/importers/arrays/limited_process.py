@@ -51,7 +51,7 @@ PIECE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Limits:
-    """What the child may take.
+    """Limits of the child's resources.
 
     Attributes
     ----------

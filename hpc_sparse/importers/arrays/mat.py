@@ -23,7 +23,7 @@ READ_ERRORS = (
     *(OSError, ValueError, TypeError, EOFError, KeyError, IndexError, OverflowError, MemoryError),
     *(zlib.error, scipy.io.matlab.MatReadError),
 )
-"""What SciPy raises for files that it cannot make sense of, depending on where it stumbles."""
+"""Errors that SciPy raises for a malformed file, depending on the part that is malformed."""
 
 
 def import_mat(

@@ -1,4 +1,4 @@
-"""Which of a file's arrays are meant: those that the user names, or the only ones with usual names."""
+"""Choice among a file's arrays: those that the user names, or the only ones with usual names."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ArrayNames:
 
 
 def described(file: str, pairs: Sequence[tuple[str, str]]) -> str:
-    """File and arrays, for people."""
+    """File and arrays, as a text."""
     return f"{file}, " + "; ".join(f"{x}, {y}" for x, y in pairs)
 
 

@@ -1,6 +1,6 @@
 """NumPy archives (.npz), dense or sparse, with or without a division into training and test samples.
 
-What an archive may hold (C stands for ``indptr``, ``indices`` and, unless all values are 1, ``data``):
+Contents of an archive (C means ``indptr``, ``indices`` and, unless all values are 1, ``data``):
 
 - ``x_train, y_train, x_test, y_test``, with ``x_valid, y_valid`` in place of a missing test part;
 - ``x`` and labels: divided at random;

@@ -1,4 +1,4 @@
-"""What the arrays of a NumPy archive claim to be, held against the bytes that are there, before any is read."""
+"""Headers of a NumPy archive's arrays, checked against the size of the file before any array is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_EXPANSION = 1032
 """Deflate makes at most this many bytes of one (zlib's documentation)."""
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""How NumPy stores arrays; other methods can expand without limit."""
+"""Compression methods of NumPy; others can expand without limit."""
 
 ARRAY_SIGNATURE = b"\x93NUMPY"
 
@@ -28,8 +28,8 @@ def check_members(path: Path, file: BinaryIO) -> None:
     Raises
     ------
     DataError
-        A member is compressed by a method that NumPy does not use, or more than is possible; shares its bytes with
-        another one; holds Python objects; or has another size than its shape needs.
+        A member has a compression method that NumPy does not use, or an impossible ratio. Or it shares its bytes with
+        another one, holds Python objects, or has another size than its shape needs.
     zipfile.BadZipFile, ValueError and others
         The file is no archive.
     """

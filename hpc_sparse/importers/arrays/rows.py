@@ -132,7 +132,7 @@ class ArraySource:
         return FeatureSpace(self._parts[0].features.n_features, self._parts[0].features.is_sparse)
 
     def description(self) -> str:
-        """Where they came from."""
+        """Origin of the samples."""
         return self._described
 
 

@@ -1,8 +1,8 @@
 """CIFAR-10 (Krizhevsky 2009) from an archive of JPEG images that share one header.
 
-The archive holds ``header`` (uint8, the first bytes of every image), ``body`` (uint8, their other bytes one after the
-other), ``offset`` (n + 1 positions in ``body``) and ``label``. The last samples are for testing. Re-encoding loses a
-little of every image, so accuracies are not exactly those of the original data.
+Image i is ``header + body[offset[i]:offset[i + 1]]`` (uint8 each); ``offset`` has n + 1 entries, ``label`` has n. The
+last samples are for testing. Re-encoding loses a little of every image, so accuracies are not exactly those of the
+original data.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def import_cifar10(
     n_train : int
         The first samples, which are for training; the others are for testing.
     order_seed : int
-        Of the order of the training samples.
+        Seed of the order of the training samples.
     overwrite : bool
         Whether an existing target may be replaced.
 

@@ -19,7 +19,7 @@ from hpc_sparse.storage.dataset.samples import DatasetInfo, DenseFeatures, Sampl
 from hpc_sparse.storage.dataset.writer import write_dataset
 
 FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-"""Where the Debian package dataset-fashion-mnist puts its files."""
+"""Folder of the Debian package dataset-fashion-mnist."""
 
 FASHION_MNIST_CLASSES = (
     "T-shirt/top",
@@ -130,7 +130,7 @@ def _read_shape(path: Path, stream: IdxStream) -> tuple[int, ...]:
 
 
 def _read_content(path: Path, stream: IdxStream, shape: tuple[int, ...]) -> bytearray:
-    """As many bytes as the shape needs, of which no more are held than there are."""
+    """The bytes that the shape needs; the buffer grows only as the stream delivers."""
     content, expected = bytearray(), math.prod(shape)
     while part := stream.read(min(READ_BYTES, expected + 1 - len(content))):
         content += part

@@ -13,7 +13,7 @@ LABEL_NAMES = ("label", "labels", "class", "target", "y")
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What the user says of a table's columns; one is given by its name or its number, 1 the first, -1 the last.
+    """Choices about a table's columns, each given by its name or its number (1 the first, -1 the last).
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Columns:
 
 
 def choose_columns(where: str, names: Sequence[str], is_text: Sequence[bool], options: TableOptions) -> Columns:
-    """Which columns are what.
+    """Columns of the label, of the features, and of symbols.
 
     Parameters
     ----------

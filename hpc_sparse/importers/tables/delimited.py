@@ -32,7 +32,7 @@ UNREADABLE = re.compile(
 
 @dataclass(frozen=True)
 class Shape:
-    """How a file is laid out: its delimiter, the columns' names, and lines before the first row."""
+    """Layout of a file: its delimiter, the columns' names, and the lines before the first row."""
 
     delimiter: str
     names: tuple[str, ...]
@@ -62,7 +62,7 @@ def import_delimited(
     has_header : bool, optional
         Whether the first line names the columns. Default: if its cells all differ and none is a number or empty.
     table : TableOptions, optional
-        What the columns are.
+        Choices about the columns.
     options : ImportOptions, optional
 
     Raises

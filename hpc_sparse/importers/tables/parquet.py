@@ -34,7 +34,7 @@ def import_parquet(
     test : path, optional
         A file for testing, with the same columns; by default some of the samples are taken.
     table : TableOptions, optional
-        What the columns are.
+        Choices about the columns.
     options : ImportOptions, optional
 
     Raises

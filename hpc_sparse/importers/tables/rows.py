@@ -37,7 +37,7 @@ class TableFile(Protocol):
         """All rows in Arrow record batches, and how far in the file each one ends."""
 
     def size(self) -> int:
-        """How far the file goes."""
+        """Size of the file, in the unit of the positions in ``batches``."""
 
     def where_row(self, row: int) -> str:
         """File and line of a row, numbered from 0."""
@@ -67,7 +67,7 @@ class TableSource:
                 yield self._chunk(batch, partial(_where, file, first), done)
 
     def size(self, part: int) -> int:
-        """How far a file goes."""
+        """Size of a file, in the unit of ``Chunk.done``."""
         return self._files[part].size()
 
     def feature_space(self) -> FeatureSpace:

@@ -39,7 +39,7 @@ def write_checkpoint(ctx: ParallelContext, path: Path | str, checkpoint: Checkpo
     """Write a checkpoint (collective).
 
     A network that every rank holds is written in even parts; replicas are written by their ranks, each whole.
-    Which of both it is follows from ``checkpoint.replica``.
+    ``checkpoint.replica`` decides between the two.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def read_replicas(path: Path | str) -> list[Checkpoint]:
 
 
 def _contents_of(ctx: ParallelContext, checkpoint: Checkpoint, n_replicas: int) -> Contents:
-    """What the ranks together are going to write, with its places in the file (collective)."""
+    """Contents that the ranks together will write, with their places in the file (collective)."""
     return placed(
         Contents(
             epoch=checkpoint.epoch,
@@ -143,7 +143,7 @@ def _write_arrays(writer: ContainerWriter, contents: Contents, checkpoint: Check
 
 
 def _read_common(reader: ContainerReader, contents: Contents) -> Checkpoint:
-    """All that every rank reads alike; the layers are still missing (collective)."""
+    """The checkpoint without its layers, the same on every rank (collective)."""
     neuron_ids = _read_neuron_ids(reader, contents)
     input_ids = neuron_ids[0] if neuron_ids else None
     return Checkpoint(

@@ -74,7 +74,7 @@ def write_contents(writer: ContainerWriter, contents: Contents) -> None:
 
 
 def read_contents(reader: ContainerReader) -> Contents:
-    """What an open checkpoint holds (collective)."""
+    """Contents of an open checkpoint (collective)."""
     names = reader.names("/")
     minima = {name: int(name == "n_ranks") for name in COUNTERS}
     counters = {name: reader.integer(RUN, name, minimum) for name, minimum in minima.items()}

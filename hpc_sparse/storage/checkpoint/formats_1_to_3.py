@@ -1,8 +1,8 @@
 """Reader of checkpoints of formats 1 to 3, of which every layer is sparse and every optimiser has velocities.
 
-The root has attributes ``epoch``, ``step``, ``step_in_epoch``, ``n_ranks``, ``n_replicas`` and, if there was an
-evaluation, ``best_epoch`` and ``best_value``; group ``metrics`` has one attribute per metric; ``config`` is text;
-``statistics`` may hold ``mean`` and ``deviation`` of the features, ``front_end`` other arrays.
+The root has attributes ``epoch``, ``step``, ``step_in_epoch``, ``n_ranks`` and ``n_replicas``. After an evaluation it
+also has ``best_epoch`` and ``best_value``. Group ``metrics`` has one attribute per metric; ``config`` is text. Groups
+``statistics`` (``mean``, ``deviation`` of the features) and ``front_end`` (other arrays) are optional.
 
 If all ranks have the same network, ``n_replicas`` is 0. ``layers/0000`` and so on then have attributes ``n_out``,
 ``n_in``, ``activation`` and ``n_connections``, and the arrays ``indptr``, ``indices``, ``weight``, ``bias``,
@@ -68,7 +68,7 @@ class Counters(NamedTuple):
 
 
 def read_contents(reader: ContainerReader, version: int) -> Contents:
-    """What an open checkpoint holds (collective)."""
+    """Contents of an open checkpoint (collective)."""
     counters = Counters(
         epoch=reader.integer("/", "epoch"),
         step=reader.integer("/", "step"),
@@ -176,7 +176,7 @@ def _front_end_places(reader: ContainerReader, names: list[str]) -> dict[str, st
 
 
 def _progress_names(reader: ContainerReader, n_ranks: int) -> tuple[str, ...]:
-    """The sums that a width stands for: of a rank, or of a server; else numbered ones, with which no run goes on."""
+    """Names of the sums, from their number: of a rank or of a server; else numbers, from which no run continues."""
     _, width = reader.require("progress", np.float64, (n_ranks, None))
     known = {len(names): names for names in (SUMS_OF_A_RANK, SUMS_OF_A_SERVER)}
     return known.get(width) or tuple(f"sum_{number}" for number in range(width))

@@ -14,7 +14,7 @@ from hpc_sparse.storage.container.file import CHECKPOINT_KIND, open_container
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a checkpoint says about itself.
+    """Description of a checkpoint.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class CheckpointInfo:
         Networks in the file that may differ; 0 if it holds the one of all ranks.
     layers : tuple of LayerInfo
     n_neurons : int
-        Of all layers, inputs included; without removed ones.
+        Neurons of all layers, inputs included; without removed ones.
     n_connections, n_parameters : int
         Stored weights; the same with biases. Of replica 0 where there are several.
     density : float
@@ -64,7 +64,7 @@ class CheckpointInfo:
 
 
 def read_checkpoint_info(path: Path | str) -> CheckpointInfo:
-    """What a checkpoint says about itself; reads no weights and needs no MPI."""
+    """Description of a checkpoint, read without its weights and without MPI."""
     with open_container(ParallelContext.serial(threads=1), path, CHECKPOINT_KIND, "serial") as reader:
         contents = read_contents(reader)
         creator, version = str(reader.attribute("/", "creator")), reader.integer("/", "format_version", minimum=1)

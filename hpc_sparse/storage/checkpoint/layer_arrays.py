@@ -91,7 +91,7 @@ def check_layer(layer: LayerState, place: Callable[[str], str]) -> None:
 
 
 def _layer_info(layer: LayerState) -> LayerInfo:
-    """What is to be written of a layer, without places."""
+    """Arrays to write of a layer, without their places."""
     dtypes: dict[str, npt.DTypeLike] = {name: array.dtype for name, array in layer.arrays().items()}
     connections = {}
     for name, each in layer.connections.items():
@@ -124,7 +124,7 @@ def _together(infos: Sequence[LayerInfo]) -> LayerInfo:
 
 
 def _description(info: LayerInfo) -> list[object]:
-    """What the replicas must have in common."""
+    """Properties that all replicas of a layer must share."""
     connections = [(name, each.kind, each.shape, each.settings) for name, each in info.connections.items()]
     return [info.kind, info.shape, info.activation, info.settings, connections, list(info.arrays)]
 
@@ -147,7 +147,7 @@ def _read_layer(
 
 
 def _finds_damage(asked: list[tuple[int, int]], n_networks: int) -> bool:
-    """Whether all ranks read all networks, or each network is read once."""
+    """Whether reading checks the whole sum anyway: each rank reads all networks, or each network is read once."""
     is_each_asked_once = [n for start, stop in asked for n in range(start, stop)] == list(range(n_networks))
     return is_each_asked_once or set(asked) == {(0, n_networks)}
 

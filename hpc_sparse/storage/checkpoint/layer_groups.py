@@ -50,7 +50,7 @@ MOST_MEMBERS = 8
 
 
 def place_layer(layer: LayerInfo, number: int, n_layers: int) -> LayerInfo:
-    """The same with the places that its arrays have as layer ``number`` of so many."""
+    """The same with the places that its arrays have as layer ``number`` of ``n_layers``."""
     assert n_layers <= MOST_LAYERS, f"{n_layers} layers: expected at most {MOST_LAYERS}"
     place = f"{GROUP}/{octal_place(number, n_layers)}"
     arrays = {name: replace(array, place=f"{place}/{name}", is_table=False) for name, array in layer.arrays.items()}
@@ -77,7 +77,7 @@ def write_layer_info(writer: ContainerWriter, layer: LayerInfo, n_replicas: int)
 
 
 def read_layer_infos(reader: ContainerReader, group: str, n_replicas: int) -> tuple[LayerInfo, ...]:
-    """What an open checkpoint says of its layers, each of which fits the one before it (collective)."""
+    """Descriptions of an open checkpoint's layers, checked to fit each other (collective)."""
     n_layers = reader.integer(group, "n_layers", minimum=1)
     if n_layers > MOST_LAYERS:
         reader.fail(f"{group}: n_layers = {n_layers}: expected at most {MOST_LAYERS}")

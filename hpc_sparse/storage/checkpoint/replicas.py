@@ -1,4 +1,4 @@
-"""Which networks the ranks hold that write or read a checkpoint."""
+"""Networks held by the ranks that write or read a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ NO_REPLICA = -1
 
 
 def count_replicas(numbers: list[int | None]) -> int:
-    """How many replicas the ranks hold, by the number that each of them gives; 0 if all hold the same network."""
+    """Number of different replicas, from the number that each rank gives; 0 if all hold the same network."""
     if all(number is None for number in numbers):
         return 0
     held = sorted(number for number in numbers if number is not None and number != NO_REPLICA)

@@ -36,8 +36,8 @@ class Checkpoint:
         Arrays of the front ends by ``front end/array``. They cover all features, also those whose input neurons were
         removed.
     neuron_ids : tuple of int32[width] or None
-        Original number of each surviving neuron, increasing, per layer of neurons, inputs first; None for a
-        layer as it was at the start, () if all are. The same for all replicas.
+        Original numbers of surviving neurons, increasing, per layer of neurons, inputs first. None for a layer without
+        removals, () if no layer has any. The same for all replicas.
     replica : int or None
         None if all ranks have the same network. Else the number, from 0 on, of the replica whose layers these
         are, or :data:`~hpc_sparse.storage.checkpoint.replicas.NO_REPLICA` on a rank that has none.

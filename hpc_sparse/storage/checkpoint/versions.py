@@ -11,7 +11,7 @@ FIRST_BY_NAMES = 4
 
 
 def read_contents(reader: ContainerReader) -> Contents:
-    """What an open checkpoint holds (collective)."""
+    """Contents of an open checkpoint (collective)."""
     version = reader.integer("/", "format_version", minimum=1)
     if version < FIRST_BY_NAMES:
         return formats_1_to_3.read_contents(reader, version)

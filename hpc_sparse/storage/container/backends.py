@@ -1,4 +1,4 @@
-"""Who touches the file: the interface that the back ends ``mpio`` and ``serial`` share, and the choice of one."""
+"""Protocol of the back ends ``mpio`` and ``serial``, and the choice between them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FileReader(Protocol):
     file: h5py.File
 
     def status(self) -> os.stat_result:
-        """What the operating system says of the file."""
+        """Result of ``fstat`` for the file."""
 
     def read(self, name: str, start: int, rows: AnyArray, most_rows: int) -> None:
         """Overwrite each rank's ``rows``, at most ``most_rows``, with those at its ``start`` (collective)."""
@@ -54,7 +54,7 @@ class FileReader(Protocol):
 
 
 def choose_backend(ctx: ParallelContext, choice: str) -> BackendName:
-    """The back end that ``choice`` stands for here: "auto" is ``mpio`` where it works and there are several ranks.
+    """The back end for ``choice``: "auto" is ``mpio`` where it works and there are several ranks.
 
     Raises
     ------

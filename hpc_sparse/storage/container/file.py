@@ -120,7 +120,7 @@ def open_plain(path: Path) -> Iterator[h5py.File]:
     Raises
     ------
     DataError, FileFormatError
-        There is no such file; it is not plain HDF5, or no longer the one that was looked at.
+        There is no such file; it is not plain HDF5, or not the file that was checked.
     """
     if not path.is_file():
         raise DataError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")

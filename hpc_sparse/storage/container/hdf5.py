@@ -28,7 +28,7 @@ LIBRARY_VERSIONS = ("v110", "v110")
 Attribute: TypeAlias = int | float | str
 
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
-"""What h5py raises for a file it cannot make sense of, depending on where it stumbles."""
+"""Errors that h5py raises for a malformed file, depending on the part that is malformed."""
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def read_rows(dataset: h5py.Dataset, start: int, rows: AnyArray, transfer: h5py.
 
 
 def rows_per_chunk(array: AnyArray | h5py.Dataset) -> int:
-    """How many rows of an array one call may transfer."""
+    """Number of rows of an array that one call may transfer."""
     row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
     return max(1, CHUNK_BYTES // max(1, row_bytes))
 

@@ -65,13 +65,13 @@ class MpioReader:
         self.file = h5py.File(path, "r", driver="mpio", comm=ctx.comm)
 
     def status(self) -> os.stat_result:
-        """What the operating system says of the file of this name: MPI does not tell which one it has open."""
+        """Result of ``stat`` for the file of this name: MPI does not tell which one it has open."""
         return self.path.stat()
 
     def read(self, name: str, start: int, rows: AnyArray, most_rows: int) -> None:
         """Overwrite each rank's ``rows``, at most ``most_rows``, with those at its ``start`` (collective).
 
-        What fails on one rank, fails on all.
+        A failure on one rank is raised on all.
         """
         with self._together(name):
             dataset = self.file[name]

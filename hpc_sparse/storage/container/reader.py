@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hpc_sparse.dtypes import AnyArray
-from hpc_sparse.errors import FileFormatError, HpcSparseError, quoted
+from hpc_sparse.errors import FileFormatError, quoted
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.container.backends import BackendName, FileReader, open_reader
+from hpc_sparse.storage.container.backends import BackendName, open_reader
+from hpc_sparse.storage.container.failure import ContainerFailure
 from hpc_sparse.storage.container.hdf5 import Attribute, format_errors, get_attribute
 from hpc_sparse.storage.container.identity import FileIdentity
 from hpc_sparse.storage.container.word_sum import PLAIN_WORD_SUM, WORD_SUM, plain_word_sum, sum_matches, word_sum
@@ -25,9 +26,6 @@ LARGEST_INTEGER = int(np.iinfo(np.int64).max)
 
 MESSAGE_LENGTH = 500
 """Characters shown of what may be a foreign file's own words."""
-
-_LEFT_OPEN: list[FileReader] = []
-"""Files of ranks that failed alone: closing may be collective and would wait for the others."""
 
 
 class ContainerReader:
@@ -41,7 +39,7 @@ class ContainerReader:
         self.path = path
         self.backend = backend
         self._attributes: dict[str, dict[str, Attribute]] = {}
-        self._failed_together = False
+        self._failure = ContainerFailure(ctx)
         # With mpio the guard has HDF5's own collective call in it: it is what may fail.
         with self._together("the file"):
             self._file = open_reader(ctx, path, backend)
@@ -74,7 +72,7 @@ class ContainerReader:
             rows = np.empty((last - start, *dataset.shape[1:]), dataset.dtype)
         most_rows = max(gather_objects(self.ctx, rows.shape[0]))
         # mpio lets its collective calls fail together itself; with serial every rank reads on its own.
-        with self._agreed() if self.backend == "mpio" else self._together(name):
+        with self._failure.agreed() if self.backend == "mpio" else self._together(name):
             self._file.read(name, start, rows, most_rows)
         own_sum = word_sum(rows, start) if sum_name == WORD_SUM else plain_word_sum(rows)
         parts = gather_objects(self.ctx, (start, last, int(own_sum)))
@@ -152,7 +150,7 @@ class ContainerReader:
 
     def fail(self, message: str) -> NoReturn:
         """Raise a :class:`FileFormatError` that names the file; all ranks must come here (collective)."""
-        self._failed_together = True
+        self._failure.is_shared = True
         raise FileFormatError(f"{self.path}: {quoted(message, MESSAGE_LENGTH)}")
 
     def names(self, group: str) -> list[str]:
@@ -178,11 +176,7 @@ class ContainerReader:
 
     def abandon(self) -> None:
         """Let go of the file after a failure; needs no other rank, and closes only what all ranks close."""
-        if self._failed_together or self.ctx.size == 1:
-            with suppress(Exception):
-                self._file.close()
-        else:
-            _LEFT_OPEN.append(self._file)
+        self._failure.let_go(self._file, self._file.close)
 
     def _array(self, name: str) -> h5py.Dataset:
         found = self._file.file[name]
@@ -197,13 +191,6 @@ class ContainerReader:
     @contextmanager
     def _together(self, what: str) -> Iterator[None]:
         """Let rank-local work fail on all ranks together (collective)."""
-        with self._agreed(), collective_errors(self.ctx, f"reading {self.path}"), format_errors(self.path, what):
+        reading = collective_errors(self.ctx, f"reading {self.path}")
+        with self._failure.agreed(), reading, format_errors(self.path, what):
             yield
-
-    @contextmanager
-    def _agreed(self) -> Iterator[None]:
-        try:
-            yield
-        except HpcSparseError:
-            self._failed_together = True
-            raise

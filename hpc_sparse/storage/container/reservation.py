@@ -20,7 +20,7 @@ _CANNOT_RESERVE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 """Errors of file systems without reservations: there, nothing can be known before."""
 
 _END_OF_FILE = slice(28, 36)
-"""Where the superblock of HDF5, version 2 or 3, says how long the file is."""
+"""Position of the file's length in HDF5's superblock, version 2 or 3."""
 
 
 class Reservation:
@@ -31,7 +31,7 @@ class Reservation:
         self._n_bytes = 0
 
     def grow(self, n_bytes: int) -> None:
-        """Reserve so many bytes more.
+        """Reserve ``n_bytes`` more bytes.
 
         Raises
         ------

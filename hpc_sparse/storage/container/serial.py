@@ -119,7 +119,7 @@ class SerialReader:
         self.file = h5py.File(path, "r", locking=False)
 
     def status(self) -> os.stat_result:
-        """What the operating system says of the file that is open."""
+        """Result of ``fstat`` for the open file."""
         return os.fstat(self.file.id.get_vfd_handle())
 
     def read(self, name: str, start: int, rows: AnyArray, most_rows: int) -> None:  # noqa: ARG002  (mpio needs it)

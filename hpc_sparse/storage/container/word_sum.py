@@ -22,7 +22,7 @@ RowSum = tuple[int, int, int]
 
 
 def word_sum(rows: AnyArray, first_row: int = 0) -> np.uint64:
-    """What :data:`WORD_SUM` holds of a C-contiguous array, or its part that the rows from ``first_row`` on make."""
+    """Value of :data:`WORD_SUM` for a C-contiguous array, or the part of it by rows that begin at ``first_row``."""
     return np.uint64(array_digest(rows, first_row))
 
 

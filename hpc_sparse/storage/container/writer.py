@@ -11,17 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hpc_sparse.dtypes import AnyArray
-from hpc_sparse.errors import HpcSparseError
 from hpc_sparse.kernels.digest import MODULUS
 from hpc_sparse.parallel.collectives import all_gather_counts, all_reduce_sum, collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.container.backends import BackendName, FileWriter, open_writer
+from hpc_sparse.storage.container.failure import ContainerFailure
 from hpc_sparse.storage.container.hdf5 import Attribute, output_errors, rows_per_chunk
 from hpc_sparse.storage.container.reservation import BYTES_PER_ARRAY, METADATA_BYTES, Reservation
 from hpc_sparse.storage.container.word_sum import WORD_SUM, word_sum
-
-_LEFT_OPEN: list[FileWriter] = []
-"""Files of ranks that failed alone: closing is collective and would wait for the others."""
 
 
 class ContainerWriter:
@@ -38,7 +35,7 @@ class ContainerWriter:
         self._file: FileWriter | None = None
         self._layout: dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]] = {}
         self._sums: dict[str, int] = {}
-        self._failed_together = False
+        self._failure = ContainerFailure(ctx)
         self._reservation = Reservation(temporary)
 
     def open(self) -> None:
@@ -108,11 +105,7 @@ class ContainerWriter:
     def abandon(self) -> None:
         """Remove the unfinished file; needs no other rank, and closes only what all ranks close."""
         if self._file is not None:
-            if self._failed_together or self.ctx.size == 1:
-                with suppress(Exception):
-                    self._file.discard()
-            else:
-                _LEFT_OPEN.append(self._file)
+            self._failure.let_go(self._file, self._file.discard)
         with suppress(OSError):
             self.temporary.unlink(missing_ok=True)
 
@@ -137,7 +130,7 @@ class ContainerWriter:
     @contextmanager
     def _together(self, doing: str) -> Iterator[None]:
         """Let rank-local work fail on all ranks together (collective)."""
-        with self._agreed(), collective_errors(self.ctx, f"{doing} ({self.path})"), output_errors(self.path):
+        with self._failure.agreed(), collective_errors(self.ctx, f"{doing} ({self.path})"), output_errors(self.path):
             yield
 
     @contextmanager
@@ -151,13 +144,5 @@ class ContainerWriter:
             with self._together(doing):
                 yield
         else:
-            with self._agreed():
+            with self._failure.agreed():
                 yield
-
-    @contextmanager
-    def _agreed(self) -> Iterator[None]:
-        try:
-            yield
-        except HpcSparseError:
-            self._failed_together = True
-            raise

@@ -25,7 +25,7 @@ def check_class_counts(ctx: ParallelContext, info: DatasetInfo, part: str, rows:
     info : DatasetInfo
     part : "train" or "test"
     rows : (start, stop)
-        Of this rank's samples.
+        Rows of this rank's samples.
     labels : int32[stop - start]
         Each the number of a class.
 

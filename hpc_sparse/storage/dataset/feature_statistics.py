@@ -25,7 +25,7 @@ class FeatureStatistics:
     nonzero : int64[n_features]
         Rows in which the feature is not 0.
     lowest, highest : float32[n_features]
-        Of each dense feature.
+        Bounds of each dense feature.
     """
 
     def __init__(self, n_features: int) -> None:

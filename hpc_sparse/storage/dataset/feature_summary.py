@@ -1,4 +1,4 @@
-"""What a data set file tells about its features besides their values: names, weights, statistics."""
+"""Summary of the features of a data set file: names, weights, statistics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FeatureSummary:
     value_range : (float, float) or None
         Least and greatest value.
     share_of_zeros : float or None
-        Of all values.
+        Share of zeros among all values.
     n_always_zero : int or None
         Features that are 0 in every training sample.
     mean_range, deviation_range : (float, float) or None

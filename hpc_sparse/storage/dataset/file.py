@@ -40,7 +40,7 @@ Part = Literal["train", "test"]
 
 
 def read_info(path: Path | str) -> DatasetInfo:
-    """What a data set file says about itself; reads no features and needs no MPI."""
+    """Description of a data set file, read without its features and without MPI."""
     with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
         return _read_info(reader)
 
@@ -79,7 +79,7 @@ def load_dataset(
         damage is noticed where a rank loads a whole part, or the other ranks together load it once. With more shards
         than samples the last ones are empty.
     validation : ValidationPart or None
-        What is held out of the training part. The shares of ``train`` are then all of it, each row once.
+        Part held out of the training part. The shares of ``train`` are then all of it, each row once.
 
     Raises
     ------

@@ -40,7 +40,7 @@ class CsrFeatures:
     Attributes
     ----------
     indptr : int64[n_samples + 1]
-        Where each sample's features start, from 0.
+        Start of each sample's features, from 0.
     indices : int32[n_stored]
         Feature numbers, increasing within a sample.
     values : float32[n_stored]
@@ -103,7 +103,7 @@ class DatasetInfo:
     ----------
     path : Path
     title, source, split : str
-        What the data are, where they came from, how they were divided into train and test.
+        Name, origin, and division into train and test.
     n_train, n_test, n_features, n_classes : int
     class_names : tuple of str
         By label.
@@ -112,7 +112,7 @@ class DatasetInfo:
     is_sparse : bool
         Whether features are stored by compressed sparse rows.
     dtype : str
-        Of the features: "uint8" or "float32".
+        Type of the features: "uint8" or "float32".
     file_bytes : int
     creator : str
         The program that wrote the file.
@@ -155,8 +155,8 @@ class Dataset:
     n_validation : int
         Samples of the validation part, those of other ranks included.
     term_weights : dict of array
-        Weights of features that are counts of terms: ``idf`` float32[n_features], the weight of each term, and
-        ``row_length`` float64[1], the Euclidean length of every sample. {} for other features.
+        Weights of features that are counts of terms; {} for other features. ``idf`` float32[n_features]: weight of each
+        term. ``row_length`` float64[1]: Euclidean length of every sample.
     """
 
     info: DatasetInfo

@@ -28,14 +28,14 @@ ROWS_AT_A_TIME = 1024
 
 @dataclass(frozen=True)
 class ValidationPart:
-    """What is held out of a training part.
+    """Part of the training samples that is held out.
 
     Attributes
     ----------
     fraction : float
         Share of the samples of each class, between 0 and 1.
     seed : int
-        Of the run.
+        Seed of the run.
     is_whole_on_root : bool
         Whether root gets all of it, also what lies within other ranks' shards.
     """
@@ -85,7 +85,7 @@ def choose_rows(
     labels : int32[n]
         This rank's part of all labels; the parts follow each other in the order of the ranks.
     first_row : int
-        Of this rank's part.
+        First row of this rank's part.
     """
     counts, held_out = np.array(info.class_counts_train, OFFSET), validation_counts(info, part.fraction)
     own = np.bincount(labels, minlength=counts.size).astype(OFFSET)
@@ -107,7 +107,7 @@ def rows_of_share(share: Share, n_rows: int, held_out: Int64Array) -> tuple[int,
     Parameters
     ----------
     share : Share
-        Of the rows that are not held out.
+        This rank's share of the rows that are not held out.
     n_rows : int
         All rows of the training part.
     held_out : int64[n]
@@ -159,7 +159,7 @@ def whole_on_root(ctx: ParallelContext, samples: Samples) -> Samples:
 def _features(
     features: Features, is_wanted: BoolArray, take: Callable[[AnyArray, Int64Array, BoolArray], AnyArray]
 ) -> Features:
-    """Those of the wanted samples, taken from each array by :func:`_copied` or :func:`_moved`."""
+    """Features of the wanted samples, taken from each array by :func:`_copied` or :func:`_moved`."""
     if isinstance(features, DenseFeatures):
         return DenseFeatures(take(features.values, np.arange(is_wanted.size + 1, dtype=OFFSET), is_wanted))
     indptr = features.indptr
@@ -188,7 +188,7 @@ def _pieces(array: AnyArray, indptr: Int64Array, is_wanted: BoolArray) -> Iterat
     ----------
     array : [n_items, ...]
     indptr : int64[n_samples + 1]
-        Where each sample's items start.
+        Start of each sample's items.
     is_wanted : bool[n_samples]
     """
     for start, stop in chunk_ranges(0, is_wanted.size, ROWS_AT_A_TIME):

@@ -31,7 +31,7 @@ BLOCK_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class DatasetText:
-    """What people read about a data set: its title, where it came from, how it was divided; the classes' names."""
+    """Texts about a data set: title, origin and division, names of the classes."""
 
     title: str
     source: str
@@ -41,7 +41,7 @@ class DatasetText:
 
 @dataclass(frozen=True)
 class FeatureLayout:
-    """How the features of both parts are stored.
+    """Layout of the features of both parts.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ def write_dataset(
     train, test : Samples
         Both dense or both sparse, of one dtype and number of features; ``test`` may have no samples.
     title, source, split : str
-        What the data are, where they came from, how they were divided.
+        Name, origin and division of the data.
     class_names : sequence of str
         Name of each label from 0 on.
     order_seed : int

@@ -15,7 +15,7 @@ from hpc_sparse.monitor.metrics import by_rank
 from hpc_sparse.report.curves import draw_learning
 from hpc_sparse.report.groups import group_runs
 from hpc_sparse.report.make import ReportRequest, make_report
-from hpc_sparse.report.page import Section, render_page
+from hpc_sparse.report.page import PageSection, render_page
 from hpc_sparse.report.panels import fit_to_later_epochs
 from hpc_sparse.report.sections import STEMS
 from hpc_sparse.report.stored_run import read_runs
@@ -109,7 +109,7 @@ def test_what_names_and_settings_say_is_text_and_no_markup(make_run, quick_pictu
     page = make_report(ReportRequest((make_run(name, 1),)))[0].read_text()
     assert "<b>&$" not in page
     assert "&lt;b&gt;&amp;$x_1$" in page
-    assert "<script>" not in render_page("<script>", "", [Section("a", tables=[Table(("<script>",), (("x",),))])])
+    assert "<script>" not in render_page("<script>", "", [PageSection("a", tables=[Table(("<script>",), (("x",),))])])
 
 
 def test_a_table_shows_values_with_their_units(make_run):

@@ -14,7 +14,7 @@ from hpc_sparse.errors import FileFormatError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.storage.container import file as container
-from hpc_sparse.storage.container import reader
+from hpc_sparse.storage.container.failure import LEFT_OPEN
 from hpc_sparse.storage.container.identity import FileIdentity
 from hpc_sparse.storage.verification import checksum_name, verify_container
 
@@ -56,7 +56,7 @@ def test_a_file_replaced_before_all_ranks_open_it_is_refused(
     monkeypatch.setattr(container, "check_container", replaced_after(container.check_container, path))
     with pytest.raises(FileFormatError, match=REPLACED):
         read_checkpoint(ctx, path)
-    assert reader._LEFT_OPEN == []
+    assert LEFT_OPEN == []
     read_checkpoint(ctx, path)
 
 

@@ -26,7 +26,7 @@ class Peer(Protocol):
     """Trains a workload; its attribute ``note``, if any, says in what it differs from the others."""
 
     def train(self, n_steps: int) -> Measured | None:
-        """Do so many training steps of batch 128 with momentum and dropout; a peer may measure itself."""
+        """Train for ``n_steps`` steps of batch 128 with momentum and dropout; a peer may measure itself."""
 
 
 def load(name: str) -> Callable[[Workload, int], Peer]:
@@ -35,6 +35,6 @@ def load(name: str) -> Callable[[Workload, int], Peer]:
     Raises
     ------
     ImportError
-        What it needs is not installed.
+        A library that it needs is not installed.
     """
     return import_module(f"benchmarks.peers.{name}").Trainer  # type: ignore[no-any-return]

@@ -45,7 +45,7 @@ class Trainer:
         np.savez(self._weights, **_named_parameters(workload))
 
     def train(self, n_steps: int) -> Measured:
-        """So many steps, as one epoch of the samples they take.
+        """Time of ``n_steps`` steps, run as one epoch of the samples they take.
 
         Raises
         ------

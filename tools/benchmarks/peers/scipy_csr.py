@@ -24,7 +24,7 @@ class Trainer:
         self._rng = np.random.default_rng(0)
 
     def train(self, n_steps: int) -> None:
-        """So many steps."""
+        """Train for ``n_steps`` steps."""
         for step in range(n_steps):
             chosen = self._workload.batch(step)
             self._step(np.ascontiguousarray(self._workload.features[chosen].T), self._workload.labels[chosen])

@@ -1,8 +1,7 @@
 """PyTorch with CSR matrices at its best: the backward pass is written out, the parameters are the stored values.
 
-It uses the operations PyTorch has for the purpose: ``torch.sparse.mm`` with the matrix and with its transpose, whose
-index is made once, and a sampled dense-dense product for the gradient. What autograd does
-instead is measured as ``torch_csr_autograd``.
+Both passes use ``torch.sparse.mm``, with the matrix and with its transpose, whose index is made once. The gradient is a
+sampled dense-dense product. ``torch_csr_autograd`` measures autograd instead.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """PyTorch with CSR matrices as a user would write it: ``torch.sparse.mm``, autograd, and ``torch.optim.SGD``.
 
-The parameter is the CSR matrix itself. Of the ways to write its product, ``torch.sparse.mm`` is the one whose gradient
-is a CSR matrix of the same connections; that of ``@`` and of ``torch.nn.functional.linear`` is dense, which
-the optimiser then refuses.
+The parameter is the CSR matrix itself. The gradient of ``torch.sparse.mm`` is a CSR matrix of the same connections.
+That of ``@`` and of ``torch.nn.functional.linear`` is dense, and the optimiser refuses it.
 """
 
 from __future__ import annotations

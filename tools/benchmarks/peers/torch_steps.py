@@ -1,4 +1,4 @@
-"""What the PyTorch peers have in common: everything but the linear layers."""
+"""Training steps of the PyTorch peers, which differ in their linear layers alone."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class TorchTrainer:
         self._labels = torch.from_numpy(workload.labels.astype(np.int64))
 
     def after_step(self) -> None:
-        """What a peer has to do after each update."""
+        """Hook after each update."""
 
     def train(self, n_steps: int) -> None:
-        """So many steps."""
+        """Train for ``n_steps`` steps."""
         torch.set_num_threads(self._n_threads)
         for step in range(n_steps):
             chosen = torch.from_numpy(self._workload.batch(step))

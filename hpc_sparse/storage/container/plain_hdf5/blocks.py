@@ -14,7 +14,7 @@ UNDEFINED = 2**64 - 1
 """The address of what does not exist."""
 
 MOST_METADATA = 64 * 1024 * 1024
-"""Bytes of structure that are looked at; a network of 1,000 layers has 5 MB."""
+"""Most bytes of structure that are read; a network of 1,000 layers has 5 MB."""
 
 CHECKSUM_BYTES = 4
 

@@ -40,7 +40,7 @@ class Kind:
     record_type: int
     record_bytes: int
     id_position: int
-    """Where the heap ID is in a record of the index."""
+    """Position of the heap ID in a record of the index."""
 
 
 LINKS = Kind(id_bytes=7, offset_bits=32, first_block=512, record_type=5, record_bytes=11, id_position=4)

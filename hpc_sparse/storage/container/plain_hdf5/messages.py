@@ -75,7 +75,7 @@ _ENCODED_NUMBERS: dict[bytes, int] = {
 
 @dataclass(frozen=True)
 class DenseStorage:
-    """Where links or attributes are that are too many for the header; UNDEFINED if they are not."""
+    """Addresses of links or attributes that are too many for the header; UNDEFINED if there are none."""
 
     heap: int
     index: int
@@ -122,7 +122,7 @@ def read_datatype(fields: Fields) -> int:
 
 
 def read_fill_value(fields: Fields) -> None:
-    """What an array would be filled with, which is of no interest."""
+    """Check of a fill value's message; the value itself does not matter."""
     version, flags = fields.numbers("2B")
     if version != 3 or flags & ~0x3F or (flags & 0x30) == 0x30 or 0x03 & flags == 0 or flags & 0x0C == 0x0C:
         fields.fail(f"fill value {version} {flags:#x}: expected version 3")
@@ -159,7 +159,7 @@ def read_link(fields: Fields) -> tuple[str, int]:
 
 
 def read_link_info(fields: Fields) -> DenseStorage:
-    """Where a group's links are."""
+    """Addresses of a group's links."""
     fields.expect("link information", b"\0\0")
     storage = DenseStorage(*fields.numbers("2Q"))
     fields.end()
@@ -167,7 +167,7 @@ def read_link_info(fields: Fields) -> DenseStorage:
 
 
 def read_attribute_info(fields: Fields) -> DenseStorage:
-    """Where an object's attributes are."""
+    """Addresses of an object's attributes."""
     fields.expect("attribute information", b"\0\0")
     storage = DenseStorage(*fields.numbers("2Q"))
     fields.end()
@@ -206,7 +206,7 @@ SINGLE_MESSAGES: dict[int, Callable[[Fields], Any]] = {
     FILL_VALUE: read_fill_value,
     LAYOUT: read_layout,
 }
-"""How to read what a header may have one of."""
+"""Readers of the messages that a header may have once, by type."""
 
 
 def _name(fields: Fields, n_bytes: int) -> str:

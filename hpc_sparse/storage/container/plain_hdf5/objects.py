@@ -33,7 +33,7 @@ DEEPEST_GROUP = 8
 
 @dataclass
 class _Object:
-    """What the messages of a header say, by type, and the names of what they have several of."""
+    """Content of a header's messages, by type, and the names of its members and attributes."""
 
     what: str
     single: dict[int, Any] = field(default_factory=dict)
