@@ -12,7 +12,7 @@ from hpc_sparse.cli.display import show
 from hpc_sparse.cli.guard import guarded
 from hpc_sparse.parallel.context import ParallelContext
 
-analyze_app = typer.Typer(help="Analyze the topologies of checkpoints.", no_args_is_help=True)
+analyze = typer.Typer(help="Analyze the topologies of checkpoints.", no_args_is_help=True)
 
 JSON_ONLY = ("distributions", "from_input", "to_output", "outputs_reached")
 """Long lists, which the tables leave out."""
@@ -34,7 +34,7 @@ PictureFile = Annotated[
 ]
 
 
-@analyze_app.command()
+@analyze.command()
 def distance(
     checkpoints: CheckpointFiles,
     replica: ReplicaNumber = None,
@@ -57,7 +57,7 @@ def distance(
     _analyze(find, "draw_distances", picture, as_json=as_json)
 
 
-@analyze_app.command()
+@analyze.command()
 def overlap(
     checkpoints: CheckpointFiles,
     replica: ReplicaNumber = None,
@@ -70,7 +70,7 @@ def overlap(
     )
 
 
-@analyze_app.command()
+@analyze.command()
 def degrees(
     checkpoint: CheckpointFile,
     replica: ReplicaNumber = None,
@@ -87,7 +87,7 @@ def degrees(
     )
 
 
-@analyze_app.command()
+@analyze.command()
 def paths(
     checkpoint: CheckpointFile, replica: ReplicaNumber = None, picture: PictureFile = None, as_json: JsonFlag = False
 ) -> None:
@@ -95,7 +95,7 @@ def paths(
     _analyze_on_root(lambda reports: reports.report_paths(checkpoint, replica), "draw_paths", picture, as_json=as_json)
 
 
-@analyze_app.command()
+@analyze.command()
 def summary(
     checkpoint: CheckpointFile, replica: ReplicaNumber = None, picture: PictureFile = None, as_json: JsonFlag = False
 ) -> None:

@@ -9,14 +9,8 @@ from typing import Annotated
 import typer
 
 from hpc_sparse import __version__
-from hpc_sparse.cli.analyze import analyze_app
-from hpc_sparse.cli.check import check
-from hpc_sparse.cli.data_import import import_app
-from hpc_sparse.cli.files import evaluate, info, prune, upgrade
+from hpc_sparse.cli.commands import CommandsOnUse
 from hpc_sparse.cli.guard import GRACE_SECONDS
-from hpc_sparse.cli.model import model_app
-from hpc_sparse.cli.report import report, tensorboard
-from hpc_sparse.cli.train import config, plan, train
 from hpc_sparse.parallel.context import launched_rank
 
 EXIT_USAGE = 2
@@ -26,18 +20,12 @@ USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="hpc-sparse",
+    cls=CommandsOnUse,
     help="Train truly sparse neural networks on CPUs, alone or across MPI ranks.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
-data_app.add_typer(import_app, name="import")
-app.add_typer(analyze_app, name="analyze")
-app.add_typer(model_app, name="model")
-for command in (train, plan, config, evaluate, prune, info, upgrade, check, report, tensorboard):
-    app.command()(command)
 
 
 def main() -> None:

@@ -10,8 +10,10 @@ import typer
 from hpc_sparse.cli.data_import_files import files_app
 from hpc_sparse.cli.data_import_options import Divided, OutputFile, Stored, importer
 
+data = typer.Typer(help="Data sets.", no_args_is_help=True)
 import_app = typer.Typer(help="Turn data of other formats into a data set file.", no_args_is_help=True)
 import_app.add_typer(files_app)
+data.add_typer(import_app, name="import")
 
 
 @importer(import_app, "fashion-mnist", without=("title",))

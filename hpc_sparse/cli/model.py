@@ -10,10 +10,10 @@ import typer
 from hpc_sparse.cli.options import JsonFlag
 from hpc_sparse.cli.results import show_from_root
 
-model_app = typer.Typer(help="Networks to and from other programs.", no_args_is_help=True)
+model = typer.Typer(help="Networks to and from other programs.", no_args_is_help=True)
 
 
-@model_app.command("export")
+@model.command("export")
 def export_command(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of a run.", show_default=False)],
     output: Annotated[Path, typer.Argument(metavar="OUT.npz", help="The archive to write.", show_default=False)],
@@ -29,7 +29,7 @@ def export_command(
     show_from_root(find, as_json=as_json)
 
 
-@model_app.command("import")
+@model.command("import")
 def import_command(
     source: Annotated[
         Path, typer.Argument(help="An exported archive, or dense weights: .npz, .safetensors.", show_default=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.config.registry import OBJECTIVES, OPTIMIZERS, STRATEGIES
 
 if TYPE_CHECKING:
     from hpc_sparse.config.run_config import RunConfig
@@ -32,5 +32,10 @@ def wrong_combinations(config: RunConfig) -> Iterator[str]:
     for number, layer in enumerate(network.layers or ()):
         if refusal := layer.refuses(config):
             yield f"network.layers.{number}: {refusal}"
-    if refusal := STRATEGIES[evolution.strategy].refuses(config):
-        yield refusal
+    for kind in (
+        OBJECTIVES[config.training.loss],
+        OPTIMIZERS[config.training.optimizer],
+        STRATEGIES[evolution.strategy],
+    ):
+        if refusal := kind.refuses(config):
+            yield refusal

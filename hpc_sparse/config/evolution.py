@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, field_validator, model_validator
-from pydantic_core import InitErrorDetails, PydanticKnownError
+from pydantic import Field, field_validator, model_validator
 
-from hpc_sparse.config.problems import listed, nested_problems, unknown_key
-from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.config.registry import STRATEGIES, SectionOfKinds, SectionT, check_known
 from hpc_sparse.config.section import Count, Fraction, Percentile, PositiveCount, Section
 
-SectionT = TypeVar("SectionT", bound=Section)
 
-
-class EvolutionSection(Section):
+class EvolutionSection(SectionOfKinds):
     """Changes of the topology while the network trains; the output layer keeps its own."""
 
-    model_config = ConfigDict(extra="allow")
-    """The sections of strategies, of which any may be there; other keys are refused."""
+    place: ClassVar[str] = "evolution"
 
     strategy: str = "set"
     """Choice of connections to drop and to grow: see the table of strategies. Their own keys have own sections."""
@@ -55,46 +50,14 @@ class EvolutionSection(Section):
     growth_pool: PositiveCount = 4096
     """Training samples they are drawn from; every rank holds them all, as they are stored."""
 
-    def own(self, section: type[SectionT]) -> SectionT:
+    def chosen(self, section: type[SectionT]) -> SectionT:
         """The section of the chosen strategy, which is of this class."""
-        found = (self.model_extra or {}).get(self.strategy, section())
-        assert isinstance(found, section)
-        return found
+        return self.own(self.strategy, section)
 
     @field_validator("strategy", mode="before")
     @classmethod
     def _is_known(cls, value: Any) -> Any:
-        names = STRATEGIES.names()
-        if not isinstance(value, str) or value not in names:
-            raise PydanticKnownError("literal_error", {"expected": listed(names)})
-        return value
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _with_sections(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """The section with those of strategies: all that are given, and the chosen one's."""
-        if not isinstance(values, dict):
-            return handler(values)
-        fields = {key: value for key, value in values.items() if key in cls.model_fields}
-        known, given, problems = STRATEGIES.sections(), dict[str, Section](), list[InitErrorDetails]()
-        for key, value in values.items():
-            if key not in fields and key not in known:
-                problems.append(unknown_key(key, value))
-            elif key not in fields:
-                try:
-                    given[key] = known[key].model_validate(value)
-                except ValidationError as error:
-                    problems += nested_problems(error, key)
-        chosen = fields.get("strategy", cls.model_fields["strategy"].default)
-        if isinstance(chosen, str) and chosen in known and chosen not in values:
-            given[chosen] = known[chosen]()
-        try:
-            found = handler(fields | given)
-        except ValidationError as error:
-            problems[:0] = nested_problems(error)
-        if problems:
-            raise ValidationError.from_exception_data(cls.__name__, problems)
-        return found
+        return check_known(STRATEGIES, value)
 
     @model_validator(mode="after")
     def _ends_after_its_begin(self) -> Self:

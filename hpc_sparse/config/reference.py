@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+from itertools import pairwise
+from textwrap import dedent
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -44,8 +48,8 @@ def configuration_reference() -> str:
 def _section_text(name: str, section: type[Section]) -> str:
     properties = section.model_json_schema()["properties"]
     for registry in REGISTRIES:
-        if registry.place == name:
-            properties[registry.key.rpartition(".")[2]] = {"enum": registry.names()}
+        if registry.key_section == name:
+            properties[registry.key_name] = {"enum": registry.names()}
     assert section.__doc__ is not None, name
     lines = [
         f"## `[{name}]`",
@@ -55,11 +59,26 @@ def _section_text(name: str, section: type[Section]) -> str:
         "| key | default | values | meaning |",
         "|---|---|---|---|",
     ]
+    said = _meanings(section)
     for key, field in section.model_fields.items():
-        meaning = " ".join((field.description or "").split())
+        meaning = " ".join((field.description or said.get(key, "")).split())
         cells = (f"`{key}`", _default(field), _values(properties[key]), meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, ""])
+
+
+def _meanings(section: type[Section]) -> dict[str, str]:
+    """The text below each key in the section's source, which no run needs to read."""
+    found = dict[str, str]()
+    for kind in reversed(section.__mro__):
+        if issubclass(kind, Section):
+            [definition] = ast.parse(dedent(inspect.getsource(kind))).body
+            assert isinstance(definition, ast.ClassDef)
+            for pair in pairwise(definition.body):
+                match pair:
+                    case ast.AnnAssign(target=ast.Name(id=key)), ast.Expr(value=ast.Constant(value=str(text))):
+                        found[key] = text
+    return found
 
 
 def _default(field: FieldInfo) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import tomlkit
 from pydantic import Field, ValidationError, model_validator
@@ -13,6 +13,7 @@ from hpc_sparse.config.evolution import EvolutionSection, ImportancePruningSecti
 from hpc_sparse.config.network import NetworkSection
 from hpc_sparse.config.parallel import ParallelSection
 from hpc_sparse.config.problems import problem
+from hpc_sparse.config.registry import OPTIMIZERS
 from hpc_sparse.config.runtime import CheckpointSection, RuntimeSection
 from hpc_sparse.config.section import Section
 from hpc_sparse.config.training import OptimizerSection, TrainingSection
@@ -24,12 +25,26 @@ class RunConfig(Section):
     data: DataSection
     network: NetworkSection
     training: TrainingSection
-    optimizer: OptimizerSection = OptimizerSection()
+    optimizer: OptimizerSection = Field(default_factory=OptimizerSection)
     evolution: EvolutionSection = Field(default_factory=EvolutionSection)
     importance_pruning: ImportancePruningSection = ImportancePruningSection()
     parallel: ParallelSection = ParallelSection()
     checkpoint: CheckpointSection = CheckpointSection()
     runtime: RuntimeSection = RuntimeSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _section_of_the_optimizer(cls, values: Any) -> Any:
+        """The configuration with the keys of the chosen optimiser, which another section chooses."""
+        if not isinstance(values, dict):
+            return values
+        training, given = values.get("training"), values.get("optimizer", {})
+        if not isinstance(training, dict) or not isinstance(given, dict):
+            return values
+        chosen = training.get("optimizer", TrainingSection.model_fields["optimizer"].default)
+        if not isinstance(chosen, str) or chosen in given or chosen not in OPTIMIZERS.sections():
+            return values
+        return {**values, "optimizer": {**given, chosen: {}}}
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:

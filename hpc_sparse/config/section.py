@@ -25,6 +25,9 @@ Width = Annotated[int, Field(ge=1, le=MAX_NEURONS)]
 class Section(BaseModel):
     """A section of the file: frozen, strict about types, without unknown keys.
 
+    What the text below a key says is read from the source when the reference is printed. Pydantic would parse the
+    source of every section at every start.
+
     Attributes
     ----------
     formerly : mapping of str to str
@@ -33,4 +36,4 @@ class Section(BaseModel):
 
     formerly: ClassVar[Mapping[str, str]] = {}
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

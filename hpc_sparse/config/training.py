@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from hpc_sparse.config.section import Count, Fraction, NonNegative, Positive, PositiveCount, Section
+from hpc_sparse.config.registry import OBJECTIVES, OPTIMIZERS, SectionOfKinds, check_known
+from hpc_sparse.config.section import Count, Fraction, NonNegative, Positive, PositiveCount
 
 
-class TrainingSection(Section):
-    """Length of the run, batches and loss."""
+class TrainingSection(SectionOfKinds):
+    """Length of the run, batches, loss and optimiser."""
+
+    place: ClassVar[str] = "training"
 
     epochs: PositiveCount
     """Passes over the training data in total, also counting those before a resume."""
@@ -24,12 +27,27 @@ class TrainingSection(Section):
     activations: Literal["float32", "bfloat16"] = "float32"
     """Storage type of hidden activations and deltas; bfloat16 takes half the memory. Sums are made in float32."""
 
-    loss: Literal["cross_entropy", "binary_cross_entropy", "mse", "mse_tanh"] = "cross_entropy"
+    loss: str = "cross_entropy"
     """With softmax, one sigmoid (two classes), sigmoid and tanh outputs respectively."""
 
+    optimizer: str = "sgd"
+    """How parameters move down their gradients; its settings are in `[optimizer]`. sgd: SGD with momentum."""
 
-class OptimizerSection(Section):
-    """SGD with momentum."""
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _loss_is_known(cls, value: Any) -> Any:
+        return check_known(OBJECTIVES, value)
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _optimizer_is_known(cls, value: Any) -> Any:
+        return check_known(OPTIMIZERS, value)
+
+
+class OptimizerSection(SectionOfKinds):
+    """Learning rate, and the settings of SGD with momentum."""
+
+    place: ClassVar[str] = "optimizer"
 
     learning_rate: Positive = 0.01
     """Learning rate of one replica; see parallel.learning_rate_scaling."""

@@ -23,7 +23,7 @@ from hpc_sparse.inference.inputs import to_features
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.storage.dataset.samples import Features, Samples, take_rows
 from hpc_sparse.training.replica_states import (
     random_replica,
@@ -179,8 +179,8 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         """Output neurons."""
 
     @abstractmethod
-    def _loss(self, targets: AnyArray, *, is_whole: bool) -> Loss:
-        """The loss to minimise; ``is_whole`` unless more samples may come."""
+    def _objective(self, targets: AnyArray, *, is_whole: bool) -> Objective:
+        """The objective to minimise; ``is_whole`` unless more samples may come."""
 
     @abstractmethod
     def _strata(self, targets: AnyArray) -> AnyArray | None:
@@ -206,7 +206,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
             fit(
                 state,
                 parameters,
-                self._loss(samples.labels, is_whole=is_whole),
+                self._objective(samples.labels, is_whole=is_whole),
                 samples,
                 _rows(features, targets, held_out) if held_out.size else None,
                 n_epochs=parameters.fit.epochs if is_whole else 1,

@@ -15,7 +15,9 @@ from sklearn.utils.validation import column_or_1d, validate_data
 from hpc_sparse.dtypes import INDEX, AnyArray, Float64Array
 from hpc_sparse.errors import ParameterError
 from hpc_sparse.estimators.base import SparseMLPEstimator
-from hpc_sparse.network.objectives.losses import LOSSES, Loss, weighted_cross_entropy
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
+from hpc_sparse.network.objectives.protocol import Objective
+from hpc_sparse.network.objectives.weighted_cross_entropy import WeightedCrossEntropy
 
 
 class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
@@ -206,9 +208,9 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
     def _output_count(self) -> int:
         return int(self.classes_.size)
 
-    def _loss(self, targets: AnyArray, *, is_whole: bool) -> Loss:
+    def _objective(self, targets: AnyArray, *, is_whole: bool) -> Objective:
         if self.class_weight is None:
-            return LOSSES["cross_entropy"]
+            return CrossEntropy()
         if self.class_weight == "balanced" and not is_whole:
             raise ParameterError(
                 'SparseMLPClassifier: class_weight = "balanced": partial_fit cannot count the samples that '
@@ -218,7 +220,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
         weights = np.zeros(self.classes_.size)
         y = self.classes_[targets]
         weights[present] = compute_class_weight(self.class_weight, classes=self.classes_[present], y=y)
-        return weighted_cross_entropy(weights)
+        return WeightedCrossEntropy(weights)
 
     def _strata(self, targets: AnyArray) -> AnyArray:
         return targets

@@ -11,7 +11,8 @@ from hpc_sparse.dtypes import VALUE, AnyArray, Float64Array
 from hpc_sparse.errors import ParameterError
 from hpc_sparse.estimators.arrays import mean_and_deviation
 from hpc_sparse.estimators.base import SparseMLPEstimator
-from hpc_sparse.network.objectives.losses import SQUARED_ERROR, Loss
+from hpc_sparse.network.objectives.protocol import Objective
+from hpc_sparse.network.objectives.squared_error import SquaredError
 
 
 class SparseMLPRegressor(RegressorMixin, SparseMLPEstimator):
@@ -71,8 +72,8 @@ class SparseMLPRegressor(RegressorMixin, SparseMLPEstimator):
     def _output_count(self) -> int:
         return int(self.n_outputs_)
 
-    def _loss(self, targets: AnyArray, *, is_whole: bool) -> Loss:  # noqa: ARG002
-        return SQUARED_ERROR
+    def _objective(self, targets: AnyArray, *, is_whole: bool) -> Objective:  # noqa: ARG002
+        return SquaredError()
 
     def _strata(self, targets: AnyArray) -> None:  # noqa: ARG002
         return None

@@ -12,7 +12,8 @@ from hpc_sparse.estimators.parameters import Parameters
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.objectives.protocol import Objective
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Samples
@@ -27,7 +28,7 @@ class FittedState:
     Attributes
     ----------
     replica : Replica
-        Network and velocities.
+        Network and the state of its optimiser.
     seed : int
         Seed of every random stream.
     front_end : FrontEndChain
@@ -60,7 +61,7 @@ class FittedState:
 def fit(
     state: FittedState,
     parameters: Parameters,
-    loss: Loss,
+    objective: Objective,
     samples: Samples,
     validation: Samples | None,
     *,
@@ -80,7 +81,7 @@ def fit(
     dataset = make_dataset(samples, validation, state.replica.network.widths[-1])
     context = ParallelContext.serial(n_threads)
     job = TrainingJob(context, parameters.config, dataset, state.replica, SilentReporter(), fitted=state.front_end)
-    trainer = LocalTrainer(job, loss=loss)
+    trainer = LocalTrainer(job, objective=objective)
     best = _BestNetwork(parameters.fit.tol)
     for epoch in range(state.n_epochs + 1, state.n_epochs + n_epochs + 1):
         metrics = trainer.train_epoch(epoch)
@@ -92,7 +93,7 @@ def fit(
             if best.n_waited >= parameters.fit.n_iter_no_change:
                 break
     if best.network is not None:
-        state.replica = Replica.at_rest(best.network)
+        state.replica = Replica.at_rest(best.network, make_optimizer(parameters.config).state_arrays)
 
 
 class _BestNetwork:

@@ -25,8 +25,8 @@ class LayerView:
     ----------
     topology : Topology
     weight : float32[nnz]
-    velocity : float32[nnz]
-        Velocities of the weights.
+    momentum : float32[nnz] or None
+        Mean of earlier gradients of the weights, as the optimiser keeps it; None if it keeps none.
     n_target : int
         Connections that the layer is to have afterwards; at most as many as it has.
     rng : numpy.random.Generator
@@ -41,7 +41,7 @@ class LayerView:
 
     topology: Topology
     weight: Float32Array
-    velocity: Float32Array
+    momentum: Float32Array | None
     n_target: int
     rng: np.random.Generator
     signals: Signals | None = None
@@ -125,7 +125,7 @@ class TopologyUpdater(ABC):
     @classmethod
     def from_config(cls, config: EvolutionSection) -> Self:
         """The strategy with the settings of its section."""
-        return cls(**config.own(cls.section).model_dump())
+        return cls(**config.chosen(cls.section).model_dump())
 
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:  # noqa: ARG003  (what others do not go together with)

@@ -76,7 +76,7 @@ def replace_connections(topology: Topology, is_kept: BoolArray, grown: Int64Arra
 def regrow(topology: Topology, is_kept: BoolArray, grown: Int64Array) -> TopologyChange:
     """As :func:`replace_connections`, but a connection that is dropped and grown at once has never been away.
 
-    It keeps its weight and velocity.
+    It keeps its weight and state.
     """
     position, is_there = find_keys(topology.keys(), grown)
     stays = is_kept.copy()

@@ -15,7 +15,7 @@ from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Features
 
@@ -94,7 +94,7 @@ class TrainedModel:
     @property
     def output(self) -> str:
         """The output activation: softmax, sigmoid or tanh."""
-        return LOSSES[self.config.training.loss].output
+        return make_objective(self.config).output
 
     def predict(self, X: Any, *, raw: bool = False) -> Int64Array:
         """int64[n_samples]: the class of each sample, numbered as in the data set the network was trained on.

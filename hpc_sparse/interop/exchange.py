@@ -19,6 +19,7 @@ from hpc_sparse.interop.dense_weights import Layout, dense_weights, read_arrays
 from hpc_sparse.interop.magnitude_pruning import prune_to_density, scaled_inputs
 from hpc_sparse.interop.model_archive import is_model, read_model, to_arrays
 from hpc_sparse.network.network import Network
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
@@ -88,7 +89,7 @@ def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: P
     front_end = FrontEndChain.restore(config, statistics)
     weights = scaled_inputs(dense_weights(source, arrays, widths, layout), front_end.part(Standardise))
     network = prune_to_density(weights, config)
-    replica = Replica.at_rest(network)
+    replica = Replica.at_rest(network, make_optimizer(config).state_arrays)
     return Checkpoint(
         config_text=config.to_toml(),
         epoch=0,

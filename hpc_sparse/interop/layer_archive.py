@@ -71,7 +71,7 @@ def layer_arrays(layer: Layer) -> dict[str, AnyArray]:
 def read_layer(
     archive: Archive, number: int, shape: tuple[int, int], config: NetworkSection, *, is_last: bool
 ) -> LayerState:
-    """Layer ``number``, checked, with an optimiser at rest; ``shape`` is (n_out, n_in).
+    """Layer ``number``, checked, without a state of the optimiser; ``shape`` is (n_out, n_in).
 
     Raises
     ------
@@ -98,8 +98,7 @@ def read_layer(
             name: archive.vector(f"layer_{number}.parameters/{name}", VALUE, size)
             for name, size in LAYERS[about.kind].parameter_sizes(shape, n_values, about.settings).items()
         }
-        at_rest = {f"{name}_velocity": np.zeros_like(values) for name, values in parameters.items()}
-        state = LayerState(about.kind, shape, about.activation, connections, parameters, at_rest, about.settings)
+        state = LayerState(about.kind, shape, about.activation, connections, parameters, {}, about.settings)
         check_layer(state, lambda array: f"{where}.{array}")
         LAYERS[state.kind].from_state(state, config, number, is_last=is_last, acting_share=ALL_ACT)
     except ValueError as error:

@@ -14,6 +14,8 @@ are left out, so that samples are weighted counts, as in the data set.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hpc_sparse.checks import check_finite, check_ids, check_positive
@@ -28,6 +30,8 @@ from hpc_sparse.network.activations import OUTPUT_ACTIVATION
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.layers.state import LayerState
+from hpc_sparse.network.optimizers.registry import make_optimizer
+from hpc_sparse.network.optimizers.state import arrays_at_rest
 from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.layer_arrays import check_layer
 from hpc_sparse.storage.checkpoint.state import Checkpoint
@@ -84,7 +88,11 @@ def read_model(archive: Archive) -> Checkpoint:
         newest = FORMAT_VERSIONS[-1]
         raise NewerFormatError(f"{path}: format_version = {version}: this hpc_sparse reads versions up to {newest}")
     config = parse_config(archive.text("config"), f"configuration stored in {path}")
-    layers = tuple(_layer(archive, number, config) for number in range(len(config.network.hidden) + 1))
+    state_arrays = make_optimizer(config).state_arrays
+    layers = tuple(
+        replace(layer, states=arrays_at_rest(layer.parameters, state_arrays))
+        for layer in (_layer(archive, number, config) for number in range(len(config.network.hidden) + 1))
+    )
     widths = [layers[0].shape[1], *(layer.shape[0] for layer in layers)]
     neuron_ids = tuple(_neuron_ids(archive, number, width) for number, width in enumerate(widths))
     mean, deviation = _statistics(archive, widths[0], neuron_ids[0])

@@ -13,7 +13,6 @@ from hpc_sparse.evolution.importance import ImportancePruner, distinct_percentil
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
@@ -158,7 +157,7 @@ def pruned_replica(replica: Replica, percentile: float, input_percentile: float)
         return replica
     # Layers and states get new arrays and leave the old ones alone.
     network = Network([copy(layer) for layer in replica.network.layers], list(replica.network.neuron_ids))
-    pruned = Replica(network, [OptimizerState(dict(state.velocity)) for state in replica.states])
+    pruned = Replica(network, [state.shared() for state in replica.states])
     pruned.apply(change)
     return pruned
 

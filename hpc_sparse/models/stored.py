@@ -11,7 +11,7 @@ from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.models.merged import read_merged
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.collectives import collective_errors, on_root
@@ -93,9 +93,9 @@ class StoredNetwork:
         batch_size = self.config.training.batch_size
         front_end = self.front_end.choosing(network.neuron_ids[0])
         assembler = BatchAssembler(front_end, dataset.info.n_features, batch_size)
-        loss = LOSSES[self.config.training.loss]
+        objective = make_objective(self.config)
         workspace = Workspace(network.layers, batch_size, activations=self.config.training.activations)
-        return evaluate(ctx, network, loss, dataset.test, assembler, workspace, batch_size)
+        return evaluate(ctx, network, objective, dataset.test, assembler, workspace, batch_size)
 
     def _check_features(self, info: DatasetInfo) -> None:
         """The front ends must fit; a network without some of its inputs might have more features than they know."""

@@ -11,7 +11,7 @@ from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.network import chain
 from hpc_sparse.network.dropout import NO_DROPOUT
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.objectives.protocol import Objective
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Signals:
     n_samples: int
 
 
-def layer_signals(network: Network, batch: Float32Array, labels: AnyArray, loss: Loss) -> list[Signals]:
+def layer_signals(network: Network, batch: Float32Array, labels: AnyArray, objective: Objective) -> list[Signals]:
     """The signals of every layer, from one pass forward and one backward without dropout; changes nothing.
 
     Needs 8 and a quarter bytes per neuron and sample.
@@ -43,8 +43,8 @@ def layer_signals(network: Network, batch: Float32Array, labels: AnyArray, loss:
     network : Network
     batch : float32[n_features, stride]
         Samples as columns.
-    labels : int32[n_samples], or what else the loss takes
-    loss : Loss
+    labels : int32[n_samples], or what else the objective takes
+    objective : Objective
     """
     layers, width = network.layers, batch.shape[1]
     assert batch.shape[0] == network.widths[0], (batch.shape, network.widths)
@@ -56,7 +56,7 @@ def layer_signals(network: Network, batch: Float32Array, labels: AnyArray, loss:
     ]
     dropouts = [*[NO_DROPOUT] * (len(layers) - 1), None]
     sums = chain.forward_train(layers, batch, activations, saved, dropouts)
-    loss.evaluate(sums, labels, deltas[-1])
+    objective.evaluate(sums, labels, deltas[-1])
     chain.backward(layers, batch, activations, saved, dropouts, deltas[-1], deltas[:-1], None)
     sources = [batch, *activations]
     return [Signals(source, delta, len(labels)) for source, delta in zip(sources[:-1], deltas, strict=True)]

@@ -20,7 +20,7 @@ from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.registry import LAYERS
 from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.objectives.protocol import Objective, Outcome
 from hpc_sparse.network.placement import WHOLE, Placement
 from hpc_sparse.network.sinks import Sink, Write
 from hpc_sparse.network.workspace import Workspace
@@ -189,19 +189,19 @@ class Network:
         self,
         batch: Float32Array,
         labels: AnyArray,
-        loss: Loss,
+        objective: Objective,
         dropouts: Sequence[Dropout],
         workspace: Workspace,
         sinks: Sequence[Sink],
-    ) -> tuple[float, int]:
+    ) -> Outcome:
         """One pass forward and one backward, whose gradients go to ``sinks``.
 
         Parameters
         ----------
         batch : float32[n_features, width]
             Samples as columns; finite in the columns beyond the batch.
-        labels : int32[n_samples], or float32[n_samples, n_outputs] where the loss takes targets
-        loss : Loss
+        labels : int32[n_samples], or float32[n_samples, n_outputs] where the objective takes targets
+        objective : Objective
         dropouts : sequence of Dropout
             One per hidden layer.
         workspace : Workspace
@@ -210,46 +210,43 @@ class Network:
 
         Returns
         -------
-        loss : float
-            Summed over the batch, with dropout and before the parameters change.
-        n_correct : int
-            Correct predictions of the same pass.
+        Outcome
+            Of the batch, with dropout and before the parameters change.
         """
         self._check(batch)
         width = batch.shape[1]
         outs, saved, delta = workspace.activations(width), workspace.saved(width), workspace.output_delta(width)
         of_layers = [*dropouts, None]
         sums = chain.forward_train(self.layers, batch, outs, saved, of_layers, self.placement)
-        result = loss.evaluate(sums, labels, delta)
+        outcome = objective.evaluate(sums, labels, delta)
         deltas = workspace.deltas(width)
         chain.backward(self.layers, batch, outs, saved, of_layers, delta, deltas, sinks, self.placement)
-        return result
+        return outcome
 
     def gradient_batch(
         self,
         batch: Float32Array,
         labels: Int32Array,
-        loss: Loss,
+        objective: Objective,
         dropouts: Sequence[Dropout],
         workspace: Workspace,
         gradients: Sequence[Mapping[str, Float32Array]],
-    ) -> tuple[float, int]:
+    ) -> Outcome:
         """The gradient of the mean loss of one batch, without changing the network.
 
         Parameters
         ----------
-        batch, labels, loss, dropouts, workspace
+        batch, labels, objective, dropouts, workspace
             As for :meth:`learn`.
         gradients : sequence of dict of str to float32[n]
             Of each layer's parameters, by name; overwritten.
 
         Returns
         -------
-        loss : float
-            Summed over the batch, with dropout.
-        n_correct : int
+        Outcome
+            Of the batch, with dropout.
         """
-        return self.learn(batch, labels, loss, dropouts, workspace, [Write(own) for own in gradients])
+        return self.learn(batch, labels, objective, dropouts, workspace, [Write(own) for own in gradients])
 
     def copy(self) -> Network:
         """The same with parameters of its own."""

@@ -67,12 +67,14 @@ def gather_network(network: Network) -> Float32Array:
     return vector
 
 
-def gather_velocities(replica: Replica) -> Float32Array:
-    """Move the optimiser's velocities into one new vector, of which its states then have views."""
-    vector, views = _gathered(ParameterLayout.of(replica.network), [state.velocity for state in replica.states])
-    for state, own in zip(replica.states, views, strict=True):
-        state.velocity = own
-    return vector
+def gather_states(replica: Replica) -> dict[str, Float32Array]:
+    """Move each of the optimiser's state arrays into one new vector, of which the states then have views; by name."""
+    layout, vectors = ParameterLayout.of(replica.network), dict[str, Float32Array]()
+    for name in replica.states[0].values:
+        vectors[name], views = _gathered(layout, [state[name] for state in replica.states])
+        for state, own in zip(replica.states, views, strict=True):
+            state.values[name] = own
+    return vectors
 
 
 def _gathered(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,10 @@ from hpc_sparse.network.connections.protocol import INPUT
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.network import Network, Place
-from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.objectives.protocol import Objective, Outcome
+from hpc_sparse.network.optimizers.protocol import Optimizer
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.optimizers.state import OptimizerState, carried
-from hpc_sparse.network.sinks import Descend, StepFactors
 from hpc_sparse.network.workspace import Workspace
 
 
@@ -35,47 +35,51 @@ class Replica:
     states: list[OptimizerState]
 
     @classmethod
-    def at_rest(cls, network: Network) -> Replica:
-        """A network before its first step."""
-        return cls(network, [OptimizerState.at_rest(layer.parameters()) for layer in network.layers])
+    def at_rest(cls, network: Network, state_arrays: Iterable[str] = Sgd.state_arrays) -> Replica:
+        """A network before its first step, with the state arrays of an optimiser, by default those of SGD."""
+        names = list(state_arrays)
+        return cls(network, [OptimizerState.at_rest(layer.parameters(), names) for layer in network.layers])
 
     def train_batch(
         self,
         batch: Float32Array,
         labels: AnyArray,
-        loss: Loss,
+        objective: Objective,
         dropouts: Sequence[Dropout],
-        sgd: Sgd,
+        optimizer: Optimizer,
         rate: float,
         workspace: Workspace,
-    ) -> tuple[float, int]:
+    ) -> Outcome:
         """One training step on one batch; changes parameters and states in place.
 
         Parameters
         ----------
-        batch, labels, loss, dropouts, workspace
+        batch, labels, objective, dropouts, workspace
             As for :meth:`hpc_sparse.network.network.Network.learn`.
-        sgd : Sgd
+        optimizer : Optimizer
         rate : float
             Learning rate.
 
         Returns
         -------
-        loss : float
-            Summed over the batch, with dropout and before the update.
-        n_correct : int
-            Correct predictions of the same pass.
+        Outcome
+            Of the batch, with dropout and before the update.
         """
-        factors = StepFactors.of(sgd, rate)
-        sinks = [Descend(factors, state, workspace.scratch) for state in self.states]
-        return self.network.learn(batch, labels, loss, dropouts, workspace, sinks)
+        sinks = [optimizer.sink(rate, state, workspace.scratch) for state in self.states]
+        return self.network.learn(batch, labels, objective, dropouts, workspace, sinks)
+
+    def change_rate(self, optimizer: Optimizer, factor: float) -> None:
+        """Adapt the states to a learning rate that is ``factor`` times that of the steps before."""
+        for layer, state in zip(self.network.layers, self.states, strict=True):
+            for name in layer.parameters():
+                optimizer.change_rate(state.of(name), factor)
 
     def follow(self, number: int, changes: Mapping[str, TopologyChange]) -> None:
         """Follow changes of a layer's connections: what is kept keeps value and state, what has grown gets 0."""
         layer = self.network.layers[number]
         shape = next((change.topology.shape for change in changes.values()), layer.shape)
         values = {name: carried(each.connections, changes, each.values) for name, each in layer.parameters().items()}
-        # The old parameters go before new velocities come: memory for one of both is planned.
+        # The old parameters go before new states come: memory for one of both is planned.
         layer.rewire(shape, {name: change.topology for name, change in changes.items()}, values)
         self.states[number].follow(layer.parameters(), changes)
 
@@ -84,14 +88,14 @@ class Replica:
         layer = self.network.layers[number]
         kept = {name: parameter.values for name, parameter in layer.parameters().items()}
         layer.rewire(layer.shape, topologies, {**kept, **values})
-        self.states[number] = OptimizerState.at_rest(layer.parameters())
+        self.states[number] = OptimizerState.at_rest(layer.parameters(), list(self.states[number].values))
 
-    def velocity_at(self, place: Place) -> Float32Array:
-        """float32[n]: velocities of the weights of the connections at a place."""
+    def state_at(self, place: Place, state_array: str) -> Float32Array:
+        """float32[n]: a state array of the weights of the connections at a place."""
         weight = self.network.at(place).weight
         for name, parameter in self.network.layers[place.layer].parameters().items():
             if parameter.values is weight:
-                return self.states[place.layer].velocity[name]
+                return self.states[place.layer][state_array][name]
         raise KeyError(place)
 
     def apply(self, change: NetworkChange) -> None:
@@ -121,8 +125,10 @@ class Replica:
             for each in connections.values():
                 each.topology.check()
             parameters = layer.parameters()
-            assert parameters.keys() == state.velocity.keys(), (parameters.keys(), state.velocity.keys())
+            for own in state.values.values():
+                assert parameters.keys() == own.keys(), (parameters.keys(), own.keys())
             for name, parameter in parameters.items():
                 owner = parameter.connections
                 size = layer.shape[0] if owner is None else connections[owner].weight.size
-                assert parameter.values.shape == state.velocity[name].shape == (size,), name
+                for values in (parameter.values, *state.of(name).values()):
+                    assert values.shape == (size,), name

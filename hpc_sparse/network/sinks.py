@@ -1,7 +1,9 @@
 """Sinks: where the gradients of a layer go.
 
-``Descend`` moves the parameters down their gradients at once, ``Write`` keeps the gradients. A kind of connections
-gets a map sink: the part of a sink that belongs to its weights and the biases of its rows.
+``Write`` keeps the gradients; the sinks of optimisers (:mod:`hpc_sparse.network.optimizers`) move the parameters down
+them. A kind of connections gets a map sink: the part of a sink that belongs to its weights and the biases of its rows.
+A kind that has kernels for it steps at once through a ``DescendMap``. Into every other map sink it writes gradients, in
+the room that the sink has or elsewhere, and has them accepted.
 """
 
 from __future__ import annotations
@@ -12,40 +14,18 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, Float32Array
+from hpc_sparse.dtypes import Float32Array
 from hpc_sparse.kernels.sparse.descent import descend_all
-from hpc_sparse.network.optimizers.sgd import Sgd
-from hpc_sparse.network.optimizers.state import OptimizerState
 
 
-class StepFactors(NamedTuple):
-    """Numbers of one step of SGD, as kernels take them.
+class DescendMap(NamedTuple):
+    """A step of SGD with momentum on the weights of a map and the biases of its rows, as fused kernels take it.
 
     Attributes
     ----------
     rate, momentum, decay : float32
         Learning rate, share of the velocity that stays, learning rate x weight decay.
     is_nesterov : bool
-    """
-
-    rate: np.float32
-    momentum: np.float32
-    decay: np.float32
-    is_nesterov: bool
-
-    @classmethod
-    def of(cls, sgd: Sgd, rate: float) -> StepFactors:
-        """The numbers at a learning rate."""
-        return cls(VALUE(rate), VALUE(sgd.momentum), VALUE(rate * sgd.weight_decay), sgd.is_nesterov)
-
-
-class DescendMap(NamedTuple):
-    """A step of SGD on the weights of a map and the biases of its rows.
-
-    Attributes
-    ----------
-    rate, momentum, decay, is_nesterov
-        As in :class:`StepFactors`.
     weight, weight_velocity : float32[n]
     bias, bias_velocity : float32[n_out]
         Updated in place.
@@ -77,12 +57,32 @@ class WriteMap(NamedTuple):
     bias_gradient: Float32Array
 
     def accept(self, weight_gradient: Float32Array, bias_gradient: Float32Array) -> None:
-        """Take gradients that are complete."""
-        self.weight_gradient[:] = weight_gradient
-        self.bias_gradient[:] = bias_gradient
+        """Take gradients that are complete; those that are in this room already stay."""
+        if weight_gradient is not self.weight_gradient:
+            self.weight_gradient[:] = weight_gradient
+        if bias_gradient is not self.bias_gradient:
+            self.bias_gradient[:] = bias_gradient
 
 
-MapSink: TypeAlias = DescendMap | WriteMap
+class GradientRoom(Protocol):
+    """A map sink with room for gradients, which count once they are accepted."""
+
+    @property
+    def weight_gradient(self) -> Float32Array:
+        """float32[n]: room for the gradient of the weights."""
+        ...
+
+    @property
+    def bias_gradient(self) -> Float32Array:
+        """float32[n_out]: room for the gradient of the biases."""
+        ...
+
+    def accept(self, weight_gradient: Float32Array, bias_gradient: Float32Array) -> None:
+        """Take gradients that are complete, in this room or elsewhere."""
+        ...
+
+
+MapSink: TypeAlias = DescendMap | GradientRoom
 
 
 class Sink(Protocol):
@@ -95,34 +95,6 @@ class Sink(Protocol):
     def accept(self, name: str, values: Float32Array, gradient: Float32Array, *, decays: bool) -> None:
         """Take the gradient of a parameter that belongs to no map."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Descend:
-    """Moves the parameters of one layer down their gradients.
-
-    Attributes
-    ----------
-    factors : StepFactors
-    state : OptimizerState
-        Of the layer.
-    scratch : callable
-        ``scratch(n)``: float32[n] that nobody needs longer than one pass of one layer.
-    """
-
-    factors: StepFactors
-    state: OptimizerState
-    scratch: Callable[[int], Float32Array]
-
-    def map(self, weight: Float32Array, bias: Float32Array, names: tuple[str, str]) -> MapSink:
-        """The part of a map."""
-        velocity = self.state.velocity
-        return DescendMap(*self.factors, weight, bias, velocity[names[0]], velocity[names[1]], self.scratch)
-
-    def accept(self, name: str, values: Float32Array, gradient: Float32Array, *, decays: bool) -> None:
-        """Take the gradient of a parameter that belongs to no map."""
-        n_decayed = values.size if decays else 0
-        descend_all(gradient, n_decayed, *self.factors, values, self.state.velocity[name])
 
 
 @dataclass(frozen=True, slots=True)

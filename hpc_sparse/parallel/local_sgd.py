@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -37,18 +36,18 @@ class LocalSgd:
     ctx : ParallelContext
     has_shared_topology : bool
         All replicas evolve alike, so no keys travel; else the union is formed and cut back to size.
-    momentum : "average" or "reset"
-        What happens to the velocities.
     cut_back : callable
         Which of the averaged connections stay where the replicas' topologies differ: see :data:`CutBack`.
+    resets : collection of str
+        State arrays of the optimiser that become 0; all others are averaged as the parameters are.
     is_contributor : bool
         Whether this rank trains. A rank without samples takes part in every sync but adds nothing to the average.
     """
 
     ctx: ParallelContext
     has_shared_topology: bool
-    momentum: Literal["average", "reset"]
     cut_back: CutBack
+    resets: Collection[str] = ()
     is_contributor: bool = True
 
     def __post_init__(self) -> None:
@@ -88,7 +87,7 @@ class LocalSgd:
         self._bases = [each.bare() for each in topologies if is_asked_for]
 
     def sync(self, replica: Replica) -> None:
-        """Average the replicas; afterwards all have the same connections, parameters and velocities (collective).
+        """Average the replicas; afterwards all have the same connections, parameters and states (collective).
 
         The next call checks this, or :meth:`confirm_agreement`.
 
@@ -102,15 +101,14 @@ class LocalSgd:
         self._agreement.confirm()
         self._take_in_delayed()
         network = replica.network
-        if self.momentum == "reset":
-            for state in replica.states:
-                state.reset()
+        for state in replica.states:
+            state.reset(self.resets)
         bases, targets = iter(self._differing_bases()), iter(self._targets)
         placed = [
             self._place({name: next(bases, None) for name in layer.connections()}, layer, state)
             for layer, state in zip(network.layers, replica.states, strict=True)
         ]
-        arrays = [array for layer in placed for array in layer.arrays(self.momentum)]
+        arrays = [array for layer in placed for array in layer.arrays(self.resets)]
         self.n_bytes_sent += average_arrays(self.ctx, arrays, self.n_contributors, is_contributor=self.is_contributor)
         for layer, state, averaged in zip(network.layers, replica.states, placed, strict=True):
             averaged.cut_back(self.cut_back, {name: next(targets) for name in layer.connections()}, layer, state)
@@ -121,18 +119,18 @@ class LocalSgd:
         """Take in the average that is under way, if any, and start the next one (collective).
 
         The replicas go on with what they have, and do not agree before the next :meth:`sync`. For shared topologies
-        and averaged momentum only.
+        and averaged states only.
         """
         if self.ctx.size == 1:
             return
         assert self.has_shared_topology
-        assert self.momentum == "average"
+        assert not self.resets
         self._agreement.confirm()
         self._take_in_delayed()
         arrays = [
             array
             for layer, state in zip(replica.network.layers, replica.states, strict=True)
-            for array in (*(each.values for each in layer.parameters().values()), *state.velocity.values())
+            for array in (*(each.values for each in layer.parameters().values()), *state.flat())
         ]
         self._delayed = DelayedAverage(self.ctx, arrays, self.n_contributors, is_contributor=self.is_contributor)
         self.n_bytes_sent += self._delayed.n_bytes
@@ -172,15 +170,15 @@ class LocalSgd:
     def _place(self, bases: Mapping[str, Topology | None], layer: Layer, state: OptimizerState) -> _Placed:
         """A layer's parameters where they are averaged: as they are, or on the union of the replicas' connections."""
         indexes = {name: self._index(bases[name], each.topology) for name, each in layer.connections().items()}
-        values, velocity = dict[str, Float32Array](), dict[str, Float32Array]()
+        placed = _Placed(indexes, {}, {array: {} for array in state.values})
         for name, parameter in layer.parameters().items():
             owner = parameter.connections
             index = None if owner is None else indexes[owner]
-            values[name], velocity[name] = (
-                each if index is None or owner is None else self._scattered(index, each, layer.connections()[owner])
-                for each in (parameter.values, state.velocity[name])
-            )
-        return _Placed(indexes, values, velocity)
+            connections = None if owner is None else layer.connections()[owner]
+            placed.values[name] = self._scattered(index, parameter.values, connections)
+            for array, own in state.values.items():
+                placed.states[array][name] = self._scattered(index, own[name], connections)
+        return placed
 
     def _index(self, base: Topology | None, own: Topology) -> SharedIndex | None:
         """The union of the replicas' connections; None where all have the same."""
@@ -190,7 +188,12 @@ class LocalSgd:
         self.n_bytes_sent += OFFSET().itemsize * index.n_sent
         return index
 
-    def _scattered(self, index: SharedIndex, values: Float32Array, connections: Connections) -> Float32Array:
+    def _scattered(
+        self, index: SharedIndex | None, values: Float32Array, connections: Connections | None
+    ) -> Float32Array:
+        """Values of connections on the union of the replicas' own; as they are where all replicas have the same."""
+        if index is None or connections is None:
+            return values
         if self.is_contributor:
             return index.scatter(values, connections.values_per_unit)
         return np.zeros(index.keys.size * connections.values_per_unit, VALUE)
@@ -198,18 +201,19 @@ class LocalSgd:
 
 @dataclass(frozen=True)
 class _Placed:
-    """One layer's parameters and velocities by name, aligned on all ranks.
+    """One layer's parameters, and its state arrays by their names and those of the parameters, aligned on all ranks.
 
     ``indexes`` has the union of each of its connections, None where all replicas have the same ones.
     """
 
     indexes: dict[str, SharedIndex | None]
     values: dict[str, Float32Array]
-    velocity: dict[str, Float32Array]
+    states: dict[str, dict[str, Float32Array]]
 
-    def arrays(self, momentum: str) -> list[Float32Array]:
+    def arrays(self, resets: Collection[str]) -> list[Float32Array]:
         """What is averaged."""
-        return [*self.values.values(), *(self.velocity.values() if momentum == "average" else ())]
+        averaged = [own for array, own in self.states.items() if array not in resets]
+        return [values for own in (self.values, *averaged) for values in own.values()]
 
     def cut_back(self, rule: CutBack, targets: Mapping[str, int], layer: Layer, state: OptimizerState) -> None:
         """Give the layer ``targets`` of the averaged connections; a missing one has counted 0."""
@@ -224,10 +228,9 @@ class _Placed:
                 raise DivergedError.not_finite()
             is_kept = rule(unit_scores(self.values[own[0]], index.keys.size), targets[owner])
             for name in own:
-                values[name], state.velocity[name] = (
-                    each.reshape(index.keys.size, -1)[is_kept].reshape(-1)
-                    for each in (self.values[name], self.velocity[name])
-                )
+                values[name] = self.values[name].reshape(index.keys.size, -1)[is_kept].reshape(-1)
+                for array, placed in self.states.items():
+                    state[array][name] = placed[name].reshape(index.keys.size, -1)[is_kept].reshape(-1)
             shape = layer.connections()[owner].topology.shape
             topologies[owner] = Topology.from_keys(shape, index.keys[is_kept])
         if topologies:

@@ -46,7 +46,8 @@ def _merge_layer(
 ) -> None:
     layers, states = [network.layers[number] for network in networks], [each.states[number] for each in replicas]
     parameters = layers[0].parameters()
-    values, velocity, topologies = dict[str, Float32Array](), dict[str, Float32Array](), dict[str, Topology]()
+    values, topologies = dict[str, Float32Array](), dict[str, Topology]()
+    merged_state: dict[str, dict[str, Float32Array]] = {name: {} for name in states[0].values}
     for owner, target in targets.items():
         connections = [layer.connections()[owner] for layer in layers]
         each_keys = [each.topology.keys() for each in connections]
@@ -55,17 +56,21 @@ def _merge_layer(
         is_kept = None
         for name in [name for name, parameter in parameters.items() if parameter.connections == owner]:
             weights = _mean_over_union([layer.parameters()[name].values for layer in layers], places, keys.size)
-            speeds = _mean_over_union([state.velocity[name] for state in states], places, keys.size)
             if is_kept is None:
                 is_kept = cut_back(unit_scores(weights.reshape(-1), keys.size), min(target, keys.size))
-            values[name], velocity[name] = weights[is_kept].reshape(-1), speeds[is_kept].reshape(-1)
+            values[name] = weights[is_kept].reshape(-1)
+            for array, own in merged_state.items():
+                united = _mean_over_union([state[array][name] for state in states], places, keys.size)
+                own[name] = united[is_kept].reshape(-1)
         topologies[owner] = Topology.from_keys(connections[0].topology.shape, keys[is_kept])
     for name, parameter in parameters.items():
         if parameter.connections is None:
             values[name] = _mean([layer.parameters()[name].values for layer in layers])
-            velocity[name] = _mean([state.velocity[name] for state in states])
+            for array, own in merged_state.items():
+                own[name] = _mean([state[array][name] for state in states])
     merged.network.layers[number].rewire(layers[0].shape, topologies, values)
-    merged.states[number] = OptimizerState({name: velocity[name] for name in parameters})
+    ordered = {array: {name: own[name] for name in parameters} for array, own in merged_state.items()}
+    merged.states[number] = OptimizerState(ordered)
 
 
 def _mean_over_union(arrays: Sequence[Float32Array], places: Sequence[Int64Array], n_units: int) -> Float32Array:

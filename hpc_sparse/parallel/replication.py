@@ -35,7 +35,9 @@ def broadcast_replica(ctx: ParallelContext, replica: Replica) -> None:
         arrays = {name: np.empty(size, dtype) for name, size, dtype in descriptions}
         for array in arrays.values():
             broadcast_array(ctx, array)
-        replica.states[number] = OptimizerState({name: arrays[f"velocity/{name}"] for name in layer.parameters()})
+        replica.states[number] = OptimizerState(
+            {each: {name: arrays[f"{each}/{name}"] for name in layer.parameters()} for each in state.values}
+        )
         _rebuild(layer, shape, arrays, {name: arrays[f"value/{name}"] for name in layer.parameters()})
 
 
@@ -106,7 +108,7 @@ def _arrays(layer: Layer, state: OptimizerState) -> dict[str, AnyArray]:
     return {
         **_structure(layer),
         **{f"value/{name}": parameter.values for name, parameter in layer.parameters().items()},
-        **{f"velocity/{name}": values for name, values in state.velocity.items()},
+        **{f"{each}/{name}": values for each, own in state.values.items() for name, values in own.items()},
     }
 
 

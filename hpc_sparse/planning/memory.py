@@ -18,6 +18,7 @@ from hpc_sparse.inputs.batches import batch_bytes
 from hpc_sparse.inputs.chain import planned_bytes
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.network.connections.reserve import ALL_ACT
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.planning import phases
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.dataset.samples import DatasetInfo
@@ -90,8 +91,8 @@ def plan_memory(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks
     """
     stride = padded_columns(config.training.batch_size)
     items = (
-        *_network_items(size),
-        *_working_items(size, stride, info.n_features, HIDDEN_VALUES[config.training.activations]),
+        *_network_items(config, size),
+        *_working_items(config, size, stride, info.n_features),
         *_acting_items(config, size),
         *_parallel_items(config, size, n_ranks),
         *_data_items(config, info, n_ranks),
@@ -123,7 +124,7 @@ def shard_bytes(info: DatasetInfo, n_ranks: int) -> int:
     return n_samples * (info.n_features * np.dtype(info.dtype).itemsize + _bytes(INDEX))
 
 
-def _network_items(size: NetworkSize) -> list[MemoryItem]:
+def _network_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
     structure, weights, n_parameters = Counter[str](), 0, 0
     for layer in size.layers:
         structure.update(layer.n_bytes.structure)
@@ -133,22 +134,34 @@ def _network_items(size: NetworkSize) -> list[MemoryItem]:
         *(MemoryItem("network", name, n_bytes) for name, n_bytes in structure.items()),
         MemoryItem("network", "weights", weights),
         MemoryItem("network", "biases", n_parameters * _bytes(VALUE) - weights),
-        MemoryItem("network", "velocities", n_parameters * _bytes(VALUE)),
+        *(
+            MemoryItem("network", described, n_parameters * _bytes(VALUE))
+            for described in make_optimizer(config).state_arrays.values()
+        ),
         # The backward pass needs it, which does not go below the first layer.
         MemoryItem("network", "connections by input neuron", sum(each.n_bytes.transposed for each in size.layers[1:])),
     ]
 
 
-def _working_items(size: NetworkSize, stride: int, n_features: int, hidden: type[np.generic]) -> list[MemoryItem]:
-    widths = size.widths
+def _working_items(config: RunConfig, size: NetworkSize, stride: int, n_features: int) -> list[MemoryItem]:
+    widths, hidden = size.widths, HIDDEN_VALUES[config.training.activations]
     n_hidden, n_outputs = sum(widths[1:-1]) * stride, 2 * widths[-1] * stride  # sums and deltas of the output layer
-    largest = max((layer.n_connections for layer in size.layers[1:]), default=0)
     return [
         MemoryItem("working", "activations and deltas", n_hidden * _bytes(hidden) + n_outputs * _bytes(VALUE)),
         MemoryItem("working", "records of activations", sum(layer.saved_bytes(stride) for layer in size.layers[:-1])),
-        MemoryItem("working", "gradients of one layer", largest * _bytes(VALUE)),
+        MemoryItem("working", "gradients of one layer", _gradient_bytes(config, size)),
         MemoryItem("working", "batch of samples", batch_bytes(n_features, stride)),
     ]
+
+
+def _gradient_bytes(config: RunConfig, size: NetworkSize) -> int:
+    """The gradients of the layer with most of them that are written, and what a step from them takes."""
+    optimizer = make_optimizer(config)
+    if optimizer.is_fused:
+        # The first layer passes no deltas on: its gradients are used as soon as they are there.
+        return max((layer.n_connections for layer in size.layers[1:]), default=0) * _bytes(VALUE)
+    largest = max(layer.n_parameters for layer in size.layers)
+    return largest * _bytes(VALUE) + optimizer.step_bytes(largest)
 
 
 def _acting_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
@@ -168,8 +181,9 @@ def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[
         # A worker's gradients; the server has one, and a copy of the parameters that it evaluates.
         return [MemoryItem("exchange", "gradients of all layers", 2 * vector)]
     if parallel.overlap:
-        # Weights and velocities as they were, as they travel, and the MPI library's own room for them.
-        return [MemoryItem("exchange", "average under way", 3 * 2 * vector)]
+        # Parameters and states as they were, as they travel, and the MPI library's own room for them.
+        n_arrays = 1 + len(make_optimizer(config).state_arrays)
+        return [MemoryItem("exchange", "average under way", 3 * n_arrays * vector)]
     if parallel.replica_topology == "independent" and make_updater(config.evolution).changes_topology:
         n_rows = sum(layer.n_out for layer in size.layers)
         n_bytes = size.n_connections * _bytes(INDEX) + n_rows * _bytes(INDEX)

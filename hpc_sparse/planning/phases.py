@@ -13,6 +13,7 @@ from hpc_sparse.evolution.initial.saliency import PRODUCTS
 from hpc_sparse.evolution.memory import INDEX, KEY, POINTER, POSITION, VALUE, LayerFigures, change_bytes
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.network.densities import source_densities
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.averaging import BUCKET_ITEMS
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.container.hdf5 import CHUNK_BYTES
@@ -29,7 +30,7 @@ CORRELATING = 52
 
 
 def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
-    """The new network without velocities, and what its layers take while they are built, one after the other.
+    """The new network without the state of its optimiser, and what layers take while they are built one after another.
 
     Connections are made in network/connections/topology.py and initial_topology.py, weights in initial_weights.py.
     """
@@ -94,14 +95,15 @@ def sync_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
     parallel = config.parallel
     if parallel.algorithm != "local_sgd":
         return 0
-    bucket = 2 * VALUE * min(2 * size.n_parameters, BUCKET_ITEMS)
+    n_arrays = 1 + len(make_optimizer(config).state_arrays)
+    bucket = 2 * VALUE * min(n_arrays * size.n_parameters, BUCKET_ITEMS)
     if parallel.replica_topology == "shared" or not make_updater(config.evolution).changes_topology:
         return bucket
     grown = config.evolution.drop_fraction
     united = 1 + grown * n_ranks
     sparse = [layer.n_connections for layer in size.layers if not layer.is_dense]
-    # Keys of the union, the own places in it, weights and velocities on it, and the last layer's keys being joined.
-    placed = sum(sparse) * ((KEY + 2 * VALUE) * united + KEY)
+    # Keys of the union, the own places in it, weights and their states on it, and the last layer's keys being joined.
+    placed = sum(sparse) * ((KEY + n_arrays * VALUE) * united + KEY)
     joining = max(sparse, default=0) * KEY * (2 + 3 * united)
     return bucket + round(placed + joining)
 

@@ -68,7 +68,7 @@ def predict(ctx: ParallelContext, config: RunConfig, size: NetworkSize, info: Da
     evolution_share = 1.0 / config.evolution.every_epochs
     if config.evolution.every_steps is not None:
         evolution_share = n_steps / config.evolution.every_steps
-    checkpoint_bytes = checkpoint_file_bytes(size)
+    checkpoint_bytes = checkpoint_file_bytes(config, size)
     rate = broadcast_object(ctx, writing_rate(checkpoint_bytes) if ctx.is_root else None)
     return Prediction(
         n_steps=n_steps,

@@ -26,10 +26,9 @@ from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layer_signals import Signals
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.network import Network, Place
-from hpc_sparse.network.objectives.losses import LOSSES
-from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.objectives.registry import make_objective
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.network.sinks import Descend, StepFactors
 from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 
@@ -103,14 +102,14 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
     )
     construct = time.perf_counter() - started
     workspace = Workspace(network.layers, n_batch, activations=config.training.activations)
-    replica = Replica.at_rest(network)
+    optimizer, objective = make_optimizer(config), make_objective(config)
+    replica = Replica.at_rest(network, optimizer.state_arrays)
     batch = _numbers(widths[0], padded_columns(n_batch))
     labels = np.zeros(n_batch, INDEX)
     dropouts = [Dropout(settings.dropout, KEY)] * (len(widths) - 2)
-    sgd, loss = Sgd(config.optimizer.momentum), LOSSES[config.training.loss]
 
     def step() -> None:
-        replica.train_batch(batch, labels, loss, dropouts, sgd, TINY_RATE, workspace)
+        replica.train_batch(batch, labels, objective, dropouts, optimizer, TINY_RATE, workspace)
 
     seconds = Seconds(construct, timed(step, n_rounds), timed(lambda: network.forward(batch, workspace), n_rounds))
     for place in network.evolving():
@@ -128,15 +127,17 @@ def time_layer(config: RunConfig, size: LayerSize, place: LayerPlace, n_rounds: 
     incoming = with_reserve(unstructured(topology, weight), make_updater(config.evolution).acting_share)
     layer = SparseLayer(incoming, np.zeros(size.n_out, VALUE), slope, config.network.activation)
     construct = time.perf_counter() - started
-    replica = Replica.at_rest(Network([layer]))
+    optimizer = make_optimizer(config)
+    replica = Replica.at_rest(Network([layer]), optimizer.state_arrays)
     hidden = HIDDEN_VALUES[config.training.activations]
     source = _numbers(size.n_in, stride, VALUE if place == "first" else hidden)
     out = _numbers(size.n_out, stride, VALUE if place == "last" else hidden)
     dropout = Dropout(config.network.dropout, KEY)
     records = [aligned_empty((n, record_words(stride)), np.uint16) for n in (size.n_in, size.n_out)]
     records[0].fill(0x5555)
-    scratch = aligned_empty(0 if place == "first" else weight.size, VALUE)
-    sink = Descend(StepFactors.of(Sgd(config.optimizer.momentum), TINY_RATE), replica.states[0], lambda n: scratch[:n])
+    n_written = weight.size + size.n_out
+    scratch = aligned_empty(0 if place == "first" and optimizer.is_fused else n_written, VALUE)
+    sink = optimizer.sink(TINY_RATE, replica.states[0], lambda n: scratch[:n])
     gate, below = Gate(VALUE(slope), dropout.scale, records[0]), None if place == "first" else source
 
     def forward() -> None:
@@ -171,6 +172,7 @@ def timed(action: Callable[[], object], n_rounds: int, before: Callable[[], obje
 def _time_evolution(config: RunConfig, replica: Replica, place: Place) -> float:
     """Seconds of one change of the connections at a place as the configured strategy makes it."""
     updater, settings = make_updater(config.evolution), config.evolution
+    momentum = make_optimizer(config).momentum_array
     if not updater.changes_topology:
         return 0.0
     signals, connections = None, replica.network.at(place)
@@ -188,7 +190,7 @@ def _time_evolution(config: RunConfig, replica: Replica, place: Place) -> float:
     view = LayerView(
         topology,
         connections.weight,
-        replica.velocity_at(place),
+        None if momentum is None else replica.state_at(place, momentum),
         topology.n_connections,
         rng,
         signals,

@@ -9,7 +9,7 @@ from typing import Any
 from hpc_sparse.config import RunConfig, find_data, load_config
 from hpc_sparse.errors import ConfigError
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.largest import largest_fitting
@@ -62,7 +62,7 @@ def plan_run(ctx: ParallelContext, request: PlanRequest) -> dict[str, Any]:
     threads = config.runtime.threads or (ctx.threads if ctx.size > 1 else max(1, ctx.threads // n_node_ranks))
     with collective_errors(ctx, "starting threads"):
         use_threads(threads)
-    n_outputs = LOSSES[config.training.loss].n_outputs(info.n_classes)
+    n_outputs = make_objective(config).n_outputs(info.n_classes)
     size = NetworkSize.expected(config.network, info.n_features, n_outputs)
     report = {
         "config": str(request.config_path),
@@ -74,7 +74,7 @@ def plan_run(ctx: ParallelContext, request: PlanRequest) -> dict[str, Any]:
         "connections": size.n_connections,
         "layers": [asdict(layer) for layer in size.layers],
         "memory": _memory(request, config, size, info, n_ranks, n_node_ranks),
-        "checkpoint_bytes": checkpoint_file_bytes(size),
+        "checkpoint_bytes": checkpoint_file_bytes(config, size),
         "sync_bytes": message_bytes(config, size) if n_ranks > 1 else 0,
     }
     prediction = predict(ctx, config, size, info, n_ranks)

@@ -12,6 +12,7 @@ import numpy as np
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import VALUE
 from hpc_sparse.evolution import make_updater
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.averaging import average_arrays
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.network_size import NetworkSize
@@ -30,9 +31,10 @@ SAMPLE_ITEMS = 8 * 1024 * 1024
 N_ROUNDS = 3
 
 
-def checkpoint_file_bytes(size: NetworkSize) -> int:
+def checkpoint_file_bytes(config: RunConfig, size: NetworkSize) -> int:
     """Size of a checkpoint if all ranks have the same network."""
-    per_connection, per_row = 4 + 4 + 4, 8 + 4 + 4
+    values = 4 * (1 + len(make_optimizer(config).state_arrays))
+    per_connection, per_row = 4 + values, 8 + values
     n_rows = sum(layer.n_out for layer in size.layers)
     return size.n_connections * per_connection + n_rows * per_row + FILE_OVERHEAD
 
@@ -45,8 +47,10 @@ def message_bytes(config: RunConfig, size: NetworkSize) -> int:
     if config.parallel.replica_topology == "independent" and make_updater(config.evolution).changes_topology:
         # Keys of what has grown travel, and values of the union.
         grown = config.evolution.drop_fraction * size.n_connections
-        return round(8 * grown + 2 * (values + 4 * 2 * grown))
-    return 2 * values if config.parallel.velocity_at_sync == "average" else values
+        n_arrays = 1 + len(make_optimizer(config).state_arrays)
+        return round(8 * grown + n_arrays * (values + 4 * 2 * grown))
+    optimizer = make_optimizer(config)
+    return (1 + len(optimizer.state_arrays) - len(optimizer.reset_at_sync(config.parallel))) * values
 
 
 def n_syncs(config: RunConfig, n_steps: int) -> int:

@@ -12,7 +12,7 @@ from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import source_densities
 from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.network import Network, Place
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.rng import Purpose, stream, stream_key
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import TrainingJob
@@ -27,7 +27,7 @@ def choose_first_topology(job: TrainingJob) -> None:
     config = job.config.network
     if config.initial_topology not in {"snip", "grasp", "csti"} or len(job.replica.network.layers) == 1:
         return
-    source = GrowthSource(job, LOSSES[job.config.training.loss])
+    source = GrowthSource(job, make_objective(job.config))
     batch, labels = source.batch(stream(job.config.training.seed, Purpose.GROWTH_BATCH))
     is_pruned = config.initial_topology != "csti"
     topologies = _pruned(job, batch, labels) if is_pruned else [_correlated(job, batch, len(labels))]
@@ -61,7 +61,7 @@ def _pruned(job: TrainingJob, batch: Float32Array, labels: AnyArray) -> list[Top
     network = job.replica.network
     source = source_network(job.config, network.widths)
     if job.config.network.initial_topology == "snip":
-        scores = snip_scores(source, layer_signals(source, batch, labels, LOSSES[job.config.training.loss]))
+        scores = snip_scores(source, layer_signals(source, batch, labels, make_objective(job.config)))
     else:
         scores = grasp_scores(source, batch, labels)
     n_wanted = sum(network.at(place).topology.n_connections for place in network.evolving())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import expit, logsumexp
 
 from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array, Float64Array, Int32Array
 from hpc_sparse.errors import DivergedError
@@ -17,8 +16,9 @@ from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
-from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.objectives.registry import make_objective
+from hpc_sparse.network.optimizers.registry import make_optimizer
+from hpc_sparse.network.optimizers.sgd import VELOCITY, Sgd
 from hpc_sparse.network.parameters import ParameterLayout
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.workspace import Workspace
@@ -66,11 +66,11 @@ def _check_first_batch(job: TrainingJob, epoch: int) -> float:
     first = shuffled_batches(shard.n_samples, training.batch_size, training.seed, epoch, job.ctx.replica)[:1]
     batch, labels = job.make_assembler().assemble(*next(iter(ShardBatches(job).batches(epoch, first))))
     dropouts = job.dropouts(epoch, 0)
-    worst = 0.0
+    worst, objective = 0.0, make_objective(job.config)
     for dropout in ([Dropout(0.0, each.key) for each in dropouts], dropouts):
         gradients, factors = _computed_gradients(job, batch, labels, dropout)
         source = batch[:, : labels.size].astype(np.float64)
-        exact = _Exact(job.replica.network, source, factors, _loss_function(training.loss, labels))
+        exact = _Exact(job.replica.network, source, factors, lambda sums: objective.exact_loss(sums, labels))
         for number, of_layer in enumerate(gradients):
             found = _check_layer(exact, number, of_layer["weight"], of_layer["bias"], TOLERANCES[training.activations])
             worst = max(worst, found)
@@ -81,16 +81,16 @@ def _computed_gradients(
     job: TrainingJob, batch: Float32Array, labels: Int32Array, dropouts: list[Dropout]
 ) -> tuple[Gradients, list[Float64Array]]:
     """Gradients that the kernels compute for a batch, and the dropout factor of each hidden activation."""
-    network, workspace, loss = _copy(job.replica.network), job.make_workspace(), LOSSES[job.config.training.loss]
-    if is_served(job.ctx, job.config):
+    network, workspace, objective = _copy(job.replica.network), job.make_workspace(), make_objective(job.config)
+    if is_served(job.ctx, job.config) or not make_optimizer(job.config).is_fused:
         layout = ParameterLayout.of(network)
         gradients = layout.views(layout.new_vector())
-        network.gradient_batch(batch, labels, loss, dropouts, workspace, gradients)
+        network.gradient_batch(batch, labels, objective, dropouts, workspace, gradients)
     else:
         # The first step from rest at rate 1: the velocities are the gradients with the other sign.
         replica = Replica.at_rest(network)
-        replica.train_batch(batch, labels, loss, dropouts, Sgd(0.0), 1.0, workspace)
-        gradients = [{name: -values for name, values in state.velocity.items()} for state in replica.states]
+        replica.train_batch(batch, labels, objective, dropouts, Sgd(0.0), 1.0, workspace)
+        gradients = [{name: -values for name, values in state[VELOCITY].items()} for state in replica.states]
     return gradients, _dropout_factors(network, workspace, dropouts, batch.shape[1], labels.size)
 
 
@@ -199,25 +199,3 @@ class _Exact:
     def _sums(self, number: int, source: Float64Array) -> Float64Array:
         sums: Float64Array = self.matrices[number] @ source + self.biases[number][:, np.newaxis]
         return sums
-
-
-def _loss_function(name: str, labels: Int32Array) -> Callable[[Float64Array], float]:
-    """The mean loss in double precision."""
-
-    def cross_entropy(sums: Float64Array) -> float:
-        return float(np.mean(logsumexp(sums, axis=0) - sums[labels, np.arange(labels.size)]))
-
-    def binary_cross_entropy(sums: Float64Array) -> float:
-        return float(np.mean(np.logaddexp(0.0, sums[0]) - sums[0] * labels))
-
-    def squared(outputs: Float64Array, low: float) -> float:
-        classes = np.array([[1]]) if outputs.shape[0] == 1 else np.arange(outputs.shape[0])[:, np.newaxis]
-        return float(np.mean(np.square(outputs - np.where(labels == classes, 1.0, low))))
-
-    functions: dict[str, Callable[[Float64Array], float]] = {
-        "cross_entropy": cross_entropy,
-        "binary_cross_entropy": binary_cross_entropy,
-        "mse": lambda sums: squared(expit(sums), 0.0),
-        "mse_tanh": lambda sums: squared(np.tanh(sums), -1.0),
-    }
-    return functions[name]

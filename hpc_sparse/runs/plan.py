@@ -23,7 +23,7 @@ RESUME_AUTO = "auto"
 
 FIXED_KEYS: dict[str, tuple[str, ...]] = {
     "network": (),
-    "training": ("seed", "loss"),
+    "training": ("seed", "loss", "optimizer"),
 }
 """Keys by section, beside the front ends, that must not change when a run is continued; () means all."""
 
@@ -131,20 +131,25 @@ def run_of(checkpoint: Path) -> Path | None:
 
 
 def check_same_network(stored: RunConfig, config: RunConfig, origin: str) -> None:
-    """Check that ``config`` describes the network, data, seed and loss of the run from ``origin``.
+    """Check that ``config`` describes the network, data, seed, loss and optimiser of the run from ``origin``.
 
     Raises
     ------
     ConfigError
         It does not.
     """
-    for section, keys in {**FIXED_KEYS, "data": (*fixed_keys(), "validation_fraction")}.items():
+    fixed = {
+        **FIXED_KEYS,
+        "training": (*FIXED_KEYS["training"], stored.training.loss),
+        "data": (*fixed_keys(), "validation_fraction"),
+    }
+    for section, keys in fixed.items():
         before, now = getattr(stored, section).model_dump(), getattr(config, section).model_dump()
         for key in keys or before:
-            if before[key] != now[key]:
+            if before.get(key) != now.get(key):
                 raise ConfigError(
                     f"{section}.{key} = {now[key]!r}: {origin} was trained with {before[key]!r}; "
-                    "a run can be resumed with the same network, data, seed and loss only"
+                    "a run can be resumed with the same network, data, seed, loss and optimiser only"
                 )
     acted, acts = (make_updater(each.evolution).acting_share for each in (stored, config))
     if acted != acts:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
 from hpc_sparse.inputs.chain import FrontEndChain, any_samples
 from hpc_sparse.kernels.simd.row_loops import PADDING, TILE
-from hpc_sparse.kernels.sparse.descent import add_scaled, descend_all
+from hpc_sparse.kernels.sparse.descent import add_scaled
 from hpc_sparse.monitor.reporter import SilentReporter
-from hpc_sparse.network.objectives.losses import LOSSES
-from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
-from hpc_sparse.network.workspace import Workspace
+from hpc_sparse.network.objectives.registry import make_objective
+from hpc_sparse.network.optimizers.registry import make_optimizer
+from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_states
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
@@ -70,7 +72,7 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     alone = ParallelContext.serial(ctx.threads)
     replica, front_end = initial_replica(tiny_config, tiny.info), FrontEndChain.start(alone, tiny_config, tiny)
     job = TrainingJob(alone, tiny_config, tiny, replica, SilentReporter(), fitted=front_end)
-    _train_complete(job)
+    _train_complete(ctx, job)
     trainer = LocalTrainer(job)
     for epoch in (1, 2):
         trainer.train_epoch(epoch)
@@ -79,31 +81,33 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
         _serve_tiny(job)
 
 
-def _train_complete(job: TrainingJob) -> None:
-    """A step and a prediction of a network in which all neurons are connected, as most output layers are."""
-    complete = job.config.model_copy(update={"network": job.config.network.model_copy(update={"density": 1.0})})
-    network = initial_replica(complete, job.dataset.info).network
-    workspace = Workspace(network.layers, BATCH, activations=job.config.training.activations)
-    layout = ParameterLayout.of(network)
-    batch, labels = job.make_assembler().assemble(job.dataset.train, np.arange(BATCH, dtype=OFFSET))
-    loss, gradients = LOSSES[job.config.training.loss], layout.views(layout.new_vector())
-    network.gradient_batch(batch, labels, loss, job.dropouts(1, 0), workspace, gradients)
-    network.forward(batch, workspace)
+def _train_complete(ctx: ParallelContext, job: TrainingJob) -> None:
+    """A step and a prediction of a network in which all neurons are connected, as most output layers are.
+
+    Only the kernels of such a step: each takes some milliseconds to load.
+    """
+    config = job.config.model_copy(update={"network": job.config.network.model_copy(update={"density": 1.0})})
+    complete = replace(job, config=config, replica=initial_replica(config, job.dataset.info))
+    batch, labels = complete.make_assembler().assemble(job.dataset.train, np.arange(BATCH, dtype=OFFSET))
+    objective, optimizer, workspace = make_objective(config), make_optimizer(config), complete.make_workspace()
+    complete.replica.train_batch(batch, labels, objective, complete.dropouts(1, 0), optimizer, TINY_RATE, workspace)
+    complete.replica.network.forward(batch, workspace)
+    if is_served(ctx, config):
+        _serve_tiny(complete)
 
 
 def _serve_tiny(job: TrainingJob) -> None:
     """One batch of a worker and its update on the server, on one rank."""
-    network, optimizer = job.replica.network, job.config.optimizer
+    network = job.replica.network
     layout = ParameterLayout.of(network)
     gradient = layout.new_vector()
     batch, labels = job.make_assembler().assemble(job.dataset.train, np.arange(BATCH, dtype=OFFSET))
-    loss = LOSSES[job.config.training.loss]
+    loss = make_objective(job.config)
     network.gradient_batch(batch, labels, loss, job.dropouts(1, 0), job.make_workspace(), layout.views(gradient))
     total = np.zeros_like(gradient)
     add_scaled(gradient, VALUE(1), total)
-    values, velocities = gather_network(network), gather_velocities(job.replica)
-    factors = (VALUE(TINY_RATE), VALUE(optimizer.momentum), VALUE(0), optimizer.nesterov)
-    descend_all(total, layout.n_decayed, *factors, values, velocities)
+    values, states = gather_network(network), gather_states(job.replica)
+    make_optimizer(job.config).descend(TINY_RATE, values, total, layout.n_decayed, states)
 
 
 def _tiny_dataset(info: DatasetInfo) -> Dataset:

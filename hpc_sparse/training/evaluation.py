@@ -7,7 +7,7 @@ from typing import Any
 
 from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
@@ -43,7 +43,7 @@ class Evaluation:
     ----------
     network : Network
         Must not change before the evaluation is done.
-    loss : Loss
+    objective : Objective
     samples : Samples
     assembler : BatchAssembler
     workspace : Workspace
@@ -53,13 +53,13 @@ class Evaluation:
     def __init__(
         self,
         network: Network,
-        loss: Loss,
+        objective: Objective,
         samples: Samples,
         assembler: BatchAssembler,
         workspace: Workspace,
         batch_size: int,
     ) -> None:
-        self._network, self._loss, self._samples = network, loss, samples
+        self._network, self._objective, self._samples = network, objective, samples
         self._assembler, self._workspace = assembler, workspace
         self._left = ordered_batches(samples.n_samples, batch_size)[::-1]
         self.total_loss, self.n_correct, self.n_samples = 0.0, 0, samples.n_samples
@@ -71,9 +71,9 @@ class Evaluation:
         batch, labels = self._assembler.assemble(self._samples, self._left.pop())
         sums = self._network.forward(batch, self._workspace)
         delta = self._workspace.output_delta(batch.shape[1])
-        loss, n_correct = self._loss.evaluate(sums, labels, delta)
-        self.total_loss += loss
-        self.n_correct += n_correct
+        outcome = self._objective.evaluate(sums, labels, delta)
+        self.total_loss += outcome.loss
+        self.n_correct += outcome.n_correct
         return True
 
     def finish(self) -> tuple[float, float]:
@@ -89,7 +89,7 @@ class EpochEvaluation:
 
     Parameters
     ----------
-    network, loss, assembler, workspace, batch_size
+    network, objective, assembler, workspace, batch_size
         As of :class:`Evaluation`.
     dataset : Dataset
         With all samples of both parts.
@@ -98,14 +98,14 @@ class EpochEvaluation:
     def __init__(
         self,
         network: Network,
-        loss: Loss,
+        objective: Objective,
         dataset: Dataset,
         assembler: BatchAssembler,
         workspace: Workspace,
         batch_size: int,
     ) -> None:
         parts = [dataset.test] if dataset.validation is None else [dataset.test, dataset.validation]
-        self._evaluations = [Evaluation(network, loss, part, assembler, workspace, batch_size) for part in parts]
+        self._evaluations = [Evaluation(network, objective, part, assembler, workspace, batch_size) for part in parts]
 
     def advance(self) -> bool:
         """Evaluate one more batch; False if there was none left."""
@@ -119,7 +119,7 @@ class EpochEvaluation:
 def evaluate(
     ctx: ParallelContext,
     network: Network,
-    loss: Loss,
+    objective: Objective,
     shard: Samples,
     assembler: BatchAssembler,
     workspace: Workspace,
@@ -132,7 +132,7 @@ def evaluate(
     loss, accuracy : float
         The same bits on every rank; not-a-number if there are no samples at all.
     """
-    own = Evaluation(network, loss, shard, assembler, workspace, batch_size)
+    own = Evaluation(network, objective, shard, assembler, workspace, batch_size)
     own.finish()
     return mean_over_ranks(ctx, own.total_loss, own.n_correct, shard.n_samples)
 

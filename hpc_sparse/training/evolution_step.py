@@ -20,6 +20,7 @@ from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.layer_signals import Signals
 from hpc_sparse.network.network import Place
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.rng import Purpose, stream, stream_key
 from hpc_sparse.training.growth_pool import GrowthSource
@@ -94,7 +95,7 @@ class Evolution:
     ) -> None:
         self._config, self._stream_replica, self._n_steps, self._growth = config, stream_replica, n_steps, growth
         self._keeps_sizes, self._redistributes, self._keeps_changes = keeps_sizes, redistributes, keeps_changes
-        self._updater = make_updater(config.evolution)
+        self._updater, self._momentum = make_updater(config.evolution), make_optimizer(config).momentum_array
         self._schedule = make_schedule(config)
 
     @property
@@ -178,7 +179,7 @@ class Evolution:
                 LayerView(
                     connections.topology,
                     connections.weight,
-                    replica.velocity_at(place),
+                    None if self._momentum is None else replica.state_at(place, self._momentum),
                     size,
                     stream(seed, Purpose.DROP_AND_GROW, layer=number, **address),
                     signals[place.layer],

@@ -8,7 +8,7 @@ from hpc_sparse.dtypes import OFFSET, AnyArray, Float32Array
 from hpc_sparse.network.distinct_numbers import distinct_numbers
 from hpc_sparse.network.layer_signals import Signals, layer_signals
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import Loss
+from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.parallel.collectives import all_gather_counts, all_gather_parts
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, stream
@@ -27,16 +27,16 @@ class GrowthSource:
     ----------
     job : TrainingJob
         Its training shards together, in the order of the ranks, are the training part; a shard may be empty.
-    loss : Loss
+    objective : Objective
     """
 
-    def __init__(self, job: TrainingJob, loss: Loss) -> None:
-        self._job, self._loss = job, loss
+    def __init__(self, job: TrainingJob, objective: Objective) -> None:
+        self._job, self._objective = job, objective
         self._pool = gather_pool(job.ctx, job.dataset.train, job.config.evolution.growth_pool, job.config.training.seed)
 
     def signals(self, network: Network, rng: np.random.Generator) -> list[Signals]:
         """Every layer's signals for a batch drawn by ``rng``."""
-        return layer_signals(network, *self.batch(rng), self._loss)
+        return layer_signals(network, *self.batch(rng), self._objective)
 
     def batch(self, rng: np.random.Generator) -> tuple[Float32Array, AnyArray]:
         """A batch drawn by ``rng``: float32[n_features, stride] with the samples as columns, and their labels."""

@@ -12,9 +12,10 @@ from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
 from hpc_sparse.monitor.position import Phase
-from hpc_sparse.network.objectives.losses import LOSSES, Loss
+from hpc_sparse.network.objectives.protocol import Objective
+from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.learning_rate import LearningRate
-from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.collectives import gather_objects, on_root, patient_barrier
 from hpc_sparse.parallel.local_sgd import LocalSgd
@@ -42,7 +43,7 @@ class LocalTrainer:
     job : TrainingJob
     rate : LearningRate, optional
         By default the configured schedule, scaled for the number of replicas.
-    loss : Loss, optional
+    objective : Objective, optional
         By default the configured one.
     is_alone : bool
         Replicas have their own topologies and are not averaged; a rank without samples looks on.
@@ -55,21 +56,20 @@ class LocalTrainer:
         job: TrainingJob,
         *,
         rate: LearningRate | None = None,
-        loss: Loss | None = None,
+        objective: Objective | None = None,
         is_alone: bool = False,
         targets: Sequence[int] | None = None,
     ) -> None:
         self._job, self._ctx, self._config, self._is_alone = job, job.ctx, job.config, is_alone
         config, self._shard = job.config, job.dataset.train
         self._source = ShardBatches(job)
-        self._loss = loss or LOSSES[config.training.loss]
-        self._sgd = Sgd(config.optimizer.momentum, config.optimizer.weight_decay, config.optimizer.nesterov)
+        self._objective, self._optimizer = objective or make_objective(config), make_optimizer(config)
         self._has_own_topology = is_alone or config.parallel.replica_topology == "independent"
         self._averaging = LocalSgd(
             job.ctx,
             has_shared_topology=not self._has_own_topology,
-            momentum=config.parallel.velocity_at_sync,
             cut_back=resparsify,
+            resets=self._optimizer.reset_at_sync(config.parallel),
             is_contributor=self._shard.n_samples > 0,
         )
         if targets is None:
@@ -86,7 +86,7 @@ class LocalTrainer:
             config,
             job.ctx.replica if self._has_own_topology else 0,
             n_steps=self.n_steps,
-            growth=GrowthSource(job, self._loss) if needs_growth_samples(config) else None,
+            growth=GrowthSource(job, self._objective) if needs_growth_samples(config) else None,
             keeps_sizes=is_alone,
             redistributes=not self._has_own_topology,
             keeps_changes=False,
@@ -147,7 +147,7 @@ class LocalTrainer:
         sums = RankTotals() if mid_epoch is None else RankTotals.from_sums(mid_epoch.sums)
         if mid_epoch is None:
             self._evolve(epoch, sums)
-            self._correct_momentum(epoch)
+            self._job.replica.change_rate(self._optimizer, self._rate.change_before(epoch))
         n_steps_done = self._train(epoch, 0 if mid_epoch is None else mid_epoch.step, sums)
         if n_steps_done < self.n_steps:
             self.mid_epoch = MidEpochState(n_steps_done, sums.to_sums())
@@ -241,11 +241,6 @@ class LocalTrainer:
         """Whether this rank has nothing to train, while the others train alone."""
         return self._is_alone and not self._averaging.is_contributor
 
-    def _correct_momentum(self, epoch: int) -> None:
-        if self._config.optimizer.momentum_correction:
-            for state in self._job.replica.states:
-                state.scale(self._rate.change_before(epoch))
-
     def _train(self, epoch: int, first_step: int, sums: RankTotals) -> int:
         """The batches from ``first_step`` on, with the syncs that are due; returns the steps that are then done."""
         training, replica = self._config.training, self._job.replica
@@ -258,11 +253,11 @@ class LocalTrainer:
             if step < len(batches):
                 batch, labels = self._assembler.assemble(*next(prepared))
                 dropouts = self._job.dropouts(epoch, step)
-                loss, n_correct = replica.train_batch(
-                    batch, labels, self._loss, dropouts, self._sgd, rate, self._workspace
+                outcome = replica.train_batch(
+                    batch, labels, self._objective, dropouts, self._optimizer, rate, self._workspace
                 )
-                sums.loss += loss
-                sums.n_correct += n_correct
+                sums.loss += outcome.loss
+                sums.n_correct += outcome.n_correct
             sums.train += time.perf_counter() - started
             self._job.tracker.at(Phase.SYNCING, step=step + 1)
             if not self._is_alone:
@@ -324,7 +319,7 @@ class LocalTrainer:
         return evaluate(
             self._ctx,
             self._job.replica.network,
-            self._loss,
+            self._objective,
             shard,
             self._assembler,
             self._workspace,

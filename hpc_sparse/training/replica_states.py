@@ -12,7 +12,8 @@ from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.registry import LAYERS
 from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.registry import make_objective
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.storage.dataset.samples import DatasetInfo
@@ -54,7 +55,7 @@ def random_replica(config: RunConfig, n_inputs: int, n_outputs: int) -> Replica:
                 f"network.{key} = {getattr(config.network, key)}: the layer of {n_in} x {n_out} neurons comes out "
                 "without connections; expected at least one in every layer"
             )
-    return Replica.at_rest(network)
+    return Replica.at_rest(network, make_optimizer(config).state_arrays)
 
 
 def replica_from_states(
@@ -68,9 +69,9 @@ def replica_from_states(
     Raises
     ------
     FileFormatError
-        A layer has an activation, or the optimiser a state, that is not known.
+        A layer has an activation that is not known, or the states are not those of the optimiser.
     """
-    acting_share = make_updater(config.evolution).acting_share
+    acting_share, state_arrays = make_updater(config.evolution).acting_share, make_optimizer(config).state_arrays
     layers: list[Layer] = []
     optimizers: list[OptimizerState] = []
     for number, state in enumerate(states):
@@ -78,7 +79,7 @@ def replica_from_states(
             layer = LAYERS[state.kind].from_state(
                 state, config.network, number, acting_share=acting_share, is_last=number == len(states) - 1
             )
-            optimizers.append(OptimizerState.from_arrays(layer.parameters(), state.states))
+            optimizers.append(OptimizerState.from_arrays(layer.parameters(), state.states, state_arrays))
         except ValueError as error:
             raise FileFormatError(f"{origin}: layer {number}: {error}") from error
         layers.append(layer)
@@ -109,12 +110,13 @@ def n_outputs(config: RunConfig, info: DatasetInfo) -> int:
     DataError
         The loss is for two classes and the data set has another number.
     """
-    loss = LOSSES[config.training.loss]
-    if loss.is_binary and info.n_classes != 2:
+    objective = make_objective(config)
+    if objective.is_binary and info.n_classes != 2:
         raise DataError(
-            f'training.loss = "{loss.name}": for two classes, but {info.path} has {info.n_classes}; use "cross_entropy"'
+            f'training.loss = "{objective.name}": for two classes, but {info.path} has {info.n_classes}; use '
+            '"cross_entropy"'
         )
-    return loss.n_outputs(info.n_classes)
+    return objective.n_outputs(info.n_classes)
 
 
 def check_fits(network: Network, config: RunConfig, info: DatasetInfo, origin: str) -> None:

@@ -33,7 +33,7 @@ def test_a_bit_flipped_behind_a_sync_is_noticed_at_the_next_one(
 ) -> None:
     network = make_network()
     replica = Replica.at_rest(network)
-    averaging = LocalSgd(ctx, has_shared_topology=is_shared, momentum="average", cut_back=resparsify)
+    averaging = LocalSgd(ctx, has_shared_topology=is_shared, cut_back=resparsify)
     averaging.start(network)
     averaging.sync(replica)
     average = local_sgd.average_arrays
@@ -56,7 +56,7 @@ def test_a_bit_flipped_behind_a_sync_is_noticed_at_the_next_one(
 @pytest.mark.mpi(ranks=[2, 3])
 def test_topologies_that_differ_are_noticed_without_another_sync(ctx: ParallelContext) -> None:
     network = make_network()
-    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average", cut_back=resparsify)
+    averaging = LocalSgd(ctx, has_shared_topology=True, cut_back=resparsify)
     averaging.start(network)
     if ctx.rank == ctx.size - 1:
         topology = network.layers[0].topology
@@ -76,7 +76,7 @@ def test_topologies_that_differ_are_noticed_without_another_sync(ctx: ParallelCo
 def test_replicas_that_agree_go_on(ctx: ParallelContext) -> None:
     network = make_network()
     replica = Replica.at_rest(network)
-    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average", cut_back=resparsify)
+    averaging = LocalSgd(ctx, has_shared_topology=True, cut_back=resparsify)
     averaging.start(network)
     for _ in range(3):
         averaging.sync(replica)

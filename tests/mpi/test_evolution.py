@@ -17,7 +17,7 @@ from hpc_sparse.errors import ConfigError, PlannedStop
 from hpc_sparse.monitor.metrics import CLOCK_FIELDS
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.monitor.stopping import StopRequest
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
@@ -153,7 +153,7 @@ def test_ranks_with_shards_decide_as_one_rank_with_all_samples(ctx: ParallelCont
             dataset = load_dataset(context, folder / "data.h5", "serial")
             replica = initial_replica(config, dataset.info)
             job = TrainingJob(context, config, dataset, replica, SilentReporter())
-            growth = GrowthSource(job, LOSSES["cross_entropy"]) if needs_growth_samples(config) else None
+            growth = GrowthSource(job, CrossEntropy()) if needs_growth_samples(config) else None
             evolution = Evolution(config, growth=growth)
             for epoch in (2, 3):
                 step = evolution.step(replica, epoch)

@@ -44,7 +44,7 @@ def make_replica(seed: int, *, is_pruned: bool = False, density: float = 0.4) ->
     for layer, state in zip(network.layers, replica.states, strict=True):
         layer.bind({"bias": rng.standard_normal(layer.shape[0]).astype(np.float32)})
         for name, parameter in layer.parameters().items():
-            state.velocity[name] = rng.standard_normal(parameter.values.size).astype(np.float32)
+            state["velocity"][name] = rng.standard_normal(parameter.values.size).astype(np.float32)
     if is_pruned:
         change = ImportancePruner("compact", 30, 20).prune(network)
         assert change is not None
@@ -56,7 +56,7 @@ def facts(replica: Replica) -> tuple[object, ...]:
     """Everything that must be the same."""
     network = replica.network
     ids = [None if each is None else each.tolist() for each in network.neuron_ids]
-    speeds = [{name: values.tobytes() for name, values in state.velocity.items()} for state in replica.states]
+    speeds = [{name: values.tobytes() for name, values in state["velocity"].items()} for state in replica.states]
     return network_digest(network), network.widths, ids, speeds, slopes(network)
 
 
@@ -214,9 +214,7 @@ def test_replicas_apart_are_averaged_as_in_one_process_and_a_rank_that_looks_on_
     for density in (0.1, 0.9):
         replica = make_replica(ctx.rank, density=density if ctx.is_root else 0.4)
         network = replica.network
-        averaging = LocalSgd(
-            ctx, has_shared_topology=False, momentum="average", cut_back=resparsify, is_contributor=not ctx.is_root
-        )
+        averaging = LocalSgd(ctx, has_shared_topology=False, cut_back=resparsify, is_contributor=not ctx.is_root)
         averaging.start_apart(network, targets)
         averaging.sync(replica)
         assert sizes(network) == targets
@@ -225,9 +223,9 @@ def test_replicas_apart_are_averaged_as_in_one_process_and_a_rank_that_looks_on_
             np.testing.assert_allclose(own.weight, other.weight, rtol=1e-5, atol=1e-6)
             np.testing.assert_allclose(own.bias, other.bias, rtol=1e-5, atol=1e-6)
         for state, other_state in zip(replica.states, expected.states, strict=True):
-            assert state.velocity.keys() == other_state.velocity.keys() == {"weight", "bias"}
-            for name, speed in state.velocity.items():
-                np.testing.assert_allclose(speed, other_state.velocity[name], rtol=1e-5, atol=1e-6)
+            assert state["velocity"].keys() == other_state["velocity"].keys() == {"weight", "bias"}
+            for name, speed in state["velocity"].items():
+                np.testing.assert_allclose(speed, other_state["velocity"][name], rtol=1e-5, atol=1e-6)
         digests.append(network_digest(network))
         n_own_keys = make_replica(ctx.rank).network.n_connections
         n_averaged = averaging.n_bytes_sent - (0 if ctx.is_root else 8 * n_own_keys)
@@ -243,7 +241,7 @@ def test_replicas_that_were_pruned_alike_before_they_evolved_apart_are_averaged_
 ) -> None:
     replica = make_replica(0)
     network = replica.network
-    averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average", cut_back=resparsify)
+    averaging = LocalSgd(ctx, has_shared_topology=False, cut_back=resparsify)
     averaging.start(network)
     change = ImportancePruner("compact", 30, 20).prune(network)
     assert change is not None

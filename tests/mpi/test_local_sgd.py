@@ -48,7 +48,7 @@ def train_apart(network: Network, rank: int, *, evolves: bool) -> Replica:
             layer.weight[is_grown] = rng.normal(size=int(is_grown.sum())).astype(np.float32)
         layer.bias = rng.normal(size=layer.bias.size).astype(np.float32)
         for name, parameter in layer.parameters().items():
-            replica.states[number].velocity[name] = rng.normal(size=parameter.values.size).astype(np.float32)
+            replica.states[number]["velocity"][name] = rng.normal(size=parameter.values.size).astype(np.float32)
     return replica
 
 
@@ -63,9 +63,9 @@ def dense_means(ctx: ParallelContext, replica: Replica, *, contributors: int) ->
     own = [
         {
             "weight": dense(layer.topology, layer.weight),
-            "velocity": dense(layer.topology, state.velocity["weight"]),
+            "velocity": dense(layer.topology, state["velocity"]["weight"]),
             "bias": layer.bias.astype(np.float64),
-            "bias_velocity": state.velocity["bias"].astype(np.float64),
+            "bias_velocity": state["velocity"]["bias"].astype(np.float64),
         }
         for layer, state in layers_with_states(replica)
     ]
@@ -83,7 +83,7 @@ def layers_with_states(replica: Replica) -> list[tuple[SparseLayer, OptimizerSta
 def assert_replicas_agree(ctx: ParallelContext, replica: Replica) -> None:
     check_agreement(ctx, replica.network)
     replica.check_invariants()
-    bits = b"".join(values.tobytes() for state in replica.states for values in state.velocity.values())
+    bits = b"".join(values.tobytes() for state in replica.states for values in state["velocity"].values())
     assert len(set(gather_objects(ctx, bits))) == 1
 
 
@@ -93,16 +93,16 @@ def test_replicas_of_one_topology_become_their_plain_mean(ctx: ParallelContext) 
     replica = train_apart(network, ctx.rank, evolves=False)
     means = dense_means(ctx, replica, contributors=ctx.size)
     topologies = [layer.topology for layer in sparse_layers(network)]
-    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average", cut_back=resparsify)
+    averaging = LocalSgd(ctx, has_shared_topology=True, cut_back=resparsify)
     averaging.start(network)
     averaging.sync(replica)
     assert_replicas_agree(ctx, replica)
     for (layer, state), mean, topology in zip(layers_with_states(replica), means, topologies, strict=True):
         assert layer.topology is topology
         np.testing.assert_allclose(dense(topology, layer.weight), mean["weight"], rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(dense(topology, state.velocity["weight"]), mean["velocity"], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(dense(topology, state["velocity"]["weight"]), mean["velocity"], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(layer.bias, mean["bias"], rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(state.velocity["bias"], mean["bias_velocity"], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(state["velocity"]["bias"], mean["bias_velocity"], rtol=1e-5, atol=1e-6)
     sent = 2 * N_BYTES * network.n_parameters if ctx.size > 1 else 0
     assert averaging.n_bytes_sent == sent
 
@@ -112,7 +112,7 @@ def test_replicas_of_different_topologies_become_the_strongest_of_the_mean_over_
     ctx: ParallelContext,
 ) -> None:
     network = base_network()
-    averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average", cut_back=resparsify)
+    averaging = LocalSgd(ctx, has_shared_topology=False, cut_back=resparsify)
     averaging.start(network)
     n_connections = [layer.topology.n_connections for layer in sparse_layers(network)]
     replica = train_apart(network, ctx.rank, evolves=True)
@@ -124,7 +124,7 @@ def test_replicas_of_different_topologies_become_the_strongest_of_the_mean_over_
         keys = layer.topology.keys()
         np.testing.assert_allclose(layer.weight, mean["weight"].reshape(-1)[keys], rtol=1e-5, atol=1e-6)
         velocity = mean["velocity"].reshape(-1)[keys]
-        np.testing.assert_allclose(state.velocity["weight"], velocity, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(state["velocity"]["weight"], velocity, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(layer.bias, mean["bias"], rtol=1e-5, atol=1e-6)
         assert_strongest_of_each_sign_stayed(mean["weight"].reshape(-1), keys)
 
@@ -144,19 +144,19 @@ def assert_strongest_of_each_sign_stayed(mean: Any, kept_keys: Any) -> None:
 def test_a_sync_can_bring_the_velocities_to_rest(ctx: ParallelContext) -> None:
     for is_shared in (True, False):
         network = base_network()
-        averaging = LocalSgd(ctx, has_shared_topology=is_shared, momentum="reset", cut_back=resparsify)
+        averaging = LocalSgd(ctx, has_shared_topology=is_shared, cut_back=resparsify, resets={"velocity"})
         averaging.start(network)
         replica = train_apart(network, ctx.rank, evolves=not is_shared)
         averaging.sync(replica)
         assert_replicas_agree(ctx, replica)
-        assert not any(values.any() for state in replica.states for values in state.velocity.values())
+        assert not any(values.any() for state in replica.states for values in state["velocity"].values())
 
 
 @pytest.mark.mpi(ranks=[3])
 def test_a_rank_without_samples_adds_nothing_but_takes_the_result(ctx: ParallelContext) -> None:
     for is_shared in (True, False):
         network = base_network()
-        averaging = LocalSgd(ctx, is_shared, "average", resparsify, is_contributor=ctx.rank < 2)
+        averaging = LocalSgd(ctx, is_shared, resparsify, is_contributor=ctx.rank < 2)
         averaging.start(network)
         replica = train_apart(network, ctx.rank, evolves=not is_shared)
         means = dense_means(ctx, replica, contributors=2)
@@ -173,7 +173,7 @@ def test_a_rank_without_samples_adds_nothing_but_takes_the_result(ctx: ParallelC
 @pytest.mark.mpi(ranks=[2])
 def test_only_grown_keys_travel_and_none_of_a_dense_layer(ctx: ParallelContext) -> None:
     network = base_network()
-    averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average", cut_back=resparsify)
+    averaging = LocalSgd(ctx, has_shared_topology=False, cut_back=resparsify)
     averaging.start(network)
     replica = Replica.at_rest(network)
     averaging.sync(replica)
@@ -196,7 +196,7 @@ def test_only_grown_keys_travel_and_none_of_a_dense_layer(ctx: ParallelContext) 
 @pytest.mark.mpi(ranks=[3])
 def test_values_that_are_not_finite_end_the_sync_on_all_ranks(ctx: ParallelContext) -> None:
     network = base_network()
-    averaging = LocalSgd(ctx, has_shared_topology=False, momentum="average", cut_back=resparsify)
+    averaging = LocalSgd(ctx, has_shared_topology=False, cut_back=resparsify)
     averaging.start(network)
     replica = train_apart(network, ctx.rank, evolves=True)
     if ctx.rank == 1:
@@ -219,7 +219,7 @@ def test_replicas_that_differ_are_noticed_on_all_ranks(ctx: ParallelContext) -> 
 def test_a_delayed_average_moves_each_replica_by_what_the_mean_differed_from_it_then(ctx):
     network = base_network()
     replica = train_apart(network, ctx.rank, evolves=False)
-    averaging = LocalSgd(ctx, has_shared_topology=True, momentum="average", cut_back=resparsify)
+    averaging = LocalSgd(ctx, has_shared_topology=True, cut_back=resparsify)
     averaging.start(network)
     then = [array.astype(np.float64) for array in parameters(replica)]
     means = [np.mean(gather_objects(ctx, array), axis=0) for array in then]
@@ -237,4 +237,4 @@ def test_a_delayed_average_moves_each_replica_by_what_the_mean_differed_from_it_
 
 def parameters(replica: Replica) -> list[Any]:
     pairs = layers_with_states(replica)
-    return [array for layer, s in pairs for array in (layer.weight, layer.bias, *s.velocity.values())]
+    return [array for layer, s in pairs for array in (layer.weight, layer.bias, *s["velocity"].values())]

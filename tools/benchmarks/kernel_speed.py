@@ -21,9 +21,8 @@ from hpc_sparse.network.connections.initial_weights import draw_weights
 from hpc_sparse.network.connections.protocol import Gate
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.optimizers.sgd import Descend, Sgd, StepFactors
 from hpc_sparse.network.optimizers.state import OptimizerState
-from hpc_sparse.network.sinks import Descend, StepFactors
 
 SHAPES = ((1000, 0.04), (4000, 0.01), (16000, 0.0025), (65536, 0.0005))
 SGEMM_SIZE = 2048
@@ -41,7 +40,7 @@ class LayerBench:
         weight = draw_weights("he_uniform", topology, np.uint64(2))
         self.layer = SparseLayer.of(topology, weight, np.zeros(n, np.float32), 0.6)
         scratch = aligned_empty(weight.size, np.float32)
-        state = OptimizerState.at_rest(self.layer.parameters())
+        state = OptimizerState.at_rest(self.layer.parameters(), ["velocity"])
         self.sink = Descend(StepFactors.of(Sgd(0.9), 1e-9), state, lambda n: scratch[:n])
         self.source, self.out, self.delta = (aligned_empty((n, batch), np.float32) for _ in range(3))
         self.record = aligned_empty((n, record_words(batch)), np.uint16)

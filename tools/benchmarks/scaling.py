@@ -13,7 +13,7 @@ from benchmarks import workload as w
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.workspace import Workspace
@@ -46,7 +46,7 @@ def _measure(n_connections: int, n_rounds: int) -> dict[str, object]:
     seconds = []
     for _ in range(n_rounds + 1):
         started = time.perf_counter()
-        replica.train_batch(batch, labels, LOSSES["cross_entropy"], dropouts, Sgd(0.9), 1e-4, workspace)
+        replica.train_batch(batch, labels, CrossEntropy(), dropouts, Sgd(0.9), 1e-4, workspace)
         seconds.append(time.perf_counter() - started)
     step = median(seconds[1:])
     moved = sum(_bytes_moved(layer.topology.n_connections) for layer in network.layers)

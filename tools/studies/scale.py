@@ -26,7 +26,7 @@ from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.metrics import peak_rss_bytes
 from hpc_sparse.network.dropout import Dropout
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.agreement import network_digest
@@ -82,7 +82,7 @@ class Trial:
         loss, _ = self.replica.train_batch(
             batch,
             labels,
-            LOSSES[self.config.training.loss],
+            make_objective(self.config),
             [Dropout(self.config.network.dropout, step_key(key, self._n_steps)) for key in keys],
             Sgd(optimizer.momentum, optimizer.weight_decay),
             optimizer.learning_rate,

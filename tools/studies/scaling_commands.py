@@ -13,7 +13,7 @@ from benchmarks.report import machine
 
 from hpc_sparse.config import RunConfig, find_data, load_config
 from hpc_sparse.kernels.threads import use_threads
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.largest import largest_fitting
 from hpc_sparse.planning.memory import plan_memory
@@ -59,7 +59,7 @@ def main(
     use_threads(1)
     config = load_config(path, chosen)
     info = read_info(find_data(config.data.path, path))
-    n_outputs = LOSSES[config.training.loss].n_outputs(info.n_classes)
+    n_outputs = make_objective(config).n_outputs(info.n_classes)
     size = NetworkSize.expected(config.network, info.n_features, n_outputs)
     constants = _constants(config, size, info, latency, bandwidth)
     several = ranks_per_node > 1 or bool(check)

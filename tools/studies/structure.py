@@ -16,7 +16,7 @@ from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.sparse import sparse_layers
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, stream_key
@@ -103,7 +103,7 @@ class Laboratory:
         """Accuracy of a network on the test part."""
         replica = Replica(network, [])
         job = TrainingJob(self.ctx, config, self.dataset, replica, SilentReporter())
-        batch_size, loss = config.training.batch_size, LOSSES[config.training.loss]
+        batch_size, loss = config.training.batch_size, make_objective(config)
         arguments = (self.dataset.test, job.make_assembler(), job.make_workspace(), batch_size)
         return evaluate(self.ctx, network, loss, *arguments)[1]
 

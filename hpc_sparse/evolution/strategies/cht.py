@@ -40,7 +40,7 @@ class ChtUpdater(TopologyUpdater):
     Connections into neurons without any output, and out of neurons without any input, are dropped as well. In the graph
     that remains, the missing links of highest score grow
     (see :func:`hpc_sparse.kernels.growth.link_prediction.score_rows`). Where paths suggest too few, others grow at
-    random. A dropped connection may grow again, and then keeps weight and velocity; all others begin with 0, as in the
+    random. A dropped connection may grow again, and then keeps weight and state; all others begin with 0, as in the
     authors' code. A layer stays as it is if nearly all dropped connections would grow again. The authors then end its
     evolution; here it may continue when weights have changed.
 

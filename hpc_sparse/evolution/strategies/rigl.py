@@ -17,7 +17,7 @@ from hpc_sparse.evolution.selection import keep_largest, regrow
 class RiglUpdater(TopologyUpdater):
     """Drop the connections of smallest |weight|, grow those of largest |gradient|, with weight 0.
 
-    A connection just dropped may grow again, and then keeps its weight and velocity. The gradient is that of a growth
+    A connection just dropped may grow again, and then keeps its weight and state. The gradient is that of a growth
     batch of B samples, computed a tile of rows at a time. By the Cauchy-Schwarz inequality, |gradient| is at most the
     product of the norms of both ends' signals. Tiles, or parts of them, that cannot hold one of the best are left out.
     Equal gradients are taken in the order of their keys. Unlike the original, the step in which the topology changes is

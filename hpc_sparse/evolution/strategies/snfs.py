@@ -19,6 +19,7 @@ from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, T
 from hpc_sparse.evolution.selection import draw_free_keys, keep_largest, regrow
 from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.network.apportion import apportion
+from hpc_sparse.network.optimizers.registry import make_optimizer
 
 NEARLY_DENSE = 0.2
 """A layer with a smaller share of free positions has at most as many connections replaced as there are free ones."""
@@ -46,10 +47,10 @@ class SnfsSection(Section):
 class SnfsUpdater(TopologyUpdater):
     """Drop the connections of smallest |weight|, grow where the momentum of a layer's connections is large.
 
-    Layers share what is dropped in proportion to the mean |velocity| of their connections. The authors then grow where
+    Layers share what is dropped in proportion to the mean |momentum| of their connections. The authors then grow where
     the momentum is largest, which they keep for every pair of neurons. Here the gradient of a growth batch of B samples
     replaces it, at candidates drawn from the free positions. Dropped connections may grow again, and then keep weight
-    and velocity.
+    and state.
 
     Memory O((1 + candidate_ratio) nnz + B (n_in + n_out)), work O(B candidate_ratio nnz), the same on every rank. Only
     the pool of samples travels between ranks, once.
@@ -68,9 +69,14 @@ class SnfsUpdater(TopologyUpdater):
 
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:
-        """Velocities that a sync forgets."""
-        parallel = config.parallel
-        if parallel.algorithm != "local_sgd" or parallel.velocity_at_sync != "reset":
+        """An optimiser without momentum, or one whose momentum a sync forgets."""
+        optimizer, parallel = make_optimizer(config), config.parallel
+        if optimizer.momentum_array is None:
+            return (
+                f'evolution.strategy = "snfs": not with training.optimizer = "{optimizer.name}", which keeps no '
+                'momentum to share out connections by; use "sgd"'
+            )
+        if parallel.algorithm != "local_sgd" or optimizer.momentum_array not in optimizer.reset_at_sync(parallel):
             return None
         return (
             'evolution.strategy = "snfs": not with parallel.velocity_at_sync = "reset", which leaves no momentum to '
@@ -118,8 +124,9 @@ def _growth(network: NetworkView, n_kept: Int64Array) -> Int64Array:
 
 
 def _momentum(network: NetworkView) -> Float64Array:
-    """Mean |velocity| of each layer's connections."""
-    totals = [float(np.abs(view.velocity).sum(dtype=np.float64)) for view in network.layers]
-    return np.array(
-        [total / max(1, view.velocity.size) for total, view in zip(totals, network.layers, strict=True)], np.float64
-    )
+    """Mean |momentum| of each layer's connections."""
+    means = []
+    for view in network.layers:
+        assert view.momentum is not None
+        means.append(float(np.abs(view.momentum).sum(dtype=np.float64)) / max(1, view.momentum.size))
+    return np.array(means, np.float64)

@@ -44,7 +44,7 @@ class SriglUpdater(TopologyUpdater):
     neurons. A neuron with few salient connections is ablated: it loses all its
     inputs, which the others share. It returns when enough of its gradients are salient. There are always enough neurons
     to hold the layer's connections. Fan-ins differ by at most one; the neurons with most salient connections have one
-    more. A connection that is dropped and grown at once keeps its weight and velocity.
+    more. A connection that is dropped and grown at once keeps its weight and state.
 
     Any initial topology, or one averaged over replicas, has a constant fan-in after the first change.
 

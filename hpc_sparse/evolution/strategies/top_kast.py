@@ -70,7 +70,7 @@ class TopKastUpdater(TopologyUpdater):
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:
         """No reserve, and a choice of what grown connections begin with."""
-        if config.evolution.own(TopKastSection).acting_share == ALL_ACT:
+        if config.evolution.chosen(TopKastSection).acting_share == ALL_ACT:
             return (
                 'evolution.strategy = "top_kast": needs a reserve of connections that do not act; set '
                 "evolution.top_kast.acting_share below 1, such as 0.5"

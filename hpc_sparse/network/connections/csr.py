@@ -21,7 +21,7 @@ from hpc_sparse.network.connections.initial_weights import draw_weights
 from hpc_sparse.network.connections.protocol import ConnectionBytes, Epilogue, Gate
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSize, StoredSizes
 from hpc_sparse.network.connections.topology import Topology
-from hpc_sparse.network.sinks import MapSink, WriteMap
+from hpc_sparse.network.sinks import DescendMap, MapSink
 from hpc_sparse.rng import Purpose
 
 if TYPE_CHECKING:
@@ -104,24 +104,28 @@ class Csr:
     def gradient(self, delta: AnyArray, source: AnyArray, sink: MapSink) -> None:
         """The gradients of weights and biases; a step of SGD stores none beyond a block of rows."""
         t = self.topology
-        if isinstance(sink, WriteMap):
-            gradient.weight_gradients(t.indptr, t.indices, delta, source, t.bounds, sink.weight_gradient)
-            gradient.bias_gradients(delta, t.bounds, sink.bias_gradient)
-        else:
+        if isinstance(sink, DescendMap):
             gradient.gradient_update(t.indptr, t.indices, delta, source, t.bounds, *sink[:-1])
+        else:
+            written = sink.weight_gradient, sink.bias_gradient
+            gradient.weight_gradients(t.indptr, t.indices, delta, source, t.bounds, written[0])
+            gradient.bias_gradients(delta, t.bounds, written[1])
+            sink.accept(*written)
 
     def transposed_and_gradient(
         self, delta: AnyArray, source: AnyArray, gate: Gate | None, sink: MapSink, out: AnyArray
     ) -> None:
         """Both: each row of deltas is read once for both where the width allows; ``out`` may be ``source``."""
         t = self.topology
-        if isinstance(sink, WriteMap):
-            self._transposed_and_weight_gradient(delta, source, gate, out, sink.weight_gradient)
-            gradient.bias_gradients(delta, t.bounds, sink.bias_gradient)
+        if isinstance(sink, DescendMap):
+            scratch = sink.scratch(self.weight.size)
+            self._transposed_and_weight_gradient(delta, source, gate, out, scratch)
+            gradient.update(t.indptr, scratch, delta, t.bounds, *sink[:-1])
         else:
-            written = sink.scratch(self.weight.size)
-            self._transposed_and_weight_gradient(delta, source, gate, out, written)
-            gradient.update(t.indptr, written, delta, t.bounds, *sink[:-1])
+            written = sink.weight_gradient, sink.bias_gradient
+            self._transposed_and_weight_gradient(delta, source, gate, out, written[0])
+            gradient.bias_gradients(delta, t.bounds, written[1])
+            sink.accept(*written)
 
     def _transposed_and_weight_gradient(
         self, delta: AnyArray, source: AnyArray, gate: Gate | None, out: AnyArray, weight_gradient: Float32Array

@@ -53,7 +53,7 @@ class LearningRate:
 
     def change_before(self, epoch: int) -> float:
         """The rate of ``epoch`` by that of the epoch before it; 1 for the first."""
-        return self.at(epoch) / self.at(epoch - 1) if epoch > 1 else 1.0
+        return change(self.at(epoch - 1), self.at(epoch)) if epoch > 1 else 1.0
 
     def _warmed_up(self, done: int) -> float:
         if done >= self.warmup_epochs:
@@ -61,3 +61,8 @@ class LearningRate:
         if self.warmup_from == "zero":
             return self.base * self.scale * (done + 1) / (self.warmup_epochs + 1)
         return self.base * (1.0 + (self.scale - 1.0) * done / self.warmup_epochs)
+
+
+def change(before: float, now: float) -> float:
+    """The factor from one rate to the next; 1 from a rate that has come down to 0."""
+    return now / before if before else 1.0

@@ -1,12 +1,26 @@
-"""SGD with momentum: settings."""
+"""SGD with momentum, in kernels that compute gradients and step at once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from hpc_sparse.config import ParallelSection, RunConfig
+from hpc_sparse.dtypes import VALUE, Float32Array
+from hpc_sparse.kernels.sparse.descent import descend_all
+from hpc_sparse.network.optimizers.protocol import Optimizer
+from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.sinks import DescendMap, MapSink, Sink
+
+VELOCITY = "velocity"
+"""The one state array: the running sum of the steps."""
 
 
 @dataclass(frozen=True)
-class Sgd:
+class Sgd(Optimizer):
     """Settings of SGD with momentum.
 
     Attributes
@@ -17,8 +31,96 @@ class Sgd:
         Each step takes learning rate x this share off every weight; biases are not decayed.
     is_nesterov : bool
         Look ahead by one velocity (Sutskever et al. 2013).
+    corrects_momentum : bool
+        Velocities are scaled with the learning rate (Goyal et al. 2017, arXiv 1706.02677).
     """
+
+    name: ClassVar[str] = "sgd"
+    state_arrays: ClassVar[Mapping[str, str]] = {VELOCITY: "velocities"}
+    momentum_array: ClassVar[str | None] = VELOCITY
+    is_fused: ClassVar[bool] = True
 
     momentum: float
     weight_decay: float = 0.0
     is_nesterov: bool = False
+    corrects_momentum: bool = False
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> Self:
+        """The settings of ``[optimizer]``."""
+        own = config.optimizer
+        return cls(own.momentum, own.weight_decay, own.nesterov, own.momentum_correction)
+
+    @classmethod
+    def reset_at_sync(cls, parallel: ParallelSection) -> frozenset[str]:
+        """The velocity, if the configuration says so."""
+        return frozenset({VELOCITY} if parallel.velocity_at_sync == "reset" else ())
+
+    def descend(
+        self,
+        rate: float,
+        values: Float32Array,
+        gradient: Float32Array,
+        n_decayed: int,
+        states: Mapping[str, Float32Array],
+    ) -> None:
+        """Move values down their complete gradient, to the bits of the fused kernels."""
+        descend_all(gradient, n_decayed, *StepFactors.of(self, rate), values, states[VELOCITY])
+
+    def change_rate(self, states: Mapping[str, Float32Array], factor: float) -> None:
+        """Scale the velocity, so that no old rate lives on in it."""
+        if self.corrects_momentum and factor != 1:
+            np.multiply(states[VELOCITY], VALUE(factor), out=states[VELOCITY])
+
+    def sink(self, rate: float, state: OptimizerState, scratch: Callable[[int], Float32Array]) -> Sink:
+        """The fused step of one layer."""
+        return Descend(StepFactors.of(self, rate), state, scratch)
+
+
+class StepFactors(NamedTuple):
+    """Numbers of one step of SGD, as kernels take them.
+
+    Attributes
+    ----------
+    rate, momentum, decay : float32
+        Learning rate, share of the velocity that stays, learning rate x weight decay.
+    is_nesterov : bool
+    """
+
+    rate: np.float32
+    momentum: np.float32
+    decay: np.float32
+    is_nesterov: bool
+
+    @classmethod
+    def of(cls, sgd: Sgd, rate: float) -> StepFactors:
+        """The numbers at a learning rate."""
+        return cls(VALUE(rate), VALUE(sgd.momentum), VALUE(rate * sgd.weight_decay), sgd.is_nesterov)
+
+
+@dataclass(frozen=True, slots=True)
+class Descend:
+    """Moves the parameters of one layer down their gradients.
+
+    Attributes
+    ----------
+    factors : StepFactors
+    state : OptimizerState
+        Of the layer.
+    scratch : callable
+        ``scratch(n)``: float32[n] that nobody needs longer than one pass of one layer.
+    """
+
+    factors: StepFactors
+    state: OptimizerState
+    scratch: Callable[[int], Float32Array]
+
+    def map(self, weight: Float32Array, bias: Float32Array, names: tuple[str, str]) -> MapSink:
+        """The part of a map."""
+        velocity = self.state[VELOCITY]
+        return DescendMap(*self.factors, weight, bias, velocity[names[0]], velocity[names[1]], self.scratch)
+
+    def accept(self, name: str, values: Float32Array, gradient: Float32Array, *, decays: bool) -> None:
+        """Take the gradient of a parameter that belongs to no map."""
+        n_decayed = values.size if decays else 0
+        descend_all(gradient, n_decayed, *self.factors, values, self.state[VELOCITY][name])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,59 +14,91 @@ from hpc_sparse.network.parameter import Parameter
 
 @dataclass
 class OptimizerState:
-    """State of SGD with momentum for one layer.
+    """State of an optimiser for one layer.
 
     Attributes
     ----------
-    velocity : dict of str to float32[n]
-        By the names of the layer's parameters.
+    values : dict of str to dict of str to float32[n]
+        By the names of the optimiser's state arrays, then by those of the layer's parameters.
     """
 
-    velocity: dict[str, Float32Array]
+    values: dict[str, dict[str, Float32Array]]
 
     @classmethod
-    def at_rest(cls, parameters: Mapping[str, Parameter]) -> OptimizerState:
-        """The state before the first step."""
-        return cls({name: np.zeros(parameter.values.size, VALUE) for name, parameter in parameters.items()})
+    def at_rest(cls, parameters: Mapping[str, Parameter], names: Iterable[str]) -> OptimizerState:
+        """The state before the first step, with state arrays of these names."""
+        return cls(
+            {
+                name: {owner: np.zeros(parameter.values.size, VALUE) for owner, parameter in parameters.items()}
+                for name in names
+            }
+        )
+
+    def __getitem__(self, name: str) -> dict[str, Float32Array]:
+        """One of the state arrays, by the parameters' names."""
+        return self.values[name]
+
+    def of(self, parameter: str) -> dict[str, Float32Array]:
+        """The state arrays of a parameter by name."""
+        return {name: own[parameter] for name, own in self.values.items()}
+
+    def flat(self, but: Collection[str] = ()) -> list[Float32Array]:
+        """All arrays, or all ``but`` those of some names, in an order that every rank has."""
+        return [values for name, own in self.values.items() if name not in but for values in own.values()]
 
     def arrays(self) -> dict[str, Float32Array]:
         """All arrays by the names that checkpoints know: ``weight_velocity`` and so on."""
-        return {f"{name}_velocity": values for name, values in self.velocity.items()}
+        return {stored_name(owner, name): own[owner] for name, own in self.values.items() for owner in own}
 
     @classmethod
-    def from_arrays(cls, parameters: Mapping[str, Parameter], arrays: Mapping[str, Float32Array]) -> OptimizerState:
+    def from_arrays(
+        cls, parameters: Mapping[str, Parameter], arrays: Mapping[str, Float32Array], names: Iterable[str]
+    ) -> OptimizerState:
         """The state from the arrays of a checkpoint.
 
         Raises
         ------
         ValueError
-            They are not those of this optimiser.
+            They are not those of an optimiser with state arrays of these names.
         """
-        wanted = {f"{name}_velocity" for name in parameters}
-        if arrays.keys() != wanted:
+        wanted = {name: {owner: stored_name(owner, name) for owner in parameters} for name in names}
+        expected = {stored for own in wanted.values() for stored in own.values()}
+        if arrays.keys() != expected:
             found = ", ".join(sorted(arrays)) or "none"
-            raise ValueError(f"optimiser's arrays {found}: expected {', '.join(sorted(wanted))}")
-        return cls({name: arrays[f"{name}_velocity"] for name in parameters})
+            raise ValueError(f"optimiser's arrays {found}: expected {', '.join(sorted(expected)) or 'none'}")
+        return cls({name: {owner: arrays[stored] for owner, stored in own.items()} for name, own in wanted.items()})
 
     def follow(self, parameters: Mapping[str, Parameter], changes: Mapping[str, TopologyChange]) -> None:
-        """Follow changes of the connections: what is kept keeps its velocity, what has grown starts at rest."""
-        for name, parameter in parameters.items():
-            self.velocity[name] = carried(parameter.connections, changes, self.velocity[name])
+        """Follow changes of the connections: what is kept keeps its state, what has grown starts at rest."""
+        for own in self.values.values():
+            for name, parameter in parameters.items():
+                own[name] = carried(parameter.connections, changes, own[name])
 
-    def scale(self, factor: float) -> None:
-        """Multiply by ``factor``, as when the learning rate changes by it."""
-        if factor != 1:
-            for values in self.velocity.values():
-                np.multiply(values, VALUE(factor), out=values)
-
-    def reset(self) -> None:
-        """Come to rest."""
-        for values in self.velocity.values():
-            values.fill(0)
+    def reset(self, names: Collection[str]) -> None:
+        """Set the state arrays of these names to 0."""
+        for name in names:
+            for values in self.values[name].values():
+                values.fill(0)
 
     def copy(self) -> OptimizerState:
         """The same in arrays of its own."""
-        return OptimizerState({name: values.copy() for name, values in self.velocity.items()})
+        return OptimizerState(
+            {name: {owner: values.copy() for owner, values in own.items()} for name, own in self.values.items()}
+        )
+
+    def shared(self) -> OptimizerState:
+        """Another state with the same arrays, which it can exchange for others."""
+        return OptimizerState({name: dict(own) for name, own in self.values.items()})
+
+
+def stored_name(parameter: str, name: str) -> str:
+    """Name in checkpoints of the state array ``name`` of a parameter."""
+    return f"{parameter}_{name}"
+
+
+def arrays_at_rest(values: Mapping[str, Float32Array], names: Iterable[str]) -> dict[str, Float32Array]:
+    """The arrays of a state before the first step, as checkpoints know them, for parameters given by name."""
+    return {stored_name(owner, name): np.zeros_like(own) for name in names for owner, own in values.items()}
 
 
 def carried(owner: str | None, changes: Mapping[str, TopologyChange], values: Float32Array) -> Float32Array:

@@ -9,7 +9,9 @@ from dataclasses import replace
 from hpc_sparse.errors import DataError, HpcSparseError
 from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.registry import make_objective
+from hpc_sparse.network.optimizers.learning_rate import change
+from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.collectives import on_root
 from hpc_sparse.parallel.replication import broadcast_replica, receive_network, send_network
 from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
@@ -55,7 +57,7 @@ class PhasedTrainer:
             )
         self._last_served = last_served_epoch(job.config.training.epochs, job.config.parallel.phase2_share)
         self.n_steps = n_updates_per_epoch(job)
-        self._growth = GrowthSource(job, LOSSES[job.config.training.loss]) if needs_growth_samples(job.config) else None
+        self._growth = GrowthSource(job, make_objective(job.config)) if needs_growth_samples(job.config) else None
         self.target_connections = target_connections
         self._alone: LocalTrainer | None = None
         self._is_apart = False
@@ -93,7 +95,7 @@ class PhasedTrainer:
         return NO_REPLICA if self._ctx.is_root else self._ctx.rank - 1
 
     def _train_served(self, first: int, last: int, on_epoch: OnEpoch, mid_epoch: MidEpochState | None) -> EpochsResult:
-        """Phase 1; afterwards all ranks have the server's network and velocities (collective)."""
+        """Phase 1; afterwards all ranks have the server's network and states (collective)."""
         if self._ctx.is_root:
             server = Server(self._job, learning_rate(self._config, self._n_workers), self._growth)
             finish_serving = self._serve(server, first, last, on_epoch, mid_epoch)
@@ -133,7 +135,7 @@ class PhasedTrainer:
     def _train_alone(self, alone: LocalTrainer, epoch: int, mid_epoch: MidEpochState | None) -> EpochMetrics | None:
         """An epoch of phase 2, with the average after the last one; None if stopped within (collective)."""
         if epoch == self._last_served + 1 and mid_epoch is None:
-            self._correct_momentum(epoch)
+            self._change_rate(epoch)
         metrics = alone.train_epoch(epoch, mid_epoch)
         if metrics is None:
             return None
@@ -175,12 +177,11 @@ class PhasedTrainer:
         self._alone = LocalTrainer(job, rate=rate, is_alone=True, targets=self.target_connections)
         return self._alone
 
-    def _correct_momentum(self, epoch: int) -> None:
+    def _change_rate(self, epoch: int) -> None:
         """At the border of the phases the rate goes from one schedule to another: the trainer knows its own only."""
-        if self._config.optimizer.momentum_correction:
-            served, alone = learning_rate(self._config, self._n_workers), learning_rate_alone(self._config)
-            for state in self._job.replica.states:
-                state.scale(alone.at(epoch - 1) / served.at(epoch - 1))
+        served, alone = learning_rate(self._config, self._n_workers), learning_rate_alone(self._config)
+        factor = change(served.at(epoch - 1), alone.at(epoch - 1))
+        self._job.replica.change_rate(make_optimizer(self._config), factor)
 
     def _evaluate_parts(self) -> tuple[float, ...]:
         """Test accuracy of each worker's network, on all test samples, before they are averaged (collective)."""
@@ -199,7 +200,7 @@ class PhasedTrainer:
         job = self._job
         return Evaluation(
             network,
-            LOSSES[job.config.training.loss],
+            make_objective(job.config),
             job.dataset.test,
             job.make_assembler(),
             job.make_workspace(),

@@ -11,13 +11,14 @@ import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.errors import DivergedError, HpcSparseError
-from hpc_sparse.kernels.sparse.descent import add_scaled, descend_all
+from hpc_sparse.kernels.sparse.descent import add_scaled
 from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.monitor.position import Phase
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.learning_rate import LearningRate
-from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
+from hpc_sparse.network.optimizers.registry import make_optimizer
+from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_states
 from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, ServerEnd
 from hpc_sparse.parallel.replication import topology_arrays
 from hpc_sparse.training.evaluation import EpochEvaluation
@@ -48,15 +49,15 @@ class Server:
     """
 
     def __init__(self, job: TrainingJob, rate: LearningRate, growth: GrowthSource | None = None) -> None:
-        parallel, optimizer = job.config.parallel, job.config.optimizer
-        self._job, self._rate, self._optimizer = job, rate, optimizer
+        parallel = job.config.parallel
+        self._job, self._rate, self._optimizer = job, rate, make_optimizer(job.config)
         # With one worker both strategies are the same; waiting would only round each gradient once more.
         self._waits = parallel.algorithm == "wassp" and job.ctx.size > 2
         self._max_staleness, self._is_staleness_aware = parallel.max_staleness, parallel.staleness_aware
         self._n_under_way = 2 if parallel.overlap else 1
         self._workers = list(range(1, job.ctx.size))
         self._end = ServerEnd(job.ctx, self._workers, lets_workers_overlap=parallel.overlap)
-        self._loss = LOSSES[job.config.training.loss]
+        self._objective = make_objective(job.config)
         self._scratch = np.empty(0, VALUE)
         self.n_steps = n_updates_per_epoch(job)
         self._evolution = Evolution(job.config, n_steps=self.n_steps, growth=growth)
@@ -126,10 +127,10 @@ class Server:
         self._end.open()
 
     def _gather(self) -> None:
-        """Have all parameters in one vector, all velocities in another, and room for a gradient."""
+        """Have all parameters in one vector, each state array in another, and room for a gradient."""
         replica = self._job.replica
         self._values = gather_network(replica.network)
-        self._velocities = gather_velocities(replica)
+        self._states = gather_states(replica)
         self._layout = ParameterLayout.of(replica.network)
         if self._scratch.size < self._values.size:
             self._scratch = self._layout.new_vector()
@@ -198,17 +199,8 @@ class Server:
         return header, gradient
 
     def _apply(self, gradient: Float32Array) -> None:
-        optimizer, rate = self._optimizer, self._totals.rate * self._rate_factor
-        descend_all(
-            gradient,
-            self._layout.n_decayed,
-            VALUE(rate),
-            VALUE(optimizer.momentum),
-            VALUE(rate * optimizer.weight_decay),
-            optimizer.nesterov,
-            self._values,
-            self._velocities,
-        )
+        rate = self._totals.rate * self._rate_factor
+        self._optimizer.descend(rate, self._values, gradient, self._layout.n_decayed, self._states)
 
     def _reply(self, worker: int) -> None:
         """Send what is new, and grant as many gradients as are still needed and the worker may have under way."""
@@ -246,8 +238,7 @@ class Server:
             if step.pruning is not None:
                 LOG.info("epoch %d: pruned to %d connections", epoch, step.pruning.n_connections)
             self._take_note(step)
-        if self._optimizer.momentum_correction:
-            self._velocities *= VALUE(self._rate.change_before(epoch))
+        self._optimizer.change_rate(self._states, self._rate.change_before(epoch))
         if self._job.is_debug:
             replica.check_invariants()
         self._is_between_epochs = False
@@ -280,7 +271,7 @@ class Server:
         totals.train += time.perf_counter() - self._epoch_started
         self._finish_evaluation()
         if not (math.isfinite(totals.mean_loss) and self._job.replica.is_finite()):
-            raise DivergedError.in_epoch(totals.epoch, totals.mean_loss, self._optimizer.learning_rate)
+            raise DivergedError.in_epoch(totals.epoch, totals.mean_loss, self._job.config.optimizer.learning_rate)
         totals.n_bytes += self._end.n_bytes - self._n_bytes_before
         self._start_evaluation(totals)
         self._is_between_epochs = True
@@ -290,7 +281,7 @@ class Server:
         job = self._job
         evaluation = EpochEvaluation(
             network,
-            self._loss,
+            self._objective,
             job.dataset,
             job.make_assembler(),
             job.make_workspace(),

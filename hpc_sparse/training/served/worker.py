@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hpc_sparse.dtypes import Float32Array, Int64Array
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.monitor.position import Phase
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.parameters import ParameterLayout, gather_network
 from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, WorkerEnd
 from hpc_sparse.parallel.replication import take_topology
@@ -23,7 +23,7 @@ class Worker:
     Parameters
     ----------
     job : TrainingJob
-        Its network takes the server's parameters; velocities stay with the server.
+        Its network takes the server's parameters; the states stay with the server.
     n_under_way : int
         Gradients whose replies are awaited while the next is computed, plus one: 1 to wait for each reply.
     """
@@ -31,7 +31,7 @@ class Worker:
     def __init__(self, job: TrainingJob, n_under_way: int) -> None:
         self._job, self._n_under_way = job, n_under_way
         self._source = ShardBatches(job)
-        self._loss = LOSSES[job.config.training.loss]
+        self._objective = make_objective(job.config)
         self._end = WorkerEnd(job.ctx, server=0)
         self._widths: list[int] = []
 
@@ -87,16 +87,16 @@ class Worker:
         self._gradients = [*self._gradients[1:], self._gradients[0]]
         batch, labels = self._assembler.assemble(samples, chosen)
         dropouts = self._job.dropouts(number, step)
-        loss, n_correct = self._job.replica.network.gradient_batch(
-            batch, labels, self._loss, dropouts, self._workspace, views
+        outcome = self._job.replica.network.gradient_batch(
+            batch, labels, self._objective, dropouts, self._workspace, views
         )
         header = GradientHeader(
             version=self._header.version,
             base_update=self._header.base_update,
             n_samples=chosen.size,
-            n_correct=n_correct,
+            n_correct=outcome.n_correct,
             stop_reason=self._job.stop_request.reason,
-            loss=loss,
+            loss=outcome.loss,
             compute_seconds=self._lap(),
             wait_seconds=self._waited,
         )

@@ -43,10 +43,10 @@ def make_view() -> Callable[..., LayerView]:
         rng = np.random.default_rng(seed)
         topology = Topology.random(shape, density, np.uint64(seed))
         weight = rng.standard_normal(topology.n_connections).astype(np.float32).round(2)
-        velocity = rng.standard_normal(topology.n_connections).astype(np.float32)
+        momentum = rng.standard_normal(topology.n_connections).astype(np.float32)
         signals = make_signals(shape, n_samples, rng, is_whole=is_whole)
         n = topology.n_connections if n_target is None else n_target
-        return LayerView(topology, weight, velocity, n, np.random.default_rng(seed + 7), signals)
+        return LayerView(topology, weight, momentum, n, np.random.default_rng(seed + 7), signals)
 
     return make
 

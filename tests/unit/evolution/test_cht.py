@@ -47,7 +47,7 @@ def test_the_predicted_links_are_those_of_highest_score(shape, density, n_wanted
 def test_links_that_no_path_suggests_are_drawn_at_random(make_view, make_network):
     topology = Topology.from_keys((30, 40), np.arange(30) * 40 + np.arange(30))
     weight = np.linspace(1, 2, 30, dtype=np.float32)
-    view = dataclasses.replace(make_view(), topology=topology, weight=weight, velocity=weight, n_target=30)
+    view = dataclasses.replace(make_view(), topology=topology, weight=weight, momentum=weight, n_target=30)
     assert predicted_links(topology, 10).size == 0
     (update,) = ChtUpdater().update(make_network(view, drop_fraction=0.5))
     assert update.change.topology.n_connections == 30
@@ -76,7 +76,7 @@ def test_a_layer_in_which_nearly_all_comes_back_stays_as_it_is(make_view, make_n
     links[:10, :15] = links[10:, 15:] = 1
     topology = Topology.from_keys((20, 30), np.flatnonzero(links))
     weight = np.random.default_rng(2).random(300).astype(np.float32)
-    view = dataclasses.replace(make_view(), topology=topology, weight=weight, velocity=weight, n_target=300)
+    view = dataclasses.replace(make_view(), topology=topology, weight=weight, momentum=weight, n_target=300)
     assert ChtUpdater().update(make_network(view, drop_fraction=0.1)) == [None]
     shrinking = dataclasses.replace(view, n_target=290)
     (update,) = ChtUpdater().update(make_network(shrinking, drop_fraction=0.1))

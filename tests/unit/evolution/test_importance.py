@@ -111,8 +111,8 @@ def test_pruning_again_starts_from_what_is_left(network):
             assert ids.size == width
             assert (np.diff(ids) > 0).all()
         for layer, state in zip(network.layers, replica.states, strict=True):
-            assert state.velocity["weight"].size == layer.weight.size
-            assert state.velocity["bias"].size == layer.bias.size == layer.topology.shape[0]
+            assert state["velocity"]["weight"].size == layer.weight.size
+            assert state["velocity"]["bias"].size == layer.bias.size == layer.topology.shape[0]
     inputs, first, second, outputs = np.transpose(widths)
     assert set(inputs) | set(outputs) == {23, 5}
     assert (np.diff(first) < 0).all()

@@ -72,8 +72,8 @@ def test_a_connection_that_is_dropped_and_grown_at_once_keeps_weight_and_velocit
     (update,) = RiglUpdater().update(make_network(view, drop_fraction=0.6))
     n_dropped = int(0.6 * view.weight.size)
     assert 0 < update.change.n_grown < n_dropped
-    by_key = dict(zip(view.topology.keys().tolist(), view.velocity.tolist(), strict=True))
-    carried = update.change.carry(view.velocity)
+    by_key = dict(zip(view.topology.keys().tolist(), view.momentum.tolist(), strict=True))
+    carried = update.change.carry(view.momentum)
     assert carried.tolist() == [by_key.get(key, 0.0) for key in update.change.topology.keys().tolist()]
 
 

@@ -9,7 +9,7 @@ from hpc_sparse.evolution.initial import saliency
 from hpc_sparse.evolution.initial.saliency import TEMPERATURE, best_positions, grasp_scores, snip_scores
 from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 
 N_SAMPLES = 11
 
@@ -64,7 +64,7 @@ def gradients(network, weights, samples, temperature, step):
 
 
 def test_snip_scores_are_gradients_times_weights(network, samples):
-    scores = snip_scores(network, layer_signals(network, *samples, LOSSES["cross_entropy"]))
+    scores = snip_scores(network, layer_signals(network, *samples, CrossEntropy()))
     expected = gradients(network, dense_weights(network), samples, 1.0, 1e-6)
     for score, gradient, layer in zip(scores, expected, network.layers, strict=True):
         np.testing.assert_allclose(score, np.abs(gradient * layer.weight), rtol=1e-3, atol=1e-6)

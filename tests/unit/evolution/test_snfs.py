@@ -14,7 +14,7 @@ from hpc_sparse.evolution.strategies import SnfsUpdater
 def make_views(make_view, momenta=(1.0, 3.0), **options):
     views = [make_view((30, 40), 0.1, is_whole=True, **options), make_view((25, 30), 0.2, is_whole=True, seed=5)]
     return [
-        dataclasses.replace(view, velocity=np.full(view.weight.size, momentum * (-1) ** number, np.float32))
+        dataclasses.replace(view, momentum=np.full(view.weight.size, momentum * (-1) ** number, np.float32))
         for number, (view, momentum) in enumerate(zip(views, momenta, strict=True))
     ]
 
@@ -42,7 +42,7 @@ def test_layers_keep_their_sizes_where_they_must(make_view, make_network):
 def test_a_full_layer_passes_on_what_it_cannot_take(make_view, make_network):
     views = make_views(make_view, momenta=(0.001, 1000.0))
     full = make_view((25, 30), 0.97, seed=5)
-    views[1] = dataclasses.replace(full, velocity=np.full(full.weight.size, 1000, np.float32))
+    views[1] = dataclasses.replace(full, momentum=np.full(full.weight.size, 1000, np.float32))
     updates = SnfsUpdater().update(make_network(*views, drop_fraction=0.5))
     n_free = 25 * 30 - full.weight.size
     assert sizes(updates)[1] <= 25 * 30

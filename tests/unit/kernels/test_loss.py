@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import expit, log_expit, log_softmax, softmax
 
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.binary_cross_entropy import BinaryCrossEntropy
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
+from hpc_sparse.network.objectives.mse import Mse
+from hpc_sparse.network.objectives.mse_tanh import MseTanh
 
 STEP = 1e-6
 
@@ -25,6 +28,7 @@ def squared(z, labels, squash, low):
     return ((squash(z) - np.where(is_high, 1.0, low)) ** 2).sum() / n_outputs
 
 
+LOSSES = {kind.name: kind() for kind in (CrossEntropy, BinaryCrossEntropy, Mse, MseTanh)}
 REFERENCES = {
     "cross_entropy": cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
@@ -76,6 +80,7 @@ def test_losses_and_deltas_are_those_of_float64(name, n_outputs, n_batch, stride
     delta = np.full_like(sums, np.nan)
     loss, _ = LOSSES[name].evaluate(sums, labels, delta)
     assert loss == pytest.approx(REFERENCES[name](z, labels), rel=1e-6)
+    assert LOSSES[name].exact_loss(z, labels) == pytest.approx(REFERENCES[name](z, labels) / n_batch, rel=1e-12)
     expected = finite_differences(lambda moved: REFERENCES[name](moved, labels) / n_batch, z)
     np.testing.assert_allclose(delta[:, :n_batch], expected, rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(sums[:, :n_batch], OUTPUTS[name](z), rtol=1e-6, atol=1e-7)
@@ -86,7 +91,7 @@ def test_losses_and_deltas_are_those_of_float64(name, n_outputs, n_batch, stride
 def test_correct_predictions_are_counted(name, n_outputs):
     sums, labels = make_case(n_outputs, 37, 48)
     predicted = (sums[0, :37] > 0) if n_outputs == 1 and name != "cross_entropy" else sums[:, :37].argmax(axis=0)
-    _, n_correct = LOSSES[name].evaluate(sums, labels, np.empty_like(sums))
+    n_correct = LOSSES[name].evaluate(sums, labels, np.empty_like(sums)).n_correct
     assert n_correct == (predicted == labels).sum()
 
 
@@ -95,7 +100,7 @@ def test_the_first_of_equal_outputs_is_the_prediction(name):
     sums = np.zeros((3, 16), np.float32)
     sums[0, 3] = -1
     labels = np.array([0, 1, 2, 1, 2], np.int32)
-    _, n_correct = LOSSES[name].evaluate(sums, labels, np.empty_like(sums))
+    n_correct = LOSSES[name].evaluate(sums, labels, np.empty_like(sums)).n_correct
     assert n_correct == 2
 
 
@@ -105,9 +110,9 @@ def test_huge_sums_neither_overflow_nor_lose_the_loss(name):
     sums = np.zeros((n_outputs, 16), np.float32)
     sums[-1, :2] = [2000.0, -2000.0]
     delta = np.empty_like(sums)
-    loss, n_correct = LOSSES[name].evaluate(sums, np.array([0, 1], np.int32), delta)
-    assert loss == pytest.approx(4000.0)
-    assert n_correct == 0
+    outcome = LOSSES[name].evaluate(sums, np.array([0, 1], np.int32), delta)
+    assert outcome.loss == pytest.approx(4000.0)
+    assert outcome.metrics == {"n_correct": 0}
     np.testing.assert_allclose(delta[-1, :2], [0.5, -0.5])
 
 

@@ -21,9 +21,8 @@ from hpc_sparse.network.connections.protocol import Gate
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.optimizers.sgd import Descend, Sgd, StepFactors
 from hpc_sparse.network.optimizers.state import OptimizerState
-from hpc_sparse.network.sinks import Descend, StepFactors
 
 N_NEURONS, DENSITY, BATCH = 1000, 0.04, 128
 N_ROUNDS = 40
@@ -44,7 +43,7 @@ def fastest_seconds() -> dict[str, float]:
     record, scratch = np.full((N_NEURONS, BATCH // BLOCK * WORDS), 0xFFFF, np.uint16), np.empty_like(weight)
     below = source.copy()
     dropout = Dropout(0.3, np.uint64(3))
-    state = OptimizerState.at_rest(layer.parameters())
+    state = OptimizerState.at_rest(layer.parameters(), ["velocity"])
     sink = Descend(StepFactors.of(Sgd(0.9), 1e-9), state, lambda n: scratch[:n])
     gate = Gate(np.float32(layer.slope), dropout.scale, record)
     matrix = sp.csr_array((weight, topology.indices, topology.indptr), topology.shape)

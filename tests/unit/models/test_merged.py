@@ -25,7 +25,7 @@ def test_a_checkpoint_of_one_replica_is_that_replica_cut_back_to_the_targets_if_
     config, dataset = make_config(), make_dataset()
     replica = initial_replica(config, dataset.info)
     for state in replica.states:
-        state.velocity["weight"][:], state.velocity["bias"][:] = 2, 3
+        state["velocity"]["weight"][:], state["velocity"]["bias"][:] = 2, 3
     layers = replica_to_states(replica)
     options = {"replica": 0, "target_connections": targets}
     checkpoint = Checkpoint(config.to_toml(), 1, 12, 2, layers, {"epoch": 1.0}, None, **options)
@@ -36,6 +36,6 @@ def test_a_checkpoint_of_one_replica_is_that_replica_cut_back_to_the_targets_if_
     assert [layer.topology.n_connections for layer in merged.network.layers] == list(targets or own)
     assert (network_digest(merged.network) == network_digest(replica.network)) == (not targets)
     assert [layer.slope for layer in merged.network.layers] == [layer.slope for layer in replica.network.layers]
-    assert all((state.velocity["weight"] == 2).all() for state in merged.states)
-    assert all((state.velocity["bias"] == 3).all() for state in merged.states)
+    assert all((state["velocity"]["weight"] == 2).all() for state in merged.states)
+    assert all((state["velocity"]["bias"] == 3).all() for state in merged.states)
     assert np.isfinite(merged.network.layers[0].weight).all()

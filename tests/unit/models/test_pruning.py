@@ -42,7 +42,7 @@ def replica(data, make_config):
     replica = initial_replica(make_config(), load_dataset(CTX, data).info)
     rng = np.random.default_rng(6)
     for layer, state in zip(replica.network.layers, replica.states, strict=True):
-        for array in (layer.bias, state.velocity["weight"], state.velocity["bias"]):
+        for array in (layer.bias, state["velocity"]["weight"], state["velocity"]["bias"]):
             array[:] = rng.standard_normal(array.size)
     return replica
 
@@ -77,8 +77,8 @@ def test_a_pruned_checkpoint_holds_what_is_left_and_says_so(checkpoint, replica)
         np.testing.assert_array_equal(layer.weight, other.weight)
         np.testing.assert_array_equal(layer.bias, other.bias)
     for state, other in zip(again.states, expected.states, strict=True):
-        np.testing.assert_array_equal(state.velocity["weight"], other.velocity["weight"])
-        np.testing.assert_array_equal(state.velocity["bias"], other.velocity["bias"])
+        np.testing.assert_array_equal(state["velocity"]["weight"], other["velocity"]["weight"])
+        np.testing.assert_array_equal(state["velocity"]["bias"], other["velocity"]["bias"])
     for ids, other in zip(found.neuron_ids, expected.network.neuron_ids, strict=True):
         assert (ids is None) == (other is None)
         assert ids is None or ids.tolist() == other.tolist()

@@ -8,7 +8,7 @@ import pytest
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.workspace import Workspace
 
 
@@ -20,7 +20,7 @@ def test_signals_give_the_gradient_of_every_connection_without_dropout(make_colu
     )
     batch = make_columns(widths[0], n_samples)
     labels = (np.arange(n_samples) % widths[-1]).astype(np.int32)
-    loss = LOSSES["cross_entropy"]
+    loss = CrossEntropy()
     expected = [{"weight": np.empty_like(layer.weight), "bias": np.empty_like(layer.bias)} for layer in network.layers]
     no_dropout = [Dropout(0.0, np.uint64(1))] * (len(widths) - 2)
     network.gradient_batch(batch, labels, loss, no_dropout, Workspace(network.layers, n_samples), expected)

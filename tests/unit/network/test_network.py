@@ -13,16 +13,15 @@ from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
-from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
+from hpc_sparse.network.optimizers.sgd import Descend, Sgd, StepFactors
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.network.sinks import Descend, StepFactors
 from hpc_sparse.network.workspace import Workspace
 
 WIDTHS = [23, 40, 31, 35, 7]
 SLOPES = [-0.6, 0.6, -0.6]
-LOSS = LOSSES["cross_entropy"]
+LOSS = CrossEntropy()
 PLAIN_SGD = Sgd(0.0)
 
 
@@ -99,7 +98,7 @@ def train_once(network, batch, labels, *, rate, dropout=0.0, sgd=PLAIN_SGD, work
     scale = 1 / (1 - dropout)
     records = [saved["record"] for saved in workspace.saved(batch.shape[1])[:-1]]
     masks = [kept(record)[:, : labels.size] * scale for record in records]
-    return [state.velocity for state in replica.states], loss, masks
+    return [state["velocity"] for state in replica.states], loss, masks
 
 
 def test_the_reference_network_agrees_with_finite_differences():
@@ -165,11 +164,11 @@ def test_the_gradient_of_a_layer_alone_is_what_training_uses(make_connections, m
     layer = network.layers[0]
     delta, source = make_columns(40, 37), make_columns(23, 37, seed=3)
     weight_gradient, bias_gradient = layer.gradient(delta, source)
-    state = OptimizerState.at_rest(layer.parameters())
+    state = OptimizerState.at_rest(layer.parameters(), ["velocity"])
     sink = Descend(StepFactors.of(Sgd(0.0), 1.0), state, lambda n: np.empty(n, np.float32))
     layer.backward(delta, source, {}, None, sink, None)
-    np.testing.assert_array_equal(state.velocity["weight"], -weight_gradient)
-    np.testing.assert_allclose(state.velocity["bias"], -bias_gradient, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(state["velocity"]["weight"], -weight_gradient)
+    np.testing.assert_allclose(state["velocity"]["bias"], -bias_gradient, rtol=1e-4, atol=1e-5)
 
 
 def test_steps_are_bitwise_equal_on_any_number_of_threads(on_every_thread_count):

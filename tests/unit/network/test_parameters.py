@@ -6,7 +6,7 @@ import numpy as np
 
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_velocities
+from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_states
 from hpc_sparse.network.replica import Replica
 
 
@@ -65,12 +65,12 @@ def test_velocities_live_in_a_vector_of_the_same_layout():
     network = make_network()
     replica = Replica.at_rest(network)
     for number, state in enumerate(replica.states):
-        state.velocity["weight"][:], state.velocity["bias"][:] = 10 + number, 20 + number
-    vector = gather_velocities(replica)
+        state["velocity"]["weight"][:], state["velocity"]["bias"][:] = 10 + number, 20 + number
+    vector = gather_states(replica)["velocity"]
     sizes = [array.size for array in parameters(network)]
     assert vector.tolist() == [
         value for value, n in zip((10, 11, 12, 20, 21, 22), sizes, strict=True) for _ in range(n)
     ]
     vector += 1
-    assert replica.states[2].velocity["weight"].tolist() == [13] * sizes[2]
-    assert replica.states[0].velocity["bias"].tolist() == [21] * sizes[3]
+    assert replica.states[2]["velocity"]["weight"].tolist() == [13] * sizes[2]
+    assert replica.states[0]["velocity"]["bias"].tolist() == [21] * sizes[3]

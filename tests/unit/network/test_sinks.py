@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.optimizers.sgd import Descend, Sgd, StepFactors
 from hpc_sparse.network.optimizers.state import OptimizerState
-from hpc_sparse.network.sinks import Descend, StepFactors, Write
+from hpc_sparse.network.sinks import Write
 
 NAMES = ("key weight", "key bias")
 RATE = 0.1
@@ -27,7 +27,7 @@ def moved(values, gradient, velocity, sgd, decay):
 
 @pytest.fixture
 def state():
-    return OptimizerState({NAMES[0]: numbers(7, 1), NAMES[1]: numbers(3, 2), "scale": numbers(4, 3)})
+    return OptimizerState({"velocity": {NAMES[0]: numbers(7, 1), NAMES[1]: numbers(3, 2), "scale": numbers(4, 3)}})
 
 
 @pytest.mark.parametrize("sgd", [Sgd(0.0), Sgd(0.9), Sgd(0.9, 0.2), Sgd(0.9, 0.2, is_nesterov=True)])
@@ -37,18 +37,19 @@ def test_descending_moves_a_map_and_what_belongs_to_none_as_the_textbook_says(st
     gradients = {name: numbers(values.size, 7) for name, values in arrays.items()}
     decays = {NAMES[0]: sgd.weight_decay, NAMES[1]: 0.0, "scale": 0.0}
     expected = {
-        name: moved(values, gradients[name], state.velocity[name], sgd, decays[name]) for name, values in arrays.items()
+        name: moved(values, gradients[name], state["velocity"][name], sgd, decays[name])
+        for name, values in arrays.items()
     }
     sink.map(arrays[NAMES[0]], arrays[NAMES[1]], NAMES).accept(gradients[NAMES[0]], gradients[NAMES[1]])
     sink.accept("scale", arrays["scale"], gradients["scale"], decays=False)
     for name, (values, velocity) in expected.items():
         np.testing.assert_allclose(arrays[name], values, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(state.velocity[name], velocity, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(state["velocity"][name], velocity, rtol=1e-5, atol=1e-6)
 
 
 def test_a_parameter_of_no_map_decays_if_it_is_to(state):
     sgd, values, gradient = Sgd(0.9, 0.5), numbers(4, 6), numbers(4, 7)
-    expected, _ = moved(values, gradient, state.velocity["scale"], sgd, 0.5)
+    expected, _ = moved(values, gradient, state["velocity"]["scale"], sgd, 0.5)
     sink = Descend(StepFactors.of(sgd, RATE), state, lambda n: np.empty(n, np.float32))
     sink.accept("scale", values, gradient, decays=True)
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)

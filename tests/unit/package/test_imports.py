@@ -53,3 +53,21 @@ def test_the_single_process_library_needs_neither_mpi_nor_hdf5(module):
     seen = import_alone(module)
     assert seen["same_environment"]
     assert not set(seen["loaded"]) & {"mpi4py", "h5py"}
+
+
+def test_a_run_loads_the_commands_of_runs_only():
+    program = (
+        "import sys, typer\n"
+        "from hpc_sparse.cli.app import app\n"
+        "assert typer.main.get_command(app).commands['train'].name == 'train'\n"
+        "print(*(name for name in sys.modules if name.startswith('hpc_sparse.cli.')))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = {name.rpartition(".")[2] for name in result.stdout.split()}
+    assert loaded <= {"app", "commands", "guard", "train", "display", "options"}
+
+
+def test_a_run_does_not_wait_for_scipys_special_functions():
+    program = "import sys, hpc_sparse.runs.run; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "scipy.special" not in result.stdout.split()

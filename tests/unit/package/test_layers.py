@@ -101,7 +101,14 @@ def test_imports_go_down_only():
 
 
 READERS = {"load_config", "parse_config", "model_validate"}
-"""What reads a configuration, which may name any strategy."""
+"""What reads a configuration, which may name any strategy, objective and optimiser."""
+
+REGISTRARS = [
+    ("evolution", "strategies", "__init__"),
+    ("network", "objectives", "registry"),
+    ("network", "optimizers", "registry"),
+]
+"""What makes these known."""
 
 
 def loaded_with(module: tuple[str, ...]) -> set[tuple[str, ...]]:
@@ -119,12 +126,12 @@ def loaded_with(module: tuple[str, ...]) -> set[tuple[str, ...]]:
     return seen
 
 
-def test_whoever_reads_a_configuration_has_loaded_the_strategies():
+def test_whoever_reads_a_configuration_has_loaded_the_kinds():
     for module, path in FILES.items():
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         called = {getattr(node, "id", getattr(node, "attr", "")) for node in nodes}
         if called & READERS and module[0] not in {"config", "cli"}:
-            assert ("evolution", "strategies", "__init__") in loaded_with(module), module
+            assert set(REGISTRARS) <= loaded_with(module), module
 
 
 def test_files_are_short():
@@ -145,7 +152,7 @@ def test_rooms_are_small():
         ("network/layer", "from hpc_sparse import evolution"),
         ("network/layer", "def f():\n    from mpi4py import MPI"),
         ("network/layer", "import numba"),
-        ("kernels/loss", "from hpc_sparse.network.objectives.losses import LOSSES"),
+        ("kernels/loss", "from hpc_sparse.network.objectives.mse import Mse"),
         ("evolution/strategies/set", "if True:\n    import h5py"),
         ("parallel/local_sgd", "from hpc_sparse.evolution.selection import resparsify"),
         ("evolution/importance", "import hpc_sparse.parallel.context"),

@@ -26,7 +26,7 @@ def make_replica(seed, *, evolves=True):
         layer.weight = rng.standard_normal(layer.weight.size).astype(np.float32)
         layer.bias = rng.standard_normal(layer.bias.size).astype(np.float32)
         parts = (rng.standard_normal(array.size).astype(np.float32) for array in (layer.weight, layer.bias))
-        replica.states.append(OptimizerState(dict(zip(("weight", "bias"), parts, strict=True))))
+        replica.states.append(OptimizerState({"velocity": dict(zip(("weight", "bias"), parts, strict=True))}))
     network.neuron_ids[0] = np.arange(1, 14, dtype=np.int32)
     return replica
 
@@ -50,15 +50,15 @@ def test_replicas_become_the_strongest_of_their_mean_over_the_union(n_replicas):
     assert merged.network.neuron_ids[0].tolist() == replicas[0].network.neuron_ids[0].tolist()
     for number, (layer, state) in enumerate(zip(merged.network.layers, merged.states, strict=True)):
         layer.topology.check()
-        parts = [(each.network.layers[number], each.states[number].velocity) for each in replicas]
+        parts = [(each.network.layers[number], each.states[number]["velocity"]) for each in replicas]
         weight = np.mean([dense(part.topology, part.weight) for part, _ in parts], axis=0).reshape(-1)
         mean_velocity = np.mean([dense(part.topology, own["weight"]) for part, own in parts], axis=0).reshape(-1)
         keys = layer.topology.keys()
         np.testing.assert_allclose(layer.weight, weight[keys], rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(state.velocity["weight"], mean_velocity[keys], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(state["velocity"]["weight"], mean_velocity[keys], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(layer.bias, np.mean([part.bias for part, _ in parts], axis=0), rtol=1e-5, atol=1e-6)
         mean_velocity = np.mean([own["bias"] for _, own in parts], axis=0)
-        np.testing.assert_allclose(state.velocity["bias"], mean_velocity, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(state["velocity"]["bias"], mean_velocity, rtol=1e-5, atol=1e-6)
         for sign in (1, -1):
             is_dropped = sign * weight > 0
             is_dropped[keys] = False
@@ -81,9 +81,9 @@ def test_one_replica_is_itself():
     merged = merge_replicas([replica], targets_of(replica.network), resparsify)
     assert network_digest(merged.network) == network_digest(replica.network)
     for own, kept in zip(merged.states, replica.states, strict=True):
-        assert own.velocity.keys() == kept.velocity.keys() == {"weight", "bias"}
-        for name, values in kept.velocity.items():
-            np.testing.assert_array_equal(own.velocity[name], values)
+        assert own["velocity"].keys() == kept["velocity"].keys() == {"weight", "bias"}
+        for name, values in kept["velocity"].items():
+            np.testing.assert_array_equal(own["velocity"][name], values)
 
 
 def test_what_is_merged_is_not_changed():

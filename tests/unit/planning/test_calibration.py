@@ -141,7 +141,7 @@ def test_a_checkpoint_has_the_planned_size(make_config, tmp_path):
     states = replica_to_states(replica)
     write_checkpoint(CTX, tmp_path / "file.h5", Checkpoint(config.to_toml(), 1, 1, 1, states, {}, None))
     size = NetworkSize.of_layers((state.shape, state.parameters["weight"].size) for state in states)
-    assert checkpoint_file_bytes(size) == pytest.approx((tmp_path / "file.h5").stat().st_size, rel=0.03)
+    assert checkpoint_file_bytes(config, size) == pytest.approx((tmp_path / "file.h5").stat().st_size, rel=0.03)
 
 
 def test_messages_are_weights_biases_and_their_velocities(make_config):

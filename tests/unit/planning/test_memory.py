@@ -47,7 +47,7 @@ def test_the_network_is_counted_byte_by_byte(wide_config, info, hidden):
         "row pointers": sum(layer.topology.indptr.nbytes for layer in network.layers),
         "weights": sum(layer.weight.nbytes for layer in network.layers),
         "biases": sum(layer.bias.nbytes for layer in network.layers),
-        "velocities": sum(values.nbytes for state in replica.states for values in state.velocity.values()),
+        "velocities": sum(values.nbytes for state in replica.states for values in state["velocity"].values()),
         "connections by input neuron": sum(array.nbytes for array in transposed_arrays(network)),
     }
 

@@ -10,7 +10,7 @@ from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.densities import densities
 from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning import phases
@@ -86,7 +86,7 @@ class Growth:
 
     def signals(self, network, rng):
         batch = rng.standard_normal((network.widths[0], padded_columns(self._n_samples)), np.float32)
-        return layer_signals(network, batch, np.zeros(self._n_samples, np.int32), LOSSES["cross_entropy"])
+        return layer_signals(network, batch, np.zeros(self._n_samples, np.int32), CrossEntropy())
 
 
 @pytest.mark.parametrize(

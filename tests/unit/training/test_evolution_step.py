@@ -9,7 +9,7 @@ from hpc_sparse.errors import ConfigError
 from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.network import Place
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.evolution_step import Evolution
@@ -31,8 +31,8 @@ def make_replica(config, dataset):
     rng = np.random.default_rng(5)
     for layer, state in zip(replica.network.layers, replica.states, strict=True):
         layer.bias = rng.standard_normal(layer.bias.size).astype(np.float32)
-        state.velocity["weight"] = 1 + rng.random(layer.weight.size).astype(np.float32)
-        state.velocity["bias"] = 1 + rng.random(layer.bias.size).astype(np.float32)
+        state["velocity"]["weight"] = 1 + rng.random(layer.weight.size).astype(np.float32)
+        state["velocity"]["bias"] = 1 + rng.random(layer.bias.size).astype(np.float32)
     return replica
 
 
@@ -68,7 +68,11 @@ def test_what_is_kept_keeps_weight_and_velocity_and_what_is_grown_gets_a_weight_
     config, dataset = make_config("network.epsilon=3"), make_dataset()
     replica = make_replica(config, dataset)
     before = [
-        dict(zip(layer.topology.keys().tolist(), zip(layer.weight, state.velocity["weight"], strict=True), strict=True))
+        dict(
+            zip(
+                layer.topology.keys().tolist(), zip(layer.weight, state["velocity"]["weight"], strict=True), strict=True
+            )
+        )
         for layer, state in zip(replica.network.layers, replica.states, strict=True)
     ]
     step = Evolution(config).step(replica, 2)
@@ -77,14 +81,14 @@ def test_what_is_kept_keeps_weight_and_velocity_and_what_is_grown_gets_a_weight_
     assert step.composed()[-1] == {}
     n_grown = 0
     for layer, state, old in zip(replica.network.layers, replica.states, before, strict=True):
-        speeds = state.velocity["weight"]
+        speeds = state["velocity"]["weight"]
         for key, weight, speed in zip(layer.topology.keys().tolist(), layer.weight, speeds, strict=True):
             n_grown += speed == 0
             assert weight != 0
             assert speed == 0 or (weight, speed) == old[key]
     assert n_grown == step.n_grown
     n_first = replica.network.layers[0].weight.size
-    assert 0 < np.count_nonzero(replica.states[0].velocity["weight"] == 0) <= 0.3 * n_first
+    assert 0 < np.count_nonzero(replica.states[0]["velocity"]["weight"] == 0) <= 0.3 * n_first
 
 
 @pytest.mark.parametrize("mode", ["compact", "released"])
@@ -97,8 +101,10 @@ def test_a_composed_change_carries_what_was_there_before_to_where_it_is_now(make
     assert step.pruning.n_connections == expected.n_connections
     for changes, old, state in zip(step.composed(), before, replica.states, strict=True):
         assert list(changes) == ["input"]
-        np.testing.assert_array_equal(changes["input"].carry(old.velocity["weight"]), state.velocity["weight"])
-        np.testing.assert_array_equal(changes["input"].carry_neurons(old.velocity["bias"]), state.velocity["bias"])
+        np.testing.assert_array_equal(changes["input"].carry(old["velocity"]["weight"]), state["velocity"]["weight"])
+        np.testing.assert_array_equal(
+            changes["input"].carry_neurons(old["velocity"]["bias"]), state["velocity"]["bias"]
+        )
     is_smaller = sum(replica.network.widths) < 12 + 24 + 18 + 3
     assert is_smaller == (mode == "compact")
 
@@ -145,7 +151,7 @@ def test_a_network_shrinks_to_its_final_density_layer_by_layer_alike(make_config
     config = make_config("evolution.final_density=0.05", f"evolution.strategy={strategy}", *acting)
     dataset = make_dataset()
     replica = make_replica(config, dataset)
-    growth = GrowthSource(TrainingJob(CTX, config, dataset, replica, SilentReporter()), LOSSES["cross_entropy"])
+    growth = GrowthSource(TrainingJob(CTX, config, dataset, replica, SilentReporter()), CrossEntropy())
     evolution = Evolution(config, growth=growth)
     before = [layer.topology.n_connections for layer in replica.network.layers]
     sizes = []
@@ -187,11 +193,11 @@ def test_grown_weights_are_drawn_or_zero_as_strategy_or_user_says(
     names = (f"evolution.strategy={strategy}", f"evolution.grown_weights={choice}", "network.epsilon=3")
     config, dataset = make_config(*names), make_dataset()
     replica = make_replica(config, dataset)
-    growth = GrowthSource(TrainingJob(CTX, config, dataset, replica, SilentReporter()), LOSSES["cross_entropy"])
+    growth = GrowthSource(TrainingJob(CTX, config, dataset, replica, SilentReporter()), CrossEntropy())
     step = Evolution(config, growth=growth).step(replica, 2)
     change = step.growth[Place(0, "input")]
     grown = replica.network.layers[0].weight[change.old_position < 0]
     assert grown.size
     assert (grown != 0).all() == is_drawn
     assert grown.any() == is_drawn
-    assert not replica.states[0].velocity["weight"][change.old_position < 0].any()
+    assert not replica.states[0]["velocity"]["weight"][change.old_position < 0].any()

@@ -9,7 +9,7 @@ from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.distinct_numbers import distinct_numbers
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, stream
 from hpc_sparse.storage.dataset.samples import take_rows
@@ -55,7 +55,7 @@ def test_a_batch_is_standardised_like_those_of_training_and_depends_on_its_strea
     dataset = make_dataset(kind=kind)
     replica = initial_replica(config, dataset.info)
     job = TrainingJob(CTX, config, dataset, replica, SilentReporter())
-    source = GrowthSource(job, LOSSES["cross_entropy"])
+    source = GrowthSource(job, CrossEntropy())
     one, same, other = (source.signals(replica.network, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert [layer.n_samples for layer in one] == [33] * 3
     for first, second in zip(one, same, strict=True):
@@ -81,5 +81,5 @@ def test_inputs_that_were_pruned_are_left_out(make_config, make_dataset):
     layer.rewire((24, 4), {"input": topology}, values)
     replica.network.neuron_ids[0] = kept
     job = TrainingJob(CTX, config, dataset, replica, SilentReporter())
-    signals = GrowthSource(job, LOSSES["cross_entropy"]).signals(replica.network, np.random.default_rng(1))
+    signals = GrowthSource(job, CrossEntropy()).signals(replica.network, np.random.default_rng(1))
     assert signals[0].source.shape[0] == 4

@@ -32,14 +32,14 @@ def test_a_network_has_the_configured_widths_and_densities(make_config, make_dat
 def test_a_replica_survives_being_stored(make_config, make_dataset):
     config, info = make_config("network.activation=leaky_relu"), make_dataset().info
     replica = initial_replica(config, info)
-    replica.states[1].velocity["weight"][:] = 0.5
+    replica.states[1]["velocity"]["weight"][:] = 0.5
     states = replica_to_states(replica)
     assert [state.activation for state in states] == ["leaky_relu", "leaky_relu", "output"]
     again = replica_from_states(config, states)
     again.check_invariants()
     assert network_digest(again.network) == network_digest(replica.network)
     assert [layer.slope for layer in again.network.layers] == [0.6, 0.6, 1.0]
-    assert (again.states[1].velocity["weight"] == 0.5).all()
+    assert (again.states[1]["velocity"]["weight"] == 0.5).all()
 
 
 def test_connections_of_another_shape_than_their_layer_never_reach_a_kernel(make_config, make_dataset):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.monitor.reporter import SilentReporter
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.first_topology import choose_first_topology
@@ -50,7 +50,7 @@ def test_loss_and_accuracy_are_those_of_the_held_out_samples(make_config, held_o
     data = job.dataset
     again = EpochEvaluation(
         job.replica.network,
-        LOSSES["cross_entropy"],
+        CrossEntropy(),
         dataclasses.replace(data, test=data.validation, validation=data.test),
         job.make_assembler(),
         job.make_workspace(),

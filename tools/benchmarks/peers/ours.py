@@ -10,7 +10,7 @@ from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.dropout import Dropout
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.workspace import Workspace
@@ -40,7 +40,7 @@ class Trainer:
             self._replica.train_batch(
                 batch,
                 labels,
-                LOSSES["cross_entropy"],
+                CrossEntropy(),
                 dropouts,
                 Sgd(w.MOMENTUM),
                 w.LEARNING_RATE,

@@ -11,7 +11,7 @@ from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
@@ -31,7 +31,7 @@ def make_replica(make_connections):
         for number, (n_in, n_out, slope) in enumerate(zip(widths[:-1], widths[1:], SLOPES, strict=True)):
             part = make_connections(n_out, n_in, seed=number)
             layers.append(SparseLayer.of(part.topology, part.weight, part.bias, slope))
-            states.append(OptimizerState({"weight": 1000 + part.weight, "bias": 1000 + part.bias}))
+            states.append(OptimizerState({"velocity": {"weight": 1000 + part.weight, "bias": 1000 + part.bias}}))
         return Replica(Network(layers), states)
 
     return make
@@ -109,7 +109,7 @@ def test_weights_biases_and_velocities_stay_with_their_connections_and_neurons(m
     before, masks = dense_layers(network), random_masks(WIDTHS, 0.6)
     replica.apply(remove_neurons([layer.topology for layer in network.layers], masks))
     for number, (matrix, bias, _) in enumerate(before):
-        layer, velocity = network.layers[number], replica.states[number].velocity
+        layer, velocity = network.layers[number], replica.states[number]["velocity"]
         kept_in, kept_out = masks[number], masks[number + 1]
         left = matrix[np.ix_(kept_out, kept_in)]
         assert layer.topology.n_connections == np.count_nonzero(left)
@@ -142,13 +142,12 @@ def test_a_smaller_network_can_be_trained_on(make_replica, make_columns):
     network = replica.network
     replica.apply(remove_neurons([layer.topology for layer in network.layers], random_masks(WIDTHS, 0.5)))
     for state in replica.states:
-        state.reset()
+        state.reset(["velocity"])
     workspace = Workspace(network.layers, N_BATCH)
     batch, labels = make_columns(network.widths[0], N_BATCH), (np.arange(N_BATCH) % 5).astype(np.int32)
     dropouts = [Dropout(0.0, np.uint64(0))] * 3
     losses = [
-        replica.train_batch(batch, labels, LOSSES["cross_entropy"], dropouts, Sgd(0.5), 0.02, workspace)[0]
-        for _ in range(40)
+        replica.train_batch(batch, labels, CrossEntropy(), dropouts, Sgd(0.5), 0.02, workspace)[0] for _ in range(40)
     ]
     assert losses[-1] < 0.5 * losses[0]
 
@@ -174,7 +173,7 @@ def test_cut_neurons_keep_outgoing_connections_bias_and_number(make_replica, mak
     for layer, state, values in zip(network.layers, replica.states, bias, strict=True):
         layer.topology.check()
         np.testing.assert_array_equal(layer.bias, values)
-        np.testing.assert_array_equal(state.velocity["bias"], values + np.float32(1000))
+        np.testing.assert_array_equal(state["velocity"]["bias"], values + np.float32(1000))
 
 
 def test_a_layer_left_without_connections_gets_its_strongest_one_back():

@@ -13,7 +13,7 @@ from hpc_sparse.network.connections.reserve import acting_weight, n_acting
 from hpc_sparse.network.dropout import NO_DROPOUT
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.losses import LOSSES
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.workspace import Workspace
@@ -65,7 +65,7 @@ def test_forward_backward_and_gradients_are_those_of_the_network_without_the_res
         workspace = Workspace(network.layers, n_batch)
         out = network.forward(batch, workspace).copy()
         gradients = room_for_gradients(network)
-        loss = network.gradient_batch(batch, labels, LOSSES["cross_entropy"], [NO_DROPOUT] * 2, workspace, gradients)
+        loss = network.gradient_batch(batch, labels, CrossEntropy(), [NO_DROPOUT] * 2, workspace, gradients)
         delta, below = make_columns(17, n_batch, seed=3), aligned_empty((23, batch.shape[1]), np.float32)
         gate = Gate(np.float32(0.3), NO_DROPOUT.scale, workspace.saved(batch.shape[1])[0]["record"])
         network.layers[1].backward(delta, None, {}, gate, None, below)
@@ -79,7 +79,7 @@ def test_a_connection_that_does_not_act_learns(make_connections, make_columns):
     batch, labels = make_columns(31, 10), np.arange(10, dtype=np.int32) % 4
     gradients = room_for_gradients(network)
     workspace = Workspace(network.layers, 10)
-    network.gradient_batch(batch, labels, LOSSES["cross_entropy"], [NO_DROPOUT] * 2, workspace, gradients)
+    network.gradient_batch(batch, labels, CrossEntropy(), [NO_DROPOUT] * 2, workspace, gradients)
     in_reserve = thinned.layers[1].weight == 0
     assert in_reserve.any()
     assert gradients[1]["weight"][in_reserve].any()
@@ -93,7 +93,7 @@ def test_what_acts_is_chosen_once_per_training_step_and_not_kept(make_connection
     replica, workspace = Replica.at_rest(network), Workspace(network.layers, n_batch)
     batch, labels = make_columns(31, n_batch), np.arange(n_batch, dtype=np.int32) % 4
     for n_steps in (1, 2, 3):
-        replica.train_batch(batch, labels, LOSSES["cross_entropy"], [NO_DROPOUT] * 2, Sgd(0.9), 0.1, workspace)
+        replica.train_batch(batch, labels, CrossEntropy(), [NO_DROPOUT] * 2, Sgd(0.9), 0.1, workspace)
         assert len(chosen) == 2 * n_steps
         weights = [weight for weight, _ in chosen[-2:]]
         assert all(weight is layer.weight for weight, layer in zip(weights, network.layers, strict=False))

@@ -9,6 +9,7 @@ import pytest
 
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.optimizers.learning_rate import LearningRate
+from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.optimizers.state import OptimizerState, carried
 from hpc_sparse.network.parameter import Parameter
 
@@ -22,11 +23,11 @@ def parameters_of(n_weights, n_biases):
 
 
 def make_state(weight, bias):
-    return OptimizerState({"weight": np.array(weight, np.float32), "bias": np.array(bias, np.float32)})
+    return OptimizerState({"velocity": {"weight": np.array(weight, np.float32), "bias": np.array(bias, np.float32)}})
 
 
 def as_lists(state):
-    return (state.velocity["weight"].tolist(), state.velocity["bias"].tolist())
+    return (state["velocity"]["weight"].tolist(), state["velocity"]["bias"].tolist())
 
 
 def test_a_constant_rate_stays():
@@ -59,14 +60,16 @@ def test_velocities_follow_a_change_and_come_to_rest():
     topology = Topology.from_keys((2, 3), np.array([0, 1, 5]))
     state.follow(parameters_of(3, 2), {"input": TopologyChange(topology, np.array([0, -1, 2]))})
     assert as_lists(state) == ([1, 0, 3], [4, 5])
-    state.reset()
+    state.reset([])
+    assert as_lists(state) == ([1, 0, 3], [4, 5])
+    state.reset(["velocity"])
     assert as_lists(state) == ([0, 0, 0], [0, 0])
 
 
 def test_a_new_velocity_is_at_rest():
-    state = OptimizerState.at_rest(parameters_of(3, 2))
+    state = OptimizerState.at_rest(parameters_of(3, 2), ["velocity"])
     assert as_lists(state) == ([0] * 3, [0] * 2)
-    assert state.velocity["weight"].dtype == state.velocity["bias"].dtype == np.float32
+    assert state["velocity"]["weight"].dtype == state["velocity"]["bias"].dtype == np.float32
 
 
 def test_the_scale_multiplies_the_rate_under_every_schedule():
@@ -98,10 +101,14 @@ def test_changes_of_the_rate_multiply_up_to_it():
 
 def test_a_velocity_is_scaled_as_a_whole_and_in_place():
     state = make_state([1, 2], [-4])
-    weight = state.velocity["weight"]
-    state.scale(0.5)
+    weight = state["velocity"]["weight"]
+    for name in ("weight", "bias"):
+        Sgd(0.9).change_rate(state.of(name), 0.5)
+    assert as_lists(state) == ([1, 2], [-4])
+    for name in ("weight", "bias"):
+        Sgd(0.9, corrects_momentum=True).change_rate(state.of(name), 0.5)
     assert as_lists(state) == ([0.5, 1], [-2])
-    assert state.velocity["weight"] is weight
+    assert state["velocity"]["weight"] is weight
     assert weight.dtype == np.float32
 
 
@@ -116,12 +123,20 @@ def test_a_state_goes_to_a_checkpoint_and_comes_back():
     state = make_state([1, 2], [3])
     arrays = state.arrays()
     assert list(arrays) == ["weight_velocity", "bias_velocity"]
-    assert as_lists(OptimizerState.from_arrays(parameters_of(2, 1), arrays)) == ([1, 2], [3])
+    assert as_lists(OptimizerState.from_arrays(parameters_of(2, 1), arrays, ["velocity"])) == ([1, 2], [3])
+
+
+def test_a_state_of_other_arrays_is_refused():
+    arrays = make_state([1, 2], [3]).arrays()
+    with pytest.raises(
+        ValueError, match=r"arrays bias_velocity, weight_velocity: expected .*weight_mean, weight_square"
+    ):
+        OptimizerState.from_arrays(parameters_of(2, 1), arrays, ["mean", "square"])
 
 
 def test_a_copied_state_is_apart():
     state = make_state([1, 2], [3])
-    state.copy().reset()
+    state.copy().reset(["velocity"])
     assert as_lists(state) == ([1, 2], [3])
 
 
@@ -134,3 +149,8 @@ def test_values_are_carried_over_the_changes_of_their_own_connections_only():
     # A value per neuron follows the neurons, whichever connections they were told by.
     assert carried(None, changes, values).tolist() == [1, 3]
     assert carried(None, {}, values) is values
+
+
+def test_a_rate_that_has_come_down_to_zero_changes_nothing():
+    rate = LearningRate(0.1, "step", 2000, step_epochs=1, step_factor=0.1)
+    assert (rate.at(1000), rate.at(1001), rate.change_before(1001)) == (0, 0, 1)
