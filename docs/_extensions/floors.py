@@ -33,7 +33,9 @@ def description(root: Path, name: str) -> str:
         return BASE_TEXT
     text = ast.get_docstring(ast.parse((root / "hpc_sparse" / name / "__init__.py").read_text(encoding="utf-8")))
     sentence = (text or "").split("\n\n")[0].replace("\n", " ").replace("`", "").split(". ")[0].removesuffix(".")
-    return sentence if len(sentence) <= MOST_CHARACTERS else sentence[: MOST_CHARACTERS - 1].rpartition(" ")[0] + " ..."
+    if len(sentence) > MOST_CHARACTERS:
+        raise ValueError(f"hpc_sparse/{name}/__init__.py: first sentence has more than {MOST_CHARACTERS} characters")
+    return sentence
 
 
 def picture(root: Path) -> str:

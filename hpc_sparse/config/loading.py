@@ -99,7 +99,7 @@ def find_data(path: str, config_path: Path) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    looked = ", ".join(str(candidate) for candidate in candidates)
+    looked = ", ".join(f"{candidate} (a folder)" if candidate.is_dir() else str(candidate) for candidate in candidates)
     raise ConfigError(f'data.path = "{path}": no such data set ({config_path}); looked at {looked}')
 
 

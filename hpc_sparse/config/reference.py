@@ -19,8 +19,8 @@ from hpc_sparse.dtypes import MAX_NEURONS
 
 HEAD = """# Configuration
 
-Every key of a run's configuration, as `hpc-sparse config` prints it. Required are `data.path`, `network.hidden` and
-`training.epochs`. `--set section.key=value` replaces a value on the command line.
+Every key of a run's configuration, as `hpc-sparse config` prints it. Required are `data.path`, `training.epochs`
+and either `network.hidden` or `network.layers`. `--set section.key=value` replaces a value on the command line.
 """
 
 BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}

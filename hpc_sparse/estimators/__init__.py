@@ -1,4 +1,4 @@
-"""Estimators with scikit-learn's interface, on arrays in memory, in one process: needs neither MPI nor files.
+"""Estimators with scikit-learn's interface, on arrays in memory, in one process, without MPI or files.
 
 Named for what they are and not for the library whose interface they have: the same classes serve every caller that
 has arrays. They train with the trainer that runs use, on one rank.

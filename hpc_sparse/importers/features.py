@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import numpy as np
 import scipy.sparse
 
@@ -29,6 +31,33 @@ def dense_features(where: str, values: AnyArray, *, first_row: int = 0) -> Dense
     return DenseFeatures(_as_values(where, table, first_row))
 
 
+class Described(Protocol):
+    """Whatever says its type and shape: an array, or one that is still in a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of its elements."""
+
+
+def check_csr_arrays(where: str, indptr: Described, indices: Described, data: Described | None) -> None:
+    """Refusal of arrays that cannot be those of compressed sparse rows, by type and shape alone.
+
+    Raises
+    ------
+    DataError
+        ``indptr`` or ``indices`` is not a row of integers, or ``data`` has another length than ``indices``.
+    """
+    for name, array in (("indptr", indptr), ("indices", indices)):
+        if len(array.shape) != 1 or array.dtype.kind not in "iu":
+            raise DataError(f"{where}: {name}: {array.dtype}{list(array.shape)}: expected a row of integers")
+    if data is not None and data.shape != indices.shape:
+        raise DataError(f"{where}: data: shape {list(data.shape)}: expected {list(indices.shape)}, as indices")
+
+
 def csr_features(
     where: str, indptr: AnyArray, indices: AnyArray, data: AnyArray | None, shape: tuple[int, int]
 ) -> CsrFeatures:
@@ -40,13 +69,9 @@ def csr_features(
         The arrays do not describe a matrix of this shape, or a value is not finite.
     """
     n_rows, n_features = shape
-    for name, array in (("indptr", indptr), ("indices", indices)):
-        if array.ndim != 1 or array.dtype.kind not in "iu":
-            raise DataError(f"{where}: {name}: {array.dtype}{list(array.shape)}: expected a row of integers")
+    check_csr_arrays(where, indptr, indices, data)
     if indptr.size != n_rows + 1:
         raise DataError(f"{where}: indptr: {indptr.size} entries: expected {n_rows + 1} for {n_rows} samples")
-    if data is not None and data.shape != indices.shape:
-        raise DataError(f"{where}: data: shape {list(data.shape)}: expected {list(indices.shape)}, as indices")
     # Unsigned differences would wrap around instead of being negative.
     offsets = indptr.astype(OFFSET)
     check_indptr(where, offsets, indices.size, error=DataError)

@@ -135,6 +135,20 @@ def test_another_python_that_is_asked_for_replaces_the_one_before(fresh_clone, t
     assert not (fresh_clone / ".venv").exists()
 
 
+def test_a_copy_that_pip_install_left_gives_way_to_the_clone_itself(fresh_clone, bare_path):
+    python = fresh_clone / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\ncase "$2" in *executable*) echo "$0";; esac\n')
+    python.chmod(0o755)
+    (bare_path / "python3").symlink_to(python)
+    setup = fresh_clone / "tools" / "setup"
+    said = [run_script(setup, "--no-mpi", PATH=str(bare_path), PYTHON="").stdout for _ in range(2)]
+    (fresh_clone / ".venv" / "lib" / "python3.11" / "site-packages" / "hpc_sparse").mkdir(parents=True)
+    said.append(run_script(setup, "--no-mpi", PATH=str(bare_path), PYTHON="").stdout)
+    assert said[0].startswith("setup: installing Python packages")
+    assert said[1:] == ["setup: .venv/ is up to date\n", said[0]]
+
+
 def test_a_package_that_cannot_be_had_ends_with_a_message_and_no_stamp(fresh_clone, bare_path):
     (bare_path / "python3").symlink_to(sys.executable)
     result = run_script(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import DataError
 from hpc_sparse.importers.arrays.foreign_file import ForeignArray, ForeignFile, ForeignGroup
@@ -102,10 +104,18 @@ def _sparse_rows(where: str, group: ForeignGroup) -> CsrRows:
         raise DataError(f"{where}: holds compressed sparse columns: expected rows")
     indptr, shape = group.array("indptr").all(), group.shape
     if shape is None and "shape" in group.members:
-        shape = tuple(group.array("shape").all().reshape(-1).tolist())
-    if shape is None or len(shape) != 2 or int(shape[0]) != indptr.size - 1:
+        shape = _stored_shape(where, group.array("shape").all())
+    if shape is None or len(shape) != 2 or shape[0] != indptr.size - 1 or shape[1] < 0:
         raise DataError(f"{where}: shape = {shape}: expected [{indptr.size - 1}, n_features]")
-    return CsrRows(where, indptr, group.array("indices"), group.array("data"), int(shape[1]))
+    return CsrRows(where, indptr, group.array("indices"), group.array("data"), shape[1])
+
+
+def _stored_shape(where: str, shape: AnyArray) -> tuple[int, ...]:
+    lengths = shape.reshape(-1)
+    # MATLAB stores whole numbers as doubles, and a row as a matrix.
+    if lengths.dtype.kind not in "iuf" or not np.isfinite(lengths).all() or (lengths % 1).any():
+        raise DataError(f"{where}: shape: {shape.dtype}{list(shape.shape)}: expected two whole numbers")
+    return tuple(map(int, lengths.tolist()))
 
 
 def _labels(where: str, item: ForeignArray | ForeignGroup) -> AnyArray:

@@ -11,7 +11,7 @@ import scipy.sparse
 
 from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import DataError
-from hpc_sparse.importers.features import csr_features, dense_features, without_zeros
+from hpc_sparse.importers.features import check_csr_arrays, csr_features, dense_features, without_zeros
 from hpc_sparse.importers.labels import LabelCollector
 from hpc_sparse.importers.source import CHUNK_BYTES, Chunk, FeatureSpace, check_n_labels
 from hpc_sparse.partition import chunk_ranges
@@ -74,10 +74,11 @@ class CsrRows:
     is_sparse = True
 
     def __init__(self, where: str, indptr: AnyArray, indices: RowArray, data: RowArray | None, n_features: int) -> None:
+        check_csr_arrays(where, indptr, indices, data)
         self.where, self._indptr, self._indices, self._data = where, indptr, indices, data
         self.n_rows, self.n_features = int(indptr.size) - 1, n_features
         n_stored = int(indices.shape[0])
-        if indptr.ndim != 1 or indptr.size < 1 or int(indptr[0]) != 0 or int(indptr[-1]) != n_stored:
+        if indptr.size < 1 or int(indptr[0]) != 0 or int(indptr[-1]) != n_stored:
             raise DataError(f"{where}: indptr: expected row starts from 0 to {n_stored}, the length of indices")
         if (np.diff(indptr.astype(np.int64)) < 0).any():
             raise DataError(f"{where}: indptr: falls: expected row starts that never do")

@@ -263,6 +263,9 @@ def test_data_are_looked_for_beside_the_file_then_in_the_variable_then_in_data(t
     assert 'data.path = "a.h5": no such data set' in str(caught.value)
     assert all(str(place) in str(caught.value) for place in places[:2])
     assert str(config_path) in str(caught.value)
+    places[1].mkdir()
+    with pytest.raises(ConfigError, match=r"looked at .*jobs/a\.h5, .*store/a\.h5 \(a folder\), data/a\.h5$"):
+        find_data("a.h5", config_path)
 
 
 def test_an_absolute_path_is_taken_as_it_is(tmp_path, monkeypatch):

@@ -201,6 +201,33 @@ def test_wrong_paths_within_an_hdf5_file_are_named(tmp_path: Path, names: ArrayN
     assert [path.name for path in tmp_path.iterdir()] == ["t.h5"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("indices", np.int32(3), r"X: indices: int32\[\]: expected a row of integers"),
+        ("indices", MATRIX.indices.reshape(1, -1), r"X: indices: .*: expected a row of integers"),
+        ("indices", MATRIX.data, r"X: indices: float32.*: expected a row of integers"),
+        ("indptr", MATRIX.indptr * np.nan, r"X: indptr: float64\[24\]: expected a row of integers"),
+        ("indptr", MATRIX.indptr.astype("S"), r"X: indptr: .*\[24\]: expected a row of integers"),
+        ("data", np.float32(1), r"X: data: shape \[\]: expected \[\d+\], as indices"),
+        ("data", MATRIX.data[1:], r"X: data: shape \[\d+\]: expected \[\d+\], as indices"),
+        ("shape", [np.nan, 9], r"X: shape: float64\[2\]: expected two whole numbers"),
+        ("shape", [b"23", b"9"], r"X: shape: .*\[2\]: expected two whole numbers"),
+        ("shape", [23.0, 8.5], r"X: shape: float64\[2\]: expected two whole numbers"),
+        ("shape", 23, r"X: shape = \(23,\): expected \[23, n_features\]"),
+        ("shape", [23, -9], r"X: shape = \(23, -9\): expected \[23, n_features\]"),
+    ],
+)
+def test_arrays_that_cannot_be_sparse_rows_are_named(tmp_path: Path, name: str, value: Any, message: str) -> None:
+    stored = {"data": MATRIX.data, "indices": MATRIX.indices, "indptr": MATRIX.indptr, "shape": MATRIX.shape}
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        for member, array in (stored | {name: value}).items():
+            file[f"X/{member}"] = array
+        file["y"] = Y
+    with pytest.raises(DataError, match=message):
+        import_hdf5(tmp_path / "t.h5", tmp_path / "a.h5", names=ArrayNames("X", "y"))
+
+
 def test_damaged_and_other_files_are_not_hdf5(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("text")
     for name, message in (("text.h5", "as an HDF5 file: cannot be read"), ("nowhere.h5", "no such file")):
