@@ -14,6 +14,7 @@ import numpy as np
 from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import HpcSparseError, MachineError, PlannedStop
 from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.kernels import INSTRUCTION_SET
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.log import start_logging
 from hpc_sparse.monitor.metrics import EpochMetrics, best_epoch, peak_rss_bytes, summarize
@@ -257,6 +258,8 @@ def _write_checkpoint(
         step_in_epoch=n_steps,
         progress=progress,
         progress_names=tuple(sums),
+        tile_width=job.replica.network.tile_width,
+        instructions=INSTRUCTION_SET.name,
     )
     write_checkpoint(ctx, checkpoint_path(folder, position.n_epochs, n_steps), checkpoint, backend)
 

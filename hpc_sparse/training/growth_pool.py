@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, AnyArray, Float32Array
+from hpc_sparse.dtypes import OFFSET, AnyArray
 from hpc_sparse.network.distinct_numbers import distinct_numbers
 from hpc_sparse.network.layer_signals import Signals, layer_signals
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
+from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.parallel.collectives import all_gather_counts, all_gather_parts
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, stream
@@ -47,8 +48,8 @@ class GrowthSource:
         """Every layer's signals for a batch drawn by ``rng``."""
         return layer_signals(network, *self.batch(rng), self._objective)
 
-    def batch(self, rng: np.random.Generator) -> tuple[Float32Array, AnyArray]:
-        """A batch drawn by ``rng``: float32[n_features, stride] with the samples as columns, and their labels."""
+    def batch(self, rng: np.random.Generator) -> tuple[Tiles, AnyArray]:
+        """A batch drawn by ``rng``, and its labels."""
         n = min(self._job.config.evolution.growth_samples, self._pool.n_samples)
         return self._job.make_assembler(n).assemble(self._pool, distinct_numbers(self._pool.n_samples, n, rng))
 

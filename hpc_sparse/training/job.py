@@ -76,8 +76,9 @@ class TrainingJob:
 
     def make_assembler(self, max_batch: int | None = None) -> BatchAssembler:
         """Assembles batches, by default of the configured size, for the inputs that the network has now."""
-        front_end = self.front_end.choosing(self.replica.network.neuron_ids[0])
-        return BatchAssembler(front_end, self.dataset.info.n_features, max_batch or self.config.training.batch_size)
+        network, n_features = self.replica.network, self.dataset.info.n_features
+        front_end = self.front_end.choosing(network.neuron_ids[0])
+        return BatchAssembler(front_end, n_features, max_batch or self.config.training.batch_size, network.tile_width)
 
     def make_stop_agreement(self) -> StopAgreement:
         """Lets all ranks stop together."""
@@ -86,7 +87,7 @@ class TrainingJob:
     def make_workspace(self) -> Workspace:
         """Buffers for the widths that the network has now."""
         training = self.config.training
-        return Workspace(self.replica.network.layers, training.batch_size, activations=training.activations)
+        return self.replica.network.make_workspace(training.batch_size, activations=training.activations)
 
     def dropouts(self, epoch: int, step: int) -> list[Dropout]:
         """Dropout of one step on this rank, one per hidden layer."""

@@ -63,8 +63,10 @@ def test_debug_mode_ends_well_and_every_rank_speaks(workplace, run, kernels, top
 
 
 def test_debug_mode_computes_what_the_normal_mode_computes(workplace, run, kernels):
-    run("train", "run.toml", "--debug", "--output", "slow", cwd=workplace, timeout=240, **kernels)
-    run("train", "run.toml", "--output", "fast", cwd=workplace)
+    # A batch of several tiles, and the last one of a single tile.
+    for name, options in (("slow", ("--debug",)), ("fast", ())):
+        arguments = ("train", "run.toml", "--output", name, "--set", "training.batch_size=100", *options)
+        run(*arguments, cwd=workplace, timeout=240, **(kernels if options else {}))
     slow, fast = ((workplace / name / "metrics.jsonl").read_text().splitlines() for name in ("slow", "fast"))
     assert [line.split('"train_seconds"')[0] for line in slow] == [line.split('"train_seconds"')[0] for line in fast]
 

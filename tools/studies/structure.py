@@ -115,7 +115,7 @@ def with_topologies(network: Network, topologies: Sequence[Topology], config: Ru
         key = stream_key(seed, Purpose.WEIGHTS, layer=number)
         weight = draw_weights(config.network.initializer, topology, key)
         layers.append(replace(layer, incoming=layer.incoming.rewired(topology, weight), bias=np.zeros_like(layer.bias)))
-    return Network(layers)
+    return Network(layers, tile_width=network.tile_width)
 
 
 def at_random(topology: Topology, rng: np.random.Generator) -> Topology:
