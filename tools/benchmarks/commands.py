@@ -21,6 +21,7 @@ from benchmarks import (
     rank_speed,
     scaling,
     server_speed,
+    tile_speed,
     tree_comparison,
 )
 
@@ -66,6 +67,17 @@ def kernels(
 ) -> None:
     """GF/s of each pass of a layer, against SciPy and the machine's limits."""
     kernel_speed.measure_kernels(batch, threads, rounds, as_json=as_json)
+
+
+@app.command()
+def tiles(
+    threads: Annotated[int, typer.Option(help="Threads.")] = 1,
+    batch: Annotated[int, typer.Option(help="Samples.")] = 128,
+    rounds: Annotated[int, typer.Option(help="Measurements of each width.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """Milliseconds of a training step by the width of tiles; HPC_SPARSE_SIMD chooses the instructions."""
+    tile_speed.measure_tiles(batch, threads, rounds, as_json=as_json)
 
 
 @app.command()

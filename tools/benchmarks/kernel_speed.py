@@ -1,6 +1,6 @@
 """Speed of each kernel against SciPy's product and the machine's own limits.
 
-In GF/s, counting 2 flops per connection and sample.
+In GF/s, counting 2 flops per connection and sample, 4 where deltas and gradients are computed together.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from benchmarks import report
 from benchmarks.timing import Timing, interleave
+from hpc_sparse.kernels import INSTRUCTION_SET
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.kernels.simd.machine import tile_width
@@ -27,6 +28,7 @@ from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.tiles import Tiles
 
 SHAPES = ((1000, 0.04), (4000, 0.01), (16000, 0.0025), (65536, 0.0005))
+BOTH = "backward + gradient + update"
 SGEMM_SIZE = 2048
 COPY_BYTES = 512 * 1024 * 1024
 GATHER_ROWS = 1 << 17
@@ -63,6 +65,7 @@ class LayerBench:
             "forward + dropout": partial(layer.forward, self.source, self.out, {"record": self.record}, self.dropout),
             "backward": partial(layer.backward, self.delta, self.source, {}, self.gate, None, self.out),
             "gradient + update": partial(layer.backward, self.delta, self.source, {}, None, self.sink, None),
+            BOTH: partial(layer.backward, self.delta, self.source, {}, self.gate, self.sink, self.out),
             "SciPy forward": lambda: self.scipy @ self.matrix,
         }
 
@@ -75,9 +78,15 @@ def measure_kernels(batch: int, n_threads: int, n_rounds: int, *, as_json: bool)
         bench = LayerBench(n, density, batch)
         timings = interleave(bench.cases(), n_rounds)
         row: dict[str, object] = {"layer": f"{n:,} x {n:,}, {density:.2%}"}
-        row.update({name: rate(timing, bench.n_flops) for name, timing in timings.items()})
+        row.update(
+            {name: rate(timing, (1 + (" + gradient" in name)) * bench.n_flops) for name, timing in timings.items()}
+        )
         rows.append(row)
-    notes = [*machine_limits(n_threads, n_rounds), f"median (least - most) of {n_rounds} rounds, interleaved"]
+    notes = [
+        f"kernels by {INSTRUCTION_SET.name}",
+        *machine_limits(n_threads, n_rounds),
+        f"median (least - most) of {n_rounds} rounds, interleaved",
+    ]
     report.show(f"kernels, batch {batch}, {n_threads} threads, GF/s", rows, notes, as_json=as_json)
 
 
