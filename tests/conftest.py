@@ -7,7 +7,6 @@ tests have to run (``CI`` is set), or where a folder is named that is not there,
 from __future__ import annotations
 
 import os
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mpirun import use_settings
 
 from hpc_sparse.importers.images.idx import FASHION_MNIST_FOLDER
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features, Samples
@@ -35,16 +35,10 @@ MISSING = {
 LEFT_OUT: Counter[str] = Counter()
 """How many tests are left out, by reason."""
 
-OPENMPI_SETTINGS = Path(__file__).resolve().parents[1] / "jobs" / "openmpi.sh"
-
 
 def pytest_configure() -> None:
     """Start MPI tests with the settings that the README has users start mpirun with."""
-    output = subprocess.run(
-        ["bash", "-c", '. "$0" && env -0', OPENMPI_SETTINGS], capture_output=True, text=True, check=True
-    ).stdout
-    settings = dict(line.split("=", 1) for line in output.split("\0") if line)
-    os.environ.update({name: value for name, value in settings.items() if name.startswith(("OMPI_", "PRTE_"))})
+    use_settings()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

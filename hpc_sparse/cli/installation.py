@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from hpc_sparse.errors import HpcSparseError, OutputError
-from hpc_sparse.kernels import compiled_folder
-from hpc_sparse.kernels.simd.row_loops import LANES
+from hpc_sparse.kernels import INSTRUCTION_SET, compiled_folder
+from hpc_sparse.kernels.simd.machine import LANES, WIDTHS
 from hpc_sparse.kernels.threads import threading_layer, use_threads
 from hpc_sparse.monitor.metrics import versions
 from hpc_sparse.parallel.collectives import collective_errors, on_root
@@ -34,7 +34,7 @@ def check_installation(ctx: ParallelContext) -> dict[str, Any]:
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         **describe_mpi(ctx),
         "numba_threading_layer": layer,
-        "vector_width": f"{LANES} float32",
+        "vector_width": f"{LANES} float32 ({INSTRUCTION_SET.name}, tiles of up to {WIDTHS[-1]} columns)",
         "hdf5": hdf5_description(),
         "hdf5_backend": backend,
         "collective_write": _try_write(ctx, backend),

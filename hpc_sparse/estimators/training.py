@@ -81,7 +81,7 @@ def fit(
     dataset = make_dataset(samples, validation, state.replica.network.widths[-1])
     context = ParallelContext.serial(n_threads)
     job = TrainingJob(context, parameters.config, dataset, state.replica, SilentReporter(), fitted=state.front_end)
-    trainer = LocalTrainer(job, objective=objective)
+    trainer = LocalTrainer.start(job, objective=objective)
     best = _BestNetwork(parameters.fit.tol)
     for epoch in range(state.n_epochs + 1, state.n_epochs + n_epochs + 1):
         metrics = trainer.train_epoch(epoch)

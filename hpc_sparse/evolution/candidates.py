@@ -8,9 +8,11 @@ from typing import Literal
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array, Int64Array
+from hpc_sparse.evolution.gradient_tiles import samples_of
 from hpc_sparse.evolution.protocol import LayerView
 from hpc_sparse.evolution.selection import find_keys
 from hpc_sparse.kernels.sparse import gradient
+from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import sorted_distinct
 from hpc_sparse.network.layer_signals import Signals
@@ -47,13 +49,15 @@ def gradients_at(shape: tuple[int, int], keys: Int64Array, signals: Signals) -> 
     """The gradient that a connection would have at each of the increasing ``keys``, float32[n]."""
     t = Topology.from_keys(shape, keys)
     gradients = np.empty(keys.size, VALUE)
-    gradient.weight_gradients(*t.rows, signals.delta, signals.source, t.bounds, gradients)
+    delta, source = signals.delta, signals.source
+    tiles = (threads_in_use(), delta.width)
+    gradient.weight_gradients(*t.rows, delta.values, source.values, t.bounds, *tiles, gradients)
     return gradients
 
 
 def _importances(signals: Signals, rule: CandidateRule, rng: np.random.Generator) -> tuple[Float64Array, Float64Array]:
     """Weights of the input and of the output neurons, float64[n_in] and float64[n_out]."""
-    both = signals.source[:, : signals.n_samples], signals.delta[:, : signals.n_samples]
+    both = (samples_of(each, signals.n_samples) for each in (signals.source, signals.delta))
     if rule == "grabo":
         source, delta = (np.abs(each).sum(axis=1, dtype=np.float64) for each in both)
     else:

@@ -14,6 +14,7 @@ from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.kernels.sparse.dense import forward_dense
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layer_signals import Signals
+from hpc_sparse.network.tiles import Tiles
 
 TILE_ROWS = 128
 """Output neurons whose gradients are computed at a time."""
@@ -61,7 +62,9 @@ class GradientTiles:
         delta = np.ascontiguousarray(self._delta[start : start + TILE_ROWS])
         out = self._tile[: delta.shape[0]]
         no_bias, linear = np.zeros(delta.shape[0], VALUE), VALUE(1)
-        forward_dense(delta.reshape(-1), no_bias, self._source, linear, out)
+        # One tile, as wide as there are columns.
+        flat, width = self._source.reshape(-1), self._source.shape[1]
+        forward_dense(delta.reshape(-1), no_bias, flat, linear, width, out.reshape(-1))
         return out
 
 
@@ -94,11 +97,15 @@ def largest_gradients(topology: Topology, is_kept: BoolArray, signals: Signals, 
 
 
 def searching_bytes(layer: memory.LayerFigures) -> float:
-    """While the largest gradients are looked for: the signals turned, a tile of gradients, and the best so far."""
+    """While the largest gradients are looked for: the signals turned, a tile of gradients, and the best so far.
+
+    Where there are many samples, ordering and turning the signals takes more.
+    """
     each, grown = SEARCHING
-    stride = padded_columns(layer.n_samples)
-    turned = ((layer.n_in + layer.n_out) * stride + layer.n_in * TILE_ROWS) * memory.VALUE
-    return turned + (each + grown * layer.drop_fraction) * layer.n_connections
+    of_sample, tile = (layer.n_in + layer.n_out) * memory.VALUE, layer.n_in * TILE_ROWS * memory.VALUE
+    ordering = of_sample * (2 if layer.is_tiled else 1) + layer.n_in * memory.VALUE
+    best = (each + grown * layer.drop_fraction) * layer.n_connections
+    return tile + max(padded_columns(layer.n_samples) * of_sample + best, layer.n_samples * ordering)
 
 
 class _StrongestFirst(GradientTiles):
@@ -106,19 +113,26 @@ class _StrongestFirst(GradientTiles):
 
     def __init__(self, signals: Signals) -> None:
         n = signals.n_samples
-        row_norm, column_norm = _norms(signals.delta[:, :n]), _norms(signals.source[:, :n])
+        delta, source = samples_of(signals.delta, n), samples_of(signals.source, n)
+        row_norm, column_norm = _norms(delta), _norms(source)
         self.row_order, self.column_order = (np.argsort(-norm, kind="stable") for norm in (row_norm, column_norm))
         self.place = np.empty_like(self.column_order)
         self.place[self.column_order] = np.arange(self.place.size, dtype=OFFSET)
         # A rounded product may come out above the bound of an exact one, by an error of each term and each addition.
         margin = 1.0 + 2.0 * (n + 2) * float(np.finfo(VALUE).eps)
         self._row_bound, self._column_bound = row_norm[self.row_order] * margin, column_norm[self.column_order]
-        super().__init__(signals.delta[self.row_order, :n], signals.source[self.column_order, :n])
+        super().__init__(delta[self.row_order], source[self.column_order])
 
     def n_columns_above(self, limit: np.float32, start: int) -> int:
         """Columns in which a tile from row ``start`` on may have a gradient of at least ``limit``."""
         bounds = self._row_bound[start] * self._column_bound
         return int(np.searchsorted(-bounds, -float(limit), side="right"))
+
+
+def samples_of(signals: Tiles, n_samples: int) -> Float32Array:
+    """float32[n_neurons, n_samples]: signals of the samples alone; without a copy if they are a single tile."""
+    matrix: Float32Array = signals.matrix()[:, :n_samples]
+    return matrix
 
 
 def _norms(signals: Float32Array) -> Float64Array:

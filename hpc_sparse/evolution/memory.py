@@ -23,6 +23,8 @@ class LayerFigures(NamedTuple):
         Share of the connections to be replaced.
     n_samples : int
         Samples of a growth batch.
+    is_tiled : bool
+        Whether their signals fill several tiles, which are brought together before they are searched.
     """
 
     n_in: int
@@ -30,6 +32,7 @@ class LayerFigures(NamedTuple):
     n_connections: int
     drop_fraction: float
     n_samples: int
+    is_tiled: bool = False
 
     @property
     def n_grown(self) -> float:

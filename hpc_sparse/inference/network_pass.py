@@ -8,7 +8,6 @@ from hpc_sparse.dtypes import INDEX, VALUE, Float32Array
 from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.storage.dataset.samples import Features, Samples
 
 BATCH = 128
@@ -62,10 +61,11 @@ class NetworkPass:
         n_samples, widths = features.n_samples, self._network.widths
         outputs = np.empty((n_samples, widths[-1]), VALUE)
         most = min(BATCH, n_samples)
-        assembler = BatchAssembler(self._front_end, features.n_features, most)
-        workspace = Workspace(self._network.layers, most)
+        assembler = BatchAssembler(self._front_end, features.n_features, most, self._network.tile_width)
+        workspace = self._network.make_workspace(most)
         samples = Samples(features, np.zeros(n_samples, INDEX))
         for chosen in ordered_batches(n_samples, BATCH):
             batch, _ = assembler.assemble(samples, chosen)
-            outputs[chosen[0] : chosen[-1] + 1] = self._network.forward(batch, workspace)[:, : chosen.size].T
+            sums = self._network.forward(batch, workspace).matrix()
+            outputs[chosen[0] : chosen[-1] + 1] = sums[:, : chosen.size].T
         return outputs

@@ -10,6 +10,8 @@ from hpc_sparse.inputs.protocol import FrontEnd
 from hpc_sparse.kernels import batch as kernels
 from hpc_sparse.kernels import chosen_features
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
+from hpc_sparse.kernels.simd.machine import WIDTHS
+from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.partition import chunk_ranges
 from hpc_sparse.rng import Purpose, stream
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Samples
@@ -24,16 +26,20 @@ class BatchAssembler:
     which is faster.
     """
 
-    def __init__(self, front_end: FrontEndChain, n_features: int, max_batch: int) -> None:
-        """Prepare for batches of up to ``max_batch`` samples, whose data have ``n_features`` features."""
+    def __init__(self, front_end: FrontEndChain, n_features: int, max_batch: int, tile_width: int = WIDTHS[-1]) -> None:
+        """Prepare for batches of up to ``max_batch`` samples, whose data have ``n_features`` features.
+
+        ``tile_width`` is that of the network.
+        """
+        self._width = tile_width
         self._gather, later = front_end.fused()
         self._n_features, self._features = n_features, self._gather.chosen
         self._row_of = _rows(self._features, n_features)
-        stride = padded_columns(max_batch)
-        self._buffer = aligned_empty(n_features * stride, VALUE)
+        n_most = padded_columns(max_batch)
+        self._buffer = aligned_empty(n_features * n_most, VALUE)
         self._buffer.fill(0)
-        self._inputs = aligned_empty((0 if self._features is None else self._features.size) * stride, VALUE)
-        self._written: tuple[CsrFeatures, Int64Array, Float32Array] | None = None
+        self._inputs = aligned_empty((0 if self._features is None else self._features.size) * n_most, VALUE)
+        self._written: tuple[CsrFeatures, Int64Array, Tiles] | None = None
         self._shift, self._scale = np.zeros(n_features, VALUE), np.ones(n_features, VALUE)
         if self._gather.shift is not None and self._gather.scale is not None:
             self._shift, self._scale = self._gather.shift, self._gather.scale
@@ -41,40 +47,48 @@ class BatchAssembler:
         self._later: list[tuple[FrontEnd, int, Float32Array]] = []
         for part in later:
             n_inputs = part.n_inputs(n_inputs)
-            self._later.append((part, n_inputs, aligned_empty(n_inputs * stride, VALUE)))
+            self._later.append((part, n_inputs, aligned_empty(n_inputs * n_most, VALUE)))
         self.n_inputs: int = n_inputs
 
-    def assemble(self, samples: Samples, chosen: Int64Array) -> tuple[Float32Array, Int32Array]:
+    def assemble(self, samples: Samples, chosen: Int64Array) -> tuple[Tiles, Int32Array]:
         """The batch of the ``chosen`` samples (int64[n_batch]).
 
         Returns
         -------
-        batch : float32[n_inputs, stride]
-            Valid until the next call; 0 in the columns beyond the batch.
+        batch : Tiles
+            float32, of the inputs; valid until the next call; 0 in the columns beyond the batch.
         labels : int32[n_batch]
         """
         features = samples.features
         if isinstance(features, CsrFeatures):
             batch = self._scatter(features, chosen)
         else:
-            batch = _shaped(self._buffer, self._n_features, chosen)
-            kernels.gather_dense(features.values, chosen, self._shift, self._scale, batch)
+            batch = self._tiles(self._buffer, self._n_features, chosen)
+            kernels.gather_dense(features.values, chosen, self._shift, self._scale, batch.width, batch.values)
             if self._features is not None:
-                batch = batch.take(self._features, 0, _shaped(self._inputs, self._n_gathered, chosen), "clip")
+                inputs = self._tiles(self._inputs, self._n_gathered, chosen)
+                for (_, every), (_, own) in zip(batch, inputs, strict=True):
+                    every.take(self._features, 0, own, "clip")
+                batch = inputs
         for part, n_inputs, buffer in self._later:
-            out = _shaped(buffer, n_inputs, chosen)
-            part.apply(batch, chosen.size, out)
+            out = self._tiles(buffer, n_inputs, chosen)
+            for (first, before), (_, after) in zip(batch, out, strict=True):
+                part.apply(before, min(max(chosen.size - first, 0), before.shape[1]), after)
             batch = out
         return batch, samples.labels[chosen]
 
-    def _scatter(self, features: CsrFeatures, chosen: Int64Array) -> Float32Array:
+    def _tiles(self, buffer: Float32Array, n_rows: int, chosen: Int64Array) -> Tiles:
+        return Tiles.empty(n_rows, chosen.size, self._width, buffer=buffer)
+
+    def _scatter(self, features: CsrFeatures, chosen: Int64Array) -> Tiles:
         self._clear()
-        batch = _shaped(self._buffer, self._n_gathered, chosen)
+        batch = self._tiles(self._buffer, self._n_gathered, chosen)
         arrays = (features.indptr, features.indices, features.values)
+        where = (chosen, batch.n_neurons, batch.width, batch.values)
         if self._row_of is None:
-            kernels.scatter_csr(*arrays, chosen, batch)
+            kernels.scatter_csr(*arrays, *where)
         else:
-            chosen_features.scatter_chosen(*arrays, self._row_of, chosen, batch)
+            chosen_features.scatter_chosen(*arrays, self._row_of, *where)
         self._written = (features, chosen, batch)
         return batch
 
@@ -82,10 +96,11 @@ class BatchAssembler:
         if self._written is None:
             return
         features, chosen, batch = self._written
+        where = (chosen, batch.n_neurons, batch.width, batch.values)
         if self._row_of is None:
-            kernels.clear_csr(features.indptr, features.indices, chosen, batch)
+            kernels.clear_csr(features.indptr, features.indices, *where)
         else:
-            chosen_features.clear_chosen(features.indptr, features.indices, self._row_of, chosen, batch)
+            chosen_features.clear_chosen(features.indptr, features.indices, self._row_of, *where)
 
 
 def batch_bytes(n_features: int, stride: int) -> int:
@@ -111,8 +126,3 @@ def _rows(features: Int32Array | None, n_features: int) -> Int32Array | None:
     row_of = np.full(n_features, -1, INDEX)
     row_of[features] = np.arange(features.size, dtype=INDEX)
     return row_of
-
-
-def _shaped(buffer: Float32Array, n_rows: int, chosen: Int64Array) -> Float32Array:
-    stride = padded_columns(chosen.size)
-    return buffer[: n_rows * stride].reshape(n_rows, stride)

@@ -173,7 +173,9 @@ class FrontEnd(ABC):
         return gather if type(self).apply is FrontEnd.apply else None
 
     def apply(self, batch: Float32Array, n_samples: int, out: Float32Array) -> None:
-        """``out`` float32[n_inputs, stride] from ``batch`` float32[n_before, stride], 0 from ``n_samples`` on.
+        """``out`` float32[n_inputs, n] from ``batch`` float32[n_before, n], 0 from sample ``n_samples`` on.
+
+        A batch comes in tiles of samples, one call for each.
 
         By default the front end changes nothing.
         """

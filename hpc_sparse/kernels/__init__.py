@@ -2,7 +2,8 @@
 
 Importing a kernel module imports numba and fixes the cache folder of compiled code: ``$NUMBA_CACHE_DIR`` if it is set,
 else a subfolder of the user's cache folder. Its name is a hash of the kernels' source, so that a changed kernel never
-meets stale code. Nothing is compiled before a kernel is first called.
+meets stale code. Nothing is compiled before a kernel is first called. The vector instructions to use are fixed, too:
+:mod:`hpc_sparse.kernels.instruction_set`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import hashlib
 import os
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from hpc_sparse.kernels.instruction_set import InstructionSet, use_instruction_set
 
 CHECKED = "checked"
 """Name of the subfolder for kernels with bounds checks."""
@@ -53,4 +56,12 @@ def _use_cache_folder() -> None:
         config.CACHE_DIR = str(cache_folder())
 
 
+def _use_instruction_set() -> InstructionSet:
+    config: Any = import_module("numba.core.config")
+
+    return use_instruction_set(config)
+
+
 _use_cache_folder()
+INSTRUCTION_SET: Final = _use_instruction_set()
+"""What kernels are compiled for in this process."""

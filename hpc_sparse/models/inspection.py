@@ -70,6 +70,8 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         f"best_{part}_epoch": best_epoch,
         "n_ranks": info.n_ranks,
         "n_replicas": info.n_replicas,
+        "tile_width": info.tile_width or None,
+        "instructions": info.instructions or None,
         "creator": info.creator,
         "format_version": info.format_version,
         "file_bytes": info.file_bytes,

@@ -156,7 +156,7 @@ def pruned_replica(replica: Replica, percentile: float, input_percentile: float)
     if change is None:
         return replica
     # Layers and states get new arrays and leave the old ones alone.
-    network = Network([copy(layer) for layer in replica.network.layers], list(replica.network.neuron_ids))
+    network = replace(replica.network, layers=[copy(layer) for layer in replica.network.layers])
     pruned = Replica(network, [state.shared() for state in replica.states])
     pruned.apply(change)
     return pruned

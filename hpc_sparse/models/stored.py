@@ -13,7 +13,6 @@ from hpc_sparse.models.merged import read_merged
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
@@ -92,9 +91,9 @@ class StoredNetwork:
         """
         batch_size = self.config.training.batch_size
         front_end = self.front_end.choosing(network.neuron_ids[0])
-        assembler = BatchAssembler(front_end, dataset.info.n_features, batch_size)
+        assembler = BatchAssembler(front_end, dataset.info.n_features, batch_size, network.tile_width)
         objective = make_objective(self.config)
-        workspace = Workspace(network.layers, batch_size, activations=self.config.training.activations)
+        workspace = network.make_workspace(batch_size, activations=self.config.training.activations)
         return evaluate(ctx, network, objective, dataset.test, assembler, workspace, batch_size)
 
     def _check_features(self, info: DatasetInfo) -> None:

@@ -101,7 +101,7 @@ class StopAgreement:
         reason = self._request.reason
         # The limit counts as the largest number, so that every rank gives one and the same reason.
         own = float(signal.NSIG if reason == TIME_LIMIT else reason)
-        self._pending = PendingMax(self._ctx, [own, now - self._mark])
+        self._pending = PendingMax.start(self._ctx, [own, now - self._mark])
         self._mark, self._timed_steps = now, steps_before
         if known:
             self._pending.wait()

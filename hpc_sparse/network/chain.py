@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.protocol import Layer, Saved
 from hpc_sparse.network.placement import WHOLE, Placement
 from hpc_sparse.network.sinks import Sink
+from hpc_sparse.network.tiles import Tiles
 
 
-def forward(
-    layers: Sequence[Layer], batch: AnyArray, outs: Sequence[AnyArray], placement: Placement = WHOLE
-) -> AnyArray:
+def forward(layers: Sequence[Layer], batch: Tiles, outs: Sequence[Tiles], placement: Placement = WHOLE) -> Tiles:
     """The output layer's weighted sums, ``outs[-1]``; no dropout, nothing saved.
 
     Parameters
     ----------
     layers : sequence of Layer
         From the first hidden one to the output.
-    batch : float32[n_inputs, width]
-        Samples as columns.
-    outs : sequence of [n, width], one per layer
+    batch : Tiles
+        Of the inputs.
+    outs : sequence of Tiles, one per layer
         Overwritten.
     placement : Placement
     """
@@ -37,12 +35,12 @@ def forward(
 
 def forward_train(
     layers: Sequence[Layer],
-    batch: AnyArray,
-    outs: Sequence[AnyArray],
+    batch: Tiles,
+    outs: Sequence[Tiles],
     saved: Sequence[Saved],
     dropouts: Sequence[Dropout | None],
     placement: Placement = WHOLE,
-) -> AnyArray:
+) -> Tiles:
     """As :func:`forward`, with dropout, saving in ``saved`` what :func:`backward` needs.
 
     Parameters
@@ -65,12 +63,12 @@ def forward_train(
 
 def backward(
     layers: Sequence[Layer],
-    batch: AnyArray,
-    outs: Sequence[AnyArray],
+    batch: Tiles,
+    outs: Sequence[Tiles],
     saved: Sequence[Saved],
     dropouts: Sequence[Dropout | None],
-    delta: AnyArray,
-    deltas: Sequence[AnyArray],
+    delta: Tiles,
+    deltas: Sequence[Tiles],
     sinks: Sequence[Sink] | None,
     placement: Placement = WHOLE,
 ) -> None:
@@ -80,9 +78,9 @@ def backward(
     ----------
     layers, batch, outs, saved, dropouts
         Of the :func:`forward_train` before.
-    delta : float32[n_outputs, width]
+    delta : Tiles
         Deltas of the output layer; 0 in the columns beyond the batch.
-    deltas : sequence of [n, width], one per hidden layer
+    deltas : sequence of Tiles, one per hidden layer
         Overwritten with the layers' deltas; ``outs`` themselves where activations are not needed any more.
     sinks : sequence of Sink, one per layer, or None
         None: gradients are not wanted.

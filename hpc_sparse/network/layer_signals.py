@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array
+from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.network import chain
 from hpc_sparse.network.dropout import NO_DROPOUT
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
+from hpc_sparse.network.tiles import Tiles
 
 
 @dataclass(frozen=True)
@@ -20,20 +21,20 @@ class Signals:
 
     Attributes
     ----------
-    source : float32[n_in, stride]
+    source : Tiles
         The layer's inputs; finite in the columns beyond the batch.
-    delta : float32[n_out, stride]
+    delta : Tiles
         Derivative of the mean loss by the layer's weighted sums; 0 in the columns beyond the batch.
     n_samples : int
         Columns that are samples.
     """
 
-    source: Float32Array
-    delta: Float32Array
+    source: Tiles
+    delta: Tiles
     n_samples: int
 
 
-def layer_signals(network: Network, batch: Float32Array, labels: AnyArray, objective: Objective) -> list[Signals]:
+def layer_signals(network: Network, batch: Tiles, labels: AnyArray, objective: Objective) -> list[Signals]:
     """The signals of every layer, from one pass forward and one backward without dropout; changes nothing.
 
     Needs 8 and a quarter bytes per neuron and sample.
@@ -41,18 +42,17 @@ def layer_signals(network: Network, batch: Float32Array, labels: AnyArray, objec
     Parameters
     ----------
     network : Network
-    batch : float32[n_features, stride]
-        Samples as columns.
+    batch : Tiles
+        Of the inputs.
     labels : int32[n_samples], or what else the objective takes
     objective : Objective
     """
-    layers, width = network.layers, batch.shape[1]
-    assert batch.shape[0] == network.widths[0], (batch.shape, network.widths)
-    activations = [aligned_empty((n, width), VALUE) for n in network.widths[1:]]
-    deltas = [aligned_empty((n, width), VALUE) for n in network.widths[1:]]
+    layers = network.layers
+    assert batch.n_neurons == network.widths[0], (batch.shape, network.widths)
+    activations, deltas = ([batch.like(n) for n in network.widths[1:]] for _ in range(2))
     saved = [
         {name: aligned_empty(array.shape, np.dtype(array.dtype).type) for name, array in own.items()}
-        for own in (layer.saved_arrays(width) for layer in layers)
+        for own in (layer.saved_arrays(batch.n_columns) for layer in layers)
     ]
     dropouts = [*[NO_DROPOUT] * (len(layers) - 1), None]
     sums = chain.forward_train(layers, batch, activations, saved, dropouts)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hpc_sparse.config import NetworkSection
 from hpc_sparse.dtypes import INDEX, AnyArray, Float32Array, Int32Array, Int64Array
+from hpc_sparse.kernels.simd.machine import WIDTHS, tile_width
 from hpc_sparse.network import chain
 from hpc_sparse.network.activations import OUTPUT_ACTIVATION
 from hpc_sparse.network.blueprint import LayerBlueprint
@@ -23,6 +24,7 @@ from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.objectives.protocol import Objective, Outcome
 from hpc_sparse.network.placement import WHOLE, Placement
 from hpc_sparse.network.sinks import Sink, Write
+from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.network.workspace import Workspace
 
 
@@ -46,15 +48,26 @@ class Network:
         increasing; None if none has been removed. Given an empty list, none has been removed anywhere.
     placement : Placement
         Which of the neurons are on this rank.
+    tile_width : int
+        Columns of a tile of activations. It stays for the whole life of a network, because gradients are added up tile
+        by tile; by default it is what suits the machine.
     """
 
     layers: list[Layer]
     neuron_ids: list[Int32Array | None] = field(default_factory=list)
     placement: Placement = WHOLE
+    tile_width: int = 0
 
     def __post_init__(self) -> None:
+        self.tile_width = self.tile_width or tile_width(self.widths)
         self.neuron_ids = self.neuron_ids or [None] * (len(self.layers) + 1)
         assert len(self.neuron_ids) == len(self.layers) + 1, (len(self.neuron_ids), len(self.layers))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up a pickled network, in tiles that this machine has."""
+        self.__dict__.update(state)
+        if self.tile_width not in WIDTHS:
+            self.tile_width = tile_width(self.widths)
 
     @classmethod
     def random(
@@ -173,21 +186,21 @@ class Network:
         """The connections at a place."""
         return self.layers[place.layer].connections()[place.name]
 
-    def forward(self, batch: Float32Array, workspace: Workspace) -> Float32Array:
-        """Weighted sums of the output layer, float32[n_outputs, width], a view into ``workspace``; no dropout.
+    def forward(self, batch: Tiles, workspace: Workspace) -> Tiles:
+        """Weighted sums of the output layer, float32, in ``workspace``; no dropout.
 
         Parameters
         ----------
-        batch : float32[n_features, width]
-            Samples as columns.
+        batch : Tiles
+            float32, of the inputs.
         workspace : Workspace
         """
         self._check(batch)
-        return chain.forward(self.layers, batch, workspace.activations(batch.shape[1]), self.placement)
+        return chain.forward(self.layers, batch, workspace.activations(batch.n_columns), self.placement)
 
     def learn(
         self,
-        batch: Float32Array,
+        batch: Tiles,
         labels: AnyArray,
         objective: Objective,
         dropouts: Sequence[Dropout],
@@ -198,8 +211,8 @@ class Network:
 
         Parameters
         ----------
-        batch : float32[n_features, width]
-            Samples as columns; finite in the columns beyond the batch.
+        batch : Tiles
+            float32, of the inputs; finite in the columns beyond the batch.
         labels : int32[n_samples], or float32[n_samples, n_outputs] where the objective takes targets
         objective : Objective
         dropouts : sequence of Dropout
@@ -214,18 +227,18 @@ class Network:
             Of the batch, with dropout and before the parameters change.
         """
         self._check(batch)
-        width = batch.shape[1]
-        outs, saved, delta = workspace.activations(width), workspace.saved(width), workspace.output_delta(width)
+        n = batch.n_columns
+        outs, saved, delta = workspace.activations(n), workspace.saved(n), workspace.output_delta(n)
         of_layers = [*dropouts, None]
         sums = chain.forward_train(self.layers, batch, outs, saved, of_layers, self.placement)
         outcome = objective.evaluate(sums, labels, delta)
-        deltas = workspace.deltas(width)
+        deltas = workspace.deltas(n)
         chain.backward(self.layers, batch, outs, saved, of_layers, delta, deltas, sinks, self.placement)
         return outcome
 
     def gradient_batch(
         self,
-        batch: Float32Array,
+        batch: Tiles,
         labels: Int32Array,
         objective: Objective,
         dropouts: Sequence[Dropout],
@@ -246,19 +259,25 @@ class Network:
         Outcome
             Of the batch, with dropout.
         """
-        return self.learn(batch, labels, objective, dropouts, workspace, [Write(own) for own in gradients])
+        sinks = [Write(own, workspace.scratch) for own in gradients]
+        return self.learn(batch, labels, objective, dropouts, workspace, sinks)
 
     def copy(self) -> Network:
         """The same with parameters of its own."""
-        return Network([layer.copy() for layer in self.layers], list(self.neuron_ids), self.placement)
+        return replace(self, layers=[layer.copy() for layer in self.layers], neuron_ids=list(self.neuron_ids))
+
+    def make_workspace(self, max_batch: int, *, activations: str = "float32") -> Workspace:
+        """Buffers for batches of up to ``max_batch`` samples; arguments as of :class:`Workspace`."""
+        return Workspace(self.layers, max_batch, self.tile_width, activations=activations)
 
     def note_survivors(self, kept: Sequence[Int64Array | None]) -> None:
         """Note which neurons are left: per layer of neurons the numbers that they had before, None if all stay."""
         self.neuron_ids = [_surviving_ids(ids, own) for ids, own in zip(self.neuron_ids, kept, strict=True)]
 
-    def _check(self, batch: Float32Array) -> None:
+    def _check(self, batch: Tiles) -> None:
         """Assert that a batch has the inputs that the network has now: kernels would read whatever is there."""
-        assert batch.shape[0] == self.layers[0].shape[1], (batch.shape, self.widths)
+        assert batch.n_neurons == self.layers[0].shape[1], (batch.shape, self.widths)
+        assert batch.width == self.tile_width, (batch.width, self.tile_width)
 
 
 def _surviving_ids(ids: Int32Array | None, kept: Int64Array | None) -> Int32Array | None:

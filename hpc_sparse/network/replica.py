@@ -17,6 +17,7 @@ from hpc_sparse.network.objectives.protocol import Objective, Outcome
 from hpc_sparse.network.optimizers.protocol import Optimizer
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.optimizers.state import OptimizerState, carried
+from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.network.workspace import Workspace
 
 
@@ -42,7 +43,7 @@ class Replica:
 
     def train_batch(
         self,
-        batch: Float32Array,
+        batch: Tiles,
         labels: AnyArray,
         objective: Objective,
         dropouts: Sequence[Dropout],

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from hpc_sparse.dtypes import Float32Array
+from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.kernels.sparse.descent import descend_all
 
 
@@ -30,7 +30,7 @@ class DescendMap(NamedTuple):
     bias, bias_velocity : float32[n_out]
         Updated in place.
     scratch : callable
-        ``scratch(n)``: float32[n] for the gradient.
+        ``scratch(n)``: float32[n] for the gradient and whatever else a pass needs.
     """
 
     rate: np.float32
@@ -51,10 +51,21 @@ class DescendMap(NamedTuple):
 
 
 class WriteMap(NamedTuple):
-    """Room for the gradients of the weights of a map, float32[n], and the biases of its rows, float32[n_out]."""
+    """Room for gradients.
+
+    Attributes
+    ----------
+    weight_gradient : float32[n]
+        Of the weights of a map.
+    bias_gradient : float32[n_out]
+        Of the biases of its rows.
+    scratch : callable
+        ``scratch(n)``: float32[n] for whatever else a pass needs.
+    """
 
     weight_gradient: Float32Array
     bias_gradient: Float32Array
+    scratch: Callable[[int], Float32Array]
 
     def accept(self, weight_gradient: Float32Array, bias_gradient: Float32Array) -> None:
         """Take gradients that are complete; those that are in this room already stay."""
@@ -77,6 +88,11 @@ class GradientRoom(Protocol):
         """float32[n_out]: room for the gradient of the biases."""
         ...
 
+    @property
+    def scratch(self) -> Callable[[int], Float32Array]:
+        """``scratch(n)``: float32[n] for whatever else a pass needs; the room may be in the front of it."""
+        ...
+
     def accept(self, weight_gradient: Float32Array, bias_gradient: Float32Array) -> None:
         """Take gradients that are complete, in this room or elsewhere."""
         ...
@@ -97,15 +113,29 @@ class Sink(Protocol):
         ...
 
 
+def new_scratch(n: int) -> Float32Array:
+    """float32[n], made anew."""
+    return np.empty(n, VALUE)
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Keeps the gradients of one layer in ``gradients``, float32 arrays by the parameters' names."""
+    """Keeps the gradients of one layer.
+
+    Attributes
+    ----------
+    gradients : dict of str to float32[n]
+        By the parameters' names; overwritten.
+    scratch : callable
+        ``scratch(n)``: float32[n] that nobody needs longer than one pass of one layer.
+    """
 
     gradients: Mapping[str, Float32Array]
+    scratch: Callable[[int], Float32Array] = new_scratch
 
     def map(self, weight: Float32Array, bias: Float32Array, names: tuple[str, str]) -> MapSink:  # noqa: ARG002
         """The part of a map."""
-        return WriteMap(self.gradients[names[0]], self.gradients[names[1]])
+        return WriteMap(self.gradients[names[0]], self.gradients[names[1]], self.scratch)
 
     def accept(self, name: str, values: Float32Array, gradient: Float32Array, *, decays: bool) -> None:  # noqa: ARG002
         """Take the gradient of a parameter that belongs to no map."""

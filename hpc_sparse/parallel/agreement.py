@@ -43,7 +43,7 @@ class Agreement:
         self._network, self._digests, self._n_steps = network, layer_digests(network), 0
         halves = divmod(_combined(self._digests), 1 << _HALF_BITS)
         # All are equal where the largest of each half is the smallest, too; halves are exact in float64.
-        self._pending = PendingMax(self._ctx, [*halves, *(-half for half in halves)])
+        self._pending = PendingMax.start(self._ctx, [*halves, *(-half for half in halves)])
 
     def progress(self) -> None:
         """Move the comparison on; cheap, to be called after every step."""

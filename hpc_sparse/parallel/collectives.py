@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from hpc_sparse.dtypes import OFFSET, AnyArray, Int64Array
 from hpc_sparse.errors import HpcSparseError, MachineError, RankError
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import chunk_ranges
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 AWAKE_SECONDS, NAP_SECONDS = 1e-3, 1e-3
 """How long a rank looks busily for the others where a wait may be long, and then sleeps between two looks."""
@@ -115,19 +118,29 @@ def all_reduce_sum(ctx: ParallelContext, array: AnyArray) -> None:
 
 
 class PendingSum:
-    """The sum over the ranks of a contiguous 1-D array, on its way (collective to make and to wait for).
+    """The sum over the ranks of a contiguous 1-D array, on its way.
 
     The array belongs to this object until :meth:`wait` returns it.
+
+    Parameters
+    ----------
+    array : array
+    requests : sequence of MPI.Request
+        Of the reductions of its chunks.
     """
 
-    def __init__(self, ctx: ParallelContext, array: AnyArray) -> None:
-        self._array, self._requests = array, []
+    def __init__(self, array: AnyArray, requests: Sequence[MPI.Request]) -> None:
+        self._array, self._requests = array, requests
+
+    @classmethod
+    def start(cls, ctx: ParallelContext, array: AnyArray) -> PendingSum:
+        """The sum of ``array``, which is overwritten (collective)."""
         if ctx.comm is None or ctx.size == 1:
-            return
+            return cls(array, [])
         from mpi4py import MPI  # noqa: PLC0415
 
-        for start, stop in chunk_ranges(0, array.size, _chunk_items(array)):
-            self._requests.append(ctx.comm.Iallreduce(MPI.IN_PLACE, array[start:stop], op=MPI.SUM))
+        chunks = chunk_ranges(0, array.size, _chunk_items(array))
+        return cls(array, [ctx.comm.Iallreduce(MPI.IN_PLACE, array[start:stop], op=MPI.SUM) for start, stop in chunks])
 
     def progress(self) -> None:
         """Give the MPI library a moment."""
@@ -142,19 +155,33 @@ class PendingSum:
 
 
 class PendingMax:
-    """The largest over the ranks of a few numbers, on its way (collective to make and to wait for)."""
+    """The largest over the ranks of a few numbers, on its way.
+
+    Parameters
+    ----------
+    numbers : float64[n]
+        Overwritten by the result.
+    request : MPI.Request or None
+        Of the reduction; None if there is none.
+    """
 
     _under_way: ClassVar[set[PendingMax]] = set()
     """MPI writes to their numbers, also when nobody waits for them any more: until then they must stay in memory."""
 
-    def __init__(self, ctx: ParallelContext, numbers: Sequence[float]) -> None:
-        self._numbers = np.array(numbers, np.float64)
-        self._request = None
-        if ctx.comm is not None and ctx.size > 1:
-            from mpi4py import MPI  # noqa: PLC0415
-
-            self._request = ctx.comm.Iallreduce(MPI.IN_PLACE, self._numbers, op=MPI.MAX)
+    def __init__(self, numbers: AnyArray, request: MPI.Request | None) -> None:
+        self._numbers, self._request = numbers, request
+        if request is not None:
             self._under_way.add(self)
+
+    @classmethod
+    def start(cls, ctx: ParallelContext, numbers: Sequence[float]) -> PendingMax:
+        """The largest of ``numbers``, as many on every rank (collective)."""
+        own = np.array(numbers, np.float64)
+        if ctx.comm is None or ctx.size == 1:
+            return cls(own, None)
+        from mpi4py import MPI  # noqa: PLC0415
+
+        return cls(own, ctx.comm.Iallreduce(MPI.IN_PLACE, own, op=MPI.MAX))
 
     def progress(self) -> None:
         """Give the MPI library a moment, unless the numbers are there."""

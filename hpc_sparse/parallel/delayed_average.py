@@ -12,7 +12,7 @@ from hpc_sparse.parallel.context import ParallelContext
 
 
 class DelayedAverage:
-    """Mean of arrays as they are now, applied later (collective to make and to apply).
+    """Mean of arrays as they were, applied later.
 
     Training continues in the same arrays. Applying adds the difference between the mean and the values at the start, so
     that updates made meanwhile are kept. The result does not depend on the duration of the reduction. (Delayed
@@ -20,22 +20,35 @@ class DelayedAverage:
 
     Parameters
     ----------
-    ctx : ParallelContext
     arrays : sequence of float32[n]
-        Of the same sizes on every rank.
-    n_contributors : int
-        Ranks that contribute.
-    is_contributor : bool
-        Whether this rank does; else its values count as 0.
+    own : float32[sum of n]
+        Their values at the start.
+    mean : PendingSum
+        Their mean over the ranks.
     """
 
-    def __init__(
-        self, ctx: ParallelContext, arrays: Sequence[Float32Array], n_contributors: int, *, is_contributor: bool
-    ) -> None:
-        self._arrays = list(arrays)
-        self._own = np.concatenate(self._arrays)
-        share = self._own / VALUE(n_contributors) if is_contributor else np.zeros_like(self._own)
-        self._mean = PendingSum(ctx, share)
+    def __init__(self, arrays: Sequence[Float32Array], own: Float32Array, mean: PendingSum) -> None:
+        self._arrays, self._own, self._mean = list(arrays), own, mean
+
+    @classmethod
+    def start(
+        cls, ctx: ParallelContext, arrays: Sequence[Float32Array], n_contributors: int, *, is_contributor: bool
+    ) -> DelayedAverage:
+        """The mean of arrays as they are now, on its way (collective).
+
+        Parameters
+        ----------
+        ctx : ParallelContext
+        arrays : sequence of float32[n]
+            Of the same sizes on every rank.
+        n_contributors : int
+            Ranks that contribute.
+        is_contributor : bool
+            Whether this rank does; else its values count as 0.
+        """
+        own = np.concatenate(arrays)
+        share = own / VALUE(n_contributors) if is_contributor else np.zeros_like(own)
+        return cls(arrays, own, PendingSum.start(ctx, share))
 
     @property
     def n_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""Gradients from workers to a serving rank and parameters back: values only, as buffers.
+"""Gradients from workers to a server and parameters back: values only, as buffers.
 
 A message is a header of fixed size followed by vectors whose sizes both sides know from the topology's version. Which
 connections the values belong to is implied by that version; a topology itself travels only when it has changed.

@@ -27,11 +27,10 @@ CutBack = Callable[[Float32Array, int], BoolArray]
 """Rule of what stays after an average: (weights float32[n], n_target) -> bool[n] with ``n_target`` marks."""
 
 
-@dataclass
 class LocalSgd:
     """Averages the replicas and puts them on one topology again.
 
-    Attributes
+    Parameters
     ----------
     ctx : ParallelContext
     has_shared_topology : bool
@@ -42,39 +41,87 @@ class LocalSgd:
         State arrays of the optimiser that become 0; all others are averaged as the parameters are.
     is_contributor : bool
         Whether this rank trains. A rank without samples takes part in every sync but adds nothing to the average.
+    n_contributors : int
+        How many ranks train.
+
+    Attributes
+    ----------
+    is_contributor : bool
+    n_contributors : int
+    n_bytes_sent : int
+        Bytes that this rank has put into messages so far.
     """
 
-    ctx: ParallelContext
-    has_shared_topology: bool
-    cut_back: CutBack
-    resets: Collection[str] = ()
-    is_contributor: bool = True
-
-    def __post_init__(self) -> None:
-        self.n_contributors = int(all_gather_counts(self.ctx, int(self.is_contributor)).sum())
-        self.n_bytes_sent = 0
+    def __init__(
+        self,
+        ctx: ParallelContext,
+        *,
+        has_shared_topology: bool,
+        cut_back: CutBack,
+        resets: Collection[str],
+        is_contributor: bool,
+        n_contributors: int,
+    ) -> None:
+        self._ctx, self._has_shared_topology = ctx, has_shared_topology
+        self._cut_back, self._resets = cut_back, resets
+        self.is_contributor, self.n_contributors, self.n_bytes_sent = is_contributor, n_contributors, 0
         self._bases: list[Topology] = []
         self._targets: list[int] = []
         self._delayed: DelayedAverage | None = None
-        self._agreement = Agreement(self.ctx)
+        self._agreement = Agreement(ctx)
+
+    @classmethod
+    def start(
+        cls,
+        ctx: ParallelContext,
+        network: Network,
+        *,
+        has_shared_topology: bool,
+        cut_back: CutBack,
+        resets: Collection[str] = (),
+        is_contributor: bool = True,
+        targets: Sequence[int] | None = None,
+    ) -> LocalSgd:
+        """Local SGD of replicas that agree now, or have nothing in common yet (collective).
+
+        Parameters
+        ----------
+        ctx, has_shared_topology, cut_back, resets, is_contributor
+            As of the class.
+        network : Network
+            This rank's.
+        targets : sequence of int, optional
+            Connections per place of the network after the first sync, if the replicas share no topology now.
+        """
+        n_contributors = int(all_gather_counts(ctx, int(is_contributor)).sum())
+        averaging = cls(
+            ctx,
+            has_shared_topology=has_shared_topology,
+            cut_back=cut_back,
+            resets=resets,
+            is_contributor=is_contributor,
+            n_contributors=n_contributors,
+        )
+        if targets is None:
+            averaging.remember(network)
+        else:
+            places = network.connections()
+            averaging._remember([Topology.empty(connections.topology.shape) for _, connections in places])
+            averaging._targets = list(targets)
+        return averaging
 
     @property
     def targets(self) -> tuple[int, ...]:
         """Connections after the next sync, at each place of the network."""
         return tuple(self._targets)
 
-    def start(self, network: Network) -> None:
+    def remember(self, network: Network) -> None:
         """Remember the topologies that all replicas have now; call when they agree."""
         self._remember([connections.topology for _, connections in network.connections()])
 
-    def start_from(self, change: NetworkChange) -> None:
-        """Remember the topologies that a ``change`` of all replicas, made at a sync, has brought about."""
+    def follow(self, change: NetworkChange) -> None:
+        """Remember the topologies that a ``change`` of all replicas, made when they agreed, has brought about."""
         self._remember([layer.topology for layer in change.layers])
-
-    def start_apart(self, network: Network, targets: Sequence[int]) -> None:
-        """Begin with replicas that share no topology, and are to have ``targets`` connections per place when synced."""
-        self._remember([Topology.empty(connections.topology.shape) for _, connections in network.connections()])
-        self._targets = list(targets)
 
     def aim_at(self, network: Network) -> None:
         """Bring every place at the next sync to as many connections as in ``network``, the same on all ranks."""
@@ -83,7 +130,7 @@ class LocalSgd:
     def _remember(self, topologies: list[Topology]) -> None:
         self._targets = [topology.n_connections for topology in topologies]
         # Replicas that share a topology never ask what it was. Those that do must not keep its transposed index alive.
-        is_asked_for = self.ctx.size > 1 and not self.has_shared_topology
+        is_asked_for = self._ctx.size > 1 and not self._has_shared_topology
         self._bases = [each.bare() for each in topologies if is_asked_for]
 
     def sync(self, replica: Replica) -> None:
@@ -96,23 +143,23 @@ class LocalSgd:
         DivergedError
             On every rank: weights to be compared by size are not finite, or replicas differed after the last sync.
         """
-        if self.ctx.size == 1:
+        if self._ctx.size == 1:
             return
         self._agreement.confirm()
         self._take_in_delayed()
         network = replica.network
         for state in replica.states:
-            state.reset(self.resets)
+            state.reset(self._resets)
         bases, targets = iter(self._differing_bases()), iter(self._targets)
         placed = [
             self._place({name: next(bases, None) for name in layer.connections()}, layer, state)
             for layer, state in zip(network.layers, replica.states, strict=True)
         ]
-        arrays = [array for layer in placed for array in layer.arrays(self.resets)]
-        self.n_bytes_sent += average_arrays(self.ctx, arrays, self.n_contributors, is_contributor=self.is_contributor)
+        arrays = [array for layer in placed for array in layer.arrays(self._resets)]
+        self.n_bytes_sent += average_arrays(self._ctx, arrays, self.n_contributors, is_contributor=self.is_contributor)
         for layer, state, averaged in zip(network.layers, replica.states, placed, strict=True):
-            averaged.cut_back(self.cut_back, {name: next(targets) for name in layer.connections()}, layer, state)
-        self.start(network)
+            averaged.cut_back(self._cut_back, {name: next(targets) for name in layer.connections()}, layer, state)
+        self.remember(network)
         self._agreement.start(network)
 
     def sync_delayed(self, replica: Replica) -> None:
@@ -121,10 +168,10 @@ class LocalSgd:
         The replicas go on with what they have, and do not agree before the next :meth:`sync`. For shared topologies
         and averaged states only.
         """
-        if self.ctx.size == 1:
+        if self._ctx.size == 1:
             return
-        assert self.has_shared_topology
-        assert not self.resets
+        assert self._has_shared_topology
+        assert not self._resets
         self._agreement.confirm()
         self._take_in_delayed()
         arrays = [
@@ -132,7 +179,7 @@ class LocalSgd:
             for layer, state in zip(replica.network.layers, replica.states, strict=True)
             for array in (*(each.values for each in layer.parameters().values()), *state.flat())
         ]
-        self._delayed = DelayedAverage(self.ctx, arrays, self.n_contributors, is_contributor=self.is_contributor)
+        self._delayed = DelayedAverage.start(self._ctx, arrays, self.n_contributors, is_contributor=self.is_contributor)
         self.n_bytes_sent += self._delayed.n_bytes
 
     def progress(self) -> None:
@@ -184,7 +231,7 @@ class LocalSgd:
         """The union of the replicas' connections; None where all have the same."""
         if base is None:
             return None
-        index = SharedIndex.build(self.ctx, base, own if self.is_contributor else Topology.empty(base.shape))
+        index = SharedIndex.build(self._ctx, base, own if self.is_contributor else Topology.empty(base.shape))
         self.n_bytes_sent += OFFSET().itemsize * index.n_sent
         return index
 

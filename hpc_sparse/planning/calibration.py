@@ -17,6 +17,7 @@ import numpy as np
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES
 from hpc_sparse.kernels.simd.buffers import padded_columns
+from hpc_sparse.kernels.simd.machine import tile_width
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 from hpc_sparse.planning.probe import LayerPlace, Seconds, time_layer, time_network
 
@@ -62,10 +63,10 @@ def calibrate(config: RunConfig, size: NetworkSize, n_rounds: int = 5) -> Calibr
     if size.n_connections <= PROBE_CONNECTIONS and size.n_neurons * row_bytes <= 2 * PROBE_ROW_BYTES:
         return Calibration(time_network(config, size, n_rounds), size.n_connections)
     kinds = Counter((layer, _place(number, len(size.layers))) for number, layer in enumerate(size.layers))
-    total, n_measured = Seconds(), 0
+    total, n_measured, width = Seconds(), 0, tile_width(size.widths)
     for (layer, place), n_times in kinds.items():
         measured, factor = smaller_layer(layer, row_bytes)
-        seconds = time_layer(config, measured, place, n_rounds)
+        seconds = time_layer(config, measured, place, n_rounds, width)
         total += scaled_up(seconds, factor).times(n_times)
         n_measured += measured.n_connections
     return Calibration(total, n_measured)
@@ -103,5 +104,5 @@ def _place(number: int, n_layers: int) -> LayerPlace:
 def _load_kernels(config: RunConfig) -> None:
     places: tuple[LayerPlace, ...] = ("first", "middle", "last")
     for place in places:
-        time_layer(config, TINY, place, 1)
+        time_layer(config, TINY, place, 1, tile_width([TINY.n_in]))
     time_network(config, NetworkSize((TINY, TINY)), 1)

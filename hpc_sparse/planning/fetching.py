@@ -7,7 +7,8 @@ import numpy as np
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
 from hpc_sparse.kernels import batch as kernels
-from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
+from hpc_sparse.kernels.simd.machine import tile_width
+from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.planning.probe import timed
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
@@ -21,14 +22,16 @@ STORED_BYTES = 8
 def time_fetching(config: RunConfig, info: DatasetInfo, n_rounds: int) -> float:
     """Median seconds of making a batch."""
     rng, n_batch = np.random.default_rng(0), config.training.batch_size
-    batch = aligned_empty((info.n_features, padded_columns(n_batch)), VALUE)
+    width = tile_width([info.n_features])
+    batch = Tiles.empty(info.n_features, n_batch, width).values
     batch.fill(0)
     if not info.is_sparse:
         n = max(n_batch, min(info.n_train, MOST_BYTES // (info.n_features * np.dtype(info.dtype).itemsize)))
         values = np.ones((n, info.n_features), info.dtype)
         shift, scale = np.zeros(info.n_features, VALUE), np.ones(info.n_features, VALUE)
         return timed(
-            lambda: kernels.gather_dense(values, rng.integers(0, n, n_batch, OFFSET), shift, scale, batch), n_rounds
+            lambda: kernels.gather_dense(values, rng.integers(0, n, n_batch, OFFSET), shift, scale, width, batch),
+            n_rounds,
         )
     length = max(1, info.file_bytes // STORED_BYTES // (info.n_train + info.n_test))
     n = max(n_batch, min(info.n_train, MOST_BYTES // (length * STORED_BYTES)))
@@ -38,7 +41,7 @@ def time_fetching(config: RunConfig, info: DatasetInfo, n_rounds: int) -> float:
 
     def fetch() -> None:
         chosen = rng.integers(0, n, n_batch, OFFSET)
-        kernels.scatter_csr(indptr, indices, stored, chosen, batch)
-        kernels.clear_csr(indptr, indices, chosen, batch)
+        kernels.scatter_csr(indptr, indices, stored, chosen, info.n_features, width, batch)
+        kernels.clear_csr(indptr, indices, chosen, info.n_features, width, batch)
 
     return timed(fetch, n_rounds)

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import MAX_NEURONS
-from hpc_sparse.kernels.simd.row_loops import PADDING
+from hpc_sparse.kernels.simd.machine import PADDING
 from hpc_sparse.network.connections.topology import full_epsilon
 from hpc_sparse.planning.memory import plan_memory
 from hpc_sparse.planning.network_size import NetworkSize

@@ -12,8 +12,10 @@ from hpc_sparse.evolution.gradient_tiles import TILE_ROWS
 from hpc_sparse.evolution.initial.saliency import PRODUCTS
 from hpc_sparse.evolution.memory import INDEX, KEY, POINTER, POSITION, VALUE, LayerFigures, change_bytes
 from hpc_sparse.kernels.simd.buffers import padded_columns
+from hpc_sparse.kernels.simd.machine import tile_width
 from hpc_sparse.network.densities import source_densities
 from hpc_sparse.network.optimizers.registry import make_optimizer
+from hpc_sparse.network.tiles import width_of_tile
 from hpc_sparse.parallel.averaging import BUCKET_ITEMS
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.container.hdf5 import CHUNK_BYTES
@@ -27,6 +29,12 @@ scored. Measured."""
 
 CORRELATING = 52
 """Bytes per connection of the first layer while the most correlated pairs are looked for. Measured."""
+
+
+def fills_several_tiles(n_samples: int, size: NetworkSize) -> bool:
+    """Whether activations of so many samples are more than one tile in a new network of this size."""
+    n_columns = padded_columns(n_samples)
+    return int(width_of_tile(0, n_columns, tile_width(size.widths))) < n_columns
 
 
 def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
@@ -49,8 +57,8 @@ def choosing_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int
     """While the data choose the initial topology of a network that exists at random (runs/first_topology.py)."""
     settings, stride = config.network, padded_columns(config.evolution.growth_samples)
     if settings.initial_topology == "csti":
-        first = size.layers[0]
-        samples = (first.n_in * 5 + first.n_out * 2 + TILE_ROWS) * stride * VALUE
+        first, n_copies = size.layers[0], 1 if fills_several_tiles(config.evolution.growth_samples, size) else 0
+        samples = (first.n_in * (5 + n_copies) + first.n_out * (2 + n_copies) + TILE_ROWS) * stride * VALUE
         return samples + first.n_in * TILE_ROWS * VALUE + first.n_connections * CORRELATING
     if settings.initial_topology not in SCORING:
         return 0
@@ -78,6 +86,7 @@ def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> in
             layer.n_connections,
             config.evolution.drop_fraction,
             config.evolution.growth_samples,
+            fills_several_tiles(config.evolution.growth_samples, size),
         )
         worst = max(worst, decided + round(updater.n_bytes(figures)))
         if updater.sees_layers_alone:

@@ -15,7 +15,7 @@ from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE, AnyArray, Flo
 from hpc_sparse.evolution import make_updater
 from hpc_sparse.evolution.protocol import LayerView, NetworkView
 from hpc_sparse.kernels.simd.activation import record_words
-from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
+from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.network.connections.initial_topology import draw_topology
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
 from hpc_sparse.network.connections.protocol import INPUT, Gate
@@ -29,7 +29,7 @@ from hpc_sparse.network.network import Network, Place
 from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.network.workspace import Workspace
+from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 
 LayerPlace = Literal["first", "middle", "last"]
@@ -37,7 +37,7 @@ LayerPlace = Literal["first", "middle", "last"]
 
 TINY_RATE = 1e-9
 KEY = np.uint64(1)
-PATTERN_ROWS = 1024
+PATTERN = 1 << 16
 """Rows of numbers that are repeated to fill an array: random numbers for all of it would take longer than the probe."""
 
 
@@ -101,10 +101,10 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
         seed=0,
     )
     construct = time.perf_counter() - started
-    workspace = Workspace(network.layers, n_batch, activations=config.training.activations)
+    workspace = network.make_workspace(n_batch, activations=config.training.activations)
     optimizer, objective = make_optimizer(config), make_objective(config)
     replica = Replica.at_rest(network, optimizer.state_arrays)
-    batch = _numbers(widths[0], padded_columns(n_batch))
+    batch = _numbers(widths[0], n_batch, network.tile_width)
     labels = np.zeros(n_batch, INDEX)
     dropouts = [Dropout(settings.dropout, KEY)] * (len(widths) - 2)
 
@@ -117,9 +117,9 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
     return seconds
 
 
-def time_layer(config: RunConfig, size: LayerSize, place: LayerPlace, n_rounds: int) -> Seconds:
-    """Time one layer at some place in its network, as :func:`time_network` does."""
-    stride, slope = padded_columns(config.training.batch_size), config.network.alpha
+def time_layer(config: RunConfig, size: LayerSize, place: LayerPlace, n_rounds: int, width: int) -> Seconds:
+    """Time one layer at some place in its network, whose tiles have ``width`` columns, as :func:`time_network` does."""
+    n_batch, slope = config.training.batch_size, config.network.alpha
     started = time.perf_counter()
     density = size.n_connections / (size.n_in * size.n_out)
     topology = draw_topology(config.network.random_pattern, (size.n_out, size.n_in), density, KEY)
@@ -128,15 +128,14 @@ def time_layer(config: RunConfig, size: LayerSize, place: LayerPlace, n_rounds: 
     layer = SparseLayer(incoming, np.zeros(size.n_out, VALUE), slope, config.network.activation)
     construct = time.perf_counter() - started
     optimizer = make_optimizer(config)
-    replica = Replica.at_rest(Network([layer]), optimizer.state_arrays)
+    replica = Replica.at_rest(Network([layer], tile_width=width), optimizer.state_arrays)
     hidden = HIDDEN_VALUES[config.training.activations]
-    source = _numbers(size.n_in, stride, VALUE if place == "first" else hidden)
-    out = _numbers(size.n_out, stride, VALUE if place == "last" else hidden)
+    source = _numbers(size.n_in, n_batch, width, VALUE if place == "first" else hidden)
+    out = _numbers(size.n_out, n_batch, width, VALUE if place == "last" else hidden)
     dropout = Dropout(config.network.dropout, KEY)
-    records = [aligned_empty((n, record_words(stride)), np.uint16) for n in (size.n_in, size.n_out)]
+    records = [aligned_empty(n * record_words(source.n_columns), np.uint16) for n in (size.n_in, size.n_out)]
     records[0].fill(0x5555)
-    n_written = weight.size + size.n_out
-    scratch = aligned_empty(0 if place == "first" and optimizer.is_fused else n_written, VALUE)
+    scratch = aligned_empty(max(2 * weight.size, weight.size + size.n_out), VALUE)
     sink = optimizer.sink(TINY_RATE, replica.states[0], lambda n: scratch[:n])
     gate, below = Gate(VALUE(slope), dropout.scale, records[0]), None if place == "first" else source
 
@@ -177,9 +176,9 @@ def _time_evolution(config: RunConfig, replica: Replica, place: Place) -> float:
         return 0.0
     signals, connections = None, replica.network.at(place)
     if updater.needs_signals:
-        stride = padded_columns(settings.growth_samples)
-        n_out, n_in = connections.shape
-        signals = Signals(_numbers(n_in, stride), _numbers(n_out, stride), settings.growth_samples)
+        n_samples, width = settings.growth_samples, replica.network.tile_width
+        source, delta = (_numbers(n, n_samples, width) for n in connections.shape[::-1])
+        signals = Signals(source, delta, n_samples)
     rng = np.random.default_rng(0)
 
     def initial_weight(topology: Topology) -> Float32Array:
@@ -213,17 +212,18 @@ def _listener(topology: Topology) -> Topology:
     return Topology.from_keys((1, n_out), np.arange(n_out, dtype=OFFSET))
 
 
-def _numbers(n_rows: int, stride: int, dtype: type[np.float32 | np.uint16] = VALUE) -> AnyArray:
-    """[n_rows, stride] of normal numbers, float32 or bfloat16 as uint16, on a cache line."""
-    numbers: AnyArray = aligned_empty((n_rows, stride), dtype)
+def _numbers(n_rows: int, n_batch: int, width: int, dtype: type[np.float32 | np.uint16] = VALUE) -> Tiles:
+    """Activations that are normal numbers, float32 or bfloat16 as uint16."""
+    numbers = Tiles.empty(n_rows, n_batch, width, dtype)
     _refill(numbers)
     return numbers
 
 
-def _refill(numbers: AnyArray) -> None:
-    pattern: AnyArray = np.random.default_rng(0).standard_normal((PATTERN_ROWS, numbers.shape[1]), VALUE)
-    if numbers.dtype != VALUE:
-        pattern = pattern.view(np.uint16)[:, 1::2]  # the upper halves
-    for start in range(0, numbers.shape[0], PATTERN_ROWS):
-        rows = numbers[start : start + PATTERN_ROWS]
-        rows[:] = pattern[: rows.shape[0]]
+def _refill(numbers: Tiles) -> None:
+    values = numbers.values
+    pattern: AnyArray = np.random.default_rng(0).standard_normal(PATTERN, VALUE)
+    if values.dtype != VALUE:
+        pattern = pattern.view(np.uint16)[1::2]  # the upper halves
+    for start in range(0, values.size, PATTERN):
+        part = values[start : start + PATTERN]
+        part[:] = pattern[: part.size]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hpc_sparse.config import RunConfig
-from hpc_sparse.dtypes import AnyArray, Float32Array
+from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.evolution.initial.correlated import correlated_topology
 from hpc_sparse.evolution.initial.saliency import best_positions, grasp_scores, snip_scores
 from hpc_sparse.network.connections.initial_weights import draw_weights
@@ -13,6 +15,7 @@ from hpc_sparse.network.densities import source_densities
 from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.network import Network, Place
 from hpc_sparse.network.objectives.registry import make_objective
+from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.rng import Purpose, stream, stream_key
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import TrainingJob
@@ -27,7 +30,7 @@ def choose_first_topology(job: TrainingJob) -> None:
     config = job.config.network
     if config.initial_topology not in {"snip", "grasp", "csti"} or len(job.replica.network.layers) == 1:
         return
-    source = GrowthSource(job, make_objective(job.config))
+    source = GrowthSource.start(job, make_objective(job.config))
     batch, labels = source.batch(stream(job.config.training.seed, Purpose.GROWTH_BATCH))
     is_pruned = config.initial_topology != "csti"
     topologies = _pruned(job, batch, labels) if is_pruned else [_correlated(job, batch, len(labels))]
@@ -50,16 +53,16 @@ def source_network(config: RunConfig, widths: list[int]) -> Network:
     )
 
 
-def _correlated(job: TrainingJob, batch: Float32Array, n_samples: int) -> Topology:
+def _correlated(job: TrainingJob, batch: Tiles, n_samples: int) -> Topology:
     first = job.replica.network.at(Place(0, INPUT)).topology
     rng = stream(job.config.training.seed, Purpose.TOPOLOGY)
     return correlated_topology(batch, n_samples, first.shape[0], first.n_connections, rng)
 
 
-def _pruned(job: TrainingJob, batch: Float32Array, labels: AnyArray) -> list[Topology]:
+def _pruned(job: TrainingJob, batch: Tiles, labels: AnyArray) -> list[Topology]:
     """The best connections of the source network, as many as the new one has in all layers but the last."""
     network = job.replica.network
-    source = source_network(job.config, network.widths)
+    source = replace(source_network(job.config, network.widths), tile_width=network.tile_width)
     if job.config.network.initial_topology == "snip":
         scores = snip_scores(source, layer_signals(source, batch, labels, make_objective(job.config)))
     else:

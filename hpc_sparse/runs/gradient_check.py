@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array, Float64Array, Int32Array
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.inputs.batches import shuffled_batches
-from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.network.activations import LINEAR
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
@@ -21,6 +21,7 @@ from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.sgd import VELOCITY, Sgd
 from hpc_sparse.network.parameters import ParameterLayout
 from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.training.job import TrainingJob
@@ -69,7 +70,7 @@ def _check_first_batch(job: TrainingJob, epoch: int) -> float:
     worst, objective = 0.0, make_objective(job.config)
     for dropout in ([Dropout(0.0, each.key) for each in dropouts], dropouts):
         gradients, factors = _computed_gradients(job, batch, labels, dropout)
-        source = batch[:, : labels.size].astype(np.float64)
+        source = batch.matrix()[:, : labels.size].astype(np.float64)
         exact = _Exact(job.replica.network, source, factors, lambda sums: objective.exact_loss(sums, labels))
         for number, of_layer in enumerate(gradients):
             found = _check_layer(exact, number, of_layer["weight"], of_layer["bias"], TOLERANCES[training.activations])
@@ -78,7 +79,7 @@ def _check_first_batch(job: TrainingJob, epoch: int) -> float:
 
 
 def _computed_gradients(
-    job: TrainingJob, batch: Float32Array, labels: Int32Array, dropouts: list[Dropout]
+    job: TrainingJob, batch: Tiles, labels: Int32Array, dropouts: list[Dropout]
 ) -> tuple[Gradients, list[Float64Array]]:
     """Gradients that the kernels compute for a batch, and the dropout factor of each hidden activation."""
     network, workspace, objective = _copy(job.replica.network), job.make_workspace(), make_objective(job.config)
@@ -91,22 +92,22 @@ def _computed_gradients(
         replica = Replica.at_rest(network)
         replica.train_batch(batch, labels, objective, dropouts, Sgd(0.0), 1.0, workspace)
         gradients = [{name: -values for name, values in state[VELOCITY].items()} for state in replica.states]
-    return gradients, _dropout_factors(network, workspace, dropouts, batch.shape[1], labels.size)
+    return gradients, _dropout_factors(network, workspace, dropouts, batch, labels.size)
 
 
 def _dropout_factors(
-    network: Network, workspace: Workspace, dropouts: list[Dropout], stride: int, n_samples: int
+    network: Network, workspace: Workspace, dropouts: list[Dropout], batch: Tiles, n_samples: int
 ) -> list[Float64Array]:
     """Dropout factors of the hidden activations: the outputs of layers whose activations are all 1."""
     factors = []
-    source = aligned_empty((1, stride), VALUE)
-    source.fill(0)
+    source = batch.like(1)
+    source.values.fill(0)
     for number, (layer, dropout) in enumerate(zip(network.layers[:-1], dropouts, strict=True)):
         n_out = layer.shape[0]
         ones = SparseLayer.of(Topology.empty((n_out, 1)), np.empty(0, VALUE), np.ones(n_out, VALUE), LINEAR)
-        out = aligned_empty((n_out, stride), VALUE)
-        ones.forward(source, out, workspace.saved(stride)[number], dropout)
-        factors.append(out[:, :n_samples].astype(np.float64))
+        out = batch.like(n_out)
+        ones.forward(source, out, workspace.saved(batch.n_columns)[number], dropout)
+        factors.append(out.matrix()[:, :n_samples].astype(np.float64))
     return factors
 
 
@@ -116,7 +117,7 @@ def _copy(network: Network) -> Network:
         SparseLayer.of(each.topology, each.incoming.to_csr().data.copy(), each.bias.copy(), each.slope)
         for each in sparse_layers(network)
     ]
-    return Network(layers, list(network.neuron_ids))
+    return replace(network, layers=layers)
 
 
 def _check_layer(

@@ -15,6 +15,7 @@ from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 from hpc_sparse.storage.dataset.file import read_info
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 from hpc_sparse.storage.dataset.validation import validation_counts
+from hpc_sparse.training.job import BeforeEpoch
 from hpc_sparse.training.replica_states import (
     n_outputs,
 )
@@ -43,6 +44,8 @@ class RunRequest:
         "auto" (the newest checkpoint of the run folder, if there is one) or a checkpoint file.
     is_debug : bool
         Check invariants and the replicas' agreement as the run goes.
+    before_epoch : BeforeEpoch or None
+        Called before each epoch, for programs that train runs of their own.
     """
 
     config_path: Path
@@ -50,6 +53,7 @@ class RunRequest:
     output: Path | None = None
     resume: str | None = None
     is_debug: bool = False
+    before_epoch: BeforeEpoch | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import HpcSparseError, MachineError, PlannedStop
 from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.kernels import INSTRUCTION_SET
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.log import start_logging
 from hpc_sparse.monitor.metrics import EpochMetrics, best_epoch, peak_rss_bytes, summarize
@@ -88,7 +89,18 @@ def _train_as_planned(
     tracker.at(Phase.STARTING)
     if start.n_epochs == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
         return finished
-    job = TrainingJob(ctx, config, dataset, start.replica, reporter, request.is_debug, stop_request, tracker, front_end)
+    job = TrainingJob(
+        ctx,
+        config,
+        dataset,
+        start.replica,
+        reporter,
+        is_debug=request.is_debug,
+        stop_request=stop_request,
+        tracker=tracker,
+        fitted=front_end,
+        before_epoch=request.before_epoch,
+    )
     trainer = make_trainer(job, start.target_connections)
     history = on_root(ctx, lambda: _open_folder(plan, start.n_epochs))
     warm_up(ctx, config, plan.info)
@@ -246,6 +258,8 @@ def _write_checkpoint(
         step_in_epoch=n_steps,
         progress=progress,
         progress_names=tuple(sums),
+        tile_width=job.replica.network.tile_width,
+        instructions=INSTRUCTION_SET.name,
     )
     write_checkpoint(ctx, checkpoint_path(folder, position.n_epochs, n_steps), checkpoint, backend)
 

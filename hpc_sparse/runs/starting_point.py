@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.errors import ConfigError, DataError, FileFormatError
 from hpc_sparse.inputs.chain import FrontEndChain, changed_arrays
+from hpc_sparse.kernels import INSTRUCTION_SET
+from hpc_sparse.kernels.simd.machine import tile_width
 from hpc_sparse.models.merged import read_merged
 from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.parallel.collectives import collective_errors, on_root
+from hpc_sparse.parallel.collectives import collective_errors, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.first_topology import choose_first_topology
 from hpc_sparse.runs.plan import RunPlan, check_same_network, run_of
@@ -71,6 +74,7 @@ def starting_point(
     if plan.checkpoint is None:
         with collective_errors(ctx, "building the network"):
             replica = initial_replica(plan.config, plan.info)
+        _agree_on_tiles(ctx, replica.network)
         choose_first_topology(TrainingJob(ctx, plan.config, dataset, replica, SilentReporter(), fitted=front_end))
         return StartingPoint(replica)
     path = plan.checkpoint
@@ -84,16 +88,40 @@ def starting_point(
     else:
         checkpoint = read_checkpoint(ctx, path, backend, replica=_own_replica(ctx, plan.config) if is_apart else None)
         with collective_errors(ctx, "resuming"):
-            replica = replica_from_states(plan.config, checkpoint.layers, checkpoint.neuron_ids, str(path))
+            replica = replica_from_states(
+                plan.config, checkpoint.layers, checkpoint.neuron_ids, str(path), checkpoint.tile_width
+            )
+    if not info.tile_width:
+        # As when the run began: neurons may have been removed since.
+        widths = [plan.info.n_features, *plan.config.network.hidden, replica.network.widths[-1]]
+        replica.network.tile_width = tile_width(widths)
+    _agree_on_tiles(ctx, replica.network)
     with collective_errors(ctx, "resuming"):
         check_fits(replica.network, plan.config, plan.info, str(path))
         _check_same_data(plan, checkpoint, front_end)
     if goes_on:
         with collective_errors(ctx, "resuming"):
             mid_epoch = _mid_epoch(ctx, plan, checkpoint)
-        return StartingPoint(replica, info.epoch, info.step, checkpoint.target_connections, mid_epoch)
+        note = _other_machine(info, replica.network)
+        return StartingPoint(replica, info.epoch, info.step, checkpoint.target_connections, mid_epoch, note)
     n_steps = info.step - info.step_in_epoch
     return StartingPoint(replica, info.epoch, n_steps, note=_note(info))
+
+
+def _agree_on_tiles(ctx: ParallelContext, network: Network) -> None:
+    """Take the narrowest tiles that a rank proposes: processors and their caches may differ (collective)."""
+    network.tile_width = min(gather_objects(ctx, network.tile_width))
+
+
+def _other_machine(info: CheckpointInfo, network: Network) -> str:
+    """What will differ in the last bits because kernels compute otherwise than before; "" for nothing."""
+    before, now = (info.instructions, info.tile_width), (INSTRUCTION_SET.name, network.tile_width)
+    if not info.tile_width or before == now:
+        return ""
+    return (
+        f"{info.path} is of a machine with {before[0]} and tiles of {before[1]} columns, here they are {now[0]} and "
+        f"{now[1]}: results differ in their last bits from those of a run that goes on there"
+    )
 
 
 def goes_on_exactly(ctx: ParallelContext, config: RunConfig, info: CheckpointInfo) -> bool:

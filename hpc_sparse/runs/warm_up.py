@@ -9,7 +9,7 @@ import numpy as np
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
 from hpc_sparse.inputs.chain import FrontEndChain, any_samples
-from hpc_sparse.kernels.simd.row_loops import PADDING, TILE
+from hpc_sparse.kernels.simd.machine import PADDING
 from hpc_sparse.kernels.sparse.descent import add_scaled
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.objectives.registry import make_objective
@@ -27,9 +27,9 @@ from hpc_sparse.training.replica_states import (
 from hpc_sparse.training.trainer import is_served
 
 N_FEATURES = 6
-BATCH = TILE
-N_SAMPLES = TILE + 2 * PADDING + 8
-"""A batch for the fused backward pass, and one of a width for which there is none: so both ways are compiled."""
+BATCH = 3 * PADDING
+N_SAMPLES = BATCH + 8
+"""A batch of several tiles, the narrowest there are, and a batch of one: their backward passes differ."""
 
 WIDTHS = (8, 8)
 TINY_RATE = 1e-6
@@ -71,9 +71,10 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     tiny = _tiny_dataset(info)
     alone = ParallelContext.serial(ctx.threads)
     replica, front_end = initial_replica(tiny_config, tiny.info), FrontEndChain.start(alone, tiny_config, tiny)
+    replica.network.tile_width = PADDING
     job = TrainingJob(alone, tiny_config, tiny, replica, SilentReporter(), fitted=front_end)
     _train_complete(ctx, job)
-    trainer = LocalTrainer(job)
+    trainer = LocalTrainer.start(job)
     for epoch in (1, 2):
         trainer.train_epoch(epoch)
     network_digest(job.replica.network)
@@ -88,6 +89,7 @@ def _train_complete(ctx: ParallelContext, job: TrainingJob) -> None:
     """
     config = job.config.model_copy(update={"network": job.config.network.model_copy(update={"density": 1.0})})
     complete = replace(job, config=config, replica=initial_replica(config, job.dataset.info))
+    complete.replica.network.tile_width = PADDING
     batch, labels = complete.make_assembler().assemble(job.dataset.train, np.arange(BATCH, dtype=OFFSET))
     objective, optimizer, workspace = make_objective(config), make_optimizer(config), complete.make_workspace()
     complete.replica.train_batch(batch, labels, objective, complete.dropouts(1, 0), optimizer, TINY_RATE, workspace)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import numpy as np
 
@@ -20,10 +21,12 @@ from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.layer_signals import Signals
 from hpc_sparse.network.network import Place
+from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.rng import Purpose, stream, stream_key
 from hpc_sparse.training.growth_pool import GrowthSource
+from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.target_size import initial_size
 
 STREAM_NUMBERS = 1 << 20
@@ -62,6 +65,17 @@ class EvolutionStep:
         return changes
 
 
+class Mode(Enum):
+    """Which replicas change alike, and what may change."""
+
+    SHARED = auto()
+    """All replicas change alike: neurons are pruned, layers may exchange connections."""
+    INDEPENDENT = auto()
+    """Each replica has its own topology until the next average; layers keep their shares of the connections."""
+    FIXED_SIZES = auto()
+    """As independent ones; nothing is pruned, and layers keep their sizes whatever strategy and schedules say."""
+
+
 class Evolution:
     """Changes replicas as a configuration says. Keeps no state: what happens depends on the time and the weights.
 
@@ -70,14 +84,11 @@ class Evolution:
     config : RunConfig
     stream_replica : int
         Replicas with the same number draw the same random numbers.
+    mode : Mode
     n_steps : int
         Steps of an epoch.
     growth : GrowthSource or None
         Needed by strategies that grow by gradients.
-    keeps_sizes : bool
-        Every layer is to keep its number of connections, whatever the strategy and the schedules say.
-    redistributes : bool
-        Layers may exchange connections.
     keeps_changes : bool
         Steps come with what has become of every connection, for which there must be memory.
     """
@@ -87,29 +98,28 @@ class Evolution:
         config: RunConfig,
         stream_replica: int = 0,
         *,
+        mode: Mode = Mode.SHARED,
         n_steps: int = 1,
         growth: GrowthSource | None = None,
-        keeps_sizes: bool = False,
-        redistributes: bool = True,
         keeps_changes: bool = True,
     ) -> None:
-        self._config, self._stream_replica, self._n_steps, self._growth = config, stream_replica, n_steps, growth
-        self._keeps_sizes, self._redistributes, self._keeps_changes = keeps_sizes, redistributes, keeps_changes
+        self._config, self._stream_replica, self._mode = config, stream_replica, mode
+        self._n_steps, self._growth, self._keeps_changes = n_steps, growth, keeps_changes
         self._updater, self._momentum = make_updater(config.evolution), make_optimizer(config).momentum_array
         self._schedule = make_schedule(config)
 
     @property
     def changes_sizes(self) -> bool:
         """Whether layers get fewer connections as time goes by."""
-        return self._config.evolution.final_density is not None and not self._keeps_sizes
+        return self._config.evolution.final_density is not None and self._mode is not Mode.FIXED_SIZES
 
-    def step(self, replica: Replica, epoch: int, *, may_prune: bool = True) -> EvolutionStep | None:
+    def step(self, replica: Replica, epoch: int) -> EvolutionStep | None:
         """Change a replica in place as is due before ``epoch``, counted from 1; nothing is before the first.
 
-        Replicas that agree and may prune lose the same neurons.
+        Replicas that agree lose the same neurons if they are pruned.
         """
         time = TimeInRun(epoch - 1, 0, self._n_steps)
-        prunes = may_prune and self._prunes_after(time.n_epochs)
+        prunes = self._mode is not Mode.FIXED_SIZES and self._prunes_after(time.n_epochs)
         evolves = self._schedule.is_due(time)
         if not prunes and not evolves:
             return None
@@ -189,7 +199,7 @@ class Evolution:
             )
         fraction = self._schedule.drop_fraction_at(time)
         output = network.layers[-1].connections()[INPUT].topology
-        return NetworkView(tuple(views), output, fraction, not self._redistributes)
+        return NetworkView(tuple(views), output, fraction, self._mode is not Mode.SHARED)
 
     def _initial_weight(self, layer: int) -> Callable[[Topology], Float32Array]:
         """What connections of a layer weigh in a new network."""
@@ -224,6 +234,11 @@ def stream_number(place: Place, replica: Replica) -> int:
     """Number by which random streams know a place: that of its layer, for the first connections of the layer."""
     position = list(replica.network.layers[place.layer].connections()).index(place.name)
     return place.layer + position * STREAM_NUMBERS
+
+
+def start_growth(job: TrainingJob, objective: Objective) -> GrowthSource | None:
+    """The source of gradients that the strategy of a job grows by; None if it needs none (collective)."""
+    return GrowthSource.start(job, objective) if needs_growth_samples(job.config) else None
 
 
 def needs_growth_samples(config: RunConfig) -> bool:

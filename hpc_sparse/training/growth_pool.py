@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, AnyArray, Float32Array
+from hpc_sparse.dtypes import OFFSET, AnyArray
 from hpc_sparse.network.distinct_numbers import distinct_numbers
 from hpc_sparse.network.layer_signals import Signals, layer_signals
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
+from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.parallel.collectives import all_gather_counts, all_gather_parts
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, stream
@@ -17,7 +18,7 @@ from hpc_sparse.training.job import TrainingJob
 
 
 class GrowthSource:
-    """Growth batches from a fixed pool of training samples (collective to make).
+    """Growth batches from a fixed pool of training samples.
 
     The samples of the pool are drawn by their numbers in the whole training part, so they do not depend on the number
     of ranks. Every rank gets them all, once; after that, ranks with equal networks compute equal signals without a
@@ -26,20 +27,29 @@ class GrowthSource:
     Parameters
     ----------
     job : TrainingJob
-        Its training shards together, in the order of the ranks, are the training part; a shard may be empty.
     objective : Objective
+    pool : Samples
+        The same on every rank.
     """
 
-    def __init__(self, job: TrainingJob, objective: Objective) -> None:
-        self._job, self._objective = job, objective
-        self._pool = gather_pool(job.ctx, job.dataset.train, job.config.evolution.growth_pool, job.config.training.seed)
+    def __init__(self, job: TrainingJob, objective: Objective, pool: Samples) -> None:
+        self._job, self._objective, self._pool = job, objective, pool
+
+    @classmethod
+    def start(cls, job: TrainingJob, objective: Objective) -> GrowthSource:
+        """The source, with its pool drawn (collective).
+
+        The training shards of all ranks, in their order, are the training part; a shard may be empty.
+        """
+        settings, seed = job.config.evolution, job.config.training.seed
+        return cls(job, objective, gather_pool(job.ctx, job.dataset.train, settings.growth_pool, seed))
 
     def signals(self, network: Network, rng: np.random.Generator) -> list[Signals]:
         """Every layer's signals for a batch drawn by ``rng``."""
         return layer_signals(network, *self.batch(rng), self._objective)
 
-    def batch(self, rng: np.random.Generator) -> tuple[Float32Array, AnyArray]:
-        """A batch drawn by ``rng``: float32[n_features, stride] with the samples as columns, and their labels."""
+    def batch(self, rng: np.random.Generator) -> tuple[Tiles, AnyArray]:
+        """A batch drawn by ``rng``, and its labels."""
         n = min(self._job.config.evolution.growth_samples, self._pool.n_samples)
         return self._job.make_assembler(n).assemble(self._pool, distinct_numbers(self._pool.n_samples, n, rng))
 

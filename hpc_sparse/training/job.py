@@ -9,7 +9,7 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.metrics import EpochMetrics
-from hpc_sparse.monitor.position import PositionTracker
+from hpc_sparse.monitor.position import Phase, PositionTracker
 from hpc_sparse.monitor.reporter import Reporter
 from hpc_sparse.monitor.stopping import StopAgreement, StopRequest
 from hpc_sparse.network.dropout import Dropout
@@ -21,6 +21,10 @@ from hpc_sparse.storage.dataset.samples import Dataset
 
 OnEpoch = Callable[[EpochMetrics], None]
 """Called by root alone when an epoch is over; may fail, which then ends the run on every rank."""
+
+
+BeforeEpoch = Callable[["TrainingJob", int], None]
+"""Called by every rank that trains in epochs, before one begins or goes on: all but the workers of a server."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class TrainingJob:
         Where this rank is, noted for the watch over stalls.
     fitted : FrontEndChain or None
         Front ends fitted to the samples; by default those of the data set's stored statistics.
+    before_epoch : BeforeEpoch or None
+        For programs that train runs of their own: called with the job and the number of the epoch.
     """
 
     ctx: ParallelContext
@@ -55,16 +61,24 @@ class TrainingJob:
     stop_request: StopRequest = field(default_factory=StopRequest)
     tracker: PositionTracker = field(default_factory=PositionTracker)
     fitted: FrontEndChain | None = None
+    before_epoch: BeforeEpoch | None = None
 
     @property
     def front_end(self) -> FrontEndChain:
         """The front ends of networks with all inputs."""
         return self.fitted or FrontEndChain.known(self.config, self.dataset)
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Note that an epoch begins or goes on, which the network may change for, and tell who wants to know."""
+        if self.before_epoch is not None:
+            self.before_epoch(self, epoch)
+        self.tracker.at(Phase.EVOLVING, epoch)
+
     def make_assembler(self, max_batch: int | None = None) -> BatchAssembler:
         """Assembles batches, by default of the configured size, for the inputs that the network has now."""
-        front_end = self.front_end.choosing(self.replica.network.neuron_ids[0])
-        return BatchAssembler(front_end, self.dataset.info.n_features, max_batch or self.config.training.batch_size)
+        network, n_features = self.replica.network, self.dataset.info.n_features
+        front_end = self.front_end.choosing(network.neuron_ids[0])
+        return BatchAssembler(front_end, n_features, max_batch or self.config.training.batch_size, network.tile_width)
 
     def make_stop_agreement(self) -> StopAgreement:
         """Lets all ranks stop together."""
@@ -73,7 +87,7 @@ class TrainingJob:
     def make_workspace(self) -> Workspace:
         """Buffers for the widths that the network has now."""
         training = self.config.training
-        return Workspace(self.replica.network.layers, training.batch_size, activations=training.activations)
+        return self.replica.network.make_workspace(training.batch_size, activations=training.activations)
 
     def dropouts(self, epoch: int, step: int) -> list[Dropout]:
         """Dropout of one step on this rank, one per hidden layer."""

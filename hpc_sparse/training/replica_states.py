@@ -8,6 +8,7 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError, FileFormatError
 from hpc_sparse.evolution import make_updater
+from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.registry import LAYERS
 from hpc_sparse.network.layers.state import LayerState
@@ -63,8 +64,11 @@ def replica_from_states(
     states: Sequence[LayerState],
     neuron_ids: Sequence[Int32Array | None] = (),
     origin: str = "checkpoint",
+    tile_width: int = 0,
 ) -> Replica:
     """The replica that a checkpoint, ``origin``, holds.
+
+    ``tile_width`` is that of the run before; 0, or one that the machine lacks: what suits the machine.
 
     Raises
     ------
@@ -83,7 +87,8 @@ def replica_from_states(
         except ValueError as error:
             raise FileFormatError(f"{origin}: layer {number}: {error}") from error
         layers.append(layer)
-    return Replica(Network(layers, list(neuron_ids)), optimizers)
+    width = tile_width if tile_width in WIDTHS else 0
+    return Replica(Network(layers, list(neuron_ids), tile_width=width), optimizers)
 
 
 def replica_to_states(replica: Replica) -> tuple[LayerState, ...]:

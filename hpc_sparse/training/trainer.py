@@ -58,8 +58,8 @@ def make_trainer(job: TrainingJob, target_connections: tuple[int, ...] = ()) -> 
         ShardBatches(job)
         initial_size(job.config, job.replica.network.widths)
     if is_served(job.ctx, job.config):
-        return PhasedTrainer(job, target_connections)
-    return LocalTrainer(job, targets=target_connections or None)
+        return PhasedTrainer.start(job, target_connections)
+    return LocalTrainer.start(job, targets=target_connections or None)
 
 
 def is_served(ctx: ParallelContext, config: RunConfig) -> bool:

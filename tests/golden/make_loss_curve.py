@@ -61,7 +61,7 @@ def loss_curve(seed_offset: int = 0) -> dict[str, list[float]]:
     config, dataset = configuration(seed_offset), synthetic_dataset()
     replica = initial_replica(config, dataset.info)
     job = TrainingJob(ParallelContext.serial(threads=1), config, dataset, replica, SilentReporter())
-    trainer = LocalTrainer(job)
+    trainer = LocalTrainer.start(job)
     history = [trainer.train_epoch(epoch) for epoch in range(1, config.training.epochs + 1)]
     return {name: [getattr(metrics, name) for metrics in history] for name in NAMES}
 

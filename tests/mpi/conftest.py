@@ -12,18 +12,21 @@ import gc
 import os
 import pickle
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mpirun import on_ranks
 from pytest_isolate_mpi._subsession import assemble_sub_pytest_cmd
 
 from hpc_sparse.errors import HpcSparseError
-from hpc_sparse.parallel.collectives import barrier, gather_objects
+from hpc_sparse.kernels.simd import machine
+from hpc_sparse.parallel.collectives import barrier, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext, launched_rank
 
 IS_RANK = "PYTEST_ISOLATE_MPI_IS_FORKED"
@@ -58,6 +61,38 @@ def same_error_everywhere(ctx: ParallelContext) -> Callable[[type[HpcSparseError
         return message
 
     return run
+
+
+@pytest.fixture
+def folder(
+    request: pytest.FixtureRequest, ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[..., Path]
+) -> Path:
+    """With the configuration of the test's file, and data."""
+
+    def write() -> None:
+        (mpi_tmp_path / "run.toml").write_text(request.module.CONFIG)
+        write_small_data(mpi_tmp_path / "data.h5")
+
+    on_root(ctx, write)
+    return mpi_tmp_path
+
+
+@pytest.fixture
+def use_tile_width(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Iterable[int]], int]], None]:
+    """Give a rule for the width of tiles, by the widths of layers, to all that ask for one."""
+
+    def use(rule: Callable[[Iterable[int]], int]) -> None:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("hpc_sparse.") and module is not machine and hasattr(module, "tile_width"):
+                monkeypatch.setattr(module, "tile_width", rule)
+
+    return use
+
+
+@pytest.fixture
+def narrow_tiles(use_tile_width: Callable[[Callable[[Iterable[int]], int]], None]) -> None:
+    """Networks whose tiles are the narrowest, so that small batches have several."""
+    use_tile_width(lambda _: machine.PADDING)
 
 
 # ---- where mpirun is started ----------------------------------------------------------------------------------------
@@ -107,7 +142,7 @@ class Group:
         command = [word for word in assemble_sub_pytest_cmd(options, f"@{tests}") if word != "-"]
         with self._output.open("w") as output:
             self._process = subprocess.Popen(
-                ["mpirun", "-n", str(self._n_ranks), *command],
+                on_ranks(self._n_ranks, command),
                 env={**os.environ, IS_RANK: "1", REPORTS: str(self._reports)},
                 stdin=subprocess.DEVNULL,
                 stdout=None if options.capture == "no" else output,

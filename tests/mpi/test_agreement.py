@@ -33,8 +33,7 @@ def test_a_bit_flipped_behind_a_sync_is_noticed_at_the_next_one(
 ) -> None:
     network = make_network()
     replica = Replica.at_rest(network)
-    averaging = LocalSgd(ctx, has_shared_topology=is_shared, cut_back=resparsify)
-    averaging.start(network)
+    averaging = LocalSgd.start(ctx, network, has_shared_topology=is_shared, cut_back=resparsify)
     averaging.sync(replica)
     average = local_sgd.average_arrays
 
@@ -56,8 +55,7 @@ def test_a_bit_flipped_behind_a_sync_is_noticed_at_the_next_one(
 @pytest.mark.mpi(ranks=[2, 3])
 def test_topologies_that_differ_are_noticed_without_another_sync(ctx: ParallelContext) -> None:
     network = make_network()
-    averaging = LocalSgd(ctx, has_shared_topology=True, cut_back=resparsify)
-    averaging.start(network)
+    averaging = LocalSgd.start(ctx, network, has_shared_topology=True, cut_back=resparsify)
     if ctx.rank == ctx.size - 1:
         topology = network.layers[0].topology
         row = int(np.argmax(topology.fan_in()))
@@ -76,8 +74,7 @@ def test_topologies_that_differ_are_noticed_without_another_sync(ctx: ParallelCo
 def test_replicas_that_agree_go_on(ctx: ParallelContext) -> None:
     network = make_network()
     replica = Replica.at_rest(network)
-    averaging = LocalSgd(ctx, has_shared_topology=True, cut_back=resparsify)
-    averaging.start(network)
+    averaging = LocalSgd.start(ctx, network, has_shared_topology=True, cut_back=resparsify)
     for _ in range(3):
         averaging.sync(replica)
         network.layers[0].weight += np.float32(ctx.rank)

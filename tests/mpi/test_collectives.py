@@ -100,7 +100,7 @@ def test_an_error_of_any_rank_is_raised_on_all_and_names_the_rank(ctx: ParallelC
 @pytest.mark.mpi(ranks=[2])
 def test_numbers_on_their_way_stay_in_memory_until_they_are_there(ctx: ParallelContext) -> None:
     # MPI writes to them whether anybody waits or not.
-    pending = weakref.ref(PendingMax(ctx, [ctx.rank, -ctx.rank]))
+    pending = weakref.ref(PendingMax.start(ctx, [ctx.rank, -ctx.rank]))
     gc.collect()
     held = pending()
     assert held is not None

@@ -19,7 +19,7 @@ import pytest
 
 from hpc_sparse.config import EvolutionSection, ImportancePruningSection, NetworkSection, TrainingSection, load_config
 from hpc_sparse.config.layers import CONNECTION_KINDS, LAYER_SECTIONS
-from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.config.registry import OBJECTIVES, OPTIMIZERS, STRATEGIES, Registry
 from hpc_sparse.errors import ConfigError, HpcSparseError
 from hpc_sparse.inference import load_model
 from hpc_sparse.interop.exchange import export_model, import_model
@@ -40,10 +40,10 @@ epsilon = 4
 dropout = 0.1
 [training]
 epochs = 3
-batch_size = 16
+batch_size = 40
 [evolution]
-growth_samples = 24
-growth_pool = 32
+growth_samples = 40
+growth_pool = 48
 [importance_pruning]
 after_epoch = 1
 every_epochs = 1
@@ -57,8 +57,8 @@ threads = 1
 oversubscribe = true
 """
 N_EPOCHS = 3
-N_SAMPLES = 32
-"""For each rank that trains: two steps an epoch."""
+N_SAMPLES = 56
+"""For each rank that trains: two steps an epoch, of a batch of two tiles and one of a single tile."""
 
 Axis = Mapping[str, tuple[str, ...]]
 """Overrides by the name of a value; the first is the usual one."""
@@ -75,6 +75,11 @@ def choices(section: Any, key: str) -> Axis:
     default = section.model_fields[key].default
     values = sorted(get_args(section.model_fields[key].annotation), key=lambda value: value != default)
     return {value: (f"{name}.{key}={value}",) for value in values}
+
+
+def kinds(registry: Registry) -> Axis:
+    """All kinds of a registry, the usual one first."""
+    return {name: (f"{registry.key}={name}",) for name in registry.names()}
 
 
 def strategies() -> Axis:
@@ -118,7 +123,8 @@ def axes() -> dict[str, Axis]:
         "training.activations": choices(TrainingSection, "activations"),
         "importance_pruning.mode": choices(ImportancePruningSection, "mode"),
         "network.initial_topology": choices(NetworkSection, "initial_topology"),
-        "training.loss": choices(TrainingSection, "loss"),
+        "training.loss": kinds(OBJECTIVES),
+        "training.optimizer": kinds(OPTIMIZERS),
         "evolution.every_steps": {"epochs": (), "steps": ("evolution.every_steps=1",)},
         "evolution.grown_weights": choices(EvolutionSection, "grown_weights"),
         "evolution.final_density": {"same": (), "shrinks": ("evolution.final_density=0.05",)},

@@ -153,7 +153,7 @@ def test_ranks_with_shards_decide_as_one_rank_with_all_samples(ctx: ParallelCont
             dataset = load_dataset(context, folder / "data.h5", "serial")
             replica = initial_replica(config, dataset.info)
             job = TrainingJob(context, config, dataset, replica, SilentReporter())
-            growth = GrowthSource(job, CrossEntropy()) if needs_growth_samples(config) else None
+            growth = GrowthSource.start(job, CrossEntropy()) if needs_growth_samples(config) else None
             evolution = Evolution(config, growth=growth)
             for epoch in (2, 3):
                 step = evolution.step(replica, epoch)

@@ -214,8 +214,14 @@ def test_replicas_apart_are_averaged_as_in_one_process_and_a_rank_that_looks_on_
     for density in (0.1, 0.9):
         replica = make_replica(ctx.rank, density=density if ctx.is_root else 0.4)
         network = replica.network
-        averaging = LocalSgd(ctx, has_shared_topology=False, cut_back=resparsify, is_contributor=not ctx.is_root)
-        averaging.start_apart(network, targets)
+        averaging = LocalSgd.start(
+            ctx,
+            network,
+            has_shared_topology=False,
+            cut_back=resparsify,
+            is_contributor=not ctx.is_root,
+            targets=targets,
+        )
         averaging.sync(replica)
         assert sizes(network) == targets
         for own, other in zip(sparse_layers(network), sparse_layers(expected.network), strict=True):
@@ -241,12 +247,11 @@ def test_replicas_that_were_pruned_alike_before_they_evolved_apart_are_averaged_
 ) -> None:
     replica = make_replica(0)
     network = replica.network
-    averaging = LocalSgd(ctx, has_shared_topology=False, cut_back=resparsify)
-    averaging.start(network)
+    averaging = LocalSgd.start(ctx, network, has_shared_topology=False, cut_back=resparsify)
     change = ImportancePruner("compact", 30, 20).prune(network)
     assert change is not None
     replica.apply(change)
-    averaging.start_from(change)
+    averaging.follow(change)
     for connections in network.incoming():
         connections.weight += np.float32(ctx.rank)
     averaging.sync(replica)

@@ -93,8 +93,7 @@ def test_replicas_of_one_topology_become_their_plain_mean(ctx: ParallelContext) 
     replica = train_apart(network, ctx.rank, evolves=False)
     means = dense_means(ctx, replica, contributors=ctx.size)
     topologies = [layer.topology for layer in sparse_layers(network)]
-    averaging = LocalSgd(ctx, has_shared_topology=True, cut_back=resparsify)
-    averaging.start(network)
+    averaging = LocalSgd.start(ctx, network, has_shared_topology=True, cut_back=resparsify)
     averaging.sync(replica)
     assert_replicas_agree(ctx, replica)
     for (layer, state), mean, topology in zip(layers_with_states(replica), means, topologies, strict=True):
@@ -112,8 +111,7 @@ def test_replicas_of_different_topologies_become_the_strongest_of_the_mean_over_
     ctx: ParallelContext,
 ) -> None:
     network = base_network()
-    averaging = LocalSgd(ctx, has_shared_topology=False, cut_back=resparsify)
-    averaging.start(network)
+    averaging = LocalSgd.start(ctx, network, has_shared_topology=False, cut_back=resparsify)
     n_connections = [layer.topology.n_connections for layer in sparse_layers(network)]
     replica = train_apart(network, ctx.rank, evolves=True)
     means = dense_means(ctx, replica, contributors=ctx.size)
@@ -144,8 +142,9 @@ def assert_strongest_of_each_sign_stayed(mean: Any, kept_keys: Any) -> None:
 def test_a_sync_can_bring_the_velocities_to_rest(ctx: ParallelContext) -> None:
     for is_shared in (True, False):
         network = base_network()
-        averaging = LocalSgd(ctx, has_shared_topology=is_shared, cut_back=resparsify, resets={"velocity"})
-        averaging.start(network)
+        averaging = LocalSgd.start(
+            ctx, network, has_shared_topology=is_shared, cut_back=resparsify, resets={"velocity"}
+        )
         replica = train_apart(network, ctx.rank, evolves=not is_shared)
         averaging.sync(replica)
         assert_replicas_agree(ctx, replica)
@@ -156,8 +155,9 @@ def test_a_sync_can_bring_the_velocities_to_rest(ctx: ParallelContext) -> None:
 def test_a_rank_without_samples_adds_nothing_but_takes_the_result(ctx: ParallelContext) -> None:
     for is_shared in (True, False):
         network = base_network()
-        averaging = LocalSgd(ctx, is_shared, resparsify, is_contributor=ctx.rank < 2)
-        averaging.start(network)
+        averaging = LocalSgd.start(
+            ctx, network, has_shared_topology=is_shared, cut_back=resparsify, is_contributor=ctx.rank < 2
+        )
         replica = train_apart(network, ctx.rank, evolves=not is_shared)
         means = dense_means(ctx, replica, contributors=2)
         averaging.sync(replica)
@@ -173,8 +173,7 @@ def test_a_rank_without_samples_adds_nothing_but_takes_the_result(ctx: ParallelC
 @pytest.mark.mpi(ranks=[2])
 def test_only_grown_keys_travel_and_none_of_a_dense_layer(ctx: ParallelContext) -> None:
     network = base_network()
-    averaging = LocalSgd(ctx, has_shared_topology=False, cut_back=resparsify)
-    averaging.start(network)
+    averaging = LocalSgd.start(ctx, network, has_shared_topology=False, cut_back=resparsify)
     replica = Replica.at_rest(network)
     averaging.sync(replica)
     assert averaging.n_bytes_sent == 2 * N_BYTES * network.n_parameters
@@ -196,8 +195,7 @@ def test_only_grown_keys_travel_and_none_of_a_dense_layer(ctx: ParallelContext) 
 @pytest.mark.mpi(ranks=[3])
 def test_values_that_are_not_finite_end_the_sync_on_all_ranks(ctx: ParallelContext) -> None:
     network = base_network()
-    averaging = LocalSgd(ctx, has_shared_topology=False, cut_back=resparsify)
-    averaging.start(network)
+    averaging = LocalSgd.start(ctx, network, has_shared_topology=False, cut_back=resparsify)
     replica = train_apart(network, ctx.rank, evolves=True)
     if ctx.rank == 1:
         network.incoming()[0].weight[:5] = np.nan
@@ -219,8 +217,7 @@ def test_replicas_that_differ_are_noticed_on_all_ranks(ctx: ParallelContext) -> 
 def test_a_delayed_average_moves_each_replica_by_what_the_mean_differed_from_it_then(ctx):
     network = base_network()
     replica = train_apart(network, ctx.rank, evolves=False)
-    averaging = LocalSgd(ctx, has_shared_topology=True, cut_back=resparsify)
-    averaging.start(network)
+    averaging = LocalSgd.start(ctx, network, has_shared_topology=True, cut_back=resparsify)
     then = [array.astype(np.float64) for array in parameters(replica)]
     means = [np.mean(gather_objects(ctx, array), axis=0) for array in then]
     averaging.sync_delayed(replica)

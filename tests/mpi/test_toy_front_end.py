@@ -14,9 +14,13 @@ from hpc_sparse.config import RunConfig, Section, load_config
 from hpc_sparse.config.section import Positive
 from hpc_sparse.errors import ConfigError, HpcSparseError
 from hpc_sparse.inference import load_model
+from hpc_sparse.inputs.batches import BatchAssembler
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.inputs.protocol import FrontEnd
 from hpc_sparse.inputs.registry import register, unregister
+from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop.exchange import export_model, import_model
+from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.models.inspection import evaluate_checkpoint
 from hpc_sparse.models.pruning import PruningRequest, prune_checkpoint
 from hpc_sparse.monitor.reporter import SilentReporter
@@ -32,7 +36,7 @@ from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.storage.checkpoint.folder import newest_checkpoint
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_samples, read_info
-from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo
+from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo, Samples
 from hpc_sparse.storage.upgrade import upgrade_file
 from hpc_sparse.storage.verification import verify_container
 
@@ -98,6 +102,10 @@ class LargestIsOne(FrontEnd):
         return self.largest.size
 
     def apply(self, batch: np.ndarray, n_samples: int, out: np.ndarray) -> None:
+        assert batch.shape == out.shape
+        assert batch.shape[1] in (1, *WIDTHS)
+        assert 0 <= n_samples <= batch.shape[1]
+        assert not batch[:, n_samples:].any()
         np.divide(batch, self.largest[:, None], out=out)
 
     def fold(self, layer: SparseLayer) -> SparseLayer:
@@ -110,18 +118,6 @@ def _registered() -> Iterator[None]:
     register(LargestIsOne)
     yield
     unregister(LargestIsOne)
-
-
-@pytest.fixture
-def folder(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[..., Path]) -> Path:
-    """With a configuration and data."""
-
-    def write() -> None:
-        (mpi_tmp_path / "run.toml").write_text(CONFIG)
-        write_small_data(mpi_tmp_path / "data.h5")
-
-    on_root(ctx, write)
-    return mpi_tmp_path
 
 
 def run(ctx: ParallelContext, folder: Path, name: str, *overrides: str) -> Path:
@@ -165,6 +161,22 @@ def check_plan(folder: Path) -> None:
     assert with_it - without == 4 * info.n_features * (1 + 32)
 
 
+def check_batches(state: Checkpoint, samples: Samples, largest: np.ndarray) -> None:
+    """Batches in tiles of any width have the same bits, 0 beyond the batch."""
+    chain = FrontEndChain((Standardise(state.mean, state.deviation), LargestIsOne(largest)))
+    for n in (1, 16, 32, 48, 97, 128, 240):
+        chosen = np.random.default_rng(n).permutation(n)
+        exact = (samples.features.values[chosen] - state.mean) / state.deviation / largest  # type: ignore[union-attr]
+        found = []
+        for width in WIDTHS:
+            batch, _ = BatchAssembler(chain, largest.size, 240, width).assemble(samples, chosen)
+            assert batch.width == width
+            found.append(batch.matrix())
+            np.testing.assert_array_equal(found[0], found[-1])
+            np.testing.assert_allclose(found[-1][:, :n], exact.T, rtol=1e-5, atol=1e-6)
+            assert not found[-1][:, n:].any()
+
+
 def check_files(folder: Path, path: Path) -> None:
     """On one process: storage, prediction, pruning and export."""
     alone = ParallelContext.serial(threads=1)
@@ -176,6 +188,7 @@ def check_files(folder: Path, path: Path) -> None:
     verify_container(path)
     assert upgrade_file(path).previous == upgrade_file(path).version
 
+    check_batches(state, train_part, largest)
     model = load_model(path)
     found = model.weighted_sums(values)
     np.testing.assert_allclose(found, outputs(state, largest, values), rtol=1e-4, atol=1e-4)
@@ -200,6 +213,7 @@ def check_files(folder: Path, path: Path) -> None:
 
 
 @pytest.mark.mpi(ranks=[2])
+@pytest.mark.usefixtures("narrow_tiles")
 def test_a_front_end_of_its_own_goes_all_the_way(
     ctx: ParallelContext,
     folder: Path,

@@ -18,10 +18,12 @@ from hpc_sparse.errors import ConfigError, HpcSparseError
 from hpc_sparse.inference import load_model
 from hpc_sparse.interop.exchange import export_model, import_model
 from hpc_sparse.kernels.loss import softmax_cross_entropy
+from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.models.inspection import evaluate_checkpoint
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.objectives.protocol import N_CORRECT, Objective, Outcome, OutputActivation
 from hpc_sparse.network.optimizers.protocol import Optimizer
+from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.parallel.collectives import barrier, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.memory import plan_memory
@@ -142,9 +144,9 @@ class Stretched(Objective):
 
     factor: float
 
-    def evaluate(self, sums: np.ndarray, targets: np.ndarray, delta: np.ndarray) -> Outcome:
-        loss, n_correct = softmax_cross_entropy(sums, targets, delta)
-        delta *= np.float32(self.factor)
+    def evaluate(self, sums: Tiles, targets: np.ndarray, delta: Tiles) -> Outcome:
+        loss, n_correct = softmax_cross_entropy(sums.values, targets, sums.n_neurons, sums.width, delta.values)
+        delta.values[:] *= np.float32(self.factor)
         return Outcome(self.factor * loss, {N_CORRECT: n_correct, "n_wrong": targets.size - n_correct})
 
     def exact_loss(self, sums: np.ndarray, targets: np.ndarray) -> float:
@@ -158,18 +160,6 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     for registry, kind in ((OPTIMIZERS, Adam), (OBJECTIVES, Stretched)):
         monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
         registry.register(kind)
-
-
-@pytest.fixture
-def folder(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[..., Path]) -> Path:
-    """With a configuration and data."""
-
-    def write() -> None:
-        (mpi_tmp_path / "run.toml").write_text(CONFIG)
-        write_small_data(mpi_tmp_path / "data.h5")
-
-    on_root(ctx, write)
-    return mpi_tmp_path
 
 
 def run(ctx: ParallelContext, folder: Path, name: str, *overrides: str) -> Path:
@@ -238,7 +228,34 @@ def check_plan(folder: Path, checkpoint: Path) -> None:
     assert checkpoint.stat().st_size > 0
 
 
+@pytest.mark.mpi(ranks=[1])
+@pytest.mark.parametrize("n_samples", [16, 32, 48, 97, 128, 240])
+def test_an_objective_finds_the_same_in_tiles_of_any_width(n_samples: int) -> None:
+    rng, objective = np.random.default_rng(n_samples), Stretched(1.5)
+    sums, targets = rng.standard_normal((3, n_samples)).astype(np.float32), rng.integers(0, 3, n_samples, np.int32)
+    exact = objective.exact_loss(sums.astype(np.float64), targets)
+    found = []
+    for width in WIDTHS:
+        outputs = Tiles.of(sums, width)
+        delta = outputs.like(3)
+        outcome = objective.evaluate(outputs, targets, delta)
+        assert outcome.loss == pytest.approx(n_samples * exact, rel=1e-6)
+        assert outcome.metrics[N_CORRECT] == np.sum(sums.argmax(axis=0) == targets)
+        found.append((outcome, outputs.matrix(), delta.matrix()))
+    softmax = np.exp(sums.astype(np.float64))
+    softmax /= softmax.sum(axis=0)
+    of_means = 1.5 * (softmax - (targets == np.arange(3)[:, None])) / n_samples
+    for outcome, outputs, delta in found:
+        assert outcome == found[0][0]
+        np.testing.assert_array_equal(outputs[:, :n_samples], found[0][1][:, :n_samples])
+        np.testing.assert_array_equal(delta, found[0][2])
+        np.testing.assert_allclose(outputs[:, :n_samples], softmax, rtol=1e-5)
+        np.testing.assert_allclose(delta[:, :n_samples], of_means, rtol=1e-4, atol=1e-9)
+        assert not delta[:, n_samples:].any()
+
+
 @pytest.mark.mpi(ranks=[2])
+@pytest.mark.usefixtures("narrow_tiles")
 def test_they_go_all_the_way(ctx: ParallelContext, folder: Path) -> None:
     for parallel in (
         (),

@@ -122,7 +122,7 @@ def test_every_replica_is_the_same_after_each_epoch(ctx: ParallelContext, run: R
         plan = make_plan(RunRequest(mpi_tmp_path / "run.toml", overrides, mpi_tmp_path / "unused"))
         dataset = load_dataset(ctx, mpi_tmp_path / "data.h5")
         replica = initial_replica(plan.config, plan.info)
-        trainer = LocalTrainer(TrainingJob(ctx, plan.config, dataset, replica, SilentReporter()))
+        trainer = LocalTrainer.start(TrainingJob(ctx, plan.config, dataset, replica, SilentReporter()))
         digests = set()
         for epoch in (1, 2, 3):
             trainer.train_epoch(epoch)

@@ -17,6 +17,7 @@ from contextlib import chdir, suppress
 from pathlib import Path
 
 import pytest
+from mpirun import on_ranks
 from typer.testing import CliRunner
 
 from hpc_sparse.cli.app import app
@@ -63,8 +64,7 @@ def launch() -> Launch:
     ) -> subprocess.Popen[str]:
         line = [*command, *(str(argument) for argument in arguments)]
         if ranks is not None:
-            script = f'. "{ROOT}/jobs/openmpi.sh" && exec mpirun -n {ranks} "$@"'
-            line = ["bash", "-c", script, "bash", *line]
+            line = on_ranks(ranks, line)
         return subprocess.Popen(
             line,
             cwd=cwd,

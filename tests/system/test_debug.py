@@ -12,19 +12,17 @@ HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
 
 BREAKING_DRIVER = """
 import sys, time
+from dataclasses import replace
 from hpc_sparse.cli import app as cli
-from hpc_sparse.training.local_trainer import LocalTrainer
+from hpc_sparse.runs import run
 
-epoch_of = LocalTrainer.train_epoch
-
-def train_epoch(trainer, epoch, *rest):
-    # Kernels are prepared by training without MPI: that goes well.
-    if trainer._ctx.comm is not None and trainer._ctx.rank == {rank} and epoch == 2:
+def break_down(job, epoch):
+    if job.ctx.rank == {rank} and epoch == 2:
         print(f"broke at {{time.monotonic()}}", flush=True)
         raise ZeroDivisionError("a broken rank")
-    return epoch_of(trainer, epoch, *rest)
 
-LocalTrainer.train_epoch = train_epoch
+train_run = run.train_run
+run.train_run = lambda ctx, request, *rest: train_run(ctx, replace(request, before_epoch=break_down), *rest)
 sys.argv = ["hpc-sparse", "train", "run.toml", "--output", "run"]
 cli.main()
 """
@@ -65,8 +63,10 @@ def test_debug_mode_ends_well_and_every_rank_speaks(workplace, run, kernels, top
 
 
 def test_debug_mode_computes_what_the_normal_mode_computes(workplace, run, kernels):
-    run("train", "run.toml", "--debug", "--output", "slow", cwd=workplace, timeout=240, **kernels)
-    run("train", "run.toml", "--output", "fast", cwd=workplace)
+    # A batch of several tiles, and the last one of a single tile.
+    for name, options in (("slow", ("--debug",)), ("fast", ())):
+        arguments = ("train", "run.toml", "--output", name, "--set", "training.batch_size=100", *options)
+        run(*arguments, cwd=workplace, timeout=240, **(kernels if options else {}))
     slow, fast = ((workplace / name / "metrics.jsonl").read_text().splitlines() for name in ("slow", "fast"))
     assert [line.split('"train_seconds"')[0] for line in slow] == [line.split('"train_seconds"')[0] for line in fast]
 

@@ -43,11 +43,13 @@ def test_two_runs_are_equal_bit_by_bit(workplace, run, ranks, topology):
     assert first == second
 
 
-def test_the_number_of_threads_does_not_change_a_bit(workplace, run):
+@pytest.mark.parametrize("batch_size", [50, 100])
+def test_the_number_of_threads_does_not_change_a_bit(workplace, run, batch_size):
+    # Batches of one tile where registers are wide, and of several.
     for threads in (1, 2):
         run(
             *("train", "run.toml", "--output", f"{threads}", "--set", f"runtime.threads={threads}"),
-            *("--set", "network.hidden=[301, 150]", "--set", "training.batch_size=50"),
+            *("--set", "network.hidden=[301, 150]", "--set", f"training.batch_size={batch_size}"),
             cwd=workplace,
             # Two threads also where there is one core.
             NUMBA_NUM_THREADS="2",

@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+TESTS_FOLDER = Path(__file__).resolve().parents[1]
 TESTS = """
 import os
 import time
@@ -49,10 +50,11 @@ def test_last(comm, mpi_ranks):
 
 
 def test_every_test_of_a_group_has_its_outcome_also_after_one_that_broke_it(tmp_path, run):
-    shutil.copy(Path(__file__).resolve().parents[1] / "mpi" / "conftest.py", tmp_path)
+    shutil.copy(TESTS_FOLDER / "mpi" / "conftest.py", tmp_path)
     (tmp_path / "test_ranks.py").write_text(TESTS)
     arguments = ("-m", "pytest", "-v", "--import-mode=importlib", "--color=no", "--mpi-default-test-timeout=20")
-    told = run(*arguments, cwd=tmp_path, command=(sys.executable,), code=1).stdout
+    support = {"PYTHONPATH": str(TESTS_FOLDER / "support")}
+    told = run(*arguments, cwd=tmp_path, command=(sys.executable,), code=1, **support).stdout
     outcomes = dict(re.findall(r"^test_ranks\.py::test_(\S+).* ?(PASSED|FAILED)", told, re.MULTILINE))
     assert outcomes == {
         "last[1][rank=0]": "PASSED",

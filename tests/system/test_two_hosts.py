@@ -15,6 +15,7 @@ from pathlib import Path
 
 import h5py
 import pytest
+from mpirun import on_ranks
 
 from hpc_sparse.monitor.metrics import CLOCK_FIELDS
 
@@ -40,10 +41,9 @@ StrictModes no
 PermitRootLogin prohibit-password
 """
 
-# With its arguments: the name of the first host, then the command. Settings of jobs/openmpi.sh that are set stay.
-ON_BOTH = (
-    f'hostname "$0" && . "{ROOT}/jobs/openmpi.sh" && exec mpirun -n 2 --host {ADDRESSES[0]}:1,{ADDRESSES[1]}:1 "$@"'
-)
+ON_BOTH = ("--host", ",".join(f"{address}:1" for address in ADDRESSES))
+NAMED = 'hostname "$0" && exec "$@"'
+"""With its arguments: the name of the host, then the command."""
 
 
 class TwoHosts:
@@ -88,10 +88,9 @@ class TwoHosts:
         if self._made_privilege_folder:
             PRIVILEGE_FOLDER.rmdir()
 
-    @property
-    def launcher(self) -> list[str]:
+    def on_both(self, command: str) -> list[str]:
         """What a command line begins with that is to run with a rank on each host."""
-        return [*self._on(0), "bash", "-c", ON_BOTH, self.names[0]]
+        return [*self._on(0), "bash", "-c", NAMED, self.names[0], *on_ranks(2, [command], *ON_BOTH)]
 
     @property
     def settings(self) -> dict[str, str]:
@@ -200,7 +199,7 @@ def test_a_run_on_two_hosts_is_bit_by_bit_that_on_one(workplace: Path, run, two_
     before = two_hosts.received_bytes()
     result = run(
         *("train", "run.toml", *arguments, "--output", "two"),
-        command=[*two_hosts.launcher, hpc_sparse],
+        command=two_hosts.on_both(hpc_sparse),
         cwd=workplace,
         **two_hosts.settings,
     )

@@ -15,6 +15,7 @@ from benchmarks import report
 from benchmarks.timing import Timing, interleave
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
+from hpc_sparse.kernels.simd.machine import tile_width
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.connections.initial_topology import Pattern, draw_topology
 from hpc_sparse.network.connections.initial_weights import draw_weights
@@ -23,6 +24,7 @@ from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.optimizers.sgd import Descend, Sgd, StepFactors
 from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.tiles import Tiles
 
 SHAPES = ((1000, 0.04), (4000, 0.01), (16000, 0.0025), (65536, 0.0005))
 SGEMM_SIZE = 2048
@@ -31,7 +33,7 @@ GATHER_ROWS = 1 << 17
 
 
 class LayerBench:
-    """One n x n layer with everything its passes need."""
+    """One n x n layer with everything its passes need, in tiles as a network of such layers has them."""
 
     def __init__(self, n: int, density: float, batch: int, pattern: Pattern = "erdos_renyi") -> None:
         topology = draw_topology(pattern, (n, n), density, np.uint64(1))
@@ -39,13 +41,15 @@ class LayerBench:
         rng = np.random.default_rng(0)
         weight = draw_weights("he_uniform", topology, np.uint64(2))
         self.layer = SparseLayer.of(topology, weight, np.zeros(n, np.float32), 0.6)
-        scratch = aligned_empty(weight.size, np.float32)
+        scratch = aligned_empty(2 * weight.size, np.float32)
         state = OptimizerState.at_rest(self.layer.parameters(), ["velocity"])
         self.sink = Descend(StepFactors.of(Sgd(0.9), 1e-9), state, lambda n: scratch[:n])
-        self.source, self.out, self.delta = (aligned_empty((n, batch), np.float32) for _ in range(3))
-        self.record = aligned_empty((n, record_words(batch)), np.uint16)
-        self.source[:] = rng.standard_normal((n, batch))
-        self.delta[:] = rng.standard_normal((n, batch))
+        self.matrix, width = rng.standard_normal((n, batch), np.float32), tile_width([n])
+        self.source, self.delta = (
+            Tiles.of(values, width) for values in (self.matrix, rng.standard_normal((n, batch), np.float32))
+        )
+        self.out = self.source.like(n)
+        self.record = aligned_empty(n * record_words(self.source.n_columns), np.uint16)
         self.record.fill(0x5555)
         self.dropout = Dropout(0.3, np.uint64(3))
         self.gate = Gate(np.float32(-0.6), self.dropout.scale, self.record)
@@ -59,7 +63,7 @@ class LayerBench:
             "forward + dropout": partial(layer.forward, self.source, self.out, {"record": self.record}, self.dropout),
             "backward": partial(layer.backward, self.delta, self.source, {}, self.gate, None, self.out),
             "gradient + update": partial(layer.backward, self.delta, self.source, {}, None, self.sink, None),
-            "SciPy forward": lambda: self.scipy @ self.source,
+            "SciPy forward": lambda: self.scipy @ self.matrix,
         }
 
 

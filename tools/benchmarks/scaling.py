@@ -16,7 +16,7 @@ from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.network.workspace import Workspace
+from hpc_sparse.network.tiles import Tiles
 
 FAN_IN = 40
 N_HIDDEN = 3
@@ -38,9 +38,9 @@ def _measure(n_connections: int, n_rounds: int) -> dict[str, object]:
     widths = [N_INPUTS, *[width] * N_HIDDEN, N_OUTPUTS]
     densities = [min(1.0, FAN_IN / n_in) for n_in in widths[:-1]]
     network = Network.random(widths, densities, activation="all_relu", alpha=0.6, initializer="he_fan_in", seed=0)
-    workspace, replica = Workspace(network.layers, w.BATCH), Replica.at_rest(network)
+    workspace, replica = network.make_workspace(w.BATCH), Replica.at_rest(network)
     rng = np.random.default_rng(0)
-    batch = rng.standard_normal((N_INPUTS, w.BATCH), np.float32)
+    batch = Tiles.of(rng.standard_normal((N_INPUTS, w.BATCH), np.float32), network.tile_width)
     labels = rng.integers(0, N_OUTPUTS, w.BATCH).astype(np.int32)
     dropouts = [Dropout(w.DROPOUT, np.uint64(layer)) for layer in range(N_HIDDEN)]
     seconds = []

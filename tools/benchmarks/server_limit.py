@@ -54,11 +54,11 @@ def main() -> None:
     if not ctx.is_root:
         IdleWorker(job, 1).work(0)
         return
-    _report(Server(job, learning_rate(config, 1)), job)
+    _report(Server(job, learning_rate(config, 1), lambda _: None), job)
 
 
 def _report(server: Server, job: TrainingJob) -> None:
-    history = server.serve(1, N_EPOCHS, lambda _: None).history
+    history = server.serve(1, N_EPOCHS).history
     seconds = sum(metrics.train_seconds for metrics in history[1:])
     n_updates = server.n_steps * (N_EPOCHS - 1)
     n_bytes = sum(metrics.sync_bytes for metrics in history[1:])

@@ -87,8 +87,7 @@ def _remove_folder(plan: FaultPlan, _arguments: Sequence[Any]) -> None:
 def _spoil_weight(value: float) -> Action:
     def spoil(_plan: FaultPlan, arguments: Sequence[Any]) -> None:
         owner = arguments[0]
-        if hasattr(owner, "_job"):
-            owner = owner._job.replica
+        owner = getattr(getattr(owner, "_job", owner), "replica", owner)
         network = getattr(owner, "network", owner)
         network.layers[0].weight[0] = value
 

@@ -32,9 +32,9 @@ PHASES = {
     "pruning files": "hpc_sparse.runs.run:prune_checkpoints",
     "gradient": "hpc_sparse.network.network:Network.gradient_batch",
     "sending": "hpc_sparse.parallel.gradient_exchange:WorkerEnd.send",
-    "update": "hpc_sparse.training.served.server:Server._apply",
+    "update": "hpc_sparse.training.served.parameters:ServedParameters.descend",
     "reply": "hpc_sparse.parallel.gradient_exchange:ServerEnd.reply",
-    "phase 2": "hpc_sparse.training.served.phased_trainer:PhasedTrainer._average",
+    "phase 2": "hpc_sparse.training.served.phase_two_trainer:PhaseTwoTrainer._average_networks",
     "summary": "hpc_sparse.runs.folder:RunFolder.write_summary",
 }
 """``module:attribute`` to wrap, or a module at whose import the fault happens."""

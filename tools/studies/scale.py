@@ -64,13 +64,14 @@ class Trial:
         self.construction = time.perf_counter() - started
         self._workspace = self._new_workspace()
         self._front_end = FrontEndChain.known(config, dataset)
-        self._assembler = BatchAssembler(self._front_end, dataset.info.n_features, config.training.batch_size)
+        batch_size, width = config.training.batch_size, self.replica.network.tile_width
+        self._assembler = BatchAssembler(self._front_end, dataset.info.n_features, batch_size, width)
         self._order = np.random.default_rng(config.training.seed).permutation(dataset.train.n_samples)
         self._n_steps = 0
 
     def _new_workspace(self) -> Workspace:
         training = self.config.training
-        return Workspace(self.replica.network.layers, training.batch_size, activations=training.activations)
+        return self.replica.network.make_workspace(training.batch_size, activations=training.activations)
 
     def step(self) -> float:
         """Train on the next batch: its mean loss."""
@@ -93,7 +94,7 @@ class Trial:
 
     def evolve(self) -> int:
         """Change the topology as the configuration says: connections grown."""
-        change = Evolution(self.config, keeps_changes=False).step(self.replica, 2, may_prune=False)
+        change = Evolution(self.config, keeps_changes=False).step(self.replica, 2)
         for layer in self.replica.network.layers[1:]:
             _ = layer.topology.transposed  # which the next step would have to make
         return 0 if change is None else change.n_grown

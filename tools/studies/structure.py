@@ -91,7 +91,7 @@ class Laboratory:
         job = TrainingJob(self.ctx, config, self.dataset, replica, SilentReporter())
         if network is None:
             choose_first_topology(job)
-        trainer, accuracy = LocalTrainer(job), float("nan")
+        trainer, accuracy = LocalTrainer.start(job), float("nan")
         for epoch in range(1, config.training.epochs + 1):
             metrics = trainer.train_epoch(epoch)
             assert metrics is not None, "nobody asks this run to stop"
@@ -115,7 +115,7 @@ def with_topologies(network: Network, topologies: Sequence[Topology], config: Ru
         key = stream_key(seed, Purpose.WEIGHTS, layer=number)
         weight = draw_weights(config.network.initializer, topology, key)
         layers.append(replace(layer, incoming=layer.incoming.rewired(topology, weight), bias=np.zeros_like(layer.bias)))
-    return Network(layers)
+    return Network(layers, tile_width=network.tile_width)
 
 
 def at_random(topology: Topology, rng: np.random.Generator) -> Topology:

@@ -12,6 +12,7 @@ from hpc_sparse.analysis import topology_distance
 from hpc_sparse.analysis.overlap import shared_connections
 from hpc_sparse.network.connections.registry import unstructured
 from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.sparse import sparse_layers
 from hpc_sparse.network.network import Network
 from studies.structure import Laboratory, at_random, shuffled, with_topologies
@@ -115,7 +116,8 @@ def _without(network: Network, weights: Sequence[np.ndarray], ranks: Sequence[np
 def _with_all_acting(network: Network, weights: Sequence[np.ndarray]) -> Network:
     """The network with other weights, none of them in a reserve."""
     pairs = zip(sparse_layers(network), weights, strict=True)
-    return Network([replace(layer, incoming=unstructured(layer.topology, weight)) for layer, weight in pairs])
+    layers: list[Layer] = [replace(layer, incoming=unstructured(layer.topology, weight)) for layer, weight in pairs]
+    return Network(layers, tile_width=network.tile_width)
 
 
 def _distance(one: Sequence[Topology], other: Sequence[Topology]) -> float:

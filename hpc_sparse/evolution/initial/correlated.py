@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array
-from hpc_sparse.evolution.gradient_tiles import largest_gradients
-from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
+from hpc_sparse.evolution.gradient_tiles import largest_gradients, samples_of
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layer_signals import Signals
+from hpc_sparse.network.tiles import Tiles
 
 
 def correlated_topology(
-    batch: Float32Array, n_samples: int, n_out: int, n_connections: int, rng: np.random.Generator
+    batch: Tiles, n_samples: int, n_out: int, n_connections: int, rng: np.random.Generator
 ) -> Topology:
     """Connect every neuron with the features that are most correlated with its own one, most correlated pairs first.
 
@@ -26,8 +26,8 @@ def correlated_topology(
 
     Parameters
     ----------
-    batch : float32[n_in, at least n_samples]
-        Samples as columns.
+    batch : Tiles
+        Of the inputs.
     n_samples : int
     n_out : int
         Neurons.
@@ -35,24 +35,22 @@ def correlated_topology(
         At most n_in n_out.
     rng : numpy.random.Generator
     """
-    features = _normalised(batch[:, :n_samples].astype(np.float64))
+    features = _normalised(samples_of(batch, n_samples).astype(np.float64))
     n_in = features.shape[0]
     order = rng.permutation(n_in)
     own = order[np.arange(n_out) % n_in]
-    delta = aligned_empty((n_out, features.shape[1]), VALUE)
-    delta[:] = features[own]
+    signals = Signals(Tiles.of(features), Tiles.of(features[own]), n_samples)
     topology = Topology.empty((n_out, n_in))
-    keys = largest_gradients(topology, np.zeros(0, np.bool_), Signals(features, delta, n_samples), n_connections)
+    keys = largest_gradients(topology, np.zeros(0, np.bool_), signals, n_connections)
     return Topology.from_keys((n_out, n_in), keys.astype(OFFSET))
 
 
 def _normalised(samples: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Float32Array:
-    """Rows of mean 0 and length 1, or 0 where nothing varies, float32[n, stride]."""
+    """Rows of mean 0 and length 1, or 0 where nothing varies, float32[n, n_samples]."""
     n, n_samples = samples.shape
     centred = samples - samples.mean(axis=1, keepdims=True)
     length = np.sqrt(np.einsum("ij,ij->i", centred, centred))
     varies = length > np.finfo(VALUE).eps * np.abs(samples).max(axis=1, initial=0) * np.sqrt(n_samples)
-    rows = aligned_empty((n, padded_columns(n_samples)), VALUE)
-    rows[:] = 0
-    rows[varies, :n_samples] = centred[varies] / length[varies, None]
+    rows = np.zeros((n, n_samples), VALUE)
+    rows[varies] = centred[varies] / length[varies, None]
     return rows

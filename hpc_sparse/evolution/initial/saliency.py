@@ -13,10 +13,12 @@ import numpy as np
 import scipy.sparse
 
 from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array, Float64Array, Int64Array
+from hpc_sparse.evolution.gradient_tiles import samples_of
 from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.network.layer_signals import Signals
 from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
 from hpc_sparse.network.network import Network
+from hpc_sparse.network.tiles import Tiles
 
 TEMPERATURE = 200.0
 """GraSP divides the outputs by it, so that all classes count alike."""
@@ -45,7 +47,7 @@ def snip_scores(network: Network, signals: Sequence[Signals]) -> list[Float32Arr
     ]
 
 
-def grasp_scores(network: Network, batch: Float32Array, labels: AnyArray) -> list[Float32Array]:
+def grasp_scores(network: Network, batch: Tiles, labels: AnyArray) -> list[Float32Array]:
     """Contribution of each connection to the gradient's norm (Wang et al. 2020, arXiv 2002.07376).
 
     Score = weight x (H g), with the gradient g and the Hessian H of the cross-entropy at a high temperature. Highest
@@ -58,8 +60,8 @@ def grasp_scores(network: Network, batch: Float32Array, labels: AnyArray) -> lis
     ----------
     network : Network
         The source.
-    batch : float32[n_inputs, at least n_samples]
-        Samples as columns.
+    batch : Tiles
+        Of the inputs.
     labels : int32[n_samples]
 
     Returns
@@ -67,7 +69,7 @@ def grasp_scores(network: Network, batch: Float32Array, labels: AnyArray) -> lis
     list of float32[nnz], one per layer
     """
     layers = sparse_layers(network)
-    passed = _Passes(layers, batch[:, : len(labels)].astype(np.float64), labels)
+    passed = _Passes(layers, samples_of(batch, len(labels)).astype(np.float64), labels)
     along = passed.hessian_products(passed.gradients())
     return [(layer.weight * product).astype(VALUE) for layer, product in zip(layers, along, strict=True)]
 

@@ -14,7 +14,7 @@ from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.config.section import Positive
 from hpc_sparse.dtypes import OFFSET, BoolArray, Float32Array, Int64Array
 from hpc_sparse.evolution.candidates import CandidateRule, draw_candidates, gradients_at
-from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
+from hpc_sparse.evolution.memory import VALUE, LayerFigures, replacing_bytes
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater
 from hpc_sparse.evolution.selection import keep_largest, replace_connections
 from hpc_sparse.evolution.top_k import strongest
@@ -79,9 +79,11 @@ class GseUpdater(TopologyUpdater):
         return [update for group in groups for update in self._update(group, network.drop_fraction)]
 
     def n_bytes(self, layer: LayerFigures) -> float:
-        """Replacing, or all candidates scored and ordered."""
+        """Replacing, absolute signals added up, or all candidates scored and ordered."""
         n_candidates = self.candidate_ratio * layer.n_connections
-        return max(replacing_bytes(layer), DECIDING * layer.n_connections + CANDIDATE * n_candidates)
+        signals = VALUE * max(layer.n_in, layer.n_out) * layer.n_samples * (2 if layer.is_tiled else 1)
+        deciding = DECIDING * layer.n_connections + CANDIDATE * n_candidates
+        return max(replacing_bytes(layer), 0 if self.candidates == "uniform" else signals, deciding)
 
     def _update(self, views: Sequence[LayerView], drop_fraction: float) -> list[LayerUpdate]:
         """Replace connections of some layers; together they keep their size."""

@@ -13,7 +13,7 @@ from pydantic import Field
 from hpc_sparse.config import Section
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.dtypes import OFFSET, BoolArray, Int64Array
-from hpc_sparse.evolution.gradient_tiles import GradientTiles, largest_gradients, searching_bytes
+from hpc_sparse.evolution.gradient_tiles import GradientTiles, largest_gradients, samples_of, searching_bytes
 from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater
 from hpc_sparse.evolution.selection import keep_largest, regrow
@@ -131,7 +131,7 @@ def _grow(topology: Topology, is_kept: BoolArray, n_wanted: Int64Array, signals:
     starts = np.cumsum(n_wanted) - n_wanted
     keys = np.empty(int(n_wanted.sum()), OFFSET)
     n_in, n = topology.shape[1], signals.n_samples
-    for start, tile in GradientTiles(signals.delta[:, :n], signals.source[:, :n]):
+    for start, tile in GradientTiles(samples_of(signals.delta, n), samples_of(signals.source, n)):
         grow_rows(*topology.rows, is_kept, n_in, start, n_wanted, tile, starts, keys)
     return keys
 

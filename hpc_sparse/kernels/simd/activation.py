@@ -25,7 +25,7 @@ from hpc_sparse.kernels.simd.vector_code import (
 )
 
 BLOCK = 16
-"""Columns at a time: the bits of one word of a record. Activations have a row stride of a multiple of this."""
+"""Columns at a time: the bits of one word of a record. Tiles are a multiple of this wide."""
 
 WORDS = 2
 """Words per block in a record: the columns that were kept, and those whose weighted sum was negative."""
@@ -34,9 +34,9 @@ COLUMN_STEP = 0x9E3779B9
 """Increment of the hash input per column (2^32 / golden ratio)."""
 
 
-def record_words(stride: int) -> int:
-    """uint16 numbers in the record of one neuron, when activations have a row stride of ``stride`` columns."""
-    return stride // BLOCK * WORDS
+def record_words(n_columns: int) -> int:
+    """uint16 numbers in the record of one neuron for so many columns."""
+    return n_columns // BLOCK * WORDS
 
 
 _WORD = ir.IntType(BLOCK)

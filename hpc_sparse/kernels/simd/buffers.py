@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from hpc_sparse.kernels.simd.row_loops import PADDING
+from hpc_sparse.kernels.simd.machine import PADDING
 
 CACHE_LINE = 64
 """Bytes. A vector load that straddles two lines costs two."""
@@ -25,5 +25,5 @@ def aligned_empty(shape: int | tuple[int, ...], dtype: type[Scalar]) -> npt.NDAr
 
 
 def padded_columns(n_samples: int) -> int:
-    """Row stride of the activations of ``n_samples`` samples: rounded up to whole vectors."""
+    """Columns of the activations of ``n_samples`` samples: rounded up to whole tiles of the least width."""
     return -(-n_samples // PADDING) * PADDING

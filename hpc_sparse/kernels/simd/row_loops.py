@@ -1,29 +1,37 @@
 """The inner loops of sparse training as explicit vector code.
 
-The work of a connection is one pass over the batch. Neuron-major activations make it a contiguous stream, which runs
-in vector registers as long as the sums stay there. Compilers do not keep a tile of sums of unknown width in registers
-across a loop over connections. These intrinsics therefore use LLVM vector types as wide as the machine's registers.
+The work of a connection is one pass over the columns of a tile. Neuron-major tiles make it a contiguous stream, which
+runs in vector registers as long as the sums stay there. Compilers do not keep a tile of sums of unknown width in
+registers across a loop over connections. These intrinsics therefore hold a loop of LLVM vectors for each width that a
+tile can have, the first argument.
 
-All are functions over array pointers and do no bounds checks: callers own the arithmetic.
+All are functions over array pointers and do no bounds checks: callers own the arithmetic. Offsets count numbers from
+the start of a flat array. ``source`` and ``delta`` are read from ``base`` on, where their tile begins; its row of
+neuron i lies ``i * width`` further. ``last`` is the number of the last connection of all. If the tile
+``is_far``, its rows are asked for early, see :mod:`hpc_sparse.kernels.simd.prefetch`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS, activated, activated_and_dropped, differentiated
+from hpc_sparse.kernels.simd.machine import LANES, WIDTHS
+from hpc_sparse.kernels.simd.prefetch import ahead, prefetch
 from hpc_sparse.kernels.simd.vector_code import (
+    FLOAT,
     INT32,
     INT64,
     float_vector,
     horizontal_sums,
+    item_bytes,
+    joined,
     load_index,
     load_vector,
     loop,
@@ -33,243 +41,282 @@ from hpc_sparse.kernels.simd.vector_code import (
     store_vector,
 )
 
-
-def _native_lanes() -> int:
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 16
-    return 8 if features.get("avx") else 4
-
-
-LANES = _native_lanes()
-"""float32 values in one vector register of this machine."""
-
-TILE = 8 * LANES
-"""Batch columns that :func:`row_sum` keeps in eight registers.
-
-Eight independent sums hide the latency of a multiply-add and leave registers free on every machine.
-"""
-
-HALF_TILE, QUARTER_TILE = TILE // 2, TILE // 4
-"""For narrower batches, and for what is left of wider ones."""
-
-GROUP = 8
-"""Connections whose gradients :data:`group_dots` computes at a time, one register each, for the same reason."""
-
-FUSED_GROUP = 4
-"""Connections at a time in :data:`row_sum_and_dots`, whose sums take eight registers more; 2 and 8 are slower. Of
-those left over, two go together."""
+Builder: TypeAlias = ir.IRBuilder
+Value: TypeAlias = ir.Value
 
 SUM_GROUP = 4
 """Connections per turn of the loop of ``row_sum``, in order, so that this changes no bit; measured. One if it is
-indirect, where more are slower in narrow batches."""
+indirect, where more are slower in narrow tiles."""
 
-UNROLLED = 4
-"""Vectors of columns per turn of the loop of :data:`group_dots`; measured."""
+DOT_GROUP = 8
+"""Connections whose gradients ``row_dots`` computes at a time, one register each."""
 
-PADDING = 16
-"""The row stride of activations is a multiple of this many columns: no remainder loops in the kernels."""
+FUSED_GROUP = 4
+"""Connections at a time in ``row_sum_and_dots``, whose sums take eight registers more; 2 and 8 are slower."""
+
+
+def _for_width(builder: Builder, width: Value, emit: Callable[[int], None]) -> None:
+    """Run what ``emit`` emits for the width that a tile has."""
+    done = builder.append_basic_block("done")
+    blocks = {own: builder.append_basic_block(f"columns_{own}") for own in WIDTHS}
+    switch = builder.switch(width, blocks[WIDTHS[0]])
+    for own, block in blocks.items():
+        if own != WIDTHS[0]:
+            switch.add_case(INT64(own), block)
+        builder.position_at_end(block)
+        emit(own)
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
+def _pointers(context: Any, builder: Builder, signature: Any, args: Any) -> list[Value]:
+    """Pointers to the data of arrays, and scalars."""
+    return [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+
+
+def _row(builder: Builder, tile: Value, neuron: Value, width: int) -> Value:
+    """Pointer to the row of a neuron in a tile of ``width`` columns."""
+    return builder.gep(tile, [builder.mul(neuron, INT64(width))])
+
+
+def _ask_ahead(
+    builder: Builder, is_far: Value, tile: Value, width: int, indices: Value, k: Value, n: int, last: Value
+) -> None:
+    """Ask for the rows of the ``n`` connections that come some connections after ``k``, if they are far."""
+    with builder.if_then(is_far):
+        for i in range(n):
+            row = _row(builder, tile, ahead(builder, indices, builder.add(k, INT64(i)), last), width)
+            prefetch(builder, row, width * item_bytes(tile))
+
+
+def _in_groups(
+    builder: Builder, start: Value, stop: Value, group: int, state: list[Value], add: Callable[..., list[Value]]
+) -> list[Value]:
+    """``add(k, state, n)`` over all connections: ``group`` at a time, then half as many, and so on down to one."""
+    while group:
+        in_groups = builder.sub(stop, builder.srem(builder.sub(stop, start), INT64(group)))
+        state = loop(builder, start, in_groups, group, state, partial(add, n=group))
+        start, group = in_groups, group // 2
+    return state
 
 
 def _weighted_sum(
-    builder: ir.IRBuilder,
+    builder: Builder,
     width: int,
-    source: ir.Value,
-    stride: ir.Value,
-    column: ir.Value,
-    indices: ir.Value,
-    weight: ir.Value,
-    position: ir.Value | None,
-    start: ir.Value,
-    stop: ir.Value,
-    initial: ir.Value,
-) -> ir.Value:
-    """``initial + sum_k w_k * source[indices[k], column:][:width]`` over ``start <= k < stop`` in order.
+    tile: Value,
+    indices: Value,
+    weight: Value,
+    position: Value | None,
+    start: Value,
+    stop: Value,
+    last: Value,
+    is_far: Value,
+    initial: Value,
+) -> Value:
+    """``initial + sum_k w_k * row of indices[k]`` over ``start <= k < stop`` in order.
 
     ``w_k`` is ``weight[k]``, or ``weight[position[k]]`` if there are positions.
     """
-    base = builder.gep(source, [column])
 
-    def add_connections(k: ir.Value, sums: list[ir.Value], n: int) -> list[ir.Value]:
+    def add_connections(k: Value, sums: list[Value], n: int) -> list[Value]:
+        _ask_ahead(builder, is_far, tile, width, indices, k, n, last)
         slots = [builder.add(k, INT64(i)) for i in range(n)]
-        neurons = [load_index(builder, indices, slot) for slot in slots]
-        rows = [builder.gep(base, [builder.mul(neuron, stride)]) for neuron in neurons]
+        rows = [_row(builder, tile, load_index(builder, indices, slot), width) for slot in slots]
         where = slots if position is None else [load_index(builder, position, slot) for slot in slots]
         scales = [builder.load(builder.gep(weight, [which])) for which in where]
         (total,) = sums
         for scale, row in zip(scales, rows, strict=True):
-            values = load_vector(builder, row, width)
-            total = multiply_add(builder, splat(builder, scale, width), values, total)
+            total = multiply_add(builder, splat(builder, scale, width), load_vector(builder, row, width), total)
         return [total]
 
     group = SUM_GROUP if position is None else 1
     in_groups = builder.sub(stop, builder.srem(builder.sub(stop, start), INT64(group)))
-    sums = [splat(builder, initial, width)]
-    sums = loop(builder, start, in_groups, group, sums, partial(add_connections, n=group))
+    sums = loop(builder, start, in_groups, group, [splat(builder, initial, width)], partial(add_connections, n=group))
     (total,) = loop(builder, in_groups, stop, 1, sums, partial(add_connections, n=1))
     return total
 
 
-def _make_row_sum(width: int) -> Callable[..., Any]:
-    """Build ``row_sum``: ``f(initial + sum_k weight[k] * source[indices[k], column:][:width])``, activated, in ``out``.
+@intrinsic
+def _row_sum(tc, width, source, base, indices, weight, start, stop, last, is_far, initial, slope, out, out_offset):
+    """``out[out_offset:][:width] = f(initial + sum_k weight[k] * row of indices[k])`` over ``start <= k < stop``.
 
-    The sum runs over ``start <= k < stop`` in order, ``f`` is that of
-    :func:`hpc_sparse.kernels.simd.activation.activated`, and ``out[out_offset:][:width]`` is overwritten. ``source``
-    has row stride ``stride``.
+    The sum runs in order; ``f`` is :func:`hpc_sparse.kernels.simd.activation.activated`.
     """
+    given = (width, source, base, indices, weight, start, stop, last, is_far, initial, slope, out, out_offset)
+    signature = types.void(*given)
 
-    @intrinsic
-    def row_sum(typing_context, source, stride, column, indices, weight, start, stop, initial, slope, out, out_offset):
-        signature = types.void(source, stride, column, indices, weight, start, stop, initial, slope, out, out_offset)
+    def codegen(context, builder, signature, args):
+        values = _pointers(context, builder, signature, args)
+        width, source, base, indices, weight, start, stop, last, is_far, initial, slope, out, out_offset = values
+        connections = (indices, weight, None, start, stop, last, is_far, initial)
 
-        def codegen(context, builder, signature, args):
-            pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
-            source, stride, column, indices, weight, start, stop, initial, slope, out, out_offset = pointer
-            connections = (indices, weight, None, start, stop, initial)
-            total = _weighted_sum(builder, width, source, stride, column, *connections)
+        def emit(own: int) -> None:
+            total = _weighted_sum(builder, own, builder.gep(source, [base]), *connections)
             store_vector(builder, activated(builder, total, slope), builder.gep(out, [out_offset]))
-            return context.get_dummy_value()
 
-        return signature, codegen
+        _for_width(builder, width, emit)
+        return context.get_dummy_value()
 
-    return row_sum
+    return signature, codegen
 
 
-def _make_indirect_row_sum(width: int) -> Callable[..., Any]:
-    """Build ``row_sum``: ``out[out_offset:][:width] = sum_k w_k * source[indices[k], column:][:width]``.
+@intrinsic
+def _indirect_row_sum(tc, width, source, base, indices, position, weight, start, stop, last, is_far, out, out_offset):
+    """``out[out_offset:][:width] = sum_k weight[position[k]] * row of indices[k]``, in order."""
+    given = (width, source, base, indices, position, weight, start, stop, last, is_far, out, out_offset)
+    signature = types.void(*given)
 
-    The sum runs over ``start <= k < stop`` in order; ``w_k`` is ``weight[position[k]]``. ``source`` has row stride
-    ``stride``.
-    """
+    def codegen(context, builder, signature, args):
+        values = _pointers(context, builder, signature, args)
+        width, source, base, indices, position, weight, start, stop, last, is_far, out, out_offset = values
+        connections = (indices, weight, position, start, stop, last, is_far, ir.Constant(FLOAT, 0.0))
 
-    @intrinsic
-    def row_sum(typing_context, source, stride, column, indices, weight, position, start, stop, out, out_offset):
-        signature = types.void(source, stride, column, indices, weight, position, start, stop, out, out_offset)
-
-        def codegen(context, builder, signature, args):
-            pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
-            source, stride, column, indices, weight, position, start, stop, out, out_offset = pointer
-            connections = (indices, weight, position, start, stop, ir.Constant(ir.FloatType(), 0.0))
-            total = _weighted_sum(builder, width, source, stride, column, *connections)
+        def emit(own: int) -> None:
+            total = _weighted_sum(builder, own, builder.gep(source, [base]), *connections)
             store_vector(builder, total, builder.gep(out, [out_offset]))
-            return context.get_dummy_value()
 
-        return signature, codegen
+        _for_width(builder, width, emit)
+        return context.get_dummy_value()
 
-    return row_sum
+    return signature, codegen
 
 
-def _make_row_sum_activated(width: int) -> Callable[..., Any]:
-    """Build ``row_sum_activated``: a direct ``row_sum``, then activation and dropout before it leaves the registers.
+@intrinsic
+def _row_sum_activated(
+    tc,
+    width,
+    source,
+    base,
+    indices,
+    weight,
+    start,
+    stop,
+    last,
+    is_far,
+    initial,
+    out,
+    out_offset,
+    column,
+    slope,
+    scale,
+    drop_below,
+    row_key,
+    record,
+    place,
+):
+    """A :data:`row_sum`, then activation and dropout before it leaves the registers.
 
     See :func:`hpc_sparse.kernels.simd.activation.activated_and_dropped`. In rows of few connections, writing sums,
-    reading them and writing them again would cost as much as adding them up. ``out`` and ``record`` of the row begin at
-    ``out_offset`` and ``place``, whatever the column.
+    reading them and writing them again would cost as much as adding them up. The row's part of ``record`` begins at
+    ``place``. ``column`` is the number of the tile's first column, for the random numbers.
     """
+    given = (width, source, base, indices, weight, start, stop, last, is_far, initial, out, out_offset, column)
+    signature = types.void(*given, slope, scale, drop_below, row_key, record, place)
 
-    @intrinsic
-    def row_sum_activated(
-        typing_context,
-        source,
-        stride,
-        column,
-        indices,
-        weight,
-        start,
-        stop,
-        initial,
-        out,
-        out_offset,
-        slope,
-        scale,
-        drop_below,
-        row_key,
-        record,
-        place,
-    ):
-        given = (source, stride, column, indices, weight, start, stop, initial, out, out_offset)
-        signature = types.void(*given, slope, scale, drop_below, row_key, record, place)
+    def codegen(context, builder, signature, args):
+        values = _pointers(context, builder, signature, args)
+        width, source, base, indices, weight, start, stop, last, is_far, initial, out, out_offset, column = values[:13]
+        slope, scale, drop_below, row_key, record, place = values[13:]
+        connections = (indices, weight, None, start, stop, last, is_far, initial)
 
-        def codegen(context, builder, signature, args):
-            pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
-            source, stride, column, indices, weight, start, stop, initial, out, out_offset = pointer[:10]
-            slope, scale, drop_below, row_key, record, place = pointer[10:]
-            connections = (indices, weight, None, start, stop, initial)
-            total = _weighted_sum(builder, width, source, stride, column, *connections)
-            for first in range(0, width, BLOCK):
-                own = ir.Constant(ir.VectorType(INT32, BLOCK), list(range(first, first + BLOCK)))
-                at = builder.add(column, INT64(first))
-                words = builder.add(place, builder.mul(builder.lshr(at, INT64(BLOCK.bit_length() - 1)), INT64(WORDS)))
-                sums = builder.shuffle_vector(total, total, own)
+        def emit(own: int) -> None:
+            total = _weighted_sum(builder, own, builder.gep(source, [base]), *connections)
+            for first in range(0, own, BLOCK):
+                lanes = ir.Constant(ir.VectorType(INT32, BLOCK), list(range(first, first + BLOCK)))
+                at, words = builder.add(column, INT64(first)), builder.add(place, INT64(first // BLOCK * WORDS))
+                sums = builder.shuffle_vector(total, total, lanes)
                 active = activated_and_dropped(builder, sums, slope, scale, drop_below, row_key, at, record, words)
-                store_vector(builder, active, builder.gep(out, [builder.add(out_offset, at)]))
-            return context.get_dummy_value()
+                store_vector(builder, active, builder.gep(out, [builder.add(out_offset, INT64(first))]))
 
-        return signature, codegen
+        _for_width(builder, width, emit)
+        return context.get_dummy_value()
 
-    return row_sum_activated
+    return signature, codegen
 
 
-def _make_group_dots(group: int) -> Callable[..., Any]:
-    """Build ``group_dots``: for ``g < group``, ``out[out_offset + g] = sum_c delta_c * source[indices[k + g], c]``.
+def _row_vectors(builder: Builder, row: Value, width: int) -> list[Value]:
+    """The values of a row, a register at a time."""
+    lanes = min(LANES, width)
+    return [load_vector(builder, builder.gep(row, [INT64(c)]), lanes) for c in range(0, width, lanes)]
 
-    The sum runs over all ``n_columns`` columns, which must be a multiple of the register width.
+
+def _store_dots(builder: Builder, totals: Value, n: int, targets: list[Value], *, adds: bool) -> None:
+    """Write ``n`` dots, or add them to what is there, at neighbouring places or at places of their own."""
+    if len(targets) == 1 and n > 1:
+        values = builder.fadd(load_vector(builder, targets[0], n), totals) if adds else totals
+        store_vector(builder, values, targets[0])
+        return
+    for number, target in enumerate(targets):
+        value = builder.extract_element(totals, INT32(number))
+        builder.store(builder.fadd(builder.load(target), value) if adds else value, target)
+
+
+def _make_row_dots(*, adds: bool) -> Callable[..., Any]:
+    """Build ``row_dots``: ``dots[k + shift] = sum_c own_c * (row of indices[k])_c`` over ``start <= k < stop``.
+
+    ``own`` is the row of ``delta`` that begins at ``offset``. If it ``adds``, the dots are added to what is there.
     """
 
     @intrinsic
-    def group_dots(typing_context, delta, delta_offset, n_columns, source, indices, k, out, out_offset):
-        signature = types.void(delta, delta_offset, n_columns, source, indices, k, out, out_offset)
+    def row_dots(tc, width, source, base, indices, start, stop, last, is_far, delta, offset, dots, shift):
+        given = (width, source, base, indices, start, stop, last, is_far, delta, offset, dots, shift)
+        signature = types.void(*given)
 
         def codegen(context, builder, signature, args):
-            pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
-            delta, delta_offset, n_columns, source, indices, k, out, out_offset = pointer
-            own = builder.gep(delta, [delta_offset])
-            neurons = [load_index(builder, indices, builder.add(k, INT64(g))) for g in range(group)]
-            rows = [builder.gep(source, [builder.mul(neuron, n_columns)]) for neuron in neurons]
+            values = _pointers(context, builder, signature, args)
+            width, source, base, indices, start, stop, last, is_far, delta, offset, dots, shift = values
+            tile = builder.gep(source, [base])
 
-            def add_columns(column: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-                factor = load_vector(builder, builder.gep(own, [column]), LANES)
-                values = [load_vector(builder, builder.gep(row, [column]), LANES) for row in rows]
-                return [multiply_add(builder, factor, *pair) for pair in zip(values, sums, strict=True)]
+            def emit(own: int) -> None:
+                lanes = min(LANES, own)
+                factors = _row_vectors(builder, builder.gep(delta, [offset]), own)
 
-            def add_tile(column: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-                for part in range(UNROLLED):
-                    sums = add_columns(builder.add(column, INT64(part * LANES)), sums)
-                return sums
+                def add_group(k: Value, nothing: list[Value], n: int) -> list[Value]:
+                    _ask_ahead(builder, is_far, tile, own, indices, k, n, last)
+                    slots = [builder.add(k, INT64(g)) for g in range(n)]
+                    rows = [_row(builder, tile, load_index(builder, indices, slot), own) for slot in slots]
+                    products = [ir.Constant(float_vector(lanes), [0.0] * lanes)] * n
+                    for part, factor in enumerate(factors):
+                        at = INT64(part * lanes)
+                        values = [load_vector(builder, builder.gep(row, [at]), lanes) for row in rows]
+                        products = [multiply_add(builder, factor, *pair) for pair in zip(values, products, strict=True)]
+                    target = builder.gep(dots, [builder.add(k, shift)])
+                    _store_dots(builder, horizontal_sums(builder, products), n, [target], adds=adds)
+                    return nothing
 
-            tile = UNROLLED * LANES
-            in_tiles = builder.sub(n_columns, builder.srem(n_columns, INT64(tile)))
-            zeros = [ir.Constant(float_vector(LANES), [0.0] * LANES)] * group
-            sums = loop(builder, INT64(0), in_tiles, tile, zeros, add_tile)
-            sums = loop(builder, in_tiles, n_columns, LANES, sums, add_columns)
-            store_vector(builder, horizontal_sums(builder, sums), builder.gep(out, [out_offset]))
+                _in_groups(builder, start, stop, DOT_GROUP, [], add_group)
+
+            _for_width(builder, width, emit)
             return context.get_dummy_value()
 
         return signature, codegen
 
-    return group_dots
+    return row_dots
 
 
-def _make_row_sum_and_dots(width: int) -> Callable[..., Any]:
-    """Build ``row_sum_and_dots``: an indirect ``row_sum`` over ``width`` columns and the dots of the same rows.
+def _make_row_sum_and_dots(*, is_indirect: bool, adds: bool) -> Callable[..., Any]:
+    """Build ``row_sum_and_dots``: the row sum of a neuron below and the dots of the same rows in one pass over them.
 
-    For ``start <= k < stop``, in order: ``out[offset:][:width] += weight[position[k]] * delta[outs[k], :]``, from 0,
-    and ``dots[position[k]] = sum_c delta[outs[k], c] * source[offset + c]``. All rows have ``width`` columns;
-    ``out`` may be where ``source`` is. Each row of deltas is read once for both, which is what the two passes spend
-    their time on. Before the sums leave the registers they are multiplied by the derivative that ``record[place:]``,
-    ``slope`` and ``scale`` tell.
+    For ``start <= k < stop``, in order: ``out[offset:][:width] += weight[p] * row of outs[k]``, from 0, and
+    ``dots[p] = sum_c (row of outs[k])_c * source[offset + c]``, added to what is there if it ``adds``. Here
+    ``p = position[k]`` if it ``is_indirect``, else ``p = k``. ``out`` may be where ``source`` is. Each row of deltas is
+    read once for both, which is what the two passes spend their time on. Before the sums leave the registers they are
+    multiplied by the derivative that ``record[place:]``, ``slope`` and ``scale`` tell.
     """
-    lanes = min(LANES, width)
 
     @intrinsic
     def row_sum_and_dots(
-        typing_context,
+        tc,
+        width,
         delta,
+        base,
         outs,
         position,
         weight,
         start,
         stop,
+        last,
+        is_far,
         source,
         offset,
         record,
@@ -279,45 +326,48 @@ def _make_row_sum_and_dots(width: int) -> Callable[..., Any]:
         out,
         dots,
     ):
-        given = (delta, outs, position, weight, start, stop, source, offset, record, place, slope, scale, out, dots)
-        signature = types.void(*given)
+        given = (width, delta, base, outs, position, weight, start, stop, last, is_far, source, offset)
+        signature = types.void(*given, record, place, slope, scale, out, dots)
 
         def codegen(context, builder, signature, args):
-            pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
-            delta, outs, position, weight, start, stop, source, offset, record, place, slope, scale, out, dots = pointer
-            own, target = builder.gep(source, [offset]), builder.gep(out, [offset])
-            columns = [INT64(column) for column in range(0, width, lanes)]
-            zero = ir.Constant(float_vector(lanes), [0.0] * lanes)
-            # Read once: for all that the compiler knows, the dots may be written to the same place.
-            factors = [load_vector(builder, builder.gep(own, [column]), lanes) for column in columns]
+            values = _pointers(context, builder, signature, args)
+            width, delta, base, outs, position, weight, start, stop, last, is_far, source, offset = values[:12]
+            record, place, slope, scale, out, dots = values[12:]
+            tile, target = builder.gep(delta, [base]), builder.gep(out, [offset])
 
-            def add_group(k: ir.Value, sums: list[ir.Value], group: int) -> list[ir.Value]:
-                slots = [builder.add(k, INT64(g)) for g in range(group)]
-                rows = [builder.mul(load_index(builder, outs, slot), INT64(width)) for slot in slots]
-                rows = [builder.gep(delta, [row]) for row in rows]
-                where = [load_index(builder, position, slot) for slot in slots]
-                scales = [splat(builder, builder.load(builder.gep(weight, [place])), lanes) for place in where]
-                products = [zero] * group
-                sums = list(sums)
-                for part, (column, factor) in enumerate(zip(columns, factors, strict=True)):
-                    for g in range(group):
-                        values = load_vector(builder, builder.gep(rows[g], [column]), lanes)
-                        sums[part] = multiply_add(builder, scales[g], values, sums[part])
-                        products[g] = multiply_add(builder, factor, values, products[g])
-                totals = horizontal_sums(builder, products)
-                for g, place in enumerate(where):
-                    builder.store(builder.extract_element(totals, INT32(g)), builder.gep(dots, [place]))
-                return sums
+            def emit(own: int) -> None:
+                lanes = min(LANES, own)
+                zero = ir.Constant(float_vector(lanes), [0.0] * lanes)
+                # Read once: for all that the compiler knows, the dots may be written to the same place.
+                factors = _row_vectors(builder, builder.gep(source, [offset]), own)
 
-            n_grouped = builder.sub(stop, builder.srem(builder.sub(stop, start), INT64(FUSED_GROUP)))
-            sums = [zero] * len(columns)
-            sums = loop(builder, start, n_grouped, FUSED_GROUP, sums, partial(add_group, group=FUSED_GROUP))
-            n_paired = builder.sub(stop, builder.srem(builder.sub(stop, n_grouped), INT64(2)))
-            sums = loop(builder, n_grouped, n_paired, 2, sums, partial(add_group, group=2))
-            sums = loop(builder, n_paired, stop, 1, sums, partial(add_group, group=1))
-            deltas = differentiated(builder, sums, slope, scale, record, place)
-            for column, values in zip(columns, deltas, strict=True):
-                store_vector(builder, values, builder.gep(target, [column]))
+                def add_group(k: Value, sums: list[Value], n: int) -> list[Value]:
+                    _ask_ahead(builder, is_far, tile, own, outs, k, n, last)
+                    if is_indirect:
+                        with builder.if_then(is_far):
+                            for g in range(n):
+                                at = ahead(builder, position, builder.add(k, INT64(g)), last)
+                                prefetch(builder, builder.gep(weight, [at]), 1)
+                    slots = [builder.add(k, INT64(g)) for g in range(n)]
+                    rows = [_row(builder, tile, load_index(builder, outs, slot), own) for slot in slots]
+                    where = [load_index(builder, position, slot) for slot in slots] if is_indirect else slots
+                    scales = [splat(builder, builder.load(builder.gep(weight, [which])), lanes) for which in where]
+                    products, sums = [zero] * n, list(sums)
+                    for part, factor in enumerate(factors):
+                        for g, row in enumerate(rows):
+                            values = load_vector(builder, builder.gep(row, [INT64(part * lanes)]), lanes)
+                            sums[part] = multiply_add(builder, scales[g], values, sums[part])
+                            products[g] = multiply_add(builder, factor, values, products[g])
+                    places = [builder.gep(dots, [which]) for which in (where if is_indirect else where[:1])]
+                    _store_dots(builder, horizontal_sums(builder, products), n, places, adds=adds)
+                    return sums
+
+                sums = _in_groups(builder, start, stop, FUSED_GROUP, [zero] * len(factors), add_group)
+                blocks = joined(builder, sums, BLOCK)
+                for part, values in enumerate(differentiated(builder, blocks, slope, scale, record, place)):
+                    store_vector(builder, values, builder.gep(target, [INT64(part * BLOCK)]))
+
+            _for_width(builder, width, emit)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -325,23 +375,12 @@ def _make_row_sum_and_dots(width: int) -> Callable[..., Any]:
     return row_sum_and_dots
 
 
-row_sum_tile = _make_row_sum(TILE)
-row_sum_half = _make_row_sum(HALF_TILE)
-row_sum_quarter = _make_row_sum(QUARTER_TILE)
-row_sum_padding = _make_row_sum(PADDING)
-row_sum_activated_tile = _make_row_sum_activated(TILE)
-row_sum_activated_half = _make_row_sum_activated(HALF_TILE)
-row_sum_activated_quarter = _make_row_sum_activated(max(QUARTER_TILE, BLOCK))
-row_sum_activated_padding = _make_row_sum_activated(PADDING)
-indirect_row_sum_tile = _make_indirect_row_sum(TILE)
-indirect_row_sum_half = _make_indirect_row_sum(HALF_TILE)
-indirect_row_sum_quarter = _make_indirect_row_sum(QUARTER_TILE)
-indirect_row_sum_padding = _make_indirect_row_sum(PADDING)
-row_sum_and_dots_tile = _make_row_sum_and_dots(TILE)
-row_sum_and_dots_half = _make_row_sum_and_dots(HALF_TILE)
-row_sum_and_dots_quarter = _make_row_sum_and_dots(QUARTER_TILE)
-row_sum_and_dots_padding = _make_row_sum_and_dots(PADDING)
-group_dots = _make_group_dots(GROUP)
-half_group_dots = _make_group_dots(GROUP // 2)
-pair_dots = _make_group_dots(2)
-single_dot = _make_group_dots(1)
+row_sum: Callable[..., Any] = _row_sum
+indirect_row_sum: Callable[..., Any] = _indirect_row_sum
+row_sum_activated: Callable[..., Any] = _row_sum_activated
+row_dots, more_row_dots = _make_row_dots(adds=False), _make_row_dots(adds=True)
+"""For the first tile, and for others."""
+
+indirect_row_sum_and_dots = _make_row_sum_and_dots(is_indirect=True, adds=False)
+row_sum_and_dots = _make_row_sum_and_dots(is_indirect=False, adds=False)
+row_sum_and_more_dots = _make_row_sum_and_dots(is_indirect=False, adds=True)

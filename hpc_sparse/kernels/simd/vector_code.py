@@ -88,6 +88,15 @@ def load_as_float(builder: ir.IRBuilder, pointer: ir.Value, width: int) -> ir.Va
     return values if pointer.type.pointee == FLOAT else builder.uitofp(values, float_vector(width))
 
 
+def joined(builder: ir.IRBuilder, vectors: list[ir.Value], width: int) -> list[ir.Value]:
+    """The same values in vectors of ``width`` lanes, a multiple of the lanes that they have."""
+    while vectors[0].type.count < width:
+        mask = ir.Constant(ir.VectorType(INT32, 2 * vectors[0].type.count), list(range(2 * vectors[0].type.count)))
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors = [builder.shuffle_vector(first, second, mask) for first, second in pairs]
+    return vectors
+
+
 def multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
     """``a * b + c``, fused where the machine can."""
     name = f"llvm.fmuladd.v{a.type.count}f32"
@@ -150,6 +159,11 @@ def pointer_or_value(context: Any, builder: ir.IRBuilder, kind: types.Type, valu
     if isinstance(kind, types.Array):
         return context.make_array(kind)(context, builder, value).data
     return builder.sext(value, INT64) if kind == types.int32 else value
+
+
+def item_bytes(pointer: ir.Value) -> int:
+    """Bytes of the float32 or bfloat16 that a pointer points to."""
+    return 4 if pointer.type.pointee == FLOAT else 2
 
 
 def float_vector(width: int) -> ir.VectorType:

@@ -10,56 +10,25 @@ import numpy as np
 from numba import njit, prange
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS, differentiate
-from hpc_sparse.kernels.simd.prefetch import connections_ahead, prefetch, prefetch_rows
+from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile, width_at
+from hpc_sparse.kernels.simd.machine import FAR_BYTES
 from hpc_sparse.kernels.simd.row_loops import (
-    HALF_TILE,
-    PADDING,
-    QUARTER_TILE,
-    TILE,
-    indirect_row_sum_half,
-    indirect_row_sum_padding,
-    indirect_row_sum_quarter,
-    indirect_row_sum_tile,
-    row_sum_and_dots_half,
-    row_sum_and_dots_padding,
-    row_sum_and_dots_quarter,
-    row_sum_and_dots_tile,
+    indirect_row_sum,
+    indirect_row_sum_and_dots,
+    row_sum_and_dots,
+    row_sum_and_more_dots,
 )
 
-FUSED_STRIDES = (TILE, HALF_TILE, QUARTER_TILE, PADDING)
-"""Row strides for which there is :func:`backward_and_gradient`."""
-
 
 @njit(inline="always")
-def transposed_row(delta, outs, position, weight, start, stop, out, row):
-    """``out[row] = sum over start <= k < stop of weight[position[k]] * delta[outs[k]]``."""
-    stride = delta.shape[1]
-    offset = row * stride
-    column = 0
-    while column + TILE <= stride:
-        indirect_row_sum_tile(delta, stride, column, outs, weight, position, start, stop, out, offset + column)
-        column += TILE
-    if column + HALF_TILE <= stride:
-        indirect_row_sum_half(delta, stride, column, outs, weight, position, start, stop, out, offset + column)
-        column += HALF_TILE
-    if column + QUARTER_TILE <= stride:
-        indirect_row_sum_quarter(delta, stride, column, outs, weight, position, start, stop, out, offset + column)
-        column += QUARTER_TILE
-    while column < stride:
-        indirect_row_sum_padding(delta, stride, column, outs, weight, position, start, stop, out, offset + column)
-        column += PADDING
-
-
-@njit(inline="always")
-def apply_derivative(record, slope, scale, row, out):
-    """Multiply a row of deltas by the derivative of activation and dropout that ``record`` tells."""
-    stride, n_words = out.shape[1], record.shape[1]
-    for number in range(stride // BLOCK):
-        differentiate(out, row * stride + number * BLOCK, slope, scale, record, row * n_words + number * WORDS)
+def apply_derivative(record, slope, scale, offset, width, out):
+    """Multiply a row of deltas from ``offset`` on by the derivative of activation and dropout that ``record`` tells."""
+    for column in range(offset, offset + width, BLOCK):
+        differentiate(out, column, slope, scale, record, column // BLOCK * WORDS)
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds, out):
+def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds, width, out):
     """``out = (W^T delta) * f'``, where ``f'`` is read from the record of the layer below.
 
     Parameters
@@ -71,68 +40,116 @@ def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds
     position : int32[nnz], or int64 beyond 2^31 connections
         Transposed index: where the connection's weight is.
     weight : float32[nnz]
-    delta : float32[n_out, stride]
+    delta : float32[n_out * n_columns] in tiles
         Derivative of the loss by this layer's weighted sums; 0 in the columns beyond the batch.
-    record : uint16[n_in, WORDS * stride / BLOCK]
-        What :func:`hpc_sparse.kernels.sparse.forward.forward_train` recorded for the layer below.
+    record : uint16[n_in * n_columns * WORDS / BLOCK] in tiles
+        What :func:`hpc_sparse.kernels.sparse.forward.forward_train` recorded for the layer below; empty for a layer
+        that applies its own derivative: ``f'`` is then 1.
     slope, scale : float32
         The layer below's slope and dropout factor.
     bounds : int64[n_blocks + 1]
         Blocks of input neurons that are computed independently.
-    out : float32[n_in, stride]
+    width : int
+        Of the tiles.
+    out : float32[n_in * n_columns] in tiles
         Overwritten with the derivative of the loss by the weighted sums of the layer below.
     """
-    ahead = connections_ahead(delta)
-    for block in prange(bounds.size - 1):
+    n_in, n_blocks, last = indptr.size - 1, bounds.size - 1, outs.size - 1
+    n_columns = out.size // n_in
+    n_out = delta.size // n_columns
+    for work in prange(n_tiles_of(n_columns, width) * n_blocks):
+        column, own = nth_tile(work // n_blocks, n_columns, width)
+        is_far = n_out * own * delta.itemsize > FAR_BYTES
+        block = work % n_blocks
         for row in range(bounds[block], bounds[block + 1]):
-            prefetch_rows(delta, outs, indptr[row], indptr[row + 1], ahead)
-            transposed_row(delta, outs, position, weight, indptr[row], indptr[row + 1], out, row)
-            apply_derivative(record, slope, scale, row, out)
-
-
-@njit(parallel=True, cache=True, nogil=True)
-def transposed(indptr, outs, position, weight, delta, bounds, out):
-    """``out = W^T delta``: :func:`backward` below a layer that applies its own derivative; arguments as there."""
-    ahead = connections_ahead(delta)
-    for block in prange(bounds.size - 1):
-        for row in range(bounds[block], bounds[block + 1]):
-            prefetch_rows(delta, outs, indptr[row], indptr[row + 1], ahead)
-            transposed_row(delta, outs, position, weight, indptr[row], indptr[row + 1], out, row)
+            offset, start, stop = column * n_in + row * own, np.int64(indptr[row]), np.int64(indptr[row + 1])
+            connections = delta, column * n_out, outs, position, weight, start, stop, last, is_far
+            indirect_row_sum(own, *connections, out, offset)
+            if record.size:
+                apply_derivative(record, slope, scale, offset, own, out)
 
 
 @njit(parallel=True, cache=True, nogil=True)
 def backward_and_gradient(
     indptr, outs, position, weight, delta, source, record, slope, scale, bounds, out, weight_gradient
 ):
-    """:func:`backward` and the gradient of every connection in one pass over the rows of deltas.
-
-    For row strides in :data:`FUSED_STRIDES`: the sums of a row then stay in registers.
+    """:func:`backward` and the gradient of every connection in one pass over the rows of deltas, for a single tile.
 
     Parameters
     ----------
     indptr, outs, position, weight, delta, record, slope, scale, bounds, out
         As in :func:`backward`; ``out`` may be ``source``, whose activations nobody needs any more.
-    source : float32[n_in, stride]
+    source : float32[n_in * n_columns] in tiles
         The layer's inputs; finite in the columns beyond the batch.
     weight_gradient : float32[nnz]
         Overwritten, in the order of the weights.
     """
-    ahead, stride = connections_ahead(delta), delta.shape[1]
-    row_bytes = stride * delta.itemsize
+    n_in, last = indptr.size - 1, outs.size - 1
+    own = out.size // n_in
+    is_far = delta.nbytes > FAR_BYTES
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
-            start, stop, own = indptr[row], indptr[row + 1], row * stride
-            if stop - start <= ahead:  # as in prefetch_rows; one loop for rows and weights costs less than two
-                for k in range(start + ahead, min(stop + ahead, position.size)):
-                    prefetch(delta, np.int64(outs[k]) * stride, row_bytes)
-                    prefetch(weight, position[k], 1)
-            connections = delta, outs, position, weight, start, stop
-            neuron = source, own, record, row * record.shape[1], slope, scale, out, weight_gradient
-            if stride == TILE:
-                row_sum_and_dots_tile(*connections, *neuron)
-            elif stride == HALF_TILE:
-                row_sum_and_dots_half(*connections, *neuron)
-            elif stride == QUARTER_TILE:
-                row_sum_and_dots_quarter(*connections, *neuron)
-            else:
-                row_sum_and_dots_padding(*connections, *neuron)
+            offset, start, stop = row * own, np.int64(indptr[row]), np.int64(indptr[row + 1])
+            connections = delta, 0, outs, position, weight, start, stop, last, is_far
+            derivative = record, offset // BLOCK * WORDS, slope, scale
+            indirect_row_sum_and_dots(own, *connections, source, offset, *derivative, out, weight_gradient)
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def backward_and_gradient_of_tiles(
+    indptr,
+    outs,
+    position,
+    weight,
+    delta,
+    source,
+    record,
+    slope,
+    scale,
+    bounds,
+    n_parts,
+    width,
+    out,
+    transposed,
+    weight_gradient,
+):
+    """:func:`backward_and_gradient` for several tiles: their gradients are added in ascending order.
+
+    Weights are needed, and gradients added to, once per tile. They are therefore brought into the transposed order, in
+    which they are a stream, and back.
+
+    Parameters
+    ----------
+    indptr, outs, position, weight, delta, source, record, slope, scale, bounds, out, weight_gradient
+        As in :func:`backward_and_gradient`.
+    n_parts : int
+        Of the rows, each of which is computed tile after tile: as many as there are threads.
+    width : int
+        Of the tiles.
+    transposed : float32[2, nnz]
+        Overwritten: room for weights and gradients in the transposed order. ``weight_gradient`` may be its first row.
+    """
+    n_in, n_blocks, last = indptr.size - 1, bounds.size - 1, outs.size - 1
+    n_columns = out.size // n_in
+    n_out = delta.size // n_columns
+    weights, gradients = transposed[0], transposed[1]
+    for part in prange(n_parts):
+        first, stop_block = n_blocks * part // n_parts, n_blocks * (part + 1) // n_parts
+        for k in range(indptr[bounds[first]], indptr[bounds[stop_block]]):
+            weights[k] = weight[position[k]]
+        column = 0
+        while column < n_columns:
+            own = width_at(column, n_columns, width)
+            is_far = n_out * own * delta.itemsize > FAR_BYTES
+            for row in range(bounds[first], bounds[stop_block]):
+                offset, start, stop = column * n_in + row * own, np.int64(indptr[row]), np.int64(indptr[row + 1])
+                connections = delta, column * n_out, outs, position, weights, start, stop, last, is_far
+                derivative = record, offset // BLOCK * WORDS, slope, scale
+                if column == 0:
+                    row_sum_and_dots(own, *connections, source, offset, *derivative, out, gradients)
+                else:
+                    row_sum_and_more_dots(own, *connections, source, offset, *derivative, out, gradients)
+            column += own
+    for block in prange(n_blocks):
+        for k in range(indptr[bounds[block]], indptr[bounds[block + 1]]):
+            weight_gradient[position[k]] = gradients[k]

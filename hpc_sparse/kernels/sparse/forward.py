@@ -1,7 +1,8 @@
-"""Forward pass of one layer: weighted sums, activation, dropout, row by row.
+"""Forward pass of one layer: weighted sums, activation, dropout, a tile of columns at a time, row by row.
 
-Activations are float32[n_neurons, stride], neuron-major, the stride a multiple of
-:data:`hpc_sparse.kernels.simd.row_loops.PADDING`. Columns beyond the batch hold numbers nobody uses.
+Activations are float32[n_neurons * n_columns] in tiles, see :mod:`hpc_sparse.kernels.simd.columns`. The number of
+columns is a multiple of :data:`hpc_sparse.kernels.simd.machine.PADDING`. Columns beyond the batch hold
+numbers nobody uses.
 """
 
 from __future__ import annotations
@@ -10,68 +11,14 @@ import numpy as np
 from numba import njit, prange
 
 from hpc_sparse.kernels.hashing import GOLDEN, mix64
-from hpc_sparse.kernels.simd.activation import COLUMN_STEP
-from hpc_sparse.kernels.simd.prefetch import connections_ahead, prefetch_rows
-from hpc_sparse.kernels.simd.row_loops import (
-    HALF_TILE,
-    PADDING,
-    QUARTER_TILE,
-    TILE,
-    row_sum_activated_half,
-    row_sum_activated_padding,
-    row_sum_activated_quarter,
-    row_sum_activated_tile,
-    row_sum_half,
-    row_sum_padding,
-    row_sum_quarter,
-    row_sum_tile,
-)
-
-
-@njit(inline="always")
-def plain_row(source, indices, weight, start, stop, initial, slope, out, row):
-    """``out[row] = f(initial + sum over start <= k < stop of weight[k] * source[indices[k]])``."""
-    stride = source.shape[1]
-    connections = indices, weight, start, stop, initial
-    offset = row * stride
-    column = 0
-    while column + TILE <= stride:
-        row_sum_tile(source, stride, column, *connections, slope, out, offset + column)
-        column += TILE
-    if column + HALF_TILE <= stride:
-        row_sum_half(source, stride, column, *connections, slope, out, offset + column)
-        column += HALF_TILE
-    if column + QUARTER_TILE <= stride:
-        row_sum_quarter(source, stride, column, *connections, slope, out, offset + column)
-        column += QUARTER_TILE
-    while column < stride:
-        row_sum_padding(source, stride, column, *connections, slope, out, offset + column)
-        column += PADDING
-
-
-@njit(inline="always")
-def dropped_row(source, indices, weight, start, stop, initial, out, row, dropout):
-    """The row of :func:`plain_row`, then dropout, by ``slope, scale, drop_below, row_key, record``."""
-    stride, record = source.shape[1], dropout[4]
-    connections = indices, weight, start, stop, initial
-    offset, place = row * stride, row * record.shape[1]
-    column = 0
-    while column + TILE <= stride:
-        row_sum_activated_tile(source, stride, column, *connections, out, offset, *dropout, place)
-        column += TILE
-    if column + HALF_TILE <= stride:
-        row_sum_activated_half(source, stride, column, *connections, out, offset, *dropout, place)
-        column += HALF_TILE
-    if column + QUARTER_TILE <= stride:
-        row_sum_activated_quarter(source, stride, column, *connections, out, offset, *dropout, place)
-        column += QUARTER_TILE
-    while column < stride:
-        row_sum_activated_padding(source, stride, column, *connections, out, offset, *dropout, place)
-        column += PADDING
+from hpc_sparse.kernels.simd.activation import BLOCK, COLUMN_STEP, WORDS
+from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile
+from hpc_sparse.kernels.simd.machine import FAR_BYTES
+from hpc_sparse.kernels.simd.row_loops import row_sum, row_sum_activated
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def forward(indptr, indices, weight, bias, source, slope, bounds, out):
+def forward(indptr, indices, weight, bias, source, slope, bounds, width, out):
     """``out = f(W source + bias)``, with ``f(z) = z if z >= 0 else slope * z``.
 
     Where every connection exists, :func:`~hpc_sparse.kernels.sparse.dense.forward_dense` gives the same bits.
@@ -82,30 +29,53 @@ def forward(indptr, indices, weight, bias, source, slope, bounds, out):
     indices : int32[nnz]
     weight : float32[nnz]
     bias : float32[n_out]
-    source : float32[n_in, stride], or bfloat16 as uint16
+    source : float32[n_in * n_columns] in tiles, or bfloat16 as uint16
     slope : float32
         1 makes it linear.
     bounds : int64[n_blocks + 1]
         Row blocks that are computed independently.
-    out : float32[n_out, stride], or bfloat16 as uint16
+    width : int
+        Of the tiles.
+    out : float32[n_out * n_columns] in tiles, or bfloat16 as uint16
         Overwritten.
     """
-    ahead = connections_ahead(source)
-    for block in prange(bounds.size - 1):
+    n_out, n_blocks, last = bias.size, bounds.size - 1, indices.size - 1
+    n_columns = out.size // n_out
+    n_in = source.size // n_columns
+    for work in prange(n_tiles_of(n_columns, width) * n_blocks):
+        column, own = nth_tile(work // n_blocks, n_columns, width)
+        is_far = n_in * own * source.itemsize > FAR_BYTES
+        block = work % n_blocks
+        stop = np.int64(indptr[bounds[block]])  # to 64 bits once, not at every use
         for row in range(bounds[block], bounds[block + 1]):
-            prefetch_rows(source, indices, indptr[row], indptr[row + 1], ahead)
-            plain_row(source, indices, weight, indptr[row], indptr[row + 1], bias[row], slope, out, row)
+            start, stop = stop, np.int64(indptr[row + 1])
+            connections = source, column * n_in, indices, weight, start, stop, last, is_far, bias[row]
+            row_sum(own, *connections, slope, out, column * n_out + row * own)
 
 
 @njit(parallel=True, cache=True, nogil=True)
 def forward_train(
-    indptr, indices, weight, bias, source, slope, drop_below, scale, key, first_row, first_column, bounds, out, record
+    indptr,
+    indices,
+    weight,
+    bias,
+    source,
+    slope,
+    drop_below,
+    scale,
+    key,
+    first_row,
+    first_column,
+    bounds,
+    width,
+    out,
+    record,
 ):
     """As :func:`forward`, then inverted dropout; records what the backward pass needs.
 
     Parameters
     ----------
-    indptr, indices, weight, bias, source, slope, bounds, out
+    indptr, indices, weight, bias, source, slope, bounds, width, out
         As in :func:`forward`.
     drop_below : uint32
         An activation is dropped where its random 32-bit number is below this: drop rate x 2^32.
@@ -115,16 +85,22 @@ def forward_train(
         Stream of this layer, epoch and step; the number of an activation is a hash of key, neuron and column.
     first_row, first_column : int64
         Numbers, for that hash, of the first neuron and of the first column here.
-    record : uint16[n_out, WORDS * stride / BLOCK]
+    record : uint16[n_out * n_columns * WORDS / BLOCK] in tiles
         Overwritten with what the backward pass needs: see :mod:`hpc_sparse.kernels.simd.activation`.
     """
-    ahead = connections_ahead(source)
+    n_out, n_blocks, last = bias.size, bounds.size - 1, indices.size - 1
+    n_columns = out.size // n_out
+    n_in = source.size // n_columns
     shift = np.uint32(np.uint64(first_column) * np.uint64(COLUMN_STEP))
-    for block in prange(bounds.size - 1):
+    for work in prange(n_tiles_of(n_columns, width) * n_blocks):
+        column, own = nth_tile(work // n_blocks, n_columns, width)
+        is_far = n_in * own * source.itemsize > FAR_BYTES
+        block = work % n_blocks
         stop = np.int64(indptr[bounds[block]])  # to 64 bits once, not at every use
         for row in range(bounds[block], bounds[block + 1]):
             start, stop = stop, np.int64(indptr[row + 1])
-            prefetch_rows(source, indices, start, stop, ahead)
             row_key = np.uint32(np.uint32(mix64(key + np.uint64(first_row + row) * GOLDEN)) + shift)
-            dropout = slope, scale, drop_below, row_key, record
-            dropped_row(source, indices, weight, start, stop, bias[row], out, row, dropout)
+            offset = column * n_out + row * own
+            connections = source, column * n_in, indices, weight, start, stop, last, is_far, bias[row]
+            dropout = column, slope, scale, drop_below, row_key, record, offset // BLOCK * WORDS
+            row_sum_activated(own, *connections, out, offset, *dropout)

@@ -6,42 +6,35 @@ import numpy as np
 from numba import njit, prange
 
 from hpc_sparse.kernels.simd.bfloat16 import as_float
-from hpc_sparse.kernels.simd.prefetch import connections_ahead, prefetch_rows
-from hpc_sparse.kernels.simd.row_loops import GROUP, group_dots, half_group_dots, pair_dots, single_dot
-
-HALF_GROUP = GROUP // 2
-
-
-@njit(inline="always")
-def row_gradient(indices, delta, source, start, stop, row, out, out_start):
-    """``out[out_start + k - start] = sum_c delta[row, c] * source[indices[k], c]`` for ``start <= k < stop``."""
-    stride = delta.shape[1]
-    own = row * stride
-    shift = out_start - start
-    k = start
-    while k + GROUP <= stop:
-        group_dots(delta, own, stride, source, indices, k, out, k + shift)
-        k += GROUP
-    if k + HALF_GROUP <= stop:
-        half_group_dots(delta, own, stride, source, indices, k, out, k + shift)
-        k += HALF_GROUP
-    if k + 2 <= stop:
-        pair_dots(delta, own, stride, source, indices, k, out, k + shift)
-        k += 2
-    if k < stop:
-        single_dot(delta, own, stride, source, indices, k, out, k + shift)
+from hpc_sparse.kernels.simd.columns import width_at
+from hpc_sparse.kernels.simd.machine import FAR_BYTES
+from hpc_sparse.kernels.simd.row_loops import more_row_dots, row_dots
 
 
 @njit(fastmath={"reassoc"})
-def row_total(delta, row):
-    """Sum of a row of deltas, the gradient of the neuron's bias.
+def _sum_of(values):
+    """Sum of a row of a tile.
 
     ``reassoc`` lets the compiler add in vector lanes: the order, and so the rounding, is the machine's, but always
     the same there.
     """
     total = np.float32(0)
-    for column in range(delta.shape[1]):
-        total += as_float(delta[row, column])
+    for i in range(values.size):
+        total += as_float(values[i])
+    return total
+
+
+@njit(inline="always")
+def row_total(delta, row, n_rows, n_columns, width):
+    """Sum of a row of deltas, the gradient of the neuron's bias: tile by tile."""
+    own = width_at(0, n_columns, width)
+    total = _sum_of(delta[row * own : (row + 1) * own])
+    column = own
+    while column < n_columns:
+        own = width_at(column, n_columns, width)
+        start = column * n_rows + row * own
+        total += _sum_of(delta[start : start + own])
+        column += own
     return total
 
 
@@ -67,35 +60,52 @@ def largest_block(indptr, bounds):
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def weight_gradients(indptr, indices, delta, source, bounds, out):
-    """Gradient of the loss at each connection.
+def weight_gradients(indptr, indices, delta, source, bounds, n_parts, width, out):
+    """Gradient of the loss at each connection; those of several tiles are added in ascending order.
 
     Parameters
     ----------
     indptr : int32[n_out + 1], or int64 beyond 2^31 connections
     indices : int32[nnz]
-    delta : float32[n_out, stride]
+    delta : float32[n_out * n_columns] in tiles
         Derivative of the mean loss by the layer's weighted sums; 0 in the columns beyond the batch.
-    source : float32[n_in, stride]
+    source : float32[n_in * n_columns] in tiles
         The layer's inputs; finite in the columns beyond the batch.
     bounds : int64[n_blocks + 1]
         Row blocks that are computed independently.
+    n_parts : int
+        Of the rows, each of which is computed tile after tile: as many as there are threads.
+    width : int
+        Of the tiles.
     out : float32[nnz]
         Overwritten.
     """
-    ahead = connections_ahead(source)
-    for block in prange(bounds.size - 1):
-        for row in range(bounds[block], bounds[block + 1]):
-            prefetch_rows(source, indices, indptr[row], indptr[row + 1], ahead)
-            row_gradient(indices, delta, source, indptr[row], indptr[row + 1], row, out, indptr[row])
+    n_out, n_blocks, last = indptr.size - 1, bounds.size - 1, indices.size - 1
+    n_columns = delta.size // n_out
+    n_in = source.size // n_columns
+    for part in prange(n_parts):
+        first, stop_block = n_blocks * part // n_parts, n_blocks * (part + 1) // n_parts
+        column = 0
+        while column < n_columns:
+            own = width_at(column, n_columns, width)
+            is_far = n_in * own * source.itemsize > FAR_BYTES
+            for row in range(bounds[first], bounds[stop_block]):
+                start, stop = np.int64(indptr[row]), np.int64(indptr[row + 1])
+                connections = source, column * n_in, indices, start, stop, last, is_far
+                if column == 0:
+                    row_dots(own, *connections, delta, row * own, out, 0)
+                else:
+                    more_row_dots(own, *connections, delta, column * n_out + row * own, out, 0)
+            column += own
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def bias_gradients(delta, bounds, out):
+def bias_gradients(delta, bounds, width, out):
     """Gradient of the loss at each bias, float32[n_out]; other arguments as in :func:`weight_gradients`."""
+    n_columns = delta.size // out.size
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
-            out[row] = row_total(delta, row)
+            out[row] = row_total(delta, row, out.size, n_columns, width)
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -105,6 +115,7 @@ def gradient_update(
     delta,
     source,
     bounds,
+    width,
     learning_rate,
     momentum,
     decay,
@@ -114,14 +125,14 @@ def gradient_update(
     weight_velocity,
     bias_velocity,
 ):
-    """One step of SGD with momentum; no gradient is stored beyond a block of rows.
+    """One step of SGD with momentum on a batch of a single tile; no gradient is stored beyond a block of rows.
 
     ``v = momentum * v - learning_rate * g``, then ``w += v - decay * w``. With Nesterov's correction,
     ``w += momentum * v - learning_rate * g - decay * w`` instead. Biases are not decayed.
 
     Parameters
     ----------
-    indptr, indices, delta, source, bounds
+    indptr, indices, delta, source, bounds, width
         As in :func:`weight_gradients`.
     learning_rate, momentum : float32
     decay : float32
@@ -131,9 +142,10 @@ def gradient_update(
     bias, bias_velocity : float32[n_out]
         Updated in place.
     """
-    none = np.float32(0)
+    none, n_out, final = np.float32(0), bias.size, indices.size - 1
+    own = delta.size // n_out
     largest = largest_block(indptr, bounds)
-    ahead = connections_ahead(source)
+    is_far = source.nbytes > FAR_BYTES
     for block in prange(bounds.size - 1):
         first, last = bounds[block], bounds[block + 1]
         start, stop = np.int64(indptr[first]), np.int64(indptr[last])  # to 64 bits once, not at every use
@@ -141,9 +153,9 @@ def gradient_update(
         row_stop = start
         for row in range(first, last):
             row_start, row_stop = row_stop, np.int64(indptr[row + 1])
-            prefetch_rows(source, indices, row_start, row_stop, ahead)
-            row_gradient(indices, delta, source, row_start, row_stop, row, block_gradient, row_start - start)
-            g = row_total(delta, row)
+            connections = source, 0, indices, row_start, row_stop, final, is_far
+            row_dots(own, *connections, delta, row * own, block_gradient, -start)
+            g = row_total(delta, row, n_out, own, width)
             descend(bias, bias_velocity, row, g, learning_rate, momentum, none, is_nesterov)
         w, velocity = weight[start:stop], weight_velocity[start:stop]
         for i in range(stop - start):
@@ -156,6 +168,7 @@ def update(
     weight_gradient,
     delta,
     bounds,
+    width,
     learning_rate,
     momentum,
     decay,
@@ -165,20 +178,22 @@ def update(
     weight_velocity,
     bias_velocity,
 ):
-    """The update of :func:`gradient_update` from gradients that are there already.
+    """The update of :func:`gradient_update` from gradients that are there already, of any number of tiles.
 
     Parameters
     ----------
     weight_gradient : float32[nnz]
-    indptr, delta, bounds, learning_rate, momentum, decay, is_nesterov, weight, bias, weight_velocity, bias_velocity
+    indptr, delta, bounds, width, learning_rate, momentum, decay, is_nesterov, weight, bias, weight_velocity, \
+bias_velocity
         As in :func:`gradient_update`.
     """
-    none = np.float32(0)
+    none, n_out = np.float32(0), bias.size
+    n_columns = delta.size // n_out
     for block in prange(bounds.size - 1):
         first, last = bounds[block], bounds[block + 1]
         start, stop = indptr[first], indptr[last]
         for row in range(first, last):
-            g = row_total(delta, row)
+            g = row_total(delta, row, n_out, n_columns, width)
             descend(bias, bias_velocity, row, g, learning_rate, momentum, none, is_nesterov)
         w, velocity, gradients = weight[start:stop], weight_velocity[start:stop], weight_gradient[start:stop]
         for i in range(stop - start):

@@ -11,21 +11,26 @@ import numpy.typing as npt
 import scipy.sparse
 
 from hpc_sparse.checks import check_csr
-from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Float64Array, pointer_dtype
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Float64Array, UInt16Array, pointer_dtype
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.growth import compaction
 from hpc_sparse.kernels.sparse import backward, forward, gradient
 from hpc_sparse.kernels.sparse.single_sample import forward_sample
+from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.initial_topology import draw_topology
 from hpc_sparse.network.connections.initial_weights import draw_weights
 from hpc_sparse.network.connections.protocol import ConnectionBytes, Epilogue, Gate
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSize, StoredSizes
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.sinks import DescendMap, MapSink
+from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.rng import Purpose
 
 if TYPE_CHECKING:
     from hpc_sparse.network.blueprint import LayerBlueprint
+
+NO_RECORD: UInt16Array = np.empty(0, np.uint16)
+"""The record of a layer that applies its own derivative."""
 
 
 @dataclass
@@ -63,88 +68,88 @@ class Csr:
         """float32[nnz]: what signals were multiplied by in the last forward pass, for the backward pass."""
         return self.weight
 
-    def product(self, source: AnyArray, epilogue: Epilogue, out: AnyArray) -> None:
+    def product(self, source: Tiles, epilogue: Epilogue, out: Tiles) -> None:
         """``out = epilogue(W source)``: see :class:`hpc_sparse.network.connections.protocol.Connections`."""
-        t, weight, dropout = self.topology, self.multipliers(), epilogue.dropout
+        t, dropout = self.topology, epilogue.dropout
+        sums = (t.indptr, t.indices, self.multipliers(), epilogue.bias, source.values, epilogue.slope)
         if dropout is None:
-            forward.forward(t.indptr, t.indices, weight, epilogue.bias, source, epilogue.slope, t.bounds, out)
+            forward.forward(*sums, t.bounds, source.width, out.values)
         else:
-            forward.forward_train(
-                t.indptr,
-                t.indices,
-                weight,
-                epilogue.bias,
-                source,
-                epilogue.slope,
-                dropout.drop_below,
-                dropout.scale,
-                dropout.key,
-                epilogue.first_row,
-                epilogue.first_column,
-                t.bounds,
-                out,
-                epilogue.record,
-            )
+            drop = (dropout.drop_below, dropout.scale, dropout.key, epilogue.first_row, epilogue.first_column)
+            forward.forward_train(*sums, *drop, t.bounds, source.width, out.values, epilogue.record)
 
     def product_alone(self, source: Float32Array, bias: Float32Array, slope: np.float32, out: Float32Array) -> None:
         """The bits of :meth:`product` for one sample; one thread."""
         t = self.topology
         forward_sample(t.indptr, t.indices, self.multipliers(), bias, source, slope, out)
 
-    def transposed(self, delta: AnyArray, gate: Gate | None, out: AnyArray) -> None:
+    def transposed(self, delta: Tiles, gate: Gate | None, out: Tiles) -> None:
         """``out = (W^T delta) * gate``."""
-        t, weight = self.topology.transposed, self.multipliers_of_last_product()
-        if gate is None:
-            backward.transposed(t.indptr, t.outs, t.position, weight, delta, t.bounds, out)
-        else:
-            backward.backward(
-                t.indptr, t.outs, t.position, weight, delta, gate.record, gate.slope, gate.scale, t.bounds, out
-            )
+        t = self.topology.transposed
+        connections = (t.indptr, t.outs, t.position, self.multipliers_of_last_product())
+        backward.backward(*connections, delta.values, *_derivative(gate), t.bounds, delta.width, out.values)
 
-    def gradient(self, delta: AnyArray, source: AnyArray, sink: MapSink) -> None:
-        """The gradients of weights and biases; a step of SGD stores none beyond a block of rows."""
-        t = self.topology
-        if isinstance(sink, DescendMap):
-            gradient.gradient_update(t.indptr, t.indices, delta, source, t.bounds, *sink[:-1])
-        else:
-            written = sink.weight_gradient, sink.bias_gradient
-            gradient.weight_gradients(t.indptr, t.indices, delta, source, t.bounds, written[0])
-            gradient.bias_gradients(delta, t.bounds, written[1])
-            sink.accept(*written)
+    def gradient(self, delta: Tiles, source: Tiles, sink: MapSink) -> None:
+        """The gradients of weights and biases; a step of SGD on one tile stores none beyond a block of rows."""
+        if isinstance(sink, DescendMap) and delta.is_single:
+            t, signals = self.topology, (delta.values, source.values)
+            gradient.gradient_update(t.indptr, t.indices, *signals, t.bounds, delta.width, *sink[:-1])
+            return
+        written = self._room(sink)
+        self._weight_gradient(delta, source, written)
+        self._accept(written, delta, sink)
 
     def transposed_and_gradient(
-        self, delta: AnyArray, source: AnyArray, gate: Gate | None, sink: MapSink, out: AnyArray
+        self, delta: Tiles, source: Tiles, gate: Gate | None, sink: MapSink, out: Tiles
     ) -> None:
-        """Both: each row of deltas is read once for both where the width allows; ``out`` may be ``source``."""
+        """Both: each row of deltas is read once for both; ``out`` may be ``source``."""
+        if gate is None:
+            written = self._room(sink)
+            self._weight_gradient(delta, source, written)
+            self.transposed(delta, None, out)
+        else:
+            written = self._fused(delta, source, gate, sink, out)
+        self._accept(written, delta, sink)
+
+    def _fused(self, delta: Tiles, source: Tiles, gate: Gate, sink: MapSink, out: Tiles) -> Float32Array:
+        """float32[nnz]: the gradient of the weights, from the pass that writes the deltas below."""
+        t, n = self.topology.transposed, self.weight.size
+        connections = (t.indptr, t.outs, t.position, self.multipliers_of_last_product())
+        signals = (delta.values, source.values, *_derivative(gate), t.bounds)
+        if delta.is_single:
+            written = self._room(sink)
+            backward.backward_and_gradient(*connections, *signals, out.values, written)
+            return written
+        transposed = sink.scratch(2 * n).reshape(2, n)
+        written = self._room(sink)
+        tiles = (threads_in_use(), delta.width, out.values, transposed, written)
+        backward.backward_and_gradient_of_tiles(*connections, *signals, *tiles)
+        return written
+
+    def gradient_of(self, delta: Tiles, source: Tiles) -> Float32Array:
+        """float32[nnz]: the gradient of the weights, without changing anything."""
+        found = np.empty_like(self.weight)
+        self._weight_gradient(delta, source, found)
+        return found
+
+    def _room(self, sink: MapSink) -> Float32Array:
+        """float32[nnz] for the gradient of the weights: where it is wanted, or the front of what is scratch."""
+        return sink.scratch(self.weight.size) if isinstance(sink, DescendMap) else sink.weight_gradient
+
+    def _weight_gradient(self, delta: Tiles, source: Tiles, out: Float32Array) -> None:
+        t = self.topology
+        signals, tiles = (delta.values, source.values), (threads_in_use(), delta.width)
+        gradient.weight_gradients(t.indptr, t.indices, *signals, t.bounds, *tiles, out)
+
+    def _accept(self, weight_gradient: Float32Array, delta: Tiles, sink: MapSink) -> None:
+        """Give gradients to the sink, those of the biases too."""
         t = self.topology
         if isinstance(sink, DescendMap):
-            scratch = sink.scratch(self.weight.size)
-            self._transposed_and_weight_gradient(delta, source, gate, out, scratch)
-            gradient.update(t.indptr, scratch, delta, t.bounds, *sink[:-1])
+            gradient.update(t.indptr, weight_gradient, delta.values, t.bounds, delta.width, *sink[:-1])
         else:
-            written = sink.weight_gradient, sink.bias_gradient
-            self._transposed_and_weight_gradient(delta, source, gate, out, written[0])
-            gradient.bias_gradients(delta, t.bounds, written[1])
-            sink.accept(*written)
-
-    def _transposed_and_weight_gradient(
-        self, delta: AnyArray, source: AnyArray, gate: Gate | None, out: AnyArray, weight_gradient: Float32Array
-    ) -> None:
-        if gate is None or delta.shape[1] not in backward.FUSED_STRIDES:
-            t = self.topology
-            gradient.weight_gradients(t.indptr, t.indices, delta, source, t.bounds, weight_gradient)
-            self.transposed(delta, gate, out)
-            return
-        index = self.topology.transposed
-        connections = (index.indptr, index.outs, index.position, self.multipliers_of_last_product())
-        derivative = (gate.record, gate.slope, gate.scale)
-        backward.backward_and_gradient(*connections, delta, source, *derivative, index.bounds, out, weight_gradient)
-
-    def gradient_of(self, delta: AnyArray, source: AnyArray) -> Float32Array:
-        """float32[nnz]: the gradient of the weights, without changing anything."""
-        t, found = self.topology, np.empty_like(self.weight)
-        gradient.weight_gradients(t.indptr, t.indices, delta, source, t.bounds, found)
-        return found
+            bias_gradient = sink.bias_gradient
+            gradient.bias_gradients(delta.values, t.bounds, delta.width, bias_gradient)
+            sink.accept(weight_gradient, bias_gradient)
 
     def structure(self) -> Mapping[str, AnyArray]:
         """Row pointers and input neurons."""
@@ -214,3 +219,8 @@ class Csr:
     def from_state(cls, state: ConnectionState, weight: Float32Array) -> Csr:
         """The connections again."""
         return cls(Topology(state.shape, state.structure["indptr"], state.structure["indices"]), weight)
+
+
+def _derivative(gate: Gate | None) -> tuple[UInt16Array, np.float32, np.float32]:
+    """Record, slope and scale, as kernels take them."""
+    return (NO_RECORD, VALUE(1), VALUE(1)) if gate is None else (gate.record, gate.slope, gate.scale)

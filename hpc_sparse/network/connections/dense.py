@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hpc_sparse.dtypes import AnyArray, Float32Array
+from hpc_sparse.dtypes import Float32Array
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.sparse.dense import forward_dense
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.protocol import Epilogue
 from hpc_sparse.network.connections.state import ConnectionState
 from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.tiles import Tiles
 
 
 @dataclass
@@ -26,10 +27,10 @@ class Dense(Csr):
     def __post_init__(self) -> None:
         assert is_complete(self.topology), (self.topology.shape, self.topology.n_connections)
 
-    def product(self, source: AnyArray, epilogue: Epilogue, out: AnyArray) -> None:
+    def product(self, source: Tiles, epilogue: Epilogue, out: Tiles) -> None:
         """``out = epilogue(W source)``."""
         if epilogue.dropout is None:
-            forward_dense(self.weight, epilogue.bias, source, epilogue.slope, out)
+            forward_dense(self.weight, epilogue.bias, source.values, epilogue.slope, source.width, out.values)
         else:
             super().product(source, epilogue, out)
 

@@ -18,6 +18,7 @@ from hpc_sparse.network.connections.state import ConnectionState, Setting, Store
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.sinks import MapSink
+from hpc_sparse.network.tiles import Tiles
 
 if TYPE_CHECKING:
     from hpc_sparse.network.blueprint import LayerBlueprint
@@ -37,7 +38,7 @@ class Epilogue(NamedTuple):
         Slope of the activation below 0; 1 for none.
     dropout : Dropout or None
         In training only.
-    record : uint16[n_out, words] or None
+    record : uint16[n] or None
         Overwritten with what the backward pass needs (:mod:`hpc_sparse.kernels.simd.activation`); given with dropout.
     first_row, first_column : int
         Numbers of the first neuron and the first sample here, for the random numbers of dropout.
@@ -58,7 +59,7 @@ class Gate(NamedTuple):
     ----------
     slope, scale : float32
         Slope below 0, and the factor of the activations that dropout has kept.
-    record : uint16[n, words]
+    record : uint16[n]
         From the forward pass.
     """
 
@@ -130,29 +131,29 @@ class Connections(Protocol):
         """Connections of the same kind and settings with other units."""
         ...
 
-    def product(self, source: AnyArray, epilogue: Epilogue, out: AnyArray) -> None:
-        """``out = epilogue(W source)``; ``source`` [n_in, width], ``out`` [n_out, width] is overwritten."""
+    def product(self, source: Tiles, epilogue: Epilogue, out: Tiles) -> None:
+        """``out = epilogue(W source)``; ``source`` of n_in neurons, ``out`` of n_out is overwritten."""
         ...
 
     def product_alone(self, source: Float32Array, bias: Float32Array, slope: np.float32, out: Float32Array) -> None:
         """The bits of :meth:`product` for one sample: ``source`` float32[n_in], ``out`` float32[n_out]."""
         ...
 
-    def transposed(self, delta: AnyArray, gate: Gate | None, out: AnyArray) -> None:
-        """``out = (W^T delta) * gate``; ``delta`` [n_out, width], ``out`` [n_in, width] is overwritten."""
+    def transposed(self, delta: Tiles, gate: Gate | None, out: Tiles) -> None:
+        """``out = (W^T delta) * gate``; ``delta`` of n_out neurons, ``out`` of n_in is overwritten."""
         ...
 
-    def gradient(self, delta: AnyArray, source: AnyArray, sink: MapSink) -> None:
+    def gradient(self, delta: Tiles, source: Tiles, sink: MapSink) -> None:
         """The gradients of the weights and of the rows' biases go to ``sink``."""
         ...
 
     def transposed_and_gradient(
-        self, delta: AnyArray, source: AnyArray, gate: Gate | None, sink: MapSink, out: AnyArray
+        self, delta: Tiles, source: Tiles, gate: Gate | None, sink: MapSink, out: Tiles
     ) -> None:
         """Both, :meth:`transposed` with the weights as they are before; ``out`` may be ``source``."""
         ...
 
-    def gradient_of(self, delta: AnyArray, source: AnyArray) -> Float32Array:
+    def gradient_of(self, delta: Tiles, source: Tiles) -> Float32Array:
         """float32[n]: the gradient of the weights, without changing anything."""
         ...
 

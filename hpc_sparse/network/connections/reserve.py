@@ -12,13 +12,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array
+from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.kernels.sparse.selection import keep_from
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.protocol import Epilogue, Gate
 from hpc_sparse.network.connections.state import ConnectionState
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.sinks import MapSink
+from hpc_sparse.network.tiles import Tiles
 
 ALL_ACT = 1.0
 """The share in connections of every other kind."""
@@ -47,19 +48,19 @@ class Reserve(Csr):
         """float32[nnz]: those of the last forward pass; nothing has changed the weights since."""
         return self.multipliers() if self._acting is None else self._acting
 
-    def product(self, source: AnyArray, epilogue: Epilogue, out: AnyArray) -> None:
+    def product(self, source: Tiles, epilogue: Epilogue, out: Tiles) -> None:
         """``out = epilogue(W source)``."""
         super().product(source, epilogue, out)
         if epilogue.dropout is None:
             self._acting = None  # no backward pass follows
 
-    def gradient(self, delta: AnyArray, source: AnyArray, sink: MapSink) -> None:
+    def gradient(self, delta: Tiles, source: Tiles, sink: MapSink) -> None:
         """The gradients of all weights, acting or not."""
         super().gradient(delta, source, sink)
         self._acting = None
 
     def transposed_and_gradient(
-        self, delta: AnyArray, source: AnyArray, gate: Gate | None, sink: MapSink, out: AnyArray
+        self, delta: Tiles, source: Tiles, gate: Gate | None, sink: MapSink, out: Tiles
     ) -> None:
         """Deltas through the connections that act, and the gradients of all."""
         super().transposed_and_gradient(delta, source, gate, sink, out)

@@ -17,20 +17,21 @@ from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.network.parameter import Parameter
 from hpc_sparse.network.sinks import Sink
+from hpc_sparse.network.tiles import Tiles
 
 Saved = Mapping[str, AnyArray]
 """What a layer keeps from its forward pass for the backward pass, by name."""
 
 
 class SavedArray(NamedTuple):
-    """Shape and type of an array that a layer saves for a batch of some width."""
+    """Shape and type of an array that a layer saves for a batch."""
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     dtype: npt.DTypeLike
 
 
 class Layer(Protocol):
-    """A layer of a network. Activations and deltas are neuron-major: [n_neurons, width], samples as columns.
+    """A layer of a network.
 
     Attributes
     ----------
@@ -88,17 +89,17 @@ class Layer(Protocol):
         """The same with parameters of its own."""
         ...
 
-    def saved_arrays(self, width: int) -> Mapping[str, SavedArray]:
-        """What :meth:`forward` needs in training to save for :meth:`backward`, for batches of a width."""
+    def saved_arrays(self, n_columns: int) -> Mapping[str, SavedArray]:
+        """What :meth:`forward` needs in training to save for :meth:`backward`, for a batch of so many columns."""
         ...
 
     @classmethod
-    def saved_bytes(cls, n_out: int, width: int) -> int:
+    def saved_bytes(cls, n_out: int, n_columns: int) -> int:
         """Bytes of these arrays in a hidden layer, for planning."""
         ...
 
-    def forward(self, source: AnyArray, out: AnyArray, saved: Saved | None, dropout: Dropout | None) -> None:
-        """``out`` [n_out, width] from ``source`` [n_in, width]; in training with ``saved``, if hidden with dropout."""
+    def forward(self, source: Tiles, out: Tiles, saved: Saved | None, dropout: Dropout | None) -> None:
+        """``out`` of n_out neurons from ``source`` of n_in; in training with ``saved``, if hidden with dropout."""
         ...
 
     def forward_alone(self, source: Float32Array, out: Float32Array) -> None:
@@ -111,12 +112,12 @@ class Layer(Protocol):
 
     def backward(
         self,
-        delta: AnyArray,
-        source: AnyArray,
+        delta: Tiles,
+        source: Tiles,
         saved: Saved,
         gate_below: Gate | None,
         sink: Sink | None,
-        out: AnyArray | None,
+        out: Tiles | None,
     ) -> None:
         """Deltas for the layer below into ``out`` (None: not wanted), gradients into ``sink`` (None: not wanted).
 

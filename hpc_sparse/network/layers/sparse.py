@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, Self
 import numpy as np
 
 from hpc_sparse.config import LayerSection, NetworkSection
-from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array
+from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.errors import InputError, quoted
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.network.activations import LINEAR, NEGATIVE_SLOPES, OUTPUT_ACTIVATION, negative_slope
@@ -24,6 +24,7 @@ from hpc_sparse.network.layers.protocol import Layer, Saved, SavedArray
 from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.network.parameter import Parameter
 from hpc_sparse.network.sinks import Sink, Write
+from hpc_sparse.network.tiles import Tiles
 
 NAMES = ("weight", "bias")
 """Names of the parameters."""
@@ -128,20 +129,18 @@ class SparseLayer:
         """The same with parameters of its own."""
         return replace(self, incoming=self.incoming.copy(), bias=self.bias.copy())
 
-    def saved_arrays(self, width: int) -> Mapping[str, SavedArray]:
+    def saved_arrays(self, n_columns: int) -> Mapping[str, SavedArray]:
         """Two bits per activation: :mod:`hpc_sparse.kernels.simd.activation`."""
         if self.activation == OUTPUT_ACTIVATION:
             return {}
-        return {"record": SavedArray((self.shape[0], record_words(width)), np.uint16)}
+        return {"record": SavedArray((self.shape[0] * record_words(n_columns),), np.uint16)}
 
     @classmethod
-    def saved_bytes(cls, n_out: int, width: int) -> int:
+    def saved_bytes(cls, n_out: int, n_columns: int) -> int:
         """Bytes of these arrays in a hidden layer."""
-        return n_out * record_words(width) * np.dtype(np.uint16).itemsize
+        return n_out * record_words(n_columns) * np.dtype(np.uint16).itemsize
 
-    def forward(
-        self, source: AnyArray, out: AnyArray, saved: Saved | None = None, dropout: Dropout | None = None
-    ) -> None:
+    def forward(self, source: Tiles, out: Tiles, saved: Saved | None = None, dropout: Dropout | None = None) -> None:
         """``out = f(W source + b)``, in training with dropout and a record of what :meth:`backward` needs."""
         if dropout is None or saved is None:
             self.incoming.product(source, Epilogue(self.bias, self._slope), out)
@@ -161,12 +160,12 @@ class SparseLayer:
 
     def backward(
         self,
-        delta: AnyArray,
-        source: AnyArray,
+        delta: Tiles,
+        source: Tiles,
         saved: Saved,  # noqa: ARG002  (its gate has been applied by the layer above)
         gate_below: Gate | None,
         sink: Sink | None,
-        out: AnyArray | None,
+        out: Tiles | None,
     ) -> None:
         """Deltas for the layer below and gradients, in one pass where both are wanted."""
         if sink is None:
@@ -206,7 +205,7 @@ class SparseLayer:
             name,
         )
 
-    def gradient(self, delta: AnyArray, source: AnyArray) -> tuple[Float32Array, Float32Array]:
+    def gradient(self, delta: Tiles, source: Tiles) -> tuple[Float32Array, Float32Array]:
         """Gradient at each connection float32[n] and bias float32[n_out], without changing anything."""
         gradients = {"weight": np.empty_like(self.weight), "bias": np.empty_like(self.bias)}
         self.backward(delta, source, {}, None, Write(gradients), None)

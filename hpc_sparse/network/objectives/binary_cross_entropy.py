@@ -6,9 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array
+from hpc_sparse.dtypes import AnyArray, Float64Array
 from hpc_sparse.kernels.loss import sigmoid_cross_entropy
 from hpc_sparse.network.objectives.protocol import N_CORRECT, Objective, Outcome, OutputActivation
+from hpc_sparse.network.tiles import Tiles
 
 
 class BinaryCrossEntropy(Objective):
@@ -18,9 +19,9 @@ class BinaryCrossEntropy(Objective):
     output: ClassVar[OutputActivation] = "sigmoid"
     is_binary: ClassVar[bool] = True
 
-    def evaluate(self, sums: Float32Array, targets: AnyArray, delta: Float32Array) -> Outcome:
+    def evaluate(self, sums: Tiles, targets: AnyArray, delta: Tiles) -> Outcome:
         """Loss, deltas and correct predictions of labels."""
-        loss, n_correct = sigmoid_cross_entropy(sums, targets, delta)
+        loss, n_correct = sigmoid_cross_entropy(sums.values, targets, sums.n_neurons, sums.width, delta.values)
         return Outcome(loss, {N_CORRECT: n_correct})
 
     def exact_loss(self, sums: Float64Array, targets: AnyArray) -> float:

@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array
+from hpc_sparse.dtypes import AnyArray, Float64Array
 from hpc_sparse.kernels.loss import squared_error
 from hpc_sparse.network.objectives.mse import mean_squared_error
 from hpc_sparse.network.objectives.protocol import N_CORRECT, Objective, Outcome, OutputActivation
+from hpc_sparse.network.tiles import Tiles
 
 
 class MseTanh(Objective):
@@ -18,9 +19,9 @@ class MseTanh(Objective):
     name: ClassVar[str] = "mse_tanh"
     output: ClassVar[OutputActivation] = "tanh"
 
-    def evaluate(self, sums: Float32Array, targets: AnyArray, delta: Float32Array) -> Outcome:
+    def evaluate(self, sums: Tiles, targets: AnyArray, delta: Tiles) -> Outcome:
         """Loss, deltas and correct predictions of labels."""
-        loss, n_correct = squared_error(sums, targets, True, delta)
+        loss, n_correct = squared_error(sums.values, targets, True, sums.n_neurons, sums.width, delta.values)
         return Outcome(loss, {N_CORRECT: n_correct})
 
     def exact_loss(self, sums: Float64Array, targets: AnyArray) -> float:

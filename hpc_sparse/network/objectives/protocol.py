@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal, NamedTuple, Self
 
 from hpc_sparse.config import RunConfig, Section
-from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array
+from hpc_sparse.dtypes import AnyArray, Float64Array
+from hpc_sparse.network.tiles import Tiles
 
 OutputActivation = Literal["softmax", "sigmoid", "tanh", "linear"]
 
@@ -70,16 +71,16 @@ class Objective(ABC):
         return 1 if n_classes == 2 and self.output in {"sigmoid", "tanh"} else n_classes
 
     @abstractmethod
-    def evaluate(self, sums: Float32Array, targets: AnyArray, delta: Float32Array) -> Outcome:
+    def evaluate(self, sums: Tiles, targets: AnyArray, delta: Tiles) -> Outcome:
         """Loss, deltas and metrics of a batch, in one pass.
 
         Parameters
         ----------
-        sums : float32[n_outputs, width]
+        sums : Tiles
             Weighted sums of the output layer; overwritten with the outputs.
         targets : int32[n_samples], or float32[n_samples, n_outputs] where the outputs are linear
             Labels or values; what else a sample has (a weight, a mask) comes with them.
-        delta : float32[n_outputs, width]
+        delta : Tiles
             Overwritten with the derivative of the mean loss by ``sums``; 0 beyond ``n_samples``.
         """
 

@@ -6,9 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array
+from hpc_sparse.dtypes import AnyArray, Float64Array
 from hpc_sparse.kernels.loss import squared_deviation
 from hpc_sparse.network.objectives.protocol import Objective, Outcome, OutputActivation
+from hpc_sparse.network.tiles import Tiles
 
 
 class SquaredError(Objective):
@@ -17,9 +18,9 @@ class SquaredError(Objective):
     name: ClassVar[str] = "squared_error"
     output: ClassVar[OutputActivation] = "linear"
 
-    def evaluate(self, sums: Float32Array, targets: AnyArray, delta: Float32Array) -> Outcome:
+    def evaluate(self, sums: Tiles, targets: AnyArray, delta: Tiles) -> Outcome:
         """Loss and deltas of values, float32[n_samples, n_outputs]."""
-        loss, _ = squared_deviation(sums, targets, delta)
+        loss, _ = squared_deviation(sums.values, targets, sums.n_neurons, sums.width, delta.values)
         return Outcome(loss, {})
 
     def exact_loss(self, sums: Float64Array, targets: AnyArray) -> float:

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array
+from hpc_sparse.dtypes import AnyArray, Float64Array
 from hpc_sparse.kernels.loss import weighted_cross_entropy
 from hpc_sparse.network.objectives.cross_entropy import losses_of_samples
 from hpc_sparse.network.objectives.protocol import N_CORRECT, Objective, Outcome, OutputActivation
+from hpc_sparse.network.tiles import Tiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +28,11 @@ class WeightedCrossEntropy(Objective):
 
     weights: Float64Array
 
-    def evaluate(self, sums: Float32Array, targets: AnyArray, delta: Float32Array) -> Outcome:
+    def evaluate(self, sums: Tiles, targets: AnyArray, delta: Tiles) -> Outcome:
         """Loss, deltas and correct predictions of labels."""
-        loss, n_correct = weighted_cross_entropy(sums, targets, self.weights, delta)
+        loss, n_correct = weighted_cross_entropy(
+            sums.values, targets, self.weights, sums.n_neurons, sums.width, delta.values
+        )
         return Outcome(loss, {N_CORRECT: n_correct})
 
     def exact_loss(self, sums: Float64Array, targets: AnyArray) -> float:

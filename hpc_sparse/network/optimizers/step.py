@@ -86,6 +86,11 @@ class StepMap:
         """float32[n_out]: room for the gradient of the biases."""
         return self._room()[self.weight.size :]
 
+    @property
+    def scratch(self) -> Callable[[int], Float32Array]:
+        """``scratch(n)``: float32[n], the room in the front of it."""
+        return self.step.scratch
+
     def accept(self, weight_gradient: Float32Array, bias_gradient: Float32Array) -> None:
         """Take gradients that are complete."""
         self.step.accept(self.names[0], self.weight, weight_gradient, decays=True)

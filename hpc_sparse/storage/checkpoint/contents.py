@@ -136,6 +136,8 @@ class Contents:
         Place of each array of front ends, by its name ``front end/array``.
     progress : str or None
         Place of the running sums.
+    tile_width : int
+    instructions : str
     """
 
     epoch: int
@@ -152,6 +154,8 @@ class Contents:
     neuron_ids: Mapping[int, str]
     front_end: Mapping[str, str]
     progress: str | None
+    tile_width: int = 0
+    instructions: str = ""
 
     @property
     def n_networks(self) -> int:

@@ -126,6 +126,8 @@ def _contents_of(ctx: ParallelContext, checkpoint: Checkpoint, n_replicas: int) 
             neuron_ids={number: "" for number, ids in enumerate(checkpoint.neuron_ids) if ids is not None},
             front_end=dict.fromkeys(sorted(checkpoint.front_end), ""),
             progress=None if checkpoint.progress is None else "",
+            tile_width=checkpoint.tile_width,
+            instructions=", ".join(sorted(set(gather_objects(ctx, checkpoint.instructions)))),
         )
     )
 
@@ -160,6 +162,8 @@ def _read_common(reader: ContainerReader, contents: Contents) -> Checkpoint:
         step_in_epoch=contents.step_in_epoch,
         progress=_read_progress(reader, contents),
         progress_names=contents.progress_names,
+        tile_width=contents.tile_width,
+        instructions=contents.instructions,
     )
 
 

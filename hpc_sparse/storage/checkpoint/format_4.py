@@ -7,7 +7,7 @@ No group has more than 8 members and no object more than 8 attributes, so that H
 | ``run``                | attributes ``epoch``, ``step``, ``step_in_epoch``, ``n_ranks``, ``n_replicas``; after an evaluation ``best_epoch``, ``best_value`` |
 | ``config``             | text[1], the configuration                                                            |
 | ``metrics``            | if there are: ``names`` text[n], ``values`` float64[n]                                |
-| ``layers``             | attribute ``n_layers``; groups of layers                                              |
+| ``layers``             | attribute ``n_layers``; if told: ``tile_width``, ``instructions``; groups of layers   |
 | ``neurons``            | if neurons were removed: original numbers int32[width] of each such layer, 0 = inputs |
 | ``front_end``          | if there are: one group per front end with its arrays                                 |
 | ``target_connections`` | if decided: int64[n], one per connections                                             |
@@ -25,6 +25,7 @@ from dataclasses import replace
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET
+from hpc_sparse.errors import quoted
 from hpc_sparse.storage.checkpoint.contents import Contents, LayerInfo, check_targets, read_config_text
 from hpc_sparse.storage.checkpoint.layer_groups import MOST_MEMBERS, place_layer, read_layer_infos, write_layer_info
 from hpc_sparse.storage.checkpoint.octal import octal_place
@@ -69,6 +70,9 @@ def write_contents(writer: ContainerWriter, contents: Contents) -> None:
     if contents.target_connections:
         writer.write_replicated(TARGETS, np.array(contents.target_connections, OFFSET))
     writer.set_attribute(LAYERS, "n_layers", len(contents.layers))
+    if contents.tile_width:
+        writer.set_attribute(LAYERS, "tile_width", contents.tile_width)
+        writer.set_attribute(LAYERS, "instructions", contents.instructions)
     for layer in contents.layers:
         write_layer_info(writer, layer, contents.n_replicas)
 
@@ -79,6 +83,7 @@ def read_contents(reader: ContainerReader) -> Contents:
     minima = {name: int(name == "n_ranks") for name in COUNTERS}
     counters = {name: reader.integer(RUN, name, minimum) for name, minimum in minima.items()}
     layers = read_layer_infos(reader, LAYERS, counters["n_replicas"])
+    tile_width, instructions = _read_arithmetic(reader)
     return Contents(
         **counters,
         history_best=_read_history_best(reader),
@@ -90,12 +95,22 @@ def read_contents(reader: ContainerReader) -> Contents:
         neuron_ids=_neuron_places(reader, len(layers) + 1) if NEURONS in names else {},
         front_end=_front_end_places(reader) if FRONT_END in names else {},
         progress=f"{PROGRESS}/sums" if PROGRESS in names else None,
+        tile_width=tile_width,
+        instructions=instructions,
     )
 
 
 def _write_texts(writer: ContainerWriter, name: str, texts: tuple[str, ...]) -> None:
     encoded = [text.encode() for text in texts]
     writer.write_replicated(name, np.array(encoded, f"S{max(1, *map(len, encoded), 1)}"))
+
+
+def _read_arithmetic(reader: ContainerReader) -> tuple[int, str]:
+    """Width of tiles and vector instructions, on which the last bits of a run depend; (0, "") if the file is silent."""
+    if "tile_width" not in reader.attribute_names(LAYERS):
+        return 0, ""
+    width = reader.integer(LAYERS, "tile_width", minimum=1)
+    return width, quoted(str(reader.attribute(LAYERS, "instructions")))
 
 
 def _read_history_best(reader: ContainerReader) -> tuple[int, float] | None:

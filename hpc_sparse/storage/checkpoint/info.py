@@ -40,6 +40,9 @@ class CheckpointInfo:
     creator : str
     format_version : int
     file_bytes : int
+    tile_width : int
+    instructions : str
+        As in :class:`~hpc_sparse.storage.checkpoint.state.Checkpoint`.
     """
 
     path: Path
@@ -61,6 +64,8 @@ class CheckpointInfo:
     creator: str
     format_version: int
     file_bytes: int
+    tile_width: int = 0
+    instructions: str = ""
 
 
 def read_checkpoint_info(path: Path | str) -> CheckpointInfo:
@@ -89,4 +94,6 @@ def read_checkpoint_info(path: Path | str) -> CheckpointInfo:
         creator=creator,
         format_version=version,
         file_bytes=Path(path).stat().st_size,
+        tile_width=contents.tile_width,
+        instructions=contents.instructions,
     )

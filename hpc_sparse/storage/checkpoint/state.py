@@ -49,6 +49,10 @@ class Checkpoint:
         Running sums of that epoch, by rank. On as many ranks, writing takes from each its own row only.
     progress_names : tuple of str
         Names of the sums, one per column.
+    tile_width : int
+        Columns of a tile of activations, by which gradients are added up; 0 in files that do not tell.
+    instructions : str
+        Vector instructions of this rank, in a file those of all ranks; "" in files that do not tell.
     """
 
     config_text: str
@@ -65,6 +69,8 @@ class Checkpoint:
     step_in_epoch: int = 0
     progress: Float64Array | None = None
     progress_names: tuple[str, ...] = ()
+    tile_width: int = 0
+    instructions: str = ""
 
     @property
     def mean(self) -> Float32Array | None:
@@ -81,7 +87,7 @@ def assert_same_checkpoint(ctx: ParallelContext, checkpoint: Checkpoint) -> None
     """Assert that the ranks mean the same checkpoint; else parallel HDF5 would wait for ever (collective)."""
     arrays = (checkpoint.progress, *checkpoint.neuron_ids)
     shared = (
-        [checkpoint.epoch, checkpoint.step, checkpoint.step_in_epoch, checkpoint.n_ranks],
+        [checkpoint.epoch, checkpoint.step, checkpoint.step_in_epoch, checkpoint.n_ranks, checkpoint.tile_width],
         [checkpoint.history_best, checkpoint.target_connections, *checkpoint.metrics, *checkpoint.progress_names],
         [None if array is None else array.shape for array in arrays],
         [(name, checkpoint.front_end[name].shape) for name in sorted(checkpoint.front_end)],

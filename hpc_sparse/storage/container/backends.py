@@ -92,11 +92,11 @@ def open_writer(ctx: ParallelContext, path: Path, target: Path, backend: Backend
     """Open ``path`` for writing, replacing its content; messages name ``target`` (collective)."""
     from hpc_sparse.storage.container import mpio, serial  # noqa: PLC0415  (they import this module's interface)
 
-    return mpio.MpioWriter(ctx, path) if backend == "mpio" else serial.SerialWriter(ctx, path, target)
+    return mpio.MpioWriter.start(ctx, path) if backend == "mpio" else serial.SerialWriter.start(ctx, path, target)
 
 
 def open_reader(ctx: ParallelContext, path: Path, backend: BackendName) -> FileReader:
     """Open ``path`` for reading on every rank (collective)."""
     from hpc_sparse.storage.container import mpio, serial  # noqa: PLC0415  (they import this module's interface)
 
-    return mpio.MpioReader(ctx, path) if backend == "mpio" else serial.SerialReader(path)
+    return mpio.MpioReader.start(ctx, path) if backend == "mpio" else serial.SerialReader(path)

@@ -104,7 +104,7 @@ def open_container(
     source = Path(path)
     chosen = choose_backend(ctx, backend)
     identity = on_root(ctx, lambda: check_container(source, kind))
-    reader = ContainerReader(ctx, source, chosen, identity)
+    reader = ContainerReader.start(ctx, source, chosen, identity)
     try:
         yield reader
     except BaseException:

@@ -24,11 +24,15 @@ class MpioWriter:
     Each method makes HDF5's collective calls and no others.
     """
 
-    def __init__(self, ctx: ParallelContext, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, file: h5py.File) -> None:
+        self.path, self.file = path, file
         self._arrays: dict[str, h5py.Dataset] = {}
         self._transfer = _collective_transfer()
-        self.file = h5py.File(path, "w", driver="mpio", comm=ctx.comm, libver=hdf5.LIBRARY_VERSIONS)
+
+    @classmethod
+    def start(cls, ctx: ParallelContext, path: Path) -> MpioWriter:
+        """A new file, in place of what is there (collective)."""
+        return cls(path, h5py.File(path, "w", driver="mpio", comm=ctx.comm, libver=hdf5.LIBRARY_VERSIONS))
 
     def create(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
         """Make room for an array (collective)."""
@@ -59,10 +63,13 @@ class MpioWriter:
 class MpioReader:
     """A file that all ranks read together."""
 
-    def __init__(self, ctx: ParallelContext, path: Path) -> None:
-        self.ctx = ctx
-        self.path = path
-        self.file = h5py.File(path, "r", driver="mpio", comm=ctx.comm)
+    def __init__(self, ctx: ParallelContext, path: Path, file: h5py.File) -> None:
+        self.ctx, self.path, self.file = ctx, path, file
+
+    @classmethod
+    def start(cls, ctx: ParallelContext, path: Path) -> MpioReader:
+        """An existing file (collective)."""
+        return cls(ctx, path, h5py.File(path, "r", driver="mpio", comm=ctx.comm))
 
     def status(self) -> os.stat_result:
         """Result of ``stat`` for the file of this name: MPI does not tell which one it has open."""

@@ -16,7 +16,7 @@ from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import FileFormatError, quoted
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.container.backends import BackendName, open_reader
+from hpc_sparse.storage.container.backends import BackendName, FileReader, open_reader
 from hpc_sparse.storage.container.failure import ContainerFailure
 from hpc_sparse.storage.container.hdf5 import Attribute, format_errors, get_attribute
 from hpc_sparse.storage.container.identity import FileIdentity
@@ -34,21 +34,28 @@ class ContainerReader:
     All ranks call each method, in the same order and with the same names.
     """
 
-    def __init__(self, ctx: ParallelContext, path: Path, backend: BackendName, identity: FileIdentity) -> None:
+    def __init__(self, ctx: ParallelContext, path: Path, backend: BackendName, file: FileReader) -> None:
         self.ctx = ctx
         self.path = path
         self.backend = backend
+        self._file = file
         self._attributes: dict[str, dict[str, Attribute]] = {}
         self._failure = ContainerFailure(ctx)
+
+    @classmethod
+    def start(cls, ctx: ParallelContext, path: Path, backend: BackendName, identity: FileIdentity) -> ContainerReader:
+        """The container in a file, which must still be the one that was checked (collective)."""
         # With mpio the guard has HDF5's own collective call in it: it is what may fail.
-        with self._together("the file"):
-            self._file = open_reader(ctx, path, backend)
+        with _same_errors(ctx, path, "the file"):
+            file = open_reader(ctx, path, backend)
+        reader = cls(ctx, path, backend, file)
         try:
-            with self._together("the file"):
-                identity.require(path, self._file.status())
+            with reader._together("the file"):
+                identity.require(path, file.status())
         except BaseException:
-            self.abandon()
+            reader.abandon()
             raise
+        return reader
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> AnyArray:
         """Rows ``start:stop`` of an array, other ones on each rank if wanted (collective).
@@ -191,6 +198,12 @@ class ContainerReader:
     @contextmanager
     def _together(self, what: str) -> Iterator[None]:
         """Let rank-local work fail on all ranks together (collective)."""
-        reading = collective_errors(self.ctx, f"reading {self.path}")
-        with self._failure.agreed(), reading, format_errors(self.path, what):
+        with self._failure.agreed(), _same_errors(self.ctx, self.path, what):
             yield
+
+
+@contextmanager
+def _same_errors(ctx: ParallelContext, path: Path, what: str) -> Iterator[None]:
+    """Let the reading of a part of a file fail on all ranks alike (collective)."""
+    with collective_errors(ctx, f"reading {path}"), format_errors(path, what):
+        yield

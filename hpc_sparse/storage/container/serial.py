@@ -26,7 +26,13 @@ class SerialWriter:
         self.path = path
         self.target = target
         self._file: h5py.File | None = None
-        on_root(ctx, self._open)
+
+    @classmethod
+    def start(cls, ctx: ParallelContext, path: Path, target: Path) -> SerialWriter:
+        """A new file, in place of what is there (collective)."""
+        writer = cls(ctx, path, target)
+        on_root(ctx, writer._open)
+        return writer
 
     def create(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
         """Make room for an array (collective)."""

@@ -1,4 +1,4 @@
-"""Totals of the serving rank over an epoch, and the metrics made from them."""
+"""Totals of the server over an epoch, and the metrics made from them."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""A worker of WASAP-SGD and WASSP-SGD in phase 1: computes gradients for the serving rank."""
+"""A worker of WASAP-SGD and WASSP-SGD in phase 1: computes gradients for the server."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from hpc_sparse.dtypes import Float32Array, Int64Array
+from hpc_sparse.dtypes import AnyArray, Float32Array, Int64Array
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.monitor.position import Phase
 from hpc_sparse.network.objectives.registry import make_objective
@@ -33,7 +33,12 @@ class Worker:
         self._source = ShardBatches(job)
         self._objective = make_objective(job.config)
         self._end = WorkerEnd(job.ctx, server=0)
-        self._widths: list[int] = []
+        self._header = ReplyHeader(0, 0, 0)
+        self._mark, self._waited = time.perf_counter(), 0.0
+        self._values = gather_network(job.replica.network)
+        self._gradients = self._make_gradients()
+        self._widths = job.replica.network.widths
+        self._workspace, self._assembler = job.make_workspace(), job.make_assembler()
 
     def work(self, n_batches_before: int) -> None:
         """Work until the server grants nothing more.
@@ -44,10 +49,7 @@ class Worker:
             Batches of its shard that this worker has behind it, over all passes; it goes on with the next.
         """
         batches = self._batches(n_batches_before)
-        self._adopt(gather_network(self._job.replica.network))
-        self._header = ReplyHeader(0, 0, 0)
-        self._mark = time.perf_counter()
-        self._waited = 0.0
+        self._lap()
         n_owed, n_awaited = 0, 1
         while n_owed or n_awaited:
             if n_owed and n_awaited < self._n_under_way:
@@ -71,14 +73,20 @@ class Worker:
                 yield number, step, samples, chosen
             number, first_step = number + 1, 0
 
-    def _adopt(self, values: Float32Array) -> None:
-        """Compute with the parameters in ``values``, of which the network's layers have views."""
-        self._values = values
+    def _make_gradients(self) -> list[tuple[Float32Array, list[dict[str, Float32Array]]]]:
+        """Vectors of gradients, each with its views by layer and parameter, as many as may be under way."""
         layout = ParameterLayout.of(self._job.replica.network)
         vectors = [layout.new_vector() for _ in range(self._n_under_way)]
-        self._gradients = [(vector, layout.views(vector)) for vector in vectors]
-        if self._widths != self._job.replica.network.widths:
-            self._widths = self._job.replica.network.widths
+        return [(vector, layout.views(vector)) for vector in vectors]
+
+    def _adopt(self, topology: Sequence[AnyArray]) -> None:
+        """Go on with a new topology, as it was sent; its values are still to come."""
+        network = self._job.replica.network
+        take_topology(network, topology)
+        self._values = gather_network(network)
+        self._gradients = self._make_gradients()
+        if self._widths != network.widths:
+            self._widths = network.widths
             self._workspace, self._assembler = self._job.make_workspace(), self._job.make_assembler()
 
     def _send_gradient(self, number: int, step: int, samples: Samples, chosen: Int64Array) -> None:
@@ -107,9 +115,7 @@ class Worker:
     def _receive(self) -> None:
         self._header, topology = self._end.receive_header()
         if topology:
-            network = self._job.replica.network
-            take_topology(network, topology)
-            self._adopt(gather_network(network))
+            self._adopt(topology)
         self._end.receive_values(self._values)
         self._waited += self._lap()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
+from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_replicas
@@ -16,6 +18,25 @@ from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 
 # What write_small_data writes.
 N_TRAIN, N_TEST = 331, 97
+RECORDING_SECONDS = 0.2
+
+
+class SlowReporter(SilentReporter):
+    """Takes its time when it is told of an epoch, as a slow file system does."""
+
+    def epoch(self, metrics: Any) -> None:
+        time.sleep(RECORDING_SECONDS)
+
+
+@pytest.mark.mpi(ranks=[3])
+def test_the_time_that_recording_an_epoch_takes_is_that_of_files_in_both_phases(run: Any) -> None:
+    for algorithm in ("wasap", "wassp"):
+        options = (f"parallel.algorithm={algorithm}", "parallel.phase2_share=0.5")
+        _, folder = run(*options, reporter=SlowReporter())
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert [line["phase"] for line in lines] == [1, 1, 2, 2]
+        # What an epoch's recording takes is counted in the next one.
+        assert min(line["rank_seconds"]["files"][0] for line in lines[1:]) >= RECORDING_SECONDS
 
 
 @pytest.mark.mpi(ranks=[4])

@@ -75,20 +75,23 @@ def standardised(dataset: Dataset, chosen: Any) -> Any:
 
 
 @pytest.mark.mpi(ranks=[3])
-def test_wassp_applies_the_mean_gradient_over_all_samples_of_the_workers_batches(run: Any) -> None:
+@pytest.mark.parametrize("size", [16, 40])
+def test_wassp_applies_the_mean_gradient_over_all_samples_of_the_workers_batches(run: Any, size: int) -> None:
     # Shards of 166 and 165 samples: last batches of 6 and 5, which a plain mean of the two means would weigh wrongly.
+    # Batches of 16 are single tiles, those of 40 are two.
     overrides = ("parallel.algorithm=wassp", "network.dropout=0", "evolution.strategy=static", "training.epochs=2")
+    overrides = (*overrides, f"training.batch_size={size}")
     metrics, folder = run(*overrides)
     config, alone = load_config(run.folder / "run.toml", overrides), ParallelContext.serial(threads=1)
     shards = [load_dataset(alone, run.folder / "data.h5", train=Share(worker, 2)) for worker in (0, 1)]
     oracle = DenseOracle(initial_replica(config, shards[0].info))
-    n_steps = N_TRAIN // (16 * 2)
+    n_steps = N_TRAIN // (size * 2)
     assert metrics[0]["learning_rate"] == 0.04
     for update in range(2 * n_steps):
         total, n_samples = [np.zeros_like(array) for array in oracle.velocities], 0
         for worker, shard in enumerate(shards):
-            number, step = divmod(update, -(-shard.train.n_samples // 16))
-            chosen = shuffled_batches(shard.train.n_samples, 16, config.training.seed, number + 1, worker + 1)[step]
+            number, step = divmod(update, -(-shard.train.n_samples // size))
+            chosen = shuffled_batches(shard.train.n_samples, size, config.training.seed, number + 1, worker + 1)[step]
             gradients = oracle.gradients(standardised(shard, chosen), shard.train.labels[chosen])
             total = [so_far + gradient for so_far, gradient in zip(total, gradients, strict=True)]
             n_samples += chosen.size

@@ -35,20 +35,19 @@ while true; do sleep 0.05; done
 AWAITS_ITS_STOP = f"""#!{sys.executable}
 # The program itself, which in its first start waits in the third epoch until it has been asked to stop.
 import os, time
+from dataclasses import replace
 from hpc_sparse.cli import app as cli
-from hpc_sparse.training.local_trainer import LocalTrainer
+from hpc_sparse.runs import run
 
-train_epoch = LocalTrainer.train_epoch
-
-def wait_and_train(trainer, epoch, *rest):
+def wait(job, epoch):
     deadline = time.monotonic() + {PATIENCE_SECONDS}
-    while trainer._ctx.comm is not None and epoch == 3 and os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
-        if trainer._job.stop_request.reason or time.monotonic() > deadline:
+    while epoch == 3 and os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+        if job.stop_request.reason or time.monotonic() > deadline:
             break
         time.sleep(0.01)
-    return train_epoch(trainer, epoch, *rest)
 
-LocalTrainer.train_epoch = wait_and_train
+train_run = run.train_run
+run.train_run = lambda ctx, request, *rest: train_run(ctx, replace(request, before_epoch=wait), *rest)
 cli.main()
 """
 

@@ -64,7 +64,7 @@ def test_it_is_the_trainer_of_runs(classes, make_config, make_dataset):
     job = TrainingJob(
         ParallelContext.serial(1), config, dataset, initial_replica(config, dataset.info), SilentReporter()
     )
-    trainer = LocalTrainer(job)
+    trainer = LocalTrainer.start(job)
     losses = [trainer.train_epoch(epoch).train_loss for epoch in range(1, 6)]
     model = SparseMLPClassifier(
         config.network.hidden,

@@ -7,6 +7,7 @@ import pytest
 
 from hpc_sparse.evolution.candidates import draw_candidates, gradients_at
 from hpc_sparse.evolution.strategies import GseUpdater
+from hpc_sparse.kernels.simd import machine
 
 RULES = ["uniform", "grabo", "graest"]
 SHAPES = [((37, 53), 0.1), ((53, 37), 0.4), ((1, 50), 0.3), ((50, 1), 0.3)]
@@ -92,7 +93,8 @@ def test_pairs_are_drawn_in_proportion_to_what_goes_through_their_ends(make_view
     view = make_view((40, 60), 0.02, n_samples=1)
     n = view.signals.n_samples
     source, delta = (
-        np.abs(array[:, :n].astype(np.float64)).sum(axis=1) for array in (view.signals.source, view.signals.delta)
+        np.abs(each.matrix()[:, :n].astype(np.float64)).sum(axis=1)
+        for each in (view.signals.source, view.signals.delta)
     )
     free = np.ones(40 * 60)
     free[view.topology.keys()] = 0
@@ -111,23 +113,37 @@ def test_pairs_are_drawn_in_proportion_to_what_goes_through_their_ends(make_view
 @pytest.mark.parametrize("rule", RULES)
 def test_where_nothing_is_known_all_pairs_are_alike(make_view, rule):
     view = make_view()
-    view.signals.delta[:] = 0
-    view.signals.source[:] = np.nan
+    view.signals.delta.values[:] = 0
+    view.signals.source.values[:] = np.nan
     outs = draw_candidates(view, rule, 5.0) // 53
     assert np.unique(outs).size == 37
 
 
-def test_gradients_at_pairs_are_those_of_the_dense_matrix(make_view, dense_gradient):
-    view = make_view(n_samples=19)
+@pytest.mark.parametrize("width", machine.WIDTHS)
+@pytest.mark.parametrize("n_samples", [19, 112, 240])
+def test_gradients_at_pairs_are_those_of_the_dense_matrix(make_view, dense_gradient, n_samples, width):
+    view = make_view(n_samples=n_samples, width=width)
     keys = np.arange(0, 37 * 53, 5)
     found = gradients_at((37, 53), keys, view.signals)
     np.testing.assert_allclose(found, dense_gradient(view).reshape(-1)[keys], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_candidates_are_the_same_in_tiles_of_any_width(make_view, rule):
+    found = [draw_candidates(make_view(n_samples=240, width=width), rule, 2.0).tolist() for width in machine.WIDTHS]
+    assert all(keys == found[0] for keys in found)
+
+
 def test_any_number_of_threads_and_the_same_stream_give_the_same(make_view, make_network, on_every_thread_count):
-    alone, together = on_every_thread_count(
-        lambda: GseUpdater().update(make_network(make_view()))[0].change.topology.keys().tolist()
-    )
-    assert alone == together
+    for width in machine.WIDTHS:
+        alone, together = on_every_thread_count(
+            lambda width=width: (
+                GseUpdater()
+                .update(make_network(make_view(n_samples=112, width=width)))[0]
+                .change.topology.keys()
+                .tolist()
+            )
+        )
+        assert alone == together
     other = GseUpdater().update(make_network(make_view(seed=2)))[0].change.topology.keys().tolist()
     assert other != alone

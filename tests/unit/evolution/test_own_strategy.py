@@ -82,7 +82,7 @@ def test_it_trains(make_config, make_dataset):
     config, dataset = make_config("evolution.strategy=swap", "evolution.swap.n_swaps=7"), make_dataset()
     replica = initial_replica(config, dataset.info)
     before = [layer.topology.keys() for layer in replica.network.layers]
-    trainer = LocalTrainer(TrainingJob(ParallelContext.serial(1), config, dataset, replica, SilentReporter()))
+    trainer = LocalTrainer.start(TrainingJob(ParallelContext.serial(1), config, dataset, replica, SilentReporter()))
     losses = [trainer.train_epoch(epoch).train_loss for epoch in (1, 2)]
     assert losses[1] < losses[0]
     after = [layer.topology.keys() for layer in replica.network.layers]

@@ -10,8 +10,10 @@ import pytest
 from hpc_sparse.evolution import gradient_tiles
 from hpc_sparse.evolution.gradient_tiles import GradientTiles, largest_gradients
 from hpc_sparse.evolution.strategies import RiglUpdater
+from hpc_sparse.kernels.simd import machine
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layer_signals import Signals
+from hpc_sparse.network.tiles import Tiles
 
 CASES = [
     {"shape": (37, 53)},
@@ -23,6 +25,8 @@ CASES = [
     {"shape": (40, 30), "density": 1.0},
     {"shape": (37, 53), "n_samples": 1},
     {"shape": (37, 53), "n_samples": 16, "n_target": 100},
+    {"shape": (37, 53), "n_samples": 45, "width": machine.WIDTHS[0]},
+    {"shape": (41, 300), "density": 0.05, "n_samples": 240, "width": machine.WIDTHS[1]},
 ]
 
 
@@ -77,12 +81,14 @@ def test_a_connection_that_is_dropped_and_grown_at_once_keeps_weight_and_velocit
     assert carried.tolist() == [by_key.get(key, 0.0) for key in update.change.topology.keys().tolist()]
 
 
-def test_tiles_that_cannot_matter_are_not_computed(make_view, monkeypatch):
+@pytest.mark.parametrize("width", machine.WIDTHS)
+def test_tiles_that_cannot_matter_are_not_computed(make_view, monkeypatch, width):
     """A few loud neurons: all else is below the limit once they are through."""
-    view = make_view((400, 90), 0.02)
+    view = make_view((400, 90), 0.02, width=width)
     loud_rows, loud_columns = [3, 200, 399], [5, 60]
-    view.signals.delta[loud_rows] *= 1000
-    view.signals.source[loud_columns] *= 1000
+    for signals, rows in ((view.signals.delta, loud_rows), (view.signals.source, loud_columns)):
+        for _, tile in signals:
+            tile[rows] *= 1000
     computed = []
     compute = GradientTiles.compute
     monkeypatch.setattr(
@@ -104,11 +110,19 @@ def test_any_number_of_threads_gives_the_same(make_view, make_network, on_every_
     assert alone == together
 
 
+def test_tiles_of_any_width_lead_to_the_same_connections(make_view, make_network):
+    found = []
+    for width in machine.WIDTHS:
+        (update,) = RiglUpdater().update(make_network(make_view((150, 90), 0.05, n_samples=240, width=width)))
+        found.append(update.change.topology.keys().tolist())
+    assert all(keys == found[0] for keys in found)
+
+
 def test_signals_that_are_no_numbers_are_no_reason_to_grow(make_view, make_network):
     view = make_view()
-    source = view.signals.source.copy()
+    source = view.signals.source.matrix().copy()
     source[::2] = np.nan
-    view = dataclasses.replace(view, signals=Signals(source, view.signals.delta, view.signals.n_samples))
+    view = dataclasses.replace(view, signals=Signals(Tiles.of(source), view.signals.delta, view.signals.n_samples))
     with np.errstate(invalid="ignore"):
         (update,) = RiglUpdater().update(make_network(view))
     grown = update.change.topology.keys()[update.change.old_position < 0]

@@ -7,25 +7,29 @@ import pytest
 
 from hpc_sparse.evolution.initial import saliency
 from hpc_sparse.evolution.initial.saliency import TEMPERATURE, best_positions, grasp_scores, snip_scores
+from hpc_sparse.kernels.simd import machine
 from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
+from hpc_sparse.network.tiles import Tiles
 
-N_SAMPLES = 11
+N_SAMPLES = 21
+"""More than a tile of the least width."""
 
 
-@pytest.fixture
-def network() -> Network:
+@pytest.fixture(params=[machine.WIDTHS[0], machine.WIDTHS[-1]])
+def network(request) -> Network:
     names = {"activation": "all_relu", "alpha": 0.6, "initializer": "he_fan_in"}
     network = Network.random([7, 9, 5, 3], [0.4, 0.5, 0.6], **names, seed=4)
     for layer in network.layers:
         layer.bias[:] = np.random.default_rng(1).standard_normal(layer.bias.size)
+    network.tile_width = request.param
     return network
 
 
 @pytest.fixture
-def samples(make_columns):
-    return make_columns(7, N_SAMPLES), np.arange(N_SAMPLES, dtype=np.int32) % 3
+def samples(make_columns, network):
+    return Tiles.of(make_columns(7, N_SAMPLES), network.tile_width), np.arange(N_SAMPLES, dtype=np.int32) % 3
 
 
 def dense_weights(network):
@@ -38,7 +42,7 @@ def dense_weights(network):
 
 
 def mean_loss(network, weights, samples, temperature):
-    values, labels = samples[0][:, :N_SAMPLES].astype(np.float64), samples[1]
+    values, labels = samples[0].matrix()[:, :N_SAMPLES].astype(np.float64), samples[1]
     for layer, weight in zip(network.layers, weights, strict=True):
         values = weight @ values + layer.bias[:, None]
         values = np.where(values >= 0, values, layer.slope * values)
@@ -76,7 +80,7 @@ def test_grasp_scores_are_weights_times_the_change_of_the_gradient_along_itself(
 ):
     monkeypatch.setattr(saliency, "PRODUCTS", products)
     scores = grasp_scores(network, *samples)
-    weights, step = dense_weights(network), 1e-2
+    weights, step = dense_weights(network), 1.0  # times a gradient that is small
     along = gradients(network, weights, samples, TEMPERATURE, 1e-5)
     sides = []
     for sign in (1, -1):

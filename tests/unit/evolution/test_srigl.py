@@ -10,8 +10,10 @@ import pytest
 
 from hpc_sparse.evolution import gradient_tiles
 from hpc_sparse.evolution.strategies import SriglUpdater
+from hpc_sparse.kernels.simd import machine
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layer_signals import Signals
+from hpc_sparse.network.tiles import Tiles
 
 CASES = [
     {"shape": (37, 53)},
@@ -23,6 +25,8 @@ CASES = [
     {"shape": (40, 30), "density": 1.0},
     {"shape": (37, 53), "n_samples": 1},
     {"shape": (37, 53), "n_target": 100},
+    {"shape": (37, 53), "n_samples": 45, "width": machine.WIDTHS[0]},
+    {"shape": (11, 140), "density": 0.05, "n_samples": 240, "width": machine.WIDTHS[1]},
 ]
 
 
@@ -75,13 +79,14 @@ def test_the_sparse_form_is_the_dense_one_index_by_index(
 
 def test_neurons_are_ablated_and_come_back_when_their_gradients_are_salient(make_view, make_network):
     view = make_view((20, 40), 0.2)
-    view.signals.delta[:] = np.abs(view.signals.delta) + 1
+    (delta,) = (tile for _, tile in view.signals.delta)
+    delta[:] = np.abs(delta) + 1
     quiet = view.topology.keys() // 40 == 3
-    view.weight[quiet], view.signals.delta[3] = 1e-6, 0
+    view.weight[quiet], delta[3] = 1e-6, 0
     (update,) = SriglUpdater(0.3).update(make_network(view))
     assert update.change.topology.fan_in()[3] == 0
     assert update.change.topology.n_connections == view.weight.size
-    view.signals.delta[3] = 1000
+    delta[3] = 1000
     now = update.change.topology
     later = dataclasses.replace(view, topology=now, weight=update.change.carry(view.weight), n_target=now.n_connections)
     (update,) = SriglUpdater(0.3).update(make_network(later))
@@ -96,12 +101,21 @@ def test_any_number_of_threads_gives_the_same(make_view, make_network, on_every_
     assert alone == together
 
 
+def test_tiles_of_any_width_lead_to_the_same_connections(make_view, make_network):
+    found = []
+    for width in machine.WIDTHS:
+        (update,) = SriglUpdater().update(make_network(make_view((150, 90), 0.05, n_samples=240, width=width)))
+        found.append(update.change.topology.keys().tolist())
+    assert all(keys == found[0] for keys in found)
+
+
 def test_signals_that_are_no_numbers_are_no_reason_to_grow(make_view, make_network):
     view = make_view()
-    source = view.signals.source.copy()
+    source, delta = (each.matrix().copy() for each in (view.signals.source, view.signals.delta))
     source[1::2] += 1  # else a neuron may have nothing better than 0
-    source[::2], view.signals.delta[:] = np.nan, view.signals.delta + 1
-    view = dataclasses.replace(view, signals=Signals(source, view.signals.delta, view.signals.n_samples))
+    source[::2] = np.nan
+    signals = Signals(Tiles.of(source), Tiles.of(delta + 1), view.signals.n_samples)
+    view = dataclasses.replace(view, signals=signals)
     with np.errstate(invalid="ignore"):
         (update,) = SriglUpdater(0.0).update(make_network(view))
     grown = update.change.topology.keys()[update.change.old_position < 0]

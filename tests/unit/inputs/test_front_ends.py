@@ -27,6 +27,7 @@ from hpc_sparse.inputs.protocol import FrontEnd, Gather
 from hpc_sparse.inputs.registry import FRONT_ENDS, fixed_keys, register, unregister
 from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.inputs.term_weights import TermWeights
+from hpc_sparse.kernels.simd import machine
 from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.layers.sparse import SparseLayer
@@ -70,31 +71,34 @@ def by_numpy(part, values):
 
 @pytest.mark.parametrize("kind", ["float32", "uint8"])
 @pytest.mark.parametrize("order", list(permutations(range(3))))
-def test_front_ends_give_in_any_order_what_numpy_gives(make_dataset, kind, order):
+@pytest.mark.parametrize("width", machine.WIDTHS)
+def test_front_ends_give_in_any_order_what_numpy_gives(make_dataset, kind, order, width):
     dataset = make_dataset(kind=kind)
     parts = [ChosenFeatures(CHOSEN), Shifted(), standardise(dataset)]
     if order.index(0) < order.index(2):
         parts[2] = Standardise(dataset.mean[CHOSEN], dataset.deviation[CHOSEN])
     parts = [parts[number] for number in order]
     chain = FrontEndChain(tuple(parts))
-    assembler = BatchAssembler(chain, 12, 64)
+    assembler = BatchAssembler(chain, 12, 150, width)
     assert assembler.n_inputs == chain.n_inputs(12) == CHOSEN.size
-    for chosen in (np.arange(64), np.array([3]), np.arange(90, 110)):
+    for chosen in (np.arange(64), np.array([3]), np.arange(90, 110), np.arange(70, 220)):
         expected = dataset.train.features.values[chosen].astype(np.float64)
         for part in parts:
             expected = by_numpy(part, expected)
         batch, _ = assembler.assemble(dataset.train, chosen)
-        np.testing.assert_allclose(batch[:, : chosen.size], expected.T, rtol=1e-5, atol=1e-5)
-        assert (batch[:, chosen.size :] == 0).all()
+        np.testing.assert_allclose(batch.matrix()[:, : chosen.size], expected.T, rtol=1e-5, atol=1e-5)
+        assert (batch.matrix()[:, chosen.size :] == 0).all()
 
 
-def test_a_front_end_that_changes_zeros_leaves_sparse_batches_right(make_dataset):
+@pytest.mark.parametrize("width", machine.WIDTHS)
+def test_a_front_end_that_changes_zeros_leaves_sparse_batches_right(make_dataset, width):
     features = make_dataset(kind="csr").train
-    plain = BatchAssembler(FrontEndChain(), 12, 64)
-    shifted = BatchAssembler(FrontEndChain((Shifted(),)), 12, 64)
-    for chosen in (np.arange(64), np.arange(64, 128), np.array([3])):
-        expected = plain.assemble(features, chosen)[0][:, : chosen.size] + np.float32(3)
-        np.testing.assert_array_equal(shifted.assemble(features, chosen)[0][:, : chosen.size], expected)
+    plain = BatchAssembler(FrontEndChain(), 12, 150, width)
+    shifted = BatchAssembler(FrontEndChain((Shifted(),)), 12, 150, width)
+    for chosen in (np.arange(64), np.arange(64, 214), np.arange(64, 128), np.array([3])):
+        before, after = (each.assemble(features, chosen)[0].matrix() for each in (plain, shifted))
+        np.testing.assert_array_equal(after[:, : chosen.size], before[:, : chosen.size] + np.float32(3))
+        assert not after[:, chosen.size :].any()
 
 
 @pytest.mark.parametrize("kind", ["float32", "uint8", "csr"])
@@ -105,7 +109,7 @@ def test_the_first_sample_has_alone_the_bits_that_it_has_in_a_batch(make_dataset
     gather, later = chain.fused()
     batch, _ = BatchAssembler(chain, 12, 64).assemble(dataset.train, np.arange(64))
     assert later == ()
-    np.testing.assert_array_equal(gather.values_of_first(dataset.train.features), batch[:, 0])
+    np.testing.assert_array_equal(gather.values_of_first(dataset.train.features), batch.matrix()[:, 0])
 
 
 def test_what_is_switched_off_is_no_part_of_the_pass(make_dataset):
@@ -318,5 +322,5 @@ def test_term_weights_count_in_the_plan_and_leave_training_batches_alone(make_co
     part = TermWeights(np.full(12, 2, np.float32), np.ones(1))
     batch, _ = BatchAssembler(FrontEndChain((part,)), 12, 64).assemble(dataset.train, np.arange(64))
     expected, _ = BatchAssembler(FrontEndChain(), 12, 64).assemble(dataset.train, np.arange(64))
-    np.testing.assert_array_equal(batch, expected)
+    np.testing.assert_array_equal(batch.matrix(), expected.matrix())
     assert planned_bytes(make_config(), dataset.info, 32) == part.idf.nbytes

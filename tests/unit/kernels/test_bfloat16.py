@@ -8,15 +8,19 @@ from numba import njit
 
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.bfloat16 import as_float
+from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.kernels.sparse.forward import forward
 from hpc_sparse.network.connections.protocol import Gate
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import NO_DROPOUT
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.sinks import Write
+from hpc_sparse.network.tiles import Tiles
 
 HALF_STEP = 2.0**-8
 """Largest relative error of rounding to bfloat16."""
+
+STRIDES = [16, 64, 112, 128, 144, 240]
 
 
 def shortened(values):
@@ -35,10 +39,10 @@ def stored(numbers):
     """What a kernel stores for ``numbers`` float32[16 n]: a layer of one connection of weight 1 per neuron."""
     n = numbers.size // 16
     topology = Topology((n, n), np.arange(n + 1, dtype=np.int64), np.arange(n, dtype=np.int32))
-    source, out = numbers.reshape(n, 16), np.empty((n, 16), np.uint16)
+    out = np.empty(n * 16, np.uint16)
     ones, zeros = np.ones(n, np.float32), np.zeros(n, np.float32)
-    forward(topology.indptr, topology.indices, ones, zeros, source, np.float32(1), topology.bounds, out)
-    return out.ravel()
+    forward(topology.indptr, topology.indices, ones, zeros, numbers, np.float32(1), topology.bounds, 16, out)
+    return out
 
 
 def test_numbers_are_rounded_to_nearest_and_ties_to_even():
@@ -65,43 +69,47 @@ def test_scalars_are_widened():
     assert [read(shortened(numbers), i) for i in range(4)] == widened(shortened(numbers)).tolist()
 
 
-@pytest.mark.parametrize("stride", [16, 64, 112, 128, 144])
-def test_a_layer_forward_is_that_of_the_rounded_inputs(make_connections, make_columns, stride):
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("stride", STRIDES)
+def test_a_layer_forward_is_that_of_the_rounded_inputs(make_connections, make_columns, stride, width):
     layer = as_layer(make_connections(43, 37), slope=1.0)
     source = shortened(make_columns(37, stride))
-    exact, short = np.empty((43, stride), np.float32), np.empty((43, stride), np.uint16)
-    layer.forward(widened(source), exact)
-    layer.forward(source, short)
-    np.testing.assert_array_equal(short, shortened(exact))
+    exact, short = (Tiles.empty(43, stride, width, kind) for kind in (np.float32, np.uint16))
+    layer.forward(Tiles.of(widened(source), width), exact)
+    layer.forward(Tiles.of(source, width), short)
+    np.testing.assert_array_equal(short.values, shortened(exact.values))
 
 
-@pytest.mark.parametrize("stride", [16, 64, 112, 128, 144])
-def test_a_layer_backward_is_that_of_the_rounded_deltas(make_connections, make_columns, stride):
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("stride", STRIDES)
+def test_a_layer_backward_is_that_of_the_rounded_deltas(make_connections, make_columns, stride, width):
     layer = as_layer(make_connections(43, 37))
     delta, source = shortened(make_columns(43, stride)), shortened(make_columns(37, stride, seed=7))
-    record = np.full((37, record_words(stride)), 0x0F33, np.uint16)
-    exact, short = widened(source), source.copy()
+    record = np.full(37 * record_words(stride), 0x0F33, np.uint16)
+    exact, short = Tiles.of(widened(source), width), Tiles.of(source, width)
     results = []
-    for d, s in ((widened(delta), exact), (delta, short)):
+    for d, s in ((Tiles.of(widened(delta), width), exact), (Tiles.of(delta, width), short)):
         gradients = {"weight": np.empty_like(layer.weight), "bias": np.empty_like(layer.bias)}
         gate = Gate(np.float32(layer.slope), NO_DROPOUT.scale, record)
         layer.backward(d, s, {}, gate, Write(gradients), s)
         results.append(gradients)
     np.testing.assert_array_equal(results[0]["weight"], results[1]["weight"])
     np.testing.assert_allclose(results[0]["bias"], results[1]["bias"], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(widened(short), exact, rtol=3 * HALF_STEP)
+    np.testing.assert_allclose(widened(short.values), exact.values, rtol=3 * HALF_STEP)
 
 
-def test_a_dense_layer_takes_short_inputs_and_gives_short_outputs(make_columns):
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("stride", [48, 112, 240])
+def test_a_dense_layer_takes_short_inputs_and_gives_short_outputs(make_columns, stride, width):
     topology = Topology.random((7, 37), 1.0, np.uint64(1))
     weight = np.linspace(-1, 1, 7 * 37, dtype=np.float32)
-    layer, source = SparseLayer.of(topology, weight, np.ones(7, np.float32), -0.6), shortened(make_columns(37, 48))
-    exact, long, short = (np.empty((7, 48), kind) for kind in (np.float32, np.float32, np.uint16))
-    layer.forward(widened(source), exact)
-    layer.forward(source, long)
-    layer.forward(source, short)
-    np.testing.assert_array_equal(long, exact)
-    np.testing.assert_allclose(widened(short), exact, rtol=3 * HALF_STEP)
+    layer, source = SparseLayer.of(topology, weight, np.ones(7, np.float32), -0.6), shortened(make_columns(37, stride))
+    exact, long, short = (Tiles.empty(7, stride, width, kind) for kind in (np.float32, np.float32, np.uint16))
+    layer.forward(Tiles.of(widened(source), width), exact)
+    layer.forward(Tiles.of(source, width), long)
+    layer.forward(Tiles.of(source, width), short)
+    np.testing.assert_array_equal(long.values, exact.values)
+    np.testing.assert_allclose(widened(short.values), exact.values, rtol=3 * HALF_STEP)
 
 
 def as_layer(connections, slope=-0.6):

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from scipy.special import expit, log_expit, log_softmax, softmax
 
+from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.network.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.objectives.mse import Mse
 from hpc_sparse.network.objectives.mse_tanh import MseTanh
+from hpc_sparse.network.tiles import Tiles
 
 STEP = 1e-6
 
@@ -52,12 +54,21 @@ CASES = [
     ("mse_tanh", 4),
 ]
 
+BATCHES = [(1, 16), (5, 16), (37, 48), (5, 112), (101, 112), (139, 144)]
+
 
 def make_case(n_outputs, n_batch, stride):
     rng = np.random.default_rng(n_outputs + n_batch)
     sums = (rng.standard_normal((n_outputs, stride)) * 3).astype(np.float32)
     n_classes = 2 if n_outputs == 1 else n_outputs
     return sums, rng.integers(0, n_classes, n_batch).astype(np.int32)
+
+
+def evaluate(name, sums, labels, width=WIDTHS[-1]):
+    """Outcome, outputs and deltas, the last ones as matrices."""
+    outputs, delta = Tiles.of(sums, width), Tiles.of(np.full_like(sums, np.nan), width)
+    outcome = LOSSES[name].evaluate(outputs, labels, delta)
+    return outcome, outputs.matrix(), delta.matrix()
 
 
 def finite_differences(function, z):
@@ -70,29 +81,42 @@ def finite_differences(function, z):
     return slopes
 
 
-@pytest.mark.parametrize(("n_batch", "stride"), [(1, 16), (5, 16), (37, 48)])
+@pytest.mark.parametrize(("n_batch", "stride"), BATCHES)
 @pytest.mark.parametrize(("name", "n_outputs"), CASES)
 def test_losses_and_deltas_are_those_of_float64(name, n_outputs, n_batch, stride):
     sums, labels = make_case(n_outputs, n_batch, stride)
     if (name, n_outputs) == ("cross_entropy", 1):
         labels[:] = 0
     z = sums[:, :n_batch].astype(np.float64)
-    delta = np.full_like(sums, np.nan)
-    loss, _ = LOSSES[name].evaluate(sums, labels, delta)
-    assert loss == pytest.approx(REFERENCES[name](z, labels), rel=1e-6)
     assert LOSSES[name].exact_loss(z, labels) == pytest.approx(REFERENCES[name](z, labels) / n_batch, rel=1e-12)
     expected = finite_differences(lambda moved: REFERENCES[name](moved, labels) / n_batch, z)
-    np.testing.assert_allclose(delta[:, :n_batch], expected, rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(sums[:, :n_batch], OUTPUTS[name](z), rtol=1e-6, atol=1e-7)
-    assert (delta[:, n_batch:] == 0).all()
+    for width in WIDTHS:
+        (loss, _), outputs, delta = evaluate(name, sums, labels, width)
+        assert loss == pytest.approx(REFERENCES[name](z, labels), rel=1e-6)
+        np.testing.assert_allclose(delta[:, :n_batch], expected, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(outputs[:, :n_batch], OUTPUTS[name](z), rtol=1e-6, atol=1e-7)
+        assert (delta[:, n_batch:] == 0).all()
+
+
+@pytest.mark.parametrize(("n_batch", "stride"), BATCHES)
+@pytest.mark.parametrize(("name", "n_outputs"), CASES)
+def test_the_width_of_tiles_changes_no_bit(name, n_outputs, n_batch, stride):
+    sums, labels = make_case(n_outputs, n_batch, stride)
+    labels %= n_outputs if name == "cross_entropy" else 2 if n_outputs == 1 else n_outputs
+    outcome, outputs, delta = evaluate(name, sums, labels)
+    for width in WIDTHS:
+        found = evaluate(name, sums, labels, width)
+        assert found[0] == outcome
+        assert found[1].tobytes() == outputs.tobytes()
+        assert found[2].tobytes() == delta.tobytes()
 
 
 @pytest.mark.parametrize(("name", "n_outputs"), CASES)
 def test_correct_predictions_are_counted(name, n_outputs):
     sums, labels = make_case(n_outputs, 37, 48)
     predicted = (sums[0, :37] > 0) if n_outputs == 1 and name != "cross_entropy" else sums[:, :37].argmax(axis=0)
-    n_correct = LOSSES[name].evaluate(sums, labels, np.empty_like(sums)).n_correct
-    assert n_correct == (predicted == labels).sum()
+    for width in WIDTHS:
+        assert evaluate(name, sums, labels, width)[0].n_correct == (predicted == labels).sum()
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "mse", "mse_tanh"])
@@ -100,8 +124,7 @@ def test_the_first_of_equal_outputs_is_the_prediction(name):
     sums = np.zeros((3, 16), np.float32)
     sums[0, 3] = -1
     labels = np.array([0, 1, 2, 1, 2], np.int32)
-    n_correct = LOSSES[name].evaluate(sums, labels, np.empty_like(sums)).n_correct
-    assert n_correct == 2
+    assert evaluate(name, sums, labels)[0].n_correct == 2
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy"])
@@ -109,8 +132,7 @@ def test_huge_sums_neither_overflow_nor_lose_the_loss(name):
     n_outputs = LOSSES[name].n_outputs(2)
     sums = np.zeros((n_outputs, 16), np.float32)
     sums[-1, :2] = [2000.0, -2000.0]
-    delta = np.empty_like(sums)
-    outcome = LOSSES[name].evaluate(sums, np.array([0, 1], np.int32), delta)
+    outcome, _, delta = evaluate(name, sums, np.array([0, 1], np.int32))
     assert outcome.loss == pytest.approx(4000.0)
     assert outcome.metrics == {"n_correct": 0}
     np.testing.assert_allclose(delta[-1, :2], [0.5, -0.5])

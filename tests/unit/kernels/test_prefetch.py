@@ -5,31 +5,164 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
-from hpc_sparse.kernels.simd.prefetch import FROM_BYTES, MAX_AHEAD, MIN_AHEAD, connections_ahead
+from hpc_sparse.kernels.simd.activation import record_words
+from hpc_sparse.kernels.simd.machine import AHEAD, FAR_BYTES, WIDTHS
+from hpc_sparse.kernels.simd.prefetch import ahead, prefetch
+from hpc_sparse.kernels.simd.vector_code import pointer_or_value
+from hpc_sparse.kernels.sparse import backward, forward, gradient
 from hpc_sparse.network.connections.protocol import Gate
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import NO_DROPOUT
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.sinks import Write
+from hpc_sparse.network.tiles import Tiles
 
-STRIDE = 32
-N_IN = FROM_BYTES // (4 * STRIDE) + 5
+WIDTH = 32
+STRIDES = [WIDTH, 80]
+N_IN = FAR_BYTES // (4 * WIDTH) + 5
+"""Rows of which tiles of 32 columns are far, tiles of 16 are not."""
+
+LONGEST_ROW = 10 * AHEAD
+
+
+@intrinsic
+def ahead_of(tc, indices, k, last):
+    signature = types.int64(indices, k, last)
+
+    def codegen(context, builder, signature, args):
+        values = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+        return ahead(builder, *values)
+
+    return signature, codegen
+
+
+@njit
+def number_ahead(indices, k, last):
+    return ahead_of(indices, k, last)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("n_connections", [1, 2, AHEAD, AHEAD + 1, 3 * AHEAD])
+def test_the_row_that_is_asked_for_comes_some_connections_later_and_exists(n_connections, dtype):
+    indices = np.random.default_rng(1).permutation(100).astype(dtype)
+    last = n_connections - 1
+    for k in range(n_connections):
+        assert number_ahead(indices, k, last) == indices[min(k + AHEAD, last)]
+
+
+@pytest.mark.parametrize(("n_bytes", "n_lines"), [(1, 1), (32, 1), (64, 1), (128, 2), (256, 4), (512, 8)])
+def test_every_line_of_a_row_is_asked_for(n_bytes, n_lines):
+    module = ir.Module()
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ir.FloatType().as_pointer()]), "ask")
+    builder = ir.IRBuilder(function.append_basic_block())
+    prefetch(builder, function.args[0], n_bytes)
+    calls = [line for line in str(builder.block).splitlines() if "call" in line]
+    assert len(calls) == n_lines
+    assert all("llvm.prefetch" in line for line in calls)
+    assert all(f"i64 {64 * line}\n" in str(builder.block) for line in range(n_lines))
+
+
+POSITIONS = {
+    "row_sum": 8,
+    "row_sum_activated": 8,
+    "indirect_row_sum": 9,
+    "row_dots": 7,
+    "more_row_dots": 7,
+    "indirect_row_sum_and_dots": 9,
+    "row_sum_and_dots": 9,
+    "row_sum_and_more_dots": 9,
+}
+"""Of ``is_far`` among the arguments; the number of the last connection comes before it."""
+
+
+class Loops:
+    """Stand for the vector loops of a module of kernels and note what these pass them."""
+
+    def __init__(self, monkeypatch, module):
+        self.tiles, self.lasts = set(), set()
+        for name in POSITIONS.keys() & vars(module).keys():
+            monkeypatch.setattr(module, name, self._noting(POSITIONS[name]))
+
+    def _noting(self, position):
+        def note(*arguments):
+            own, _, base = arguments[:3]
+            self.tiles.add((int(own), int(base), bool(arguments[position])))
+            self.lasts.add(int(arguments[position - 1]))
+
+        return note
+
+
+ONE = np.float32(1)
+SINGLE = ["backward_and_gradient", "gradient_update"]
+"""Kernels for a batch of a single tile."""
+
+KERNELS = [*SINGLE, "forward", "forward_train", "backward", "backward_and_gradient_of_tiles", "weight_gradients"]
+
+
+def calls(topology, stride, dtype):
+    """Every kernel that reads rows at random: its module, the number of rows, arguments."""
+    t, above = topology, topology.transposed
+    (n_out, n_in), weight = t.shape, np.zeros(t.n_connections, np.float32)
+    bias, record = np.zeros(n_out, np.float32), np.zeros(n_in * record_words(stride), np.uint16)
+    source, delta = np.zeros(n_in * stride, dtype), np.zeros(n_out * stride, dtype)
+    out, below = np.zeros(n_out * stride, dtype), np.zeros(n_in * stride, dtype)
+    sums = (t.indptr, t.indices, weight, bias, source, ONE)
+    transposed, signals = (above.indptr, above.outs, above.position, weight), (t.indptr, t.indices, delta, source)
+    gated = (delta, source, record, ONE, ONE, above.bounds)
+    room, states = np.zeros((2, weight.size), np.float32), (weight, bias, weight, bias)
+    dropout = (np.uint32(0), ONE, np.uint64(0), 0, 0)
+    no_record = np.zeros(0, np.uint16)
+    ungated = (delta, no_record, ONE, ONE, above.bounds)
+    return {
+        "forward": (forward, n_in, (*sums, t.bounds, WIDTH, out)),
+        "forward_train": (forward, n_in, (*sums, *dropout, t.bounds, WIDTH, out, record)),
+        "backward": (backward, n_out, (*transposed, *ungated, WIDTH, below)),
+        "backward_and_gradient": (backward, n_out, (*transposed, *gated, below, weight)),
+        "backward_and_gradient_of_tiles": (backward, n_out, (*transposed, *gated, 2, WIDTH, below, room, weight)),
+        "weight_gradients": (gradient, n_in, (*signals, t.bounds, 2, WIDTH, weight)),
+        "gradient_update": (gradient, n_in, (*signals, t.bounds, WIDTH, ONE, ONE, ONE, False, *states)),
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize(
+    ("columns", "less", "far"), [(WIDTH, 0, []), (WIDTH, 1, [32]), (16, 0, [32]), (16, 1, [16, 32]), (0, 0, [16, 32])]
+)
+def test_tiles_are_far_if_they_have_more_bytes_than_the_bound(
+    monkeypatch, make_topology, name, dtype, columns, less, far
+):
+    topology = make_topology(43, 37)
+    module, n_rows, arguments = calls(topology, WIDTH if name in SINGLE else WIDTH + 16, dtype)[name]
+    loops = Loops(monkeypatch, module)
+    # The kernels run as Python: the rest of their arithmetic has other tests.
+    for other in {"mix64", "row_total", "descend"} & vars(module).keys():
+        monkeypatch.setattr(module, other, lambda *_: np.uint64(0))
+    monkeypatch.setattr(module, "GOLDEN", np.uint64(0), raising=False)
+    monkeypatch.setattr(module, "FAR_BYTES", n_rows * columns * np.dtype(dtype).itemsize - less)
+    getattr(module, name).py_func(*arguments)
+    tiles = [(WIDTH, 0)] if name in SINGLE else [(WIDTH, 0), (16, WIDTH * n_rows)]
+    assert loops.tiles == {(own, base, own in far) for own, base in tiles}
+    assert loops.lasts == {topology.n_connections - 1}
 
 
 @pytest.fixture(scope="module")
 def wide_layer():
-    """Few connections per neuron, none at some, and one neuron with more than are asked for at a time."""
+    """Few connections per neuron, none at some, one neuron with many, and the last ones with few again."""
     rng = np.random.default_rng(4)
-    rows = np.concatenate([rng.integers(0, 900, 3000), np.full(5 * MAX_AHEAD, 950)])
+    rows = np.concatenate([rng.integers(0, 900, 3000), np.full(LONGEST_ROW, 950), [998, 999, 999, 999]])
     keys = np.unique(rows * N_IN + rng.integers(0, N_IN, rows.size))
     topology = Topology.from_keys((1000, N_IN), keys)
     weight = rng.standard_normal(keys.size).astype(np.float32)
     return SparseLayer.of(topology, weight, np.zeros(1000, np.float32), 1.0)
 
 
-def numbers(n, seed):
-    return np.random.default_rng(seed).standard_normal((n, STRIDE)).astype(np.float32)
+def numbers(n, stride, seed):
+    return np.random.default_rng(seed).standard_normal((n, stride)).astype(np.float32)
 
 
 def matrix(layer):
@@ -37,42 +170,50 @@ def matrix(layer):
     return sp.csr_array((layer.weight.astype(np.float64), t.indices, t.indptr), t.shape)
 
 
-@pytest.mark.parametrize(
-    ("n", "stride", "ahead"),
-    [(N_IN, STRIDE, MAX_AHEAD), (1 << 16, 1024, MIN_AHEAD), (1 << 16, 128, 16), (1000, 128, 0)],
-)
-def test_wide_sources_are_asked_for_early_and_narrow_ones_are_not(n, stride, ahead):
-    assert connections_ahead.py_func(np.broadcast_to(np.float32(0), (n, stride))) == ahead
+@pytest.mark.parametrize("stride", STRIDES)
+def test_forward_is_the_product_with_a_wide_source(wide_layer, stride):
+    source = numbers(N_IN, stride, 1)
+    expected, results = matrix(wide_layer) @ source, set()
+    for width in WIDTHS:
+        batch = Tiles.of(source, width)
+        out = batch.like(1000)
+        wide_layer.forward(batch, out)
+        np.testing.assert_allclose(out.matrix(), expected, rtol=0, atol=1e-3)
+        results.add(out.matrix().tobytes())
+    assert len(results) == 1  # of tiles that are far, and of others that are not
 
 
-def test_forward_is_the_product_with_a_wide_source(wide_layer):
-    source, out = numbers(N_IN, 1), np.empty((1000, STRIDE), np.float32)
-    wide_layer.forward(source, out)
-    np.testing.assert_allclose(out, matrix(wide_layer) @ source, rtol=0, atol=1e-3)
-
-
-def test_gradients_are_those_of_a_wide_source(wide_layer):
-    source, delta = numbers(N_IN, 1), numbers(1000, 2)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("stride", STRIDES)
+def test_gradients_are_those_of_a_wide_source(wide_layer, stride, width):
+    source, delta = numbers(N_IN, stride, 1), numbers(1000, stride, 2)
     t = wide_layer.topology
     rows = np.repeat(np.arange(1000), t.fan_in())
     expected = (delta[rows].astype(np.float64) * source[t.indices]).sum(axis=1)
-    np.testing.assert_allclose(wide_layer.gradient(delta, source)[0], expected, rtol=0, atol=1e-4)
+    found = wide_layer.gradient(Tiles.of(delta, width), Tiles.of(source, width))[0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
-def test_deltas_and_gradients_are_those_of_a_wide_layer_above(wide_layer):
+@pytest.mark.parametrize("stride", STRIDES)
+def test_deltas_and_gradients_are_those_of_a_wide_layer_above(wide_layer, stride):
     t = wide_layer.topology
     out_of, into = np.divmod(t.keys(), N_IN)
     upper = Topology.from_keys((N_IN, 1000), np.sort(into * 1000 + out_of))
     layer = SparseLayer.of(
         upper, np.linspace(-1, 1, upper.n_connections, dtype=np.float32), np.zeros(N_IN, np.float32), 1.0
     )
-    delta, source = numbers(N_IN, 1), numbers(1000, 2)
-    record = np.full((1000, STRIDE // 8), 0x00FF, np.uint16)
+    delta, activations = numbers(N_IN, stride, 1), numbers(1000, stride, 2)
+    record = np.full(1000 * record_words(stride), 0x00FF, np.uint16)
     rows = np.repeat(np.arange(N_IN), upper.fan_in())
-    expected = (delta[rows].astype(np.float64) * source[upper.indices]).sum(axis=1)
-    gradient, bias_gradient = np.empty_like(layer.weight), np.empty(N_IN, np.float32)
-    is_kept = np.tile(np.arange(STRIDE) % 16 < 8, (1000, 1))
-    gate, sink = Gate(np.float32(1), NO_DROPOUT.scale, record), Write({"weight": gradient, "bias": bias_gradient})
-    layer.backward(delta, source, {}, gate, sink, source)
-    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-4)
-    np.testing.assert_allclose(source, (matrix(layer).T @ delta) * is_kept, rtol=0, atol=1e-3)
+    expected = (delta[rows].astype(np.float64) * activations[upper.indices]).sum(axis=1)
+    is_kept = np.tile(np.arange(stride) % 16 < 8, (1000, 1))
+    results = set()
+    for width in WIDTHS:
+        gradient, bias_gradient = np.empty_like(layer.weight), np.empty(N_IN, np.float32)
+        gate, sink = Gate(np.float32(1), NO_DROPOUT.scale, record), Write({"weight": gradient, "bias": bias_gradient})
+        source = Tiles.of(activations, width)
+        layer.backward(Tiles.of(delta, width), source, {}, gate, sink, source)
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(source.matrix(), (matrix(layer).T @ delta) * is_kept, rtol=0, atol=1e-3)
+        results.add(source.matrix().tobytes())
+    assert len(results) == 1

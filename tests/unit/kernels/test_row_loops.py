@@ -2,96 +2,164 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from numba import njit
 
 from hpc_sparse.kernels.hashing import MIX32_FACTORS, MIX32_SHIFTS
-from hpc_sparse.kernels.simd import row_loops, tiles
+from hpc_sparse.kernels.simd import dense_tiles, row_loops
 from hpc_sparse.kernels.simd.activation import BLOCK, COLUMN_STEP, WORDS, record_words
+from hpc_sparse.kernels.simd.machine import SUMS
 
-N_COLUMNS = 48
+LOOPS = [
+    "row_sum",
+    "indirect_row_sum",
+    "row_sum_activated",
+    "row_dots",
+    "more_row_dots",
+    "row_sum_and_dots",
+    "row_sum_and_more_dots",
+    "indirect_row_sum_and_dots",
+]
+N_NEURONS, N_CONNECTIONS, WIDEST = 21, 60, 128
+BEFORE = 48
+"""Numbers before the tile that is read."""
+
+STOPS = [40, N_CONNECTIONS]
+"""Where the row of a neuron ends: among others, of which some are asked for early, and at the last connection."""
+
+ROWS = [(stop, is_far) for stop in STOPS for is_far in (False, True)]
 
 
-@pytest.mark.parametrize("lanes", [4, 8, 16])
-@pytest.mark.parametrize("group", [1, 2, 4, 8, 16])
-def test_dots_are_those_of_numpy_at_every_width(monkeypatch, make_columns, lanes, group):
-    monkeypatch.setattr(row_loops, "LANES", lanes)
-    dots = row_loops._make_group_dots(group)
+@pytest.fixture(scope="module", params=[4, 8, 16])
+def loops(request):
+    """All loops compiled for registers of 4, 8 or 16 numbers, and the widths of tiles there."""
+    lanes = request.param
+    widths = tuple(width for width in (16, 32, 64, WIDEST) if width <= SUMS * lanes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_loops, "LANES", lanes)
+        patch.setattr(row_loops, "WIDTHS", widths)
+        yield SimpleNamespace(
+            lanes=lanes, widths=widths, **{name: compiled(getattr(row_loops, name)) for name in LOOPS}
+        )
 
+
+def compiled(loop):
     @njit
-    def run(delta, offset, source, indices, k, out):
-        dots(delta, offset, N_COLUMNS, source, indices, k, out, k)
+    def run(*arguments):
+        loop(*arguments)
 
-    delta, source = make_columns(3, N_COLUMNS), make_columns(21, N_COLUMNS, seed=3)
-    indices = np.random.default_rng(1).permutation(21).astype(np.int32)
-    out = np.full(21, np.nan, np.float32)
-    run(delta, 2 * N_COLUMNS, source, indices, 3, out)
-    expected = source.astype(np.float64)[indices[3 : 3 + group]] @ delta[2].astype(np.float64)
-    np.testing.assert_allclose(out[3 : 3 + group], expected, rtol=1e-5, atol=1e-5)
-    assert np.isnan(np.delete(out, range(3, 3 + group))).all()
+    return run
 
 
-@pytest.mark.parametrize("width", [16, 32, 64, 128])
+@pytest.fixture
+def row(make_columns):
+    """Connections of some neurons, and what lies at both of their ends; a tile are the first columns of both."""
+    rng = np.random.default_rng(1)
+    return SimpleNamespace(
+        source=make_columns(N_NEURONS, WIDEST),
+        own=make_columns(1, WIDEST, seed=3)[0],
+        indices=rng.integers(0, N_NEURONS, N_CONNECTIONS).astype(np.int32),
+        position=rng.permutation(N_CONNECTIONS).astype(np.int32),
+        weight=rng.standard_normal(N_CONNECTIONS).astype(np.float32),
+    )
+
+
+def flat(matrix, width):
+    """A tile behind others, which are no numbers."""
+    return np.concatenate([np.full(BEFORE, np.nan, np.float32), matrix[:, :width].ravel()])
+
+
+@pytest.mark.parametrize("n_connections", range(18))
+@pytest.mark.parametrize("shift", [0, -5])
+@pytest.mark.parametrize("adds", [False, True])
+def test_dots_are_those_of_numpy_at_every_width(loops, row, n_connections, shift, adds):
+    run = loops.more_row_dots if adds else loops.row_dots
+    before = np.random.default_rng(2).standard_normal(N_CONNECTIONS).astype(np.float32) if adds else np.float32(0)
+    for width in loops.widths:
+        tile, own = flat(row.source, width), np.concatenate([[np.nan] * 16, row.own[:width]]).astype(np.float32)
+        found = {}
+        for stop, is_far in ROWS:
+            start = stop - n_connections
+            dots = np.full(N_CONNECTIONS, np.nan, np.float32) if not adds else before.copy()
+            run(width, tile, BEFORE, row.indices, start, stop, N_CONNECTIONS - 1, is_far, own, 16, dots, shift)
+            written = np.arange(start + shift, stop + shift)
+            expected = row.source.astype(np.float64)[row.indices[start:stop], :width] @ own[16:].astype(np.float64)
+            expected += before[written] if adds else 0
+            np.testing.assert_allclose(dots[written], expected, rtol=1e-5, atol=1e-5)
+            others = np.delete(dots, written)
+            np.testing.assert_array_equal(others, np.delete(before, written) if adds else np.full_like(others, np.nan))
+            found[stop, is_far] = dots.tobytes()
+        assert all(found[stop, True] == found[stop, False] for stop in STOPS)
+
+
+@pytest.mark.parametrize("n_connections", range(12))
 @pytest.mark.parametrize("position_type", [np.int32, np.int64])
 @pytest.mark.parametrize("is_indirect", [False, True])
-def test_row_sums_are_those_of_numpy_at_every_width(make_columns, width, position_type, is_indirect):
-    stride, start, slope = 160, np.float32(0.5), np.float32(-0.25)
-    direct, indirect = row_loops._make_row_sum(width), row_loops._make_indirect_row_sum(width)
-
-    @njit
-    def run(source, indices, weight, position, out):
-        if is_indirect:
-            indirect(source, stride, 16, indices, weight, position, 2, 9, out, stride + 16)
-        else:
-            direct(source, stride, 16, indices, weight, 2, 9, start, slope, out, stride + 16)
-
-    rng = np.random.default_rng(1)
-    source, weight = make_columns(21, stride), rng.standard_normal(30).astype(np.float32)
-    indices, position = rng.permutation(21).astype(np.int32), rng.permutation(30).astype(position_type)
-    out = np.full((2, stride), np.nan, np.float32)
-    run(source, indices, weight, position, out)
-    used = weight[position[2:9]] if is_indirect else weight[2:9]
-    expected = used.astype(np.float64) @ source[indices[2:9], 16 : 16 + width]
-    if not is_indirect:
-        expected = np.where(expected >= -start, 1, slope) * (start + expected)
-    np.testing.assert_allclose(out[1, 16 : 16 + width], expected, rtol=1e-5, atol=1e-5)
-    assert np.isnan(out).sum() == out.size - width
+def test_row_sums_are_those_of_numpy_at_every_width(loops, row, n_connections, position_type, is_indirect):
+    initial, slope, position = np.float32(0.5), np.float32(-0.25), row.position.astype(position_type)
+    for stop, is_far in ROWS:
+        connections = slice(stop - n_connections, stop)
+        used = row.weight[position[connections]] if is_indirect else row.weight[connections]
+        product = used.astype(np.float64) @ row.source[row.indices[connections]]
+        activated = np.where(product >= -initial, 1, slope) * (initial + product)
+        narrowest = None
+        for width in loops.widths:
+            tile, out = flat(row.source, width), np.full(3 * width, np.nan, np.float32)
+            bounds = stop - n_connections, stop, N_CONNECTIONS - 1, is_far
+            if is_indirect:
+                loops.indirect_row_sum(width, tile, BEFORE, row.indices, position, row.weight, *bounds, out, width)
+            else:
+                loops.row_sum(width, tile, BEFORE, row.indices, row.weight, *bounds, initial, slope, out, width)
+            found = out[width : 2 * width]
+            np.testing.assert_allclose(found, (product if is_indirect else activated)[:width], rtol=1e-5, atol=1e-5)
+            assert np.isnan(out).sum() == 2 * width
+            narrowest = found if narrowest is None else narrowest
+            assert found[: narrowest.size].tobytes() == narrowest.tobytes()
 
 
-@pytest.mark.parametrize("width", [16, 32, 64, 128])
-@pytest.mark.parametrize("n_connections", [0, 1, 4, 7])
-def test_sums_activated_in_registers_are_to_the_bit_those_activated_afterwards(make_columns, width, n_connections):
-    row_sum, activated = row_loops._make_row_sum(width), row_loops._make_row_sum_activated(width)
-    stride, column, stop, drop_below, row_key = 160, 16, 2 + n_connections, np.uint32(1 << 30), np.uint32(12345)
-    slope, scale = np.float32(-0.5), np.float32(1.25)
+def test_far_rows_have_the_same_sums(loops, row):
+    for width in loops.widths:
+        tile = flat(row.source, width)
+        for stop in STOPS:
+            found = []
+            for is_far in (False, True):
+                out = np.full(2 * width, np.nan, np.float32)
+                bounds = stop - 31, stop, N_CONNECTIONS - 1, is_far
+                loops.row_sum(
+                    width, tile, BEFORE, row.indices, row.weight, *bounds, np.float32(0.5), np.float32(1), out, 0
+                )
+                loops.indirect_row_sum(width, tile, BEFORE, row.indices, row.position, row.weight, *bounds, out, width)
+                found.append(out.tobytes())
+            assert found[0] == found[1]
 
-    @njit
-    def run(source, indices, weight, sums, out, record):
-        row_sum(source, stride, column, indices, weight, 2, stop, np.float32(0.5), np.float32(1), sums, column)
-        first, place = stride, record.shape[1]
-        connections = indices, weight, 2, stop, np.float32(0.5)
-        dropout = slope, scale, drop_below, row_key
-        activated(source, stride, column, *connections, out, first, *dropout, record, place)
 
-    rng = np.random.default_rng(1)
-    source, weight = make_columns(21, stride), rng.standard_normal(30).astype(np.float32)
-    sums, out = np.full((1, stride), np.nan, np.float32), np.full((2, stride), np.nan, np.float32)
-    record = np.full((2, record_words(stride)), 0xA5C3, np.uint16)
-    run(source, rng.permutation(21).astype(np.int32), weight, sums, out, record)
-    found = sums[0, column : column + width]
-    is_kept = column_numbers(row_key, np.arange(column, column + width)) >= drop_below
-    assert 0 < is_kept.sum() < width
-    expected = np.where(found < 0, slope * found, found) * scale
-    np.testing.assert_array_equal(out[1, column : column + width], np.where(is_kept, expected, np.float32(0)))
-    assert np.isnan(out).sum() == out.size - width
-    words = record[1].reshape(-1, WORDS)
-    own = slice(column // BLOCK, (column + width) // BLOCK)
-    bits = (words[own, :, None] >> np.arange(BLOCK) & 1).astype(bool)
-    np.testing.assert_array_equal(bits[:, 0].ravel(), is_kept)
-    np.testing.assert_array_equal(bits[:, 1].ravel(), found < 0)
-    assert (np.delete(words, own, axis=0) == 0xA5C3).all()
-    assert (record[0] == 0xA5C3).all()
+@pytest.mark.parametrize("n_connections", [0, 1, 4, 7, 20])
+def test_sums_activated_in_registers_are_to_the_bit_those_activated_afterwards(loops, row, n_connections):
+    column, drop_below, row_key = 16, np.uint32(1 << 30), np.uint32(12345)
+    slope, scale, initial = np.float32(-0.5), np.float32(1.25), np.float32(0.5)
+    for width in loops.widths:
+        tile, place = flat(row.source, width), record_words(width)
+        for stop, is_far in ROWS:
+            sums, out = (np.full(2 * width, np.nan, np.float32) for _ in range(2))
+            record = np.full(3 * place, 0xA5C3, np.uint16)
+            bounds = stop - n_connections, stop, N_CONNECTIONS - 1
+            connections = width, tile, BEFORE, row.indices, row.weight, *bounds
+            loops.row_sum(*connections, False, initial, np.float32(1), sums, width)
+            dropout = column, slope, scale, drop_below, row_key, record, place
+            loops.row_sum_activated(*connections, is_far, initial, out, width, *dropout)
+            found = sums[width:]
+            is_kept = column_numbers(row_key, np.arange(column, column + width)) >= drop_below
+            assert 0 < is_kept.sum() < width
+            expected = np.where(found < 0, slope * found, found) * scale
+            np.testing.assert_array_equal(out[width:], np.where(is_kept, expected, np.float32(0)))
+            assert np.isnan(out[:width]).all()
+            bits = (record[place : 2 * place].reshape(-1, WORDS)[:, :, None] >> np.arange(BLOCK) & 1).astype(bool)
+            np.testing.assert_array_equal(bits[:, 0].ravel(), is_kept)
+            np.testing.assert_array_equal(bits[:, 1].ravel(), found < 0)
+            assert (np.delete(record, range(place, 2 * place)) == 0xA5C3).all()
 
 
 def column_numbers(row_key, columns):
@@ -102,50 +170,139 @@ def column_numbers(row_key, columns):
     return number
 
 
-@pytest.mark.parametrize("lanes", [4, 8, 16])
-def test_dense_tiles_are_those_of_numpy_at_every_width(make_columns, lanes):
-    width, n_in, n_out, stride = 2 * lanes, 9, 7, 48
-    tile, slope = tiles._make_dense_tile(width), np.float32(-0.25)
+@pytest.mark.parametrize("width", [8, 16, 32])
+def test_dense_tiles_are_those_of_numpy_at_every_width(make_columns, width):
+    n_in, n_out, stride = 9, 7, 48
+    tile, slope = dense_tiles._make_dense_tile(width), np.float32(-0.25)
 
     @njit
     def run(weight, bias, source, first, out):
-        tile(weight, bias, source, n_in, stride, 16, first, n_out, slope, out)
+        tile(weight, bias, source, 32, n_in, stride, 16, first, n_out, slope, out, 64)
 
     rng = np.random.default_rng(1)
     weight, bias = (rng.standard_normal(n).astype(np.float32) for n in (n_out * n_in, n_out))
-    source, out = make_columns(n_in, stride), np.full((n_out, stride), np.nan, np.float32)
+    source, out = make_columns(n_in, stride), np.full(64 + n_out * stride, np.nan, np.float32)
     first = n_out - 2
-    run(weight, bias, source, first, out)
+    run(weight, bias, np.concatenate([np.full(32, np.nan, np.float32), source.ravel()]), first, out)
     product = weight.reshape(n_out, n_in).astype(np.float64) @ source[:, 16 : 16 + width] + bias[:, None]
     product = np.where(product >= 0, product, slope * product)
-    np.testing.assert_allclose(out[first:, 16 : 16 + width], product[first:], rtol=1e-5, atol=1e-5)
+    found = out[64:].reshape(n_out, stride)[first:, 16 : 16 + width]
+    np.testing.assert_allclose(found, product[first:], rtol=1e-5, atol=1e-5)
     assert np.isnan(out).sum() == out.size - 2 * width
 
 
-@pytest.mark.parametrize("lanes", [4, 8, 16])
-@pytest.mark.parametrize("n_connections", [0, 1, 2, 3, 4, 7])
-def test_the_fused_pass_handles_every_remainder_at_every_width(monkeypatch, make_columns, lanes, n_connections):
-    monkeypatch.setattr(row_loops, "LANES", lanes)
-    fused, stop = row_loops._make_row_sum_and_dots(8 * lanes), 3 + n_connections
+@pytest.mark.parametrize("kind", ["direct", "direct_adds", "indirect"])
+@pytest.mark.parametrize("n_connections", [0, 1, 2, 3, 4, 5, 7, 8, 13])
+def test_the_fused_pass_handles_every_remainder_at_every_width(loops, row, n_connections, kind):
+    run = {
+        "direct": loops.row_sum_and_dots,
+        "direct_adds": loops.row_sum_and_more_dots,
+        "indirect": loops.indirect_row_sum_and_dots,
+    }[kind]
+    rng = np.random.default_rng(4)
+    before = rng.standard_normal(N_CONNECTIONS).astype(np.float32) if kind == "direct_adds" else None
+    for width in loops.widths:
+        place = record_words(width)
+        words = rng.integers(0, 1 << 16, (2, place // WORDS, WORDS)).astype(np.uint16)
+        is_kept, is_negative = ((words[1, :, word, None] >> np.arange(BLOCK) & 1).ravel() for word in range(WORDS))
+        derivative = np.where(is_kept, np.where(is_negative, -1.0, 2.0), 0.0)
+        delta, source = flat(row.source, width), np.concatenate([np.full(width, np.nan), row.own[:width]])
+        found = {}
+        for stop, is_far in ROWS:
+            start = stop - n_connections
+            out = np.full(2 * width, np.nan, np.float32)
+            dots = np.full(N_CONNECTIONS, np.nan, np.float32) if before is None else before.copy()
+            connections = delta, BEFORE, row.indices, row.position, row.weight, start, stop, N_CONNECTIONS - 1, is_far
+            factors = words.ravel(), place, np.float32(-0.5), np.float32(2)
+            run(width, *connections, source.astype(np.float32), width, *factors, out, dots)
+            rows = row.source.astype(np.float64)[row.indices[start:stop], :width]
+            where = row.position[start:stop] if kind == "indirect" else np.arange(start, stop)
+            sums = row.weight[where].astype(np.float64) @ rows
+            np.testing.assert_allclose(out[width:], sums * derivative, rtol=1e-5, atol=1e-5)
+            assert np.isnan(out[:width]).all()
+            expected = rows @ source[width:] + (0 if before is None else before[where])
+            np.testing.assert_allclose(dots[where], expected, rtol=1e-5, atol=1e-5)
+            others = np.delete(dots, where)
+            unchanged = np.full_like(others, np.nan) if before is None else np.delete(before, where)
+            np.testing.assert_array_equal(others, unchanged)
+            found[stop, is_far] = out.tobytes() + dots.tobytes()
+        assert all(found[stop, True] == found[stop, False] for stop in STOPS)
 
-    @njit
-    def run(delta, outs, position, weight, source, record, out, dots):
-        derivative = record, record.size // 2, np.float32(-0.5), np.float32(2)
-        fused(delta, outs, position, weight, 3, stop, source, 8 * lanes, *derivative, out, dots)
 
-    rng = np.random.default_rng(1)
-    delta, source = make_columns(21, 8 * lanes), make_columns(2, 8 * lanes, seed=3)
-    outs, position = rng.permutation(21).astype(np.int32), rng.permutation(21).astype(np.int32)
-    weight = rng.standard_normal(21).astype(np.float32)
-    out, dots = np.full((2, 8 * lanes), np.nan, np.float32), np.full(21, np.nan, np.float32)
-    words = rng.integers(0, 1 << 16, (2, record_words(8 * lanes) // WORDS, WORDS)).astype(np.uint16)
-    run(delta, outs, position, weight, source, words.ravel(), out, dots)
-    rows = delta.astype(np.float64)[outs[3:stop]]
-    is_kept, is_negative = ((words[1, :, word, None] >> np.arange(BLOCK) & 1).ravel() for word in range(WORDS))
-    derivative = np.where(is_kept, np.where(is_negative, -1.0, 2.0), 0.0)
-    sums = weight[position[3:stop]].astype(np.float64) @ rows
-    np.testing.assert_allclose(out[1], sums * derivative, rtol=1e-5, atol=1e-5)
-    assert np.isnan(out[0]).all()
-    found = dots[position[3:stop]]
-    np.testing.assert_allclose(found, rows @ source[1].astype(np.float64), rtol=1e-5, atol=1e-5)
-    assert np.isnan(dots).sum() == 21 - n_connections
+@pytest.mark.parametrize("n_connections", [0, 1, 3, 8, 17])
+def test_the_fused_pass_gives_the_bits_of_sums_and_dots_at_every_width(loops, row, n_connections):
+    for width in loops.widths:
+        tile, own = flat(row.source, width), row.own[:width].copy()
+        every = np.tile(np.uint16([0xFFFF, 0]), width // BLOCK)
+        for stop, is_far in ROWS:
+            bounds = stop - n_connections, stop, N_CONNECTIONS - 1, is_far
+            sums, out = np.full(width, np.nan, np.float32), np.full(width, np.nan, np.float32)
+            dots, found = (np.full(N_CONNECTIONS, np.nan, np.float32) for _ in range(2))
+            loops.row_sum(width, tile, BEFORE, row.indices, row.weight, *bounds, np.float32(0), np.float32(1), sums, 0)
+            loops.row_dots(width, tile, BEFORE, row.indices, *bounds, own, 0, dots, 0)
+            connections = tile, BEFORE, row.indices, row.position, row.weight, *bounds
+            derivative = every, 0, np.float32(1), np.float32(1)
+            loops.row_sum_and_dots(width, *connections, own, 0, *derivative, out, found)
+            assert out.tobytes() == sums.tobytes()
+            assert found.tobytes() == dots.tobytes()
+
+
+@pytest.mark.parametrize("n_connections", [0, 1, 3, 8, 17])
+def test_short_rows_give_the_bits_of_the_same_rows_widened(loops, row, n_connections):
+    for width in loops.widths:
+        short = (flat(row.source, width).view(np.uint32) >> 16).astype(np.uint16)
+        short_own = (row.own[:width].view(np.uint32) >> 16).astype(np.uint16)
+        every = np.tile(np.uint16([0xFFFF, 0]), width // BLOCK)
+        for stop, is_far in ROWS:
+            bounds = stop - n_connections, stop, N_CONNECTIONS - 1, is_far
+            results = []
+            for tile, own in ((short, short_own), (widened(short), widened(short_own))):
+                sums, out = np.full(width, np.nan, np.float32), np.full(width, np.nan, np.float32)
+                dots, others = (np.full(N_CONNECTIONS, np.nan, np.float32) for _ in range(2))
+                added = np.float32(0), np.float32(1)
+                loops.row_sum(width, tile, BEFORE, row.indices, row.weight, *bounds, *added, sums, 0)
+                loops.row_dots(width, tile, BEFORE, row.indices, *bounds, own, 0, dots, 0)
+                connections = tile, BEFORE, row.indices, row.position, row.weight, *bounds
+                derivative = every, 0, np.float32(1), np.float32(1)
+                loops.indirect_row_sum_and_dots(width, *connections, own, 0, *derivative, out, others)
+                results.append([each.tobytes() for each in (sums, out, dots, others)])
+            assert results[0] == results[1]
+
+
+def widened(words):
+    return (words.astype(np.uint32) << 16).view(np.float32)
+
+
+def machine_independent_code(loops, row, name):
+    """What a loop is compiled to, in LLVM's terms."""
+    width = loops.widths[0]
+    tile, own, dots = flat(row.source, width), row.own[:width].copy(), np.zeros(N_CONNECTIONS, np.float32)
+    out, record, bounds, one = np.zeros(width, np.float32), np.zeros(2, np.uint16), (0, 2, 5, False), np.float32(1)
+    indirect, direct = (row.position, row.weight), (row.weight,)
+    dropout = (0, one, one, np.uint32(0), np.uint32(0), record, 0)
+    derived = (own, 0, record, 0, one, one, out, dots)
+    given = {
+        "row_sum": (*direct, *bounds, one, one, out, 0),
+        "indirect_row_sum": (*indirect, *bounds, out, 0),
+        "row_sum_activated": (*direct, *bounds, one, out, 0, *dropout),
+        "row_dots": (*bounds, own, 0, dots, 0),
+        "more_row_dots": (*bounds, own, 0, dots, 0),
+        "row_sum_and_dots": (*indirect, *bounds, *derived),
+        "row_sum_and_more_dots": (*indirect, *bounds, *derived),
+        "indirect_row_sum_and_dots": (*indirect, *bounds, *derived),
+    }
+    run = compiled(getattr(row_loops, name))
+    run(width, tile, BEFORE, row.indices, *given[name])
+    return "".join(run.inspect_llvm().values())
+
+
+@pytest.mark.parametrize("name", [name for name in LOOPS if "dots" in name])
+def test_dots_are_computed_in_registers_of_this_width(loops, row, name):
+    code = machine_independent_code(loops, row, name)
+    found = {lanes for lanes in (4, 8, 16) if f"@llvm.fmuladd.v{lanes}f32" in code}
+    assert found == {loops.lanes}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_every_loop_asks_for_far_rows(loops, row, name):
+    assert "@llvm.prefetch" in machine_independent_code(loops, row, name)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.kernels.sparse.forward import forward
 from hpc_sparse.kernels.sparse.single_sample import forward_sample
+from hpc_sparse.network.tiles import Tiles
 
 
 def run_sample(layer, source, slope, pointer=np.int32):
@@ -18,15 +20,19 @@ def run_sample(layer, source, slope, pointer=np.int32):
 
 @pytest.mark.parametrize("slope", [1.0, 0.0, -0.6])
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (4, 9), (43, 37), (150, 96)])
-def test_one_sample_gives_the_bits_that_it_gives_in_a_batch(make_connections, make_columns, shape, slope):
-    layer, columns = make_connections(*shape), make_columns(shape[1], 16)
+@pytest.mark.parametrize("stride", [16, 48, 144])
+def test_one_sample_gives_the_bits_that_it_gives_in_a_batch(make_connections, make_columns, shape, slope, stride):
+    layer, columns = make_connections(*shape), make_columns(shape[1], stride)
     t = layer.topology
-    out = np.full((shape[0], 16), np.nan, np.float32)
-    forward(t.indptr, t.indices, layer.weight, layer.bias, columns, np.float32(slope), t.bounds, out)
-    for column in (0, 5):
-        source = np.ascontiguousarray(columns[:, column])
-        np.testing.assert_array_equal(run_sample(layer, source, slope), out[:, column])
-    np.testing.assert_array_equal(run_sample(layer, source, slope, np.int64), out[:, column])
+    for width in WIDTHS:
+        batch = Tiles.of(columns, width)
+        out = Tiles.of(np.full((shape[0], stride), np.nan, np.float32), width)
+        sums = layer.weight, layer.bias, batch.values
+        forward(t.indptr, t.indices, *sums, np.float32(slope), t.bounds, width, out.values)
+        for column in (0, 5, stride - 16, stride - 1):
+            source, expected = np.ascontiguousarray(columns[:, column]), out.matrix()[:, column]
+            np.testing.assert_array_equal(run_sample(layer, source, slope), expected)
+            np.testing.assert_array_equal(run_sample(layer, source, slope, np.int64), expected)
 
 
 def test_neurons_beside_one_without_connections_get_all_of_theirs(make_connections):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
+from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
+from hpc_sparse.kernels.simd.machine import tile_width
 from hpc_sparse.kernels.sparse.forward import forward
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.connections.initial_weights import draw_weights
@@ -23,9 +24,11 @@ from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.optimizers.sgd import Descend, Sgd, StepFactors
 from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.tiles import Tiles
 
 N_NEURONS, DENSITY, BATCH = 1000, 0.04, 128
 N_ROUNDS = 40
+WIDTH = tile_width([N_NEURONS])
 LEAST_RATIOS = {"forward": 2.0, "forward_train": 1.7, "backward_update": 1.7, "gradient_update": 1.5}
 LEAST_DENSE_RATIO = 1.5
 
@@ -37,18 +40,17 @@ def fastest_seconds() -> dict[str, float]:
     topology = Topology.random((N_NEURONS, N_NEURONS), DENSITY, np.uint64(1))
     weight = draw_weights("he_uniform", topology, np.uint64(2))
     layer = SparseLayer.of(topology, weight, np.zeros(N_NEURONS, np.float32), 0.6)
-    source, delta, out = (aligned_empty((N_NEURONS, BATCH), np.float32) for _ in range(3))
-    source[:] = np.random.default_rng(0).standard_normal(source.shape)
-    delta[:] = source[::-1]
-    record, scratch = np.full((N_NEURONS, BATCH // BLOCK * WORDS), 0xFFFF, np.uint16), np.empty_like(weight)
-    below = source.copy()
+    columns = aligned_empty((N_NEURONS, BATCH), np.float32)
+    columns[:] = np.random.default_rng(0).standard_normal(columns.shape)
+    source, delta, below, out = (Tiles.of(each, WIDTH) for each in (columns, columns[::-1], columns, columns))
+    record, scratch = np.full(N_NEURONS * record_words(BATCH), 0xFFFF, np.uint16), np.empty(2 * weight.size, np.float32)
     dropout = Dropout(0.3, np.uint64(3))
     state = OptimizerState.at_rest(layer.parameters(), ["velocity"])
     sink = Descend(StepFactors.of(Sgd(0.9), 1e-9), state, lambda n: scratch[:n])
     gate = Gate(np.float32(layer.slope), dropout.scale, record)
     matrix = sp.csr_array((weight, topology.indices, topology.indptr), topology.shape)
     cases = {
-        "scipy": lambda: matrix @ source,
+        "scipy": lambda: matrix @ columns,
         "forward": lambda: layer.forward(source, out),
         "forward_train": lambda: layer.forward(source, out, {"record": record}, dropout),
         "backward_update": lambda: layer.backward(delta, below, {}, gate, sink, below),
@@ -70,9 +72,10 @@ def test_a_layer_with_every_connection_takes_the_faster_product():
     topology = Topology.random((n_out, N_NEURONS), 1.0, np.uint64(1))
     weight = draw_weights("he_uniform", topology, np.uint64(2))
     layer = SparseLayer.of(topology, weight, np.zeros(n_out, np.float32), 1.0)
-    source, out = aligned_empty((N_NEURONS, BATCH), np.float32), aligned_empty((n_out, BATCH), np.float32)
-    source[:] = np.random.default_rng(0).standard_normal(source.shape)
-    rows = (topology.indptr, topology.indices, weight, layer.bias, source, np.float32(1), topology.bounds, out)
+    source = Tiles.of(np.random.default_rng(0).standard_normal((N_NEURONS, BATCH)).astype(np.float32), WIDTH)
+    out = source.like(n_out)
+    sums = (topology.indptr, topology.indices, weight, layer.bias, source.values, np.float32(1))
+    rows = (*sums, topology.bounds, WIDTH, out.values)
     cases = {"rows": lambda: forward(*rows), "chosen": lambda: layer.forward(source, out)}
     fastest = {name: min(times[1:]) for name, times in _interleaved(cases).items()}
     ratio = fastest["rows"] / fastest["chosen"]

@@ -11,7 +11,7 @@ import pytest
 from hpc_sparse import kernels
 from hpc_sparse.errors import MachineError
 from hpc_sparse.kernels.simd.buffers import CACHE_LINE, aligned_empty, padded_columns
-from hpc_sparse.kernels.simd.row_loops import LANES, PADDING, TILE
+from hpc_sparse.kernels.simd.machine import LANES, PADDING, WIDTHS
 from hpc_sparse.kernels.threads import at_most_threads, threading_layer, use_threads
 
 
@@ -58,4 +58,4 @@ def test_buffers_start_on_a_cache_line(shape, dtype):
 def test_columns_are_padded_to_whole_vectors():
     assert [padded_columns(n) for n in (1, 16, 17, 128, 129)] == [16, 16, 32, 128, 144]
     assert PADDING % LANES == 0
-    assert TILE // 2 % PADDING == 0
+    assert all(width % PADDING == 0 for width in WIDTHS)

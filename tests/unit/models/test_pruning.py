@@ -13,6 +13,7 @@ from hpc_sparse.cli.display import table_lines
 from hpc_sparse.config import parse_config
 from hpc_sparse.errors import DataError, InputError, OutputError
 from hpc_sparse.evolution.importance import ImportancePruner
+from hpc_sparse.kernels.simd import machine
 from hpc_sparse.models.inspection import evaluate_checkpoint
 from hpc_sparse.models.pruning import CURVE_PERCENTILES, PruningRequest, prune_checkpoint, pruned_replica
 from hpc_sparse.monitor.metrics import to_json
@@ -105,6 +106,14 @@ def test_what_is_pruned_of_several_networks_within_an_epoch_is_one_network_after
     assert [layer.parameters["weight"].size for layer in found.layers] == [
         layer.topology.n_connections for layer in expected.network.layers
     ]
+
+
+@pytest.mark.parametrize("width", machine.WIDTHS)
+def test_a_pruned_network_keeps_the_width_of_its_tiles(replica, width):
+    replica.network.tile_width = width
+    pruned = pruned_replica(replica, 40, 20)
+    assert pruned.network.n_neurons < replica.network.n_neurons
+    assert pruned.network.tile_width == width
 
 
 def test_the_replica_that_is_pruned_stays_as_it_was(replica):

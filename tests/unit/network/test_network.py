@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import pickle
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import scipy.sparse
 from scipy.special import log_softmax, softmax
 
+from hpc_sparse.kernels.simd import machine
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.simd.buffers import padded_columns
-from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network import network as networks
+from hpc_sparse.network.dropout import NO_DROPOUT, Dropout
+from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.optimizers.sgd import Descend, Sgd, StepFactors
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.network.workspace import Workspace
+from hpc_sparse.network.tiles import Tiles
 
 WIDTHS = [23, 40, 31, 35, 7]
 SLOPES = [-0.6, 0.6, -0.6]
@@ -25,13 +29,13 @@ LOSS = CrossEntropy()
 PLAIN_SGD = Sgd(0.0)
 
 
-def make_network(**changes):
+def make_network(tile_width=0, **changes):
     arguments = {"activation": "all_relu", "alpha": 0.6, "initializer": "he_fan_in", "seed": 6}
     network = Network.random(WIDTHS, [0.3, 0.2, 0.25, 1.0], **(arguments | changes))
     rng = np.random.default_rng(0)
     for layer in network.layers:
         layer.bias[:] = rng.standard_normal(layer.bias.size) * 0.1
-    return network
+    return replace(network, tile_width=tile_width)
 
 
 def make_batch(n_batch, beyond=0.0):
@@ -83,21 +87,25 @@ class Reference:
         return weight_gradients, bias_gradients
 
 
-def kept(record):
-    """Which columns dropout has kept, bool[n, stride]."""
-    words = record.view(np.uint8).reshape(len(record), -1, WORDS, BLOCK // 8)[:, :, 0]
-    return np.unpackbits(np.ascontiguousarray(words), axis=-1, bitorder="little").reshape(len(record), -1)
+def kept(record, activations):
+    """Which columns dropout has kept, bool[n, n_columns]."""
+    n, parts = activations.n_neurons, []
+    for first, tile in activations:
+        start, n_words = first * n // BLOCK * WORDS, tile.size // BLOCK * WORDS
+        words = record[start : start + n_words].view(np.uint8).reshape(n, -1, WORDS, BLOCK // 8)[:, :, 0]
+        parts.append(np.unpackbits(np.ascontiguousarray(words), axis=-1, bitorder="little").reshape(n, -1))
+    return np.concatenate(parts, axis=1)
 
 
 def train_once(network, batch, labels, *, rate, dropout=0.0, sgd=PLAIN_SGD, workspace=None):
     """One step; returns velocities by layer and name, the loss, and the dropout factors that were used."""
-    workspace = workspace or Workspace(network.layers, 128)
+    workspace = workspace or network.make_workspace(256)
     dropouts = [Dropout(dropout, np.uint64(100 + number)) for number in range(len(SLOPES))]
     replica = Replica.at_rest(network)
-    loss, _ = replica.train_batch(batch, labels, LOSS, dropouts, sgd, rate, workspace)
-    scale = 1 / (1 - dropout)
-    records = [saved["record"] for saved in workspace.saved(batch.shape[1])[:-1]]
-    masks = [kept(record)[:, : labels.size] * scale for record in records]
+    loss, _ = replica.train_batch(Tiles.of(batch, network.tile_width), labels, LOSS, dropouts, sgd, rate, workspace)
+    n_columns, scale = batch.shape[1], 1 / (1 - dropout)
+    pairs = zip(workspace.saved(n_columns)[:-1], workspace.activations(n_columns)[:-1], strict=True)
+    masks = [kept(saved["record"], activations)[:, : labels.size] * scale for saved, activations in pairs]
     return [state["velocity"] for state in replica.states], loss, masks
 
 
@@ -122,10 +130,11 @@ def test_the_reference_network_agrees_with_finite_differences():
                 assert gradient.flat[position] == pytest.approx(slope, rel=1e-5, abs=1e-8)
 
 
+@pytest.mark.parametrize("width", machine.WIDTHS)
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-@pytest.mark.parametrize("n_batch", [1, 5, 37, 120])
-def test_gradients_of_the_whole_network_are_those_of_float64(n_batch, dropout):
-    network = make_network()
+@pytest.mark.parametrize("n_batch", [1, 5, 37, 120, 240])
+def test_gradients_of_the_whole_network_are_those_of_float64(n_batch, dropout, width):
+    network = make_network(width)
     batch, labels = make_batch(n_batch, beyond=3.0)
     before = make_network()
     velocities, loss, masks = train_once(network, batch, labels, rate=1.0, dropout=dropout)
@@ -138,8 +147,9 @@ def test_gradients_of_the_whole_network_are_those_of_float64(n_batch, dropout):
         np.testing.assert_allclose(-velocity["bias"], bias, rtol=1e-4, atol=2e-6)
 
 
-def test_a_step_moves_weights_as_in_float64():
-    network, before = make_network(), make_network()
+@pytest.mark.parametrize("width", machine.WIDTHS)
+def test_a_step_moves_weights_as_in_float64(width):
+    network, before = make_network(width), make_network()
     batch, labels = make_batch(37)
     _, _, masks = train_once(network, batch, labels, rate=0.1, sgd=Sgd(0.9, 0.2))
     reference = Reference.of(before, masks)
@@ -150,19 +160,51 @@ def test_a_step_moves_weights_as_in_float64():
         np.testing.assert_allclose(layer.bias, old.bias - 0.1 * bias, rtol=1e-5, atol=1e-6)
 
 
-def test_evaluation_is_the_forward_pass_of_float64():
-    network = make_network()
-    batch, labels = make_batch(37)
-    masks = [np.ones((n, 37)) for n in WIDTHS[1:-1]]
-    expected = Reference.of(network, masks).forward(batch[:, :37].astype(np.float64))[2]
-    sums = network.forward(batch, Workspace(network.layers, 37))
+@pytest.mark.parametrize("width", machine.WIDTHS)
+@pytest.mark.parametrize("n_batch", [16, 37, 112, 240])
+def test_evaluation_is_the_forward_pass_of_float64_and_has_the_same_bits_in_tiles_of_any_width(n_batch, width):
+    network, widest = make_network(width), make_network(machine.WIDTHS[-1])
+    batch, labels = make_batch(n_batch)
+    masks = [np.ones((n, n_batch)) for n in WIDTHS[1:-1]]
+    expected = Reference.of(network, masks).forward(batch[:, :n_batch].astype(np.float64))[2]
+    sums, same = (
+        each.forward(Tiles.of(batch, each.tile_width), each.make_workspace(n_batch)).matrix()
+        for each in (network, widest)
+    )
     np.testing.assert_allclose(sums[:, : labels.size], expected, rtol=1e-4, atol=1e-5)
+    assert sums.tobytes() == same.tobytes()
 
 
-def test_the_gradient_of_a_layer_alone_is_what_training_uses(make_connections, make_columns):
+@pytest.mark.parametrize("width", machine.WIDTHS)
+@pytest.mark.parametrize("n_batch", [16, 37, 112, 240])
+def test_signals_have_the_same_bits_in_tiles_of_any_width(n_batch, width):
+    batch, labels = make_batch(n_batch)
+    found, expected = (
+        layer_signals(network, Tiles.of(batch, network.tile_width), labels, LOSS)
+        for network in (make_network(width), make_network(machine.WIDTHS[-1]))
+    )
+    for own, other in zip(found, expected, strict=True):
+        assert own.source.matrix().tobytes() == other.source.matrix().tobytes()
+        assert own.delta.matrix().tobytes() == other.delta.matrix().tobytes()
+
+
+@pytest.mark.parametrize("width", machine.WIDTHS)
+def test_a_batch_of_one_tile_leads_to_the_same_bits_whatever_the_width_of_others(width):
+    batch, labels = make_batch(13)
+    results = []
+    for network in (make_network(width), make_network(machine.WIDTHS[-1])):
+        velocities, loss, _ = train_once(network, batch, labels, rate=0.1, dropout=0.3)
+        layers = [layer.weight.tobytes() + layer.bias.tobytes() for layer in network.layers]
+        results.append((layers, loss, [array.tobytes() for own in velocities for array in own.values()]))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("width", machine.WIDTHS)
+@pytest.mark.parametrize("n_batch", [37, 144])
+def test_the_gradient_of_a_layer_alone_is_what_training_uses(make_columns, n_batch, width):
     network = make_network()
     layer = network.layers[0]
-    delta, source = make_columns(40, 37), make_columns(23, 37, seed=3)
+    delta, source = (Tiles.of(make_columns(n, n_batch, seed=n), width) for n in (40, 23))
     weight_gradient, bias_gradient = layer.gradient(delta, source)
     state = OptimizerState.at_rest(layer.parameters(), ["velocity"])
     sink = Descend(StepFactors.of(Sgd(0.0), 1.0), state, lambda n: np.empty(n, np.float32))
@@ -171,16 +213,53 @@ def test_the_gradient_of_a_layer_alone_is_what_training_uses(make_connections, m
     np.testing.assert_allclose(state["velocity"]["bias"], -bias_gradient, rtol=1e-4, atol=1e-5)
 
 
-def test_steps_are_bitwise_equal_on_any_number_of_threads(on_every_thread_count):
+@pytest.mark.parametrize("width", machine.WIDTHS)
+def test_steps_are_bitwise_equal_on_any_number_of_threads(on_every_thread_count, width):
     def run():
-        network = make_network()
-        workspace = Workspace(network.layers, 120)
-        for n_batch in (120, 37, 120):
+        network = make_network(width)
+        workspace = network.make_workspace(240)
+        for n_batch in (120, 37, 240):
             train_once(network, *make_batch(n_batch), rate=0.1, dropout=0.3, workspace=workspace)
         return [layer.weight.tobytes() + layer.bias.tobytes() for layer in network.layers]
 
     alone, together = on_every_thread_count(run)
     assert alone == together
+
+
+@pytest.mark.parametrize("width", machine.WIDTHS)
+def test_written_gradients_are_those_of_steps_in_tiles_of_any_width(width):
+    network = make_network(width)
+    batch, labels = make_batch(240)
+    gradients = [
+        {name: np.empty_like(each.values) for name, each in layer.parameters().items()} for layer in network.layers
+    ]
+    network.gradient_batch(
+        Tiles.of(batch, width), labels, LOSS, [NO_DROPOUT] * len(SLOPES), network.make_workspace(240), gradients
+    )
+    velocities, _, _ = train_once(network, batch, labels, rate=1.0)
+    for own, velocity in zip(gradients, velocities, strict=True):
+        np.testing.assert_array_equal(velocity["weight"], -own["weight"])
+        np.testing.assert_allclose(velocity["bias"], -own["bias"], rtol=1e-4, atol=1e-6)
+
+
+def test_a_copy_of_a_network_keeps_the_width_of_its_tiles():
+    for width in machine.WIDTHS:
+        assert make_network(width).copy().tile_width == width
+    assert make_network().tile_width == machine.tile_width(WIDTHS)
+
+
+def test_a_pickled_network_keeps_the_width_of_its_tiles_where_the_machine_has_it(monkeypatch):
+    pickled = [pickle.dumps(make_network(width)) for width in machine.WIDTHS]
+    assert [pickle.loads(each).tile_width for each in pickled] == list(machine.WIDTHS)
+    monkeypatch.setattr(networks, "WIDTHS", machine.WIDTHS[:1])
+    monkeypatch.setattr(networks, "tile_width", lambda widths: machine.WIDTHS[0])
+    assert {pickle.loads(each).tile_width for each in pickled} == {machine.WIDTHS[0]}
+
+
+def test_a_batch_in_tiles_of_another_width_is_noticed():
+    network = make_network(machine.WIDTHS[0])
+    with pytest.raises(AssertionError):
+        network.forward(Tiles.of(make_batch(37)[0], machine.WIDTHS[1]), network.make_workspace(37))
 
 
 def test_a_random_network_depends_on_its_seed_only():

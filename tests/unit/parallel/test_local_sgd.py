@@ -55,8 +55,7 @@ def test_both_signs_lose_the_same_share(n_positive, n_negative):
 @pytest.mark.parametrize("has_shared_topology", [True, False])
 def test_one_rank_keeps_no_topology_alive_that_the_network_has_left(has_shared_topology):
     network = make_network()
-    averaging = LocalSgd(CTX, has_shared_topology=has_shared_topology, cut_back=resparsify)
-    averaging.start(network)
+    averaging = LocalSgd.start(CTX, network, has_shared_topology=has_shared_topology, cut_back=resparsify)
     left = weakref.ref(network.layers[0].topology)
     network.layers[0].incoming = make_network(seed=2).layers[0].incoming
     assert left() is None
@@ -82,8 +81,7 @@ def test_a_digest_sees_every_change():
 def test_one_replica_agrees_with_itself_and_syncs_nothing():
     network = make_network()
     before = network_digest(network)
-    averaging = LocalSgd(CTX, has_shared_topology=False, cut_back=resparsify, resets={"velocity"})
-    averaging.start(network)
+    averaging = LocalSgd.start(CTX, network, has_shared_topology=False, cut_back=resparsify, resets={"velocity"})
     replica = Replica.at_rest(network)
     replica.states[0]["velocity"]["weight"][:] = 3
     averaging.sync(replica)

@@ -7,6 +7,7 @@ import pytest
 
 from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.evolution.strategies.set import replace_weakest
+from hpc_sparse.kernels.simd import machine
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
@@ -39,6 +40,15 @@ def dense(topology, values):
 
 def targets_of(network):
     return [layer.topology.n_connections for layer in network.layers]
+
+
+@pytest.mark.parametrize("width", machine.WIDTHS)
+def test_the_average_keeps_the_width_of_the_tiles(width):
+    replicas = [make_replica(seed) for seed in range(2)]
+    for replica in replicas:
+        replica.network.tile_width = width
+    merged = merge_replicas(replicas, targets_of(replicas[0].network), resparsify)
+    assert merged.network.tile_width == width
 
 
 @pytest.mark.parametrize("n_replicas", [1, 2, 3])

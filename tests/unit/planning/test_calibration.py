@@ -7,8 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from hpc_sparse.kernels.simd import machine
 from hpc_sparse.network.connections import csr
 from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.optimizers.protocol import Optimizer
+from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning import calibration, probe
 from hpc_sparse.planning.calibration import NARROW, PROBE_CONNECTIONS, PROBE_ROW_BYTES, calibrate, smaller_layer
@@ -99,9 +102,16 @@ def test_all_parts_of_a_network_are_timed(make_config, strategy):
     assert seconds.evolve == (0 if strategy == "static" else 2)
 
 
-def test_layers_are_timed_by_their_place(make_config):
+@pytest.mark.parametrize("width", machine.WIDTHS)
+@pytest.mark.parametrize("batch_size", [20, 200])
+@pytest.mark.parametrize("is_fused", [True, False])
+def test_layers_are_timed_by_their_place(make_config, batch_size, width, is_fused, monkeypatch):
+    monkeypatch.setattr(Sgd, "is_fused", is_fused)
+    if not is_fused:
+        monkeypatch.setattr(Sgd, "sink", Optimizer.sink)
+    config = make_config(f"training.batch_size={batch_size}")
     seconds = {
-        place: time_layer(make_config(), LayerSize(40, 30, 200), place, 1) for place in ("first", "middle", "last")
+        place: time_layer(config, LayerSize(40, 30, 200), place, 1, width) for place in ("first", "middle", "last")
     }
     assert all(each.step > each.forward > 0 for each in seconds.values())
     assert seconds["last"].evolve == 0 < seconds["middle"].evolve

@@ -10,7 +10,12 @@ import pytest
 from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.inputs.standardise import Standardise
-from hpc_sparse.network.workspace import Workspace
+from hpc_sparse.network.dropout import NO_DROPOUT
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
+from hpc_sparse.network.optimizers.protocol import Optimizer
+from hpc_sparse.network.optimizers.registry import make_optimizer
+from hpc_sparse.network.optimizers.sgd import Sgd
+from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.planning.memory import plan_memory, shard_bytes
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.dataset.validation import set_apart, validation_counts
@@ -53,18 +58,32 @@ def test_the_network_is_counted_byte_by_byte(wide_config, info, hidden):
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "activations"), [(1, "float32"), (16, "bfloat16"), (20, "float32"), (100, "float32")]
+    ("batch_size", "activations"),
+    [(1, "float32"), (16, "bfloat16"), (20, "float32"), (64, "float32"), (100, "float32"), (100, "bfloat16")],
 )
-def test_the_working_memory_is_counted_byte_by_byte(wide_config, info, batch_size, activations):
-    config = wide_config(f"training.batch_size={batch_size}", f"training.activations={activations}")
-    network = random_replica(config, info.n_features, N_OUTPUTS).network
+@pytest.mark.parametrize("hidden", ["[9000, 7001, 11000]", "[40, 30]", "[300]", "[]"])
+@pytest.mark.parametrize("is_fused", [True, False])
+def test_the_working_memory_of_an_epoch_is_counted_byte_by_byte(
+    wide_config, info, monkeypatch, batch_size, activations, hidden, is_fused
+):
+    if not is_fused:
+        monkeypatch.setattr(Sgd, "is_fused", False)
+        monkeypatch.setattr(Sgd, "sink", Optimizer.sink)
+    names = [f"network.hidden={hidden}", f"training.batch_size={batch_size}", f"training.activations={activations}"]
+    config = wide_config(*names)
+    replica = random_replica(config, info.n_features, N_OUTPUTS)
+    network = replica.network
     plan = items(plan_memory(config, size_of(network), info, n_ranks=1), "working")
-    workspace = Workspace(network.layers, batch_size, activations=activations)
-    workspace.scratch(max(layer.weight.size for layer in network.layers[1:]))
+    workspace = network.make_workspace(batch_size, activations=activations)
+    for n_samples in {min(batch_size, info.n_train), info.n_train % batch_size} - {0}:
+        batch = Tiles.of(np.ones((info.n_features, n_samples), np.float32), network.tile_width)
+        labels, dropouts = np.zeros(n_samples, np.int32), [NO_DROPOUT] * (len(network.layers) - 1)
+        replica.train_batch(batch, labels, CrossEntropy(), dropouts, make_optimizer(config), 1e-6, workspace)
     batch = plan.pop("batch of samples")
     assert sum(plan.values()) == workspace.n_bytes
     values = np.zeros(info.n_features, np.float32)
-    assembler = BatchAssembler(FrontEndChain((Standardise(values, values + 1),)), info.n_features, batch_size)
+    front_end = FrontEndChain((Standardise(values, values + 1),))
+    assembler = BatchAssembler(front_end, info.n_features, batch_size, network.tile_width)
     arrays = (assembler._buffer, assembler._shift, assembler._scale)
     assert batch == sum(array.nbytes for array in arrays)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.densities import densities
 from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning import phases
 from hpc_sparse.planning.network_size import NetworkSize
@@ -85,7 +85,8 @@ class Growth:
         self._n_samples = n_samples
 
     def signals(self, network, rng):
-        batch = rng.standard_normal((network.widths[0], padded_columns(self._n_samples)), np.float32)
+        values = rng.standard_normal((network.widths[0], self._n_samples), np.float32)
+        batch = Tiles.of(values, network.tile_width)
         return layer_signals(network, batch, np.zeros(self._n_samples, np.int32), CrossEntropy())
 
 
@@ -93,9 +94,18 @@ class Growth:
     ("strategy", "n_samples", "overrides"),
     [
         ("rigl", 200, []),
+        ("rigl", 120, []),
         ("rigl", 10, ["evolution.drop_fraction=0.7"]),
         ("srigl", 200, []),
+        ("srigl", 120, []),
         ("srigl", 10, []),
+        ("gse", 200, []),
+        ("gse", 2000, ["network.epsilon=5"]),
+        ("gse", 2000, ["network.epsilon=5", "evolution.gse.candidates=graest"]),
+        ("snfs", 200, []),
+        ("snfs", 2000, ["network.epsilon=5"]),
+        ("rigl", 2000, ["network.epsilon=5"]),
+        ("srigl", 2000, ["network.epsilon=5"]),
         ("gse", 10, ["evolution.gse.candidate_ratio=0.5"]),
         ("gse", 10, ["evolution.gse.candidate_ratio=2"]),
         ("snfs", 10, ["evolution.snfs.candidate_ratio=2"]),
@@ -119,7 +129,7 @@ def test_no_strategy_takes_more_than_is_planned_nor_much_less(wide_config, peak_
     assert 0.7 < found / phases.evolution_bytes(config, size, 300) < 1.05
 
 
-@pytest.mark.parametrize("n_samples", [16, 200])
+@pytest.mark.parametrize("n_samples", [16, 120, 200])
 @pytest.mark.parametrize("topology", ["snip", "grasp", "csti"])
 def test_data_that_choose_the_first_topology_take_what_is_planned(
     wide_config, make_dataset, peak_of, topology, n_samples

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from hpc_sparse.kernels.simd import machine
+from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.network import network as networks
 from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.runs import starting_point as starting_points
+from hpc_sparse.runs.plan import RunRequest
+from hpc_sparse.runs.run import train_run
 from hpc_sparse.runs.starting_point import goes_on_exactly
+from hpc_sparse.storage.checkpoint.file import read_checkpoint
+from hpc_sparse.storage.checkpoint.folder import newest_checkpoint
 from hpc_sparse.storage.checkpoint.info import CheckpointInfo
 
 CTX = ParallelContext.serial(threads=1)
@@ -66,3 +74,44 @@ def test_an_unfinished_epoch_goes_on_with_the_same_ranks_batches_and_strategy_on
     assert not goes_on_exactly(on(3), make_config("training.batch_size=7"), info)
     assert not goes_on_exactly(on(3), make_config("parallel.sync_every_steps=2"), info)
     assert not goes_on_exactly(on(3), make_config("parallel.algorithm=wasap"), info)
+
+
+def test_a_network_that_has_lost_neurons_goes_on_in_the_tiles_that_it_began_with(
+    tmp_path, write_small_data, monkeypatch
+):
+    """On a machine on which tiles are narrow for this network, but not for what is left of it."""
+    write_small_data(tmp_path / "data.h5")
+    text = """
+        data = {path = "data.h5"}
+        network = {hidden = [200, 100], epsilon = 5}
+        training = {epochs = 4, batch_size = 200, seed = 3}
+        [importance_pruning]
+        mode = "compact"
+        after_epoch = 1
+        every_epochs = 1
+        percentile = 80
+        input_percentile = 50
+    """
+    (tmp_path / "run.toml").write_text(text)
+    widths = []
+
+    def tile_width(layers, **_):
+        widths.append(max(layers))
+        return machine.WIDTHS[0] if max(layers) == 200 else machine.WIDTHS[-1]
+
+    for module in (networks, starting_points):
+        monkeypatch.setattr(module, "tile_width", tile_width)
+
+    def train(name, *overrides, resume=None):
+        request = RunRequest(tmp_path / "run.toml", overrides, tmp_path / name, resume=resume)
+        train_run(CTX, request, SilentReporter())
+        return read_checkpoint(CTX, newest_checkpoint(tmp_path / name / "checkpoints"))
+
+    whole = train("whole")
+    train("parts", "training.epochs=3")
+    resumed = train("parts", resume="auto")
+    assert max(layer.shape[0] for layer in resumed.layers) < 200
+    assert min(widths) < 200
+    for one, other in zip(whole.layers, resumed.layers, strict=True):
+        for name, values in one.parameters.items():
+            assert other.parameters[name].tobytes() == values.tobytes()

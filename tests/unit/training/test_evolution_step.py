@@ -12,7 +12,7 @@ from hpc_sparse.network.network import Place
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.training.evolution_step import Evolution
+from hpc_sparse.training.evolution_step import Evolution, Mode
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.replica_states import (
@@ -36,11 +36,11 @@ def make_replica(config, dataset):
     return replica
 
 
-def history(config, dataset, n_epochs=9, **options):
+def history(config, dataset, n_epochs=9, mode=Mode.SHARED):
     """For each epoch whether the network was pruned and whether it evolved before it."""
-    replica, evolution, found = make_replica(config, dataset), Evolution(config), []
+    replica, evolution, found = make_replica(config, dataset), Evolution(config, mode=mode), []
     for epoch in range(1, n_epochs + 1):
-        step = evolution.step(replica, epoch, **options)
+        step = evolution.step(replica, epoch)
         replica.check_invariants()
         found.append((step is not None and step.pruning is not None, step is not None and step.n_grown > 0))
     return found
@@ -60,7 +60,7 @@ def test_pruning_begins_after_its_epoch_and_comes_every_so_many(make_config, mak
     assert [
         each for each, _ in history(make_config(*PRUNES, "importance_pruning.until_epoch=6"), make_dataset())
     ] == until_six
-    assert not any(each for each, _ in history(make_config(*PRUNES), make_dataset(), may_prune=False))
+    assert not any(each for each, _ in history(make_config(*PRUNES), make_dataset(), mode=Mode.FIXED_SIZES))
     assert not any(each for each, _ in history(make_config(), make_dataset()))
 
 
@@ -151,7 +151,7 @@ def test_a_network_shrinks_to_its_final_density_layer_by_layer_alike(make_config
     config = make_config("evolution.final_density=0.05", f"evolution.strategy={strategy}", *acting)
     dataset = make_dataset()
     replica = make_replica(config, dataset)
-    growth = GrowthSource(TrainingJob(CTX, config, dataset, replica, SilentReporter()), CrossEntropy())
+    growth = GrowthSource.start(TrainingJob(CTX, config, dataset, replica, SilentReporter()), CrossEntropy())
     evolution = Evolution(config, growth=growth)
     before = [layer.topology.n_connections for layer in replica.network.layers]
     sizes = []
@@ -165,7 +165,7 @@ def test_a_network_shrinks_to_its_final_density_layer_by_layer_alike(make_config
     if strategy != "snfs":
         assert sizes[-1][0] / before[0] == pytest.approx(sizes[-1][1] / before[1], rel=0.2)
     alone = make_replica(config, dataset)
-    Evolution(config, growth=growth, keeps_sizes=True, redistributes=False).step(alone, 5)
+    Evolution(config, growth=growth, mode=Mode.FIXED_SIZES).step(alone, 5)
     assert [layer.topology.n_connections for layer in alone.network.layers] == before
 
 
@@ -193,7 +193,7 @@ def test_grown_weights_are_drawn_or_zero_as_strategy_or_user_says(
     names = (f"evolution.strategy={strategy}", f"evolution.grown_weights={choice}", "network.epsilon=3")
     config, dataset = make_config(*names), make_dataset()
     replica = make_replica(config, dataset)
-    growth = GrowthSource(TrainingJob(CTX, config, dataset, replica, SilentReporter()), CrossEntropy())
+    growth = GrowthSource.start(TrainingJob(CTX, config, dataset, replica, SilentReporter()), CrossEntropy())
     step = Evolution(config, growth=growth).step(replica, 2)
     change = step.growth[Place(0, "input")]
     grown = replica.network.layers[0].weight[change.old_position < 0]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpc_sparse.evolution.gradient_tiles import samples_of
 from hpc_sparse.inputs.batches import BatchAssembler
 from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.kernels.simd import machine
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.distinct_numbers import distinct_numbers
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
@@ -25,7 +27,7 @@ CTX = ParallelContext.serial(threads=1)
 def columns(samples, n):
     """All samples as columns."""
     assembler = BatchAssembler(FrontEndChain(), samples.features.n_features, n)
-    return assembler.assemble(samples, np.arange(n))[0][:, :n]
+    return assembler.assemble(samples, np.arange(n))[0].matrix()[:, :n]
 
 
 @pytest.mark.parametrize("kind", ["float32", "uint8", "csr"])
@@ -49,25 +51,33 @@ def test_targets_of_a_regression_keep_their_columns(make_dataset):
     assert (pool.labels[:, 1] == pool.labels[:, 0] + 1).all()
 
 
+@pytest.mark.parametrize("width", machine.WIDTHS)
 @pytest.mark.parametrize("kind", ["float32", "csr"])
-def test_a_batch_is_standardised_like_those_of_training_and_depends_on_its_stream(make_config, make_dataset, kind):
+def test_a_batch_is_standardised_like_those_of_training_and_depends_on_its_stream(
+    make_config, make_dataset, kind, width
+):
     config = make_config("evolution.strategy=rigl", "evolution.growth_samples=33", "evolution.growth_pool=77")
     dataset = make_dataset(kind=kind)
     replica = initial_replica(config, dataset.info)
+    replica.network.tile_width = width
     job = TrainingJob(CTX, config, dataset, replica, SilentReporter())
-    source = GrowthSource(job, CrossEntropy())
+    source = GrowthSource.start(job, CrossEntropy())
     one, same, other = (source.signals(replica.network, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert [layer.n_samples for layer in one] == [33] * 3
     for first, second in zip(one, same, strict=True):
-        np.testing.assert_array_equal(first.source[:, :33], second.source[:, :33])
-        np.testing.assert_array_equal(first.delta, second.delta)
-    assert not np.array_equal(one[0].source, other[0].source)
+        assert first.source.width == first.delta.width == width
+        np.testing.assert_array_equal(samples_of(first.source, 33), samples_of(second.source, 33))
+        np.testing.assert_array_equal(first.delta.values, second.delta.values)
+    assert not np.array_equal(one[0].source.values, other[0].source.values)
     available = {
         column.tobytes()
         for start in range(0, 220, 20)
-        for column in job.make_assembler().assemble(dataset.train, np.arange(start, start + 20))[0][:, :20].T.copy()
+        for column in job.make_assembler()
+        .assemble(dataset.train, np.arange(start, start + 20))[0]
+        .matrix()[:, :20]
+        .T.copy()
     }
-    drawn = [column.tobytes() for column in one[0].source[:, :33].T.copy()]
+    drawn = [column.tobytes() for column in samples_of(one[0].source, 33).T.copy()]
     assert sum(column in available for column in drawn) >= 30  # ten samples are not looked at
 
 
@@ -81,5 +91,5 @@ def test_inputs_that_were_pruned_are_left_out(make_config, make_dataset):
     layer.rewire((24, 4), {"input": topology}, values)
     replica.network.neuron_ids[0] = kept
     job = TrainingJob(CTX, config, dataset, replica, SilentReporter())
-    signals = GrowthSource(job, CrossEntropy()).signals(replica.network, np.random.default_rng(1))
+    signals = GrowthSource.start(job, CrossEntropy()).signals(replica.network, np.random.default_rng(1))
     assert signals[0].source.shape[0] == 4

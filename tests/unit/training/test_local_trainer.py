@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import signal
 
 import numpy as np
 import pytest
 
 from hpc_sparse.errors import DivergedError
+from hpc_sparse.monitor.position import Phase
 from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.monitor.stopping import StopRequest
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
@@ -28,7 +31,7 @@ def start(config, dataset, replica=None, reporter=None, **options):
     """A trainer, and the replica that it trains."""
     replica = replica or initial_replica(config, dataset.info)
     job = TrainingJob(CTX, config, dataset, replica, reporter or SilentReporter(), **options)
-    return LocalTrainer(job), replica
+    return LocalTrainer.start(job), replica
 
 
 def run(config, dataset, first=1, replica=None, last=None):
@@ -162,6 +165,25 @@ def test_the_reporter_hears_every_step(make_config, make_dataset):
     trainer, _ = start(make_config(), make_dataset(), reporter=Listener())
     trainer.train_epoch(1)
     assert heard == list(range(1, 13))
+
+
+def test_who_asked_is_told_before_each_epoch_and_again_when_one_goes_on(make_config, make_dataset):
+    heard, stop = [], StopRequest()
+    trainer, replica = start(
+        make_config("training.epochs=3"),
+        make_dataset(),
+        stop_request=stop,
+        before_epoch=lambda job, epoch: heard.append((epoch, job.replica, job.tracker.position.phase)),
+    )
+    first = trainer.train_epochs(1, 1, lambda metrics: None)
+    stop.receive(signal.SIGTERM)
+    stopped = trainer.train_epochs(2, 3, lambda metrics: None)
+    assert (len(first.history), stopped.history, stopped.stop_reason) == (1, [], signal.SIGTERM)
+    trainer.train_epoch(2, stopped.mid_epoch)
+    assert [epoch for epoch, _, _ in heard] == [1, 2, 2]
+    assert all(told is replica for _, told, _ in heard)
+    # The network has not evolved then, and the epoch before has been recorded.
+    assert heard[1][2] == Phase.RECORDING
 
 
 PRUNING = ("importance_pruning.mode=compact", "importance_pruning.after_epoch=0", "importance_pruning.percentile=30")

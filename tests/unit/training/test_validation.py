@@ -40,7 +40,7 @@ def trained(config, dataset):
     """The job after all epochs, and their metrics."""
     job = TrainingJob(CTX, config, dataset, initial_replica(config, dataset.info), SilentReporter())
     choose_first_topology(job)
-    trainer = LocalTrainer(job)
+    trainer = LocalTrainer.start(job)
     return job, [trainer.train_epoch(epoch) for epoch in range(1, config.training.epochs + 1)]
 
 
@@ -85,7 +85,7 @@ def test_training_evolution_and_first_topologies_never_see_the_held_out_samples(
 def test_an_epoch_has_as_many_steps_as_the_samples_that_are_trained_on_make(make_config, held_out):
     dataset = held_out(n_train=230)
     job = TrainingJob(CTX, make_config(), dataset, initial_replica(make_config(), dataset.info), SilentReporter())
-    assert (dataset.n_train, LocalTrainer(job).n_steps) == (172, 9)
+    assert (dataset.n_train, LocalTrainer.start(job).n_steps) == (172, 9)
 
 
 def test_without_a_validation_part_no_metric_speaks_of_one(make_config, make_dataset):

@@ -13,7 +13,6 @@ from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.rng import Purpose, step_key, stream_key
 from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
 
@@ -28,8 +27,9 @@ class Trainer:
         self._replica = Replica.at_rest(workload.network)
         self._samples = Samples(DenseFeatures(workload.features), workload.labels)
         front_end = Standardise(np.zeros(n_features, np.float32), np.ones(n_features, np.float32))
-        self._assembler = BatchAssembler(FrontEndChain((front_end,)), n_features, w.BATCH)
-        self._workspace = Workspace(workload.network.layers, w.BATCH)
+        network = workload.network
+        self._assembler = BatchAssembler(FrontEndChain((front_end,)), n_features, w.BATCH, network.tile_width)
+        self._workspace = network.make_workspace(w.BATCH)
         self._keys = [stream_key(0, Purpose.DROPOUT, layer=n) for n in range(len(workload.widths) - 2)]
 
     def train(self, n_steps: int) -> None:

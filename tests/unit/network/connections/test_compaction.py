@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpc_sparse.kernels.simd import machine
 from hpc_sparse.network.activations import LINEAR
 from hpc_sparse.network.connections.compaction import cut_incoming, keep_connected, remove_neurons
 from hpc_sparse.network.connections.topology import Topology
@@ -15,7 +16,7 @@ from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.network.workspace import Workspace
+from hpc_sparse.network.tiles import Tiles
 
 WIDTHS = [23, 37, 19, 41, 5]
 SLOPES = [-0.6, 0.6, -0.6, LINEAR]
@@ -68,17 +69,26 @@ def dense_forward(layers, batch, masks):
 def sparse_forward(network, batch, make_columns):
     columns = make_columns(batch.shape[0], N_BATCH)
     columns[:, :N_BATCH] = batch
-    return network.forward(columns, Workspace(network.layers, N_BATCH))[:, :N_BATCH]
+    return network.forward(tiles_of(columns, network), network.make_workspace(N_BATCH)).matrix()[:, :N_BATCH]
 
 
+def tiles_of(columns, network):
+    return Tiles.of(columns, network.tile_width)
+
+
+@pytest.mark.parametrize("width", machine.WIDTHS)
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
-def test_a_compacted_network_computes_what_the_zeroed_dense_one_does(make_replica, make_columns, share):
+def test_a_compacted_network_computes_what_the_zeroed_dense_one_does_in_the_same_tiles(
+    make_replica, make_columns, share, width
+):
     replica = make_replica()
     network = replica.network
+    network.tile_width = width
     masks, layers = random_masks(WIDTHS, share), dense_layers(network)
     batch = make_columns(WIDTHS[0], N_BATCH)[:, :N_BATCH]
     replica.apply(remove_neurons([layer.topology for layer in network.layers], masks))
     assert network.widths == [mask.sum() for mask in masks]
+    assert network.tile_width == width
     for layer in network.layers:
         layer.topology.check()
     result = sparse_forward(network, batch[masks[0]], make_columns)
@@ -143,8 +153,11 @@ def test_a_smaller_network_can_be_trained_on(make_replica, make_columns):
     replica.apply(remove_neurons([layer.topology for layer in network.layers], random_masks(WIDTHS, 0.5)))
     for state in replica.states:
         state.reset(["velocity"])
-    workspace = Workspace(network.layers, N_BATCH)
-    batch, labels = make_columns(network.widths[0], N_BATCH), (np.arange(N_BATCH) % 5).astype(np.int32)
+    workspace = network.make_workspace(N_BATCH)
+    batch, labels = (
+        tiles_of(make_columns(network.widths[0], N_BATCH), network),
+        (np.arange(N_BATCH) % 5).astype(np.int32),
+    )
     dropouts = [Dropout(0.0, np.uint64(0))] * 3
     losses = [
         replica.train_batch(batch, labels, CrossEntropy(), dropouts, Sgd(0.5), 0.02, workspace)[0] for _ in range(40)

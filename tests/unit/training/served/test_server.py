@@ -16,7 +16,7 @@ from hpc_sparse.training.rates import learning_rate
 from hpc_sparse.training.replica_states import (
     initial_replica,
 )
-from hpc_sparse.training.served import server
+from hpc_sparse.training.served.server import Server
 from hpc_sparse.training.served.server_totals import ServerTotals
 
 TOO_LATE = -1000
@@ -54,15 +54,15 @@ class ScriptedEnd:
 
 
 @pytest.fixture
-def serve(make_config, make_dataset, monkeypatch):
+def serve(make_config, make_dataset):
     """Serve epoch 2 of WASAP-SGD by a script of (comes too late, asks to stop); the result."""
 
     def serve_script(*script):
         config, dataset = make_config("parallel.algorithm=wasap"), make_dataset()
         ctx = dataclasses.replace(ParallelContext.serial(threads=1), size=3)
         job = TrainingJob(ctx, config, dataset, initial_replica(config, dataset.info), SilentReporter())
-        monkeypatch.setattr(server, "ServerEnd", lambda *_, **__: ScriptedEnd(script))
-        return server.Server(job, learning_rate(config, 2)).serve(2, 2, lambda metrics: None)
+        server = Server(job, learning_rate(config, 2), lambda metrics: None, end=ScriptedEnd(script))
+        return server.serve(2, 2)
 
     return serve_script
 

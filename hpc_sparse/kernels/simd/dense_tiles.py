@@ -1,4 +1,4 @@
-"""Tiles of dense matrices as explicit vector code: products, and batches transposed on the way from their data set.
+"""Blocks of dense matrices as explicit vector code: products, and batches transposed on the way from their data set.
 
 Functions over array pointers that do no bounds checks: callers own the arithmetic.
 """
@@ -13,7 +13,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from hpc_sparse.kernels.simd.activation import activated
-from hpc_sparse.kernels.simd.row_loops import LANES, PADDING
+from hpc_sparse.kernels.simd.machine import LANES, PADDING
 from hpc_sparse.kernels.simd.vector_code import (
     INT64,
     load_as_float,
@@ -37,21 +37,25 @@ def _make_dense_tile(width: int) -> Callable[..., Any]:
     For ``first <= row < first + DENSE_ROWS``, ``out[row, column:][:width] = f(bias[row] + sum_k weight[row, k] *
     source[k, column:][:width])`` over ``k < n_in``, in order; ``f`` is that of
     :func:`hpc_sparse.kernels.simd.activation.activated`. Where ``out`` ends before, its last row is computed
-    again. ``source`` and ``out`` have row stride ``stride``. A row of the source is read once for all the sums.
+    again. Rows of ``source`` and ``out`` lie ``stride`` numbers apart, the first ones at ``source_base`` and
+    ``out_base``. A row of the source is read once for all the sums.
     """
 
     @intrinsic
-    def dense_tile(typing_context, weight, bias, source, n_in, stride, column, first, n_out, slope, out):
-        signature = types.void(weight, bias, source, n_in, stride, column, first, n_out, slope, out)
+    def dense_tile(tc, weight, bias, source, source_base, n_in, stride, column, first, n_out, slope, out, out_base):
+        signature = types.void(
+            weight, bias, source, source_base, n_in, stride, column, first, n_out, slope, out, out_base
+        )
 
         def codegen(context, builder, signature, args):
             pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
-            weight, bias, source, n_in, stride, column, first, n_out, slope, out = pointer
+            weight, bias, source, source_base, n_in, stride, column, first, n_out, slope, out, out_base = pointer
             final = builder.sub(n_out, INT64(1))
             numbers = [builder.add(first, INT64(r)) for r in range(DENSE_ROWS)]
             rows = [builder.select(builder.icmp_signed("<", row, final), row, final) for row in numbers]
             weights = [builder.gep(weight, [builder.mul(row, n_in)]) for row in rows]
-            base = builder.gep(source, [column])
+            base = builder.gep(source, [builder.add(source_base, column)])
+            out = builder.gep(out, [out_base])
 
             def add_input(k: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
                 values = load_vector(builder, builder.gep(base, [builder.mul(k, stride)]), width)
