@@ -216,7 +216,15 @@ def check_plan(folder: Path, checkpoint: Path) -> None:
     n_bytes = 4 * size.n_parameters
     assert "velocities" not in items
     assert (items["mean gradients"], items["mean squared gradients"]) == (n_bytes, n_bytes)
-    assert items["gradients of one layer"] == (1 + 3) * 4 * max(layer.n_parameters for layer in size.layers)
+    largest, passing = (
+        max(layer.n_parameters for layer in size.layers),
+        max(layer.n_connections for layer in size.layers[1:]),
+    )
+    # Of two tiles, and of a single one.
+    for n_batch, n_written in ((20, max(2 * passing, largest)), (16, largest)):
+        batches = load_config(folder / "run.toml", [f"training.batch_size={n_batch}"])
+        items = {item.name: item.n_bytes for item in plan_memory(batches, size, info, 2).items}
+        assert items["gradients of one layer"] == 4 * (n_written + 3 * largest)
     assert message_bytes(config, size) == 3 * n_bytes
     forgetful = load_config(folder / "run.toml", ["parallel.velocity_at_sync=reset"])
     assert message_bytes(forgetful, size) == 2 * n_bytes
