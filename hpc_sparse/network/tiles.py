@@ -18,7 +18,8 @@ from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
 from hpc_sparse.kernels.simd.columns import width_at
 from hpc_sparse.kernels.simd.machine import WIDTHS
 
-width_of_tile: Any = width_at.py_func
+width_of_tile: Any = getattr(width_at, "py_func", width_at)
+"""The same as a plain function, which it is already where compilation is off."""
 
 
 @dataclass(frozen=True, slots=True)
