@@ -41,4 +41,4 @@ def test_the_api_reference_is_complete_and_without_warnings(build):
     assert all(f'id="hpc_sparse.{name}"' in front for name in public)
     assert "TrainedModel.predict_proba" in page("reference/api/hpc_sparse.inference.html")
     assert "probabilities of the classes" in page("reference/api/hpc_sparse.inference.html")
-    assert "hpc_sparse.kernels.sparse.forward.plain_row" in page("reference/api/hpc_sparse.kernels.sparse.html")
+    assert "hpc_sparse.kernels.sparse.gradient.row_total" in page("reference/api/hpc_sparse.kernels.sparse.html")
