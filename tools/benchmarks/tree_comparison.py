@@ -36,7 +36,8 @@ def compare_trees(other: Path, n_rounds: int, n_epochs: int, *, as_json: bool) -
         for name, root in in_turn:
             for kernel, picoseconds in _kernels(root).items():
                 measured.setdefault(kernel, {}).setdefault(name, []).append(picoseconds)
-    rows = [_row(what, of_trees["other"], of_trees["this"]) for what, of_trees in measured.items()]
+    both = {what: of_trees for what, of_trees in measured.items() if len(of_trees) == len(trees)}
+    rows = [_row(what, of_trees["other"], of_trees["this"]) for what, of_trees in both.items()]
     notes = [
         f"{n_rounds} rounds of {n_epochs} epochs, first epochs left out; each run follows its equal of the other tree",
         "slower by %: median over the pairs, and of the least of all",
