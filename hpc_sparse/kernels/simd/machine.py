@@ -38,6 +38,9 @@ WIDTHS = tuple(width for width in (16, 32, 64, 128) if width <= SUMS * LANES)
 PADDING = WIDTHS[0]
 """Activations have a multiple of this many columns, so that tiles of :data:`WIDTHS` cover them."""
 
+L3_SHARE = 8
+"""A core can count on this part of the last cache: cores share it, and other sources pass through it."""
+
 L2_BYTES, L3_BYTES = cache_bytes(2), cache_bytes(3)
 
 FAR_BYTES = L2_BYTES // 4
@@ -51,8 +54,9 @@ def tile_width(widths: Iterable[int], *, lanes: int = LANES, l2_bytes: int = L2_
     """Columns of a tile of activations that make passes over a network fastest; measured, see tools/results/tiles.md.
 
     A connection reads one row of its source at a place that nothing foretells. The widest tile of which half the second
-    cache holds a whole layer is best. Otherwise 32 columns are, as long as half the last cache holds them. Beyond,
-    every access goes to memory, and 64 columns make more of it.
+    cache holds a whole layer is best, and 32 columns are where the second cache holds most of that much. Beyond, every
+    access leaves it. Then 64 columns make more of each, where the share of the last cache that a core can count on
+    holds them, or where the last cache does not help 32 columns either.
 
     Parameters
     ----------
@@ -62,6 +66,9 @@ def tile_width(widths: Iterable[int], *, lanes: int = LANES, l2_bytes: int = L2_
         Of the machine.
     """
     row_bytes, widest = max(widths) * 4, SUMS * lanes
-    fitting = (width for width in (128, 64) if width <= widest and row_bytes * width <= l2_bytes // 2)
-    beyond = 64 if row_bytes * 32 > l3_bytes // 2 else 32
-    return next(fitting, min(beyond, widest))
+    for width in (128, 64):
+        if width <= widest and row_bytes * width <= l2_bytes // 2:
+            return width
+    is_far = row_bytes * 32 > 2 * l2_bytes
+    is_held, is_lost = row_bytes * 64 <= l3_bytes // L3_SHARE, row_bytes * 32 > l3_bytes // 3
+    return min(64, widest) if is_far and (is_held or is_lost) else 32

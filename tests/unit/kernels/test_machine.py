@@ -64,15 +64,30 @@ def make_caches(tmp_path):
     ],
 )
 def test_a_tile_is_as_wide_as_registers_and_half_the_second_cache_allow(lanes, l2_bytes, n_widest, width):
-    l3_bytes = 1 << 40
+    l3_bytes = 4 * n_widest * 200  # holds a tile of 32 columns, and too little for the share of one of 64
     assert tile_width([n_widest], lanes=lanes, l2_bytes=l2_bytes, l3_bytes=l3_bytes) == width
 
 
 @pytest.mark.parametrize(
-    ("lanes", "n_widest", "width"), [(16, 125_000, 32), (16, 125_001, 64), (8, 125_001, 64), (4, 125_001, 32)]
+    ("lanes", "n_widest", "width"),
+    [
+        # A third of the last cache: 4 bytes x 32 columns x neurons.
+        (16, 250_000, 32),
+        (16, 250_001, 64),
+        (8, 250_001, 64),
+        (4, 250_001, 32),
+        # An eighth of it: 4 bytes x 64 columns x neurons.
+        (16, 46_875, 64),
+        (16, 46_876, 32),
+        (8, 46_875, 64),
+        (4, 46_875, 32),
+        # Twice the second cache: nearer layers keep 32 columns.
+        (16, 32_769, 64),
+        (16, 32_768, 32),
+    ],
 )
-def test_tiles_that_not_even_the_last_cache_holds_are_wider_again(lanes, n_widest, width):
-    assert tile_width([n_widest], lanes=lanes, l2_bytes=2 * MIB, l3_bytes=32_000_000) == width
+def test_tiles_far_away_are_wider_where_the_last_cache_holds_them_or_helps_none(lanes, n_widest, width):
+    assert tile_width([n_widest], lanes=lanes, l2_bytes=2 * MIB, l3_bytes=96_000_000) == width
 
 
 def test_the_widest_layer_decides_wherever_it_is():
