@@ -14,10 +14,8 @@ from hypothesis import settings
 
 from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
-from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.connections.topology import Topology
-from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
 from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
@@ -91,16 +89,6 @@ def make_columns() -> Callable[..., np.ndarray]:
         columns[:] = 0
         columns[:, :n_batch] = np.random.default_rng(seed).standard_normal((n, n_batch))
         return columns
-
-    return make
-
-
-@pytest.fixture
-def make_tiles(make_columns: Callable[..., np.ndarray]) -> Callable[..., Tiles]:
-    """Make tiles of such numbers, the widest unless told otherwise."""
-
-    def make(n: int, n_batch: int, stride: int | None = None, seed: int = 2, *, width: int = WIDTHS[-1]) -> Tiles:
-        return Tiles.of(make_columns(n, n_batch, stride, seed), width)
 
     return make
 
