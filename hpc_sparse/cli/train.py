@@ -10,6 +10,7 @@ import typer
 
 from hpc_sparse.cli.display import print_text, show
 from hpc_sparse.cli.guard import guarded
+from hpc_sparse.cli.loading import without_collector
 from hpc_sparse.cli.options import ConfigFile, JsonFlag, Overrides
 from hpc_sparse.parallel.context import ParallelContext
 
@@ -43,10 +44,11 @@ def train(
             from hpc_sparse.runs.debug import enable_debug_mode
 
             enable_debug_mode()
-        from hpc_sparse.monitor.reporter import make_reporter
-        from hpc_sparse.monitor.throughput import shown_rate
-        from hpc_sparse.runs.plan import RunRequest
-        from hpc_sparse.runs.run import train_run
+        with without_collector():
+            from hpc_sparse.monitor.reporter import make_reporter
+            from hpc_sparse.monitor.throughput import shown_rate
+            from hpc_sparse.runs.plan import RunRequest
+            from hpc_sparse.runs.run import train_run
 
         request = RunRequest(config, tuple(overrides or ()), output, resume, debug)
         is_terminal = ctx.comm is None and sys.stdout.isatty()
