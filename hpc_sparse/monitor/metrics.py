@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from hpc_sparse.kernels import INSTRUCTION_SET
 from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.context import ParallelContext
 
@@ -181,6 +182,8 @@ def summarize(
         "epochs": last.epoch,
         "n_ranks": ctx.size,
         "n_threads": ctx.threads,
+        "instructions": INSTRUCTION_SET.name,
+        "tile_width": network.tile_width,
         "median_train_seconds": train_seconds,
         "total_seconds": total_seconds,
         "peak_rss_bytes": peak_rss_bytes,

@@ -20,6 +20,7 @@ def print_plan(plan: dict[str, Any]) -> None:
         f"{plan['config']}: {plan['neurons']:,} neurons, {plan['connections']:,} connections; "
         f"{ranks}, {plan['threads_per_rank']} threads each"
     )
+    console.print(f"{plan['instructions']} instructions, activations in tiles of {plan['tile_width']} columns")
     console.print(f"samples: {', '.join(f'{name} {number:,}' for name, number in plan['samples'].items())}")
     console.print(_memory_table(plan))
     console.print(_time_table(plan))

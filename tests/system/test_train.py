@@ -49,6 +49,8 @@ SUMMARY_TYPES = {
     "epochs": int,
     "n_ranks": int,
     "n_threads": int,
+    "instructions": str,
+    "tile_width": int,
     "median_train_seconds": float,
     "total_seconds": float,
     "peak_rss_bytes": int,

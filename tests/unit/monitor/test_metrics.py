@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+from hpc_sparse.kernels import INSTRUCTION_SET
 from hpc_sparse.monitor.metrics import (
     CLOCK_FIELDS,
     EpochMetrics,
@@ -111,6 +112,8 @@ def test_a_summary_reports_the_last_epoch_and_names_the_best():
         "epochs": 3,
         "n_ranks": 1,
         "n_threads": 2,
+        "instructions": INSTRUCTION_SET.name,
+        "tile_width": network.tile_width,
         "median_train_seconds": 2.0,
         "total_seconds": 13.0,
         "peak_rss_bytes": 12345,

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from hpc_sparse.errors import ConfigError
+from hpc_sparse.kernels import INSTRUCTION_SET
+from hpc_sparse.kernels.simd.machine import tile_width
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.report import PlanRequest, plan_run
 from hpc_sparse.planning.tables import print_plan
@@ -37,6 +39,7 @@ def config_path(tmp_path, write_small_data):
 def test_a_plan_has_everything_and_is_json(config_path, capsys):
     plan = plan_run(CTX, PlanRequest(config_path, ("network.epsilon=2",), n_ranks=4, ranks_per_node=2, memory=24))
     assert (plan["ranks"], plan["ranks_per_node"], plan["threads_per_rank"]) == (4, 2, 1)
+    assert (plan["instructions"], plan["tile_width"]) == (INSTRUCTION_SET.name, tile_width([30, 40, 30, 3]))
     assert plan["neurons"] == 30 + 40 + 30 + 3
     assert plan["connections"] == sum(layer["n_connections"] for layer in plan["layers"])
     memory = plan["memory"]
@@ -49,6 +52,7 @@ def test_a_plan_has_everything_and_is_json(config_path, capsys):
     shown = " ".join(capsys.readouterr().out.split())
     for part in (
         "103 neurons",
+        f"{INSTRUCTION_SET.name} instructions, activations in tiles of",
         "4 ranks, 2 on a node",
         "activations and deltas",
         "sync",
