@@ -82,7 +82,7 @@ class NetworkSection(Section):
 
     def dropout_of(self, number: int) -> float:
         """Share of the activations of hidden layer ``number`` that are dropped in training."""
-        own = self.layer(number).dropout
+        own = None if self.layers is None else self.layers[number].dropout
         return self.dropout if own is None else own
 
     @model_validator(mode="wrap")

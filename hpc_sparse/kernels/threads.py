@@ -13,11 +13,12 @@ from numba.np.ufunc.parallel import threading_layer as loaded_layer
 
 from hpc_sparse.errors import MachineError
 
-SPIN_COUNT = 1000
-"""Number of times that an idle thread of GNU OpenMP looks for work before it sleeps: some microseconds.
+SPIN_COUNT = 2000
+"""Number of times that an idle thread of GNU OpenMP looks for work before it sleeps: some ten microseconds.
 
-The default, some milliseconds, is no faster here. It is ruinous where another process wants one of the cores: while a
-thread waits for its time slice, the others burn theirs.
+Waking a thread takes 50 of them on a virtual machine, and a step has a dozen parallel loops. The more a thread looks,
+the better on idle cores; but where another process wants one of them, a thread waits for its time slice while the others
+burn theirs. The default, some milliseconds, is ruinous there.
 """
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.inputs.batches import BatchAssembler
@@ -91,12 +94,16 @@ class TrainingJob:
 
     def dropouts(self, epoch: int, step: int) -> list[Dropout]:
         """Dropout of one step on this rank, one per hidden layer."""
-        network, seed = self.config.network, self.config.training.seed
-        keys = (
-            stream_key(seed, Purpose.DROPOUT, epoch=epoch, layer=layer, replica=self.ctx.replica)
-            for layer in range(len(self.replica.network.layers) - 1)
-        )
-        return [Dropout(network.dropout_of(number), step_key(key, step)) for number, key in enumerate(keys)]
+        n_hidden = len(self.replica.network.layers) - 1
+        keys = _dropout_keys(self.config.training.seed, epoch, n_hidden, self.ctx.replica)
+        dropout_of = self.config.network.dropout_of
+        return [Dropout(dropout_of(number), step_key(key, step)) for number, key in enumerate(keys)]
+
+
+@lru_cache(maxsize=8)  # asked for in every step
+def _dropout_keys(seed: int, epoch: int, n_hidden: int, replica: int) -> tuple[np.uint64, ...]:
+    """The streams of an epoch, one per hidden layer."""
+    return tuple(stream_key(seed, Purpose.DROPOUT, epoch=epoch, layer=n, replica=replica) for n in range(n_hidden))
 
 
 @dataclass(frozen=True)
