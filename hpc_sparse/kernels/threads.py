@@ -17,8 +17,8 @@ SPIN_COUNT = 2000
 """Number of times that an idle thread of GNU OpenMP looks for work before it sleeps: some ten microseconds.
 
 Waking a thread takes 50 of them on a virtual machine, and a step has a dozen parallel loops. The more a thread looks,
-the better on idle cores; but where another process wants one of them, a thread waits for its time slice while the others
-burn theirs. The default, some milliseconds, is ruinous there.
+the better on idle cores; but where another process wants one of them, a thread waits for its time slice while the
+others burn theirs. The default, some milliseconds, is ruinous there.
 """
 
 
