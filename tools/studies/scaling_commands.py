@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -20,18 +21,20 @@ from hpc_sparse.planning.memory import plan_memory
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.planning.prediction import predict
 from hpc_sparse.planning.refusal import GIGABYTE, gigabytes
-from hpc_sparse.planning.traffic import reduction_rate
+from hpc_sparse.planning.traffic import n_syncs, reduction_rate
 from hpc_sparse.storage.dataset.file import read_info
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 from studies.crowding import crowded_step
 from studies.link_speed import Link, measure_link
 from studies.runs import ROOT, PlannedRun, result_of
-from studies.scaling_model import Constants, Point, model, most_useful_ranks, ranks_that_fit
+from studies.scaling_model import Constants, Point, model, most_useful_ranks, ranks_that_fit, unevenness
 
 app = typer.Typer(add_completion=False)
 
 MEASURED = ("train_seconds", "sync_seconds", "evolve_seconds", "evaluate_seconds")
 CHECK_EPOCHS = 3
+CALIBRATED = 2
+"""Ranks of the run that tells how uneven steps are; runs of more ranks are then checks."""
 
 
 @app.command()
@@ -40,7 +43,9 @@ def main(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Replace a value; repeatable.")
     ] = None,
-    ranks: Annotated[str, typer.Option(help="With commas between them.")] = "1,2,4,8,16,32,64,128,256,512,1024",
+    ranks: Annotated[
+        str, typer.Option(help="With commas between them; numbers above those of --check are left out.")
+    ] = "1,2,4,8,16,32,64",
     ranks_per_node: Annotated[int, typer.Option(min=1, help="Ranks on each node.")] = 1,
     node_memory: Annotated[float, typer.Option(help="GB of each node.")] = 24.0,
     latency: Annotated[
@@ -62,10 +67,13 @@ def main(
     n_outputs = make_objective(config).n_outputs(info.n_classes)
     size = NetworkSize.expected(config.network, info.n_features, n_outputs)
     constants = _constants(config, size, info, latency, bandwidth)
-    several = ranks_per_node > 1 or bool(check)
+    several, to_check = ranks_per_node > 1 or bool(check), _numbers(check) if check else []
     crowding = _crowding(config, size, info, constants) if several else 1.0
     among_others = crowding if ranks_per_node > 1 else 1.0
-    points = [model(config, size, info, constants, number, crowding=among_others) for number in _numbers(ranks)]
+    if check:
+        constants = _with_unevenness(path, chosen, config, size, info, constants, crowding)
+    numbers = [number for number in _numbers(ranks) if not check or number <= max(to_check)]
+    points = [model(config, size, info, constants, number, crowding=among_others) for number in numbers]
     words = " ".join(["tools/scaling_model", str(config_path), *(f"--set {text}" for text in chosen)])
     words += f" --check {check}" if check else ""
     lines = [f"# Scaling model: {path.name}, {size.n_neurons:,} neurons, {size.n_connections:,} connections", ""]
@@ -73,7 +81,9 @@ def main(
     lines += [_constants_line(constants, crowding), "", *_table(points), ""]
     lines += _limits(config, size, info, points, ranks_per_node, round(node_memory * GIGABYTE))
     if check:
-        lines += ["", *_checked(path, chosen, config, size, info, constants, crowding, _numbers(check))]
+        lines += ["", *_checked(path, chosen, config, size, info, constants, crowding, to_check)]
+    else:
+        lines += ["", "No row was checked by a run, and none has a time of waiting: that takes `--check 1,2,4`."]
     print("\n".join(lines))
     if output is not None:
         output.write_text("\n".join(lines) + "\n")
@@ -97,27 +107,61 @@ def _crowding(config: RunConfig, size: NetworkSize, info: DatasetInfo, constants
     return max(1.0, crowded_step(config, size, info, n_cores) / constants.alone.step)
 
 
+def _with_unevenness(
+    path: Path,
+    settings: tuple[str, ...],
+    config: RunConfig,
+    size: NetworkSize,
+    info: DatasetInfo,
+    constants: Constants,
+    crowding: float,
+) -> Constants:
+    """The constants with the unevenness of steps, from a run with a rank on each core, but no more than CALIBRATED."""
+    n_ranks = min(CALIBRATED, len(os.sched_getaffinity(0)))
+    if n_ranks == 1:
+        return constants
+    with tempfile.TemporaryDirectory() as folder:
+        result = result_of(_short_run(path, settings, n_ranks, Path(folder) / "calibration"))
+    if result is None:
+        raise typer.Exit(1)
+    point = model(config, size, info, constants, n_ranks, crowding=crowding)
+    seconds = median(each["sync_seconds"] for each in result.epochs[1:])
+    return replace(constants, unevenness=unevenness(seconds, point, n_syncs(config, point.n_steps)))
+
+
+def _short_run(path: Path, settings: tuple[str, ...], n_ranks: int, folder: Path) -> PlannedRun:
+    more = (f"training.epochs={CHECK_EPOCHS}", "runtime.threads=1", "runtime.oversubscribe=true")
+    return PlannedRun(path, (*settings, *more), n_ranks, folder, 0)
+
+
 def _constants_line(constants: Constants, crowding: float) -> str:
     alone, link = constants.alone, constants.link
     crowded = f" ({crowding:.2f} times that while all cores of this machine train)" if crowding > 1.0 else ""
     return (
         f"Constants, one thread: step {alone.step:.3g} s{crowded}, evaluation {alone.evaluation:.3g} s, evolution "
         f"{alone.evolution:.3g} s; packing {constants.packing / GIGABYTE:.3g} GB/s; link {link.latency * 1e6:.3g} us, "
-        f"{link.bandwidth / GIGABYTE:.3g} GB/s."
+        f"{link.bandwidth / GIGABYTE:.3g} GB/s; unevenness of a step {constants.unevenness:.2g} s."
     )
 
 
 def _table(points: list[Point]) -> list[str]:
     first = points[0]
-    lines = ["| ranks | steps | compute, s | syncs, s | rest, s | epoch, s | speed-up | efficiency | GB per rank |"]
-    lines.append("|---:" * 9 + "|")
+    columns = ["ranks", "steps", "compute, s", "transfers, s", "waiting, s", "rest, s", "epoch, s"]
+    lines = _head([*columns, "speed-up", "efficiency", "GB per rank"])
     for point in points:
         speedup = first.epoch / point.epoch * first.n_ranks
-        lines.append(
-            f"| {point.n_ranks:,} | {point.n_steps:,} | {point.compute:.3g} | {point.sync:.3g} | {point.other:.3g} | "
-            f"{point.epoch:.3g} | {speedup:.3g} | {speedup / point.n_ranks:.0%} | {gigabytes(point.rank_bytes)} |"
-        )
+        seconds = (point.compute, point.transfer, point.waiting, point.other, point.epoch, speedup)
+        cells = [f"{point.n_ranks:,}", f"{point.n_steps:,}", *(f"{number:.3g}" for number in seconds)]
+        lines.append(_row([*cells, f"{speedup / point.n_ranks:.0%}", gigabytes(point.rank_bytes)]))
     return lines
+
+
+def _head(columns: list[str]) -> list[str]:
+    return [_row(columns), _row(["---:"] * len(columns))]
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _limits(
@@ -151,25 +195,20 @@ def _checked(
     """Real runs of some epochs beside the model; ranks beyond the cores share them."""
     n_cores = len(os.sched_getaffinity(0))
     lines = [f"Checked on this machine ({n_cores} cores, one thread per rank; medians of epochs after the first):", ""]
-    lines += [
-        "| ranks | epoch, s: model | measured | model / measured | syncs, s: model | measured | GB: model | measured |"
-    ]
-    lines.append("|---:" * 8 + "|")
-    more = (f"training.epochs={CHECK_EPOCHS}", "runtime.threads=1", "runtime.oversubscribe=true")
+    columns = ["ranks", "epoch, s: model", "measured", "model / measured", "syncs, s: model", "measured"]
+    lines += _head([*columns, "model / measured", "GB: model", "measured"])
     with tempfile.TemporaryDirectory() as folder:
         for n_ranks in ranks:
-            run = PlannedRun(path, (*settings, *more), n_ranks, Path(folder) / f"ranks-{n_ranks}", 0)
+            run = _short_run(path, settings, n_ranks, Path(folder) / f"ranks-{n_ranks}")
             result, point = result_of(run), model(config, size, info, constants, n_ranks, n_cores, crowding)
             if result is None:
-                lines.append(f"| {n_ranks} | {point.epoch:.3g} | failed |" + " |" * 5)
+                lines.append(_row([str(n_ranks), f"{point.epoch:.3g}", "failed", *[""] * 6]))
                 continue
             epoch = median(sum(each[name] for name in MEASURED) for each in result.epochs[1:])
             sync = median(each["sync_seconds"] for each in result.epochs[1:])
-            peak = result.summary["peak_rss_bytes"]
-            lines.append(
-                f"| {n_ranks} | {point.epoch:.3g} | {epoch:.3g} | {point.epoch / epoch:.2f} | {point.sync:.3g} | "
-                f"{sync:.3g} | {gigabytes(point.rank_bytes)} | {gigabytes(peak)} |"
-            )
+            cells = [str(n_ranks), f"{point.epoch:.3g}", f"{epoch:.3g}", f"{point.epoch / epoch:.2f}"]
+            cells += [f"{point.sync:.3g}", f"{sync:.3g}", f"{point.sync / sync:.2f}"]
+            lines.append(_row([*cells, gigabytes(point.rank_bytes), gigabytes(result.summary["peak_rss_bytes"])]))
     return lines
 
 

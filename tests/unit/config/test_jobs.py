@@ -25,6 +25,7 @@ SCALES = {
     "scale_10m": (1_000_000, 1.0),
     "scale_50m": (5_000_000, 1.0),
     "scale_275m": (27_500_000, 0.5),
+    "scale_1b_connections": (500_000, 104),
 }
 """Width of each of the ten hidden layers, and epsilon."""
 VARIANTS = [

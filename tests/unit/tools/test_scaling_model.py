@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
@@ -33,6 +34,7 @@ def make_point(study, make_config, make_dataset):
         latency: float = 0.0,
         n_cores: int | None = None,
         crowding: float = 1.0,
+        unevenness: float = 0.0,
     ):
         alone = Prediction(
             n_steps=12,
@@ -46,7 +48,7 @@ def make_point(study, make_config, make_dataset):
             checkpoint=1.0,
             n_measured=1,
         )
-        constants = study.Constants(alone, 1e9, study.Link(latency, bandwidth))
+        constants = study.Constants(alone, 1e9, study.Link(latency, bandwidth), unevenness)
         return study.model(make_config(*overrides), SIZE, make_dataset().info, constants, n_ranks, n_cores, crowding)
 
     return make
@@ -99,3 +101,26 @@ def test_more_ranks_than_useful_are_seen(study, make_point):
     slow = [make_point(n, bandwidth=3e5) for n in (1, 2, 4, 8)]
     assert study.most_useful_ranks(slow) == 1
     assert study.most_useful_ranks([make_point(n, bandwidth=1e9) for n in (1, 2, 4, 8)]) == 8
+
+
+def test_ranks_wait_for_the_last_the_longer_the_more_they_are_and_the_rarer_they_meet(make_point):
+    often, rare = (make_point(2, f"parallel.sync_every_steps={n}", unevenness=0.01) for n in (1, 6))
+    assert (often.n_steps, often.transfer) == (6, pytest.approx(6 * rare.transfer))
+    assert often.waiting == pytest.approx(6**0.5 * rare.waiting)
+    assert make_point(4, unevenness=0.01).waiting > make_point(2, unevenness=0.01).waiting / 2**0.5
+    assert make_point(1, unevenness=0.01).waiting == 0
+    assert rare.sync == rare.transfer + rare.waiting
+
+
+def test_unevenness_is_what_syncs_take_beyond_the_transfers(study, make_point):
+    known = make_point(4, "parallel.sync_every_steps=2", unevenness=0.02)
+    without = make_point(4, "parallel.sync_every_steps=2")
+    assert study.unevenness(known.sync, without, 2) == pytest.approx(0.02)
+    assert study.unevenness(without.transfer / 2, without, 2) == 0
+
+
+def test_the_mean_range_of_normal_numbers(study):
+    drawn = np.random.default_rng(0).standard_normal((20_000, 8))
+    for n in (1, 2, 4, 8):
+        measured = np.ptp(drawn[:, :n], axis=1).mean()
+        assert study.mean_range(n) == pytest.approx(measured, rel=0.06)
