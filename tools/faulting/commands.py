@@ -11,9 +11,10 @@ import typer
 
 from faulting import soak_report, table
 from faulting.catalogue import Trial, all_trials
+from faulting.row import outcomes_of
 from faulting.soak import soak as run_soak
 from faulting.stored_outcomes import StoredOutcomes
-from faulting.trial import Outcome, try_fault
+from faulting.trial import Outcome
 from faulting.workplace import Workplace
 
 app = typer.Typer(help="Break real runs on purpose and look at how they end.", no_args_is_help=True)
@@ -29,6 +30,7 @@ def matrix(
     every: Annotated[int, typer.Option(min=1, help="Try one in EVERY trials.")] = 1,
     work: Work = None,
     output: Output = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Trials at a time; each has two or three ranks.")] = 1,
     listing: Annotated[bool, typer.Option("--list", help="Print the names of the trials only.")] = False,
 ) -> None:
     """Try every fault in every phase; exit code 1 if anything ended other than it should.
@@ -39,15 +41,16 @@ def matrix(
     if listing:
         print("\n".join(trial.name for trial in trials))
         return
-    workplace = Workplace(work or Path(tempfile.mkdtemp(prefix="faults-")))
-    stored = StoredOutcomes(workplace.folder / "outcomes.json")
+    folder = work or Path(tempfile.mkdtemp(prefix="faults-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = StoredOutcomes(folder / "outcomes.json")
     outcomes = []
-    for number, trial in enumerate(trials, 1):
-        outcomes.append(stored.find(trial) or try_fault(workplace, trial))
-        stored.add(outcomes[-1])
-        print(f"{number}/{len(trials)} {_line(trial, outcomes[-1])}", flush=True)
+    for number, outcome in enumerate(outcomes_of(trials, stored, folder, jobs), 1):
+        outcomes.append(outcome)
+        stored.add(outcome)
+        print(f"{number}/{len(trials)} {_line(outcome.trial, outcome)}", flush=True)
         if output is not None:
-            output.write_text(table.report(outcomes))
+            output.write_text(table.report(sorted(outcomes, key=lambda each: trials.index(each.trial))))
     print("\n".join(table.totals(outcomes)))
     raise typer.Exit(any(outcome.problems for outcome in outcomes))
 

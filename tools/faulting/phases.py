@@ -39,6 +39,9 @@ PHASES = {
 }
 """``module:attribute`` to wrap, or a module at whose import the fault happens."""
 
+ALSO_IN_WARM_UP = {"step", "sync", "average", "evolution", "evaluation", "gradient", "update"}
+"""Phases whose function the tiny network of the warm-up calls, too: calls count from the run's own network on."""
+
 
 def arm(phase: str, call: int, act: Callable[[Sequence[Any]], None]) -> None:
     """Have ``act`` called, with the arguments, just before the function of a phase is called for the ``call``-th time.
@@ -52,19 +55,48 @@ def arm(phase: str, call: int, act: Callable[[Sequence[Any]], None]) -> None:
     if not path:
         sys.meta_path.insert(0, _ImportTrap(module, act))
         return
+    warm_up = _WarmUp()
+    if phase in ALSO_IN_WARM_UP:
+        _wrap(PHASES["warm-up"], warm_up.noticed)
+    _wrap(PHASES[phase], lambda function: _wrapped(function, call, act, warm_up))
+
+
+def _wrap(place: str, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    module, _, path = place.partition(":")
     *owners, name = path.split(".")
     owner = functools.reduce(getattr, owners, importlib.import_module(module))
-    setattr(owner, name, _wrapped(getattr(owner, name), call, act))
+    setattr(owner, name, wrapped(getattr(owner, name)))
 
 
-def _wrapped(function: Callable[..., Any], call: int, act: Callable[[Sequence[Any]], None]) -> Callable[..., Any]:
+class _WarmUp:
+    """Whether a run is preparing its kernels."""
+
+    is_on = False
+
+    def noticed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that does the warm-up, wrapped."""
+
+        @functools.wraps(function)
+        def watched(*arguments: Any, **named: Any) -> Any:
+            self.is_on = True
+            try:
+                return function(*arguments, **named)
+            finally:
+                self.is_on = False
+
+        return watched
+
+
+def _wrapped(
+    function: Callable[..., Any], call: int, act: Callable[[Sequence[Any]], None], warm_up: _WarmUp
+) -> Callable[..., Any]:
     n_calls = 0
 
     @functools.wraps(function)
     def watched(*arguments: Any, **named: Any) -> Any:
         nonlocal n_calls
-        n_calls += 1
-        if n_calls == call:
+        n_calls += not warm_up.is_on
+        if n_calls == call and not warm_up.is_on:
             act(arguments)
         return function(*arguments, **named)
 
