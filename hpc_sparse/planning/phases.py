@@ -79,7 +79,7 @@ def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> in
     if not updater.changes_topology or not changing:
         return 0
     worst, decided, following = 0, 0, 0
-    for layer in changing:
+    for number, layer in enumerate(changing):
         figures = LayerFigures(
             layer.n_in,
             layer.n_out,
@@ -88,9 +88,12 @@ def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> in
             config.evolution.growth_samples,
             fills_several_tiles(config.evolution.growth_samples, size),
         )
-        worst = max(worst, decided + round(updater.n_bytes(figures)))
+        # Layers above the first have an index by input neuron, which is given back first.
+        given_back = layer.n_bytes.transposed if updater.sees_layers_alone and number else 0
+        worst = max(worst, decided + round(updater.n_bytes(figures)) - given_back)
         if updater.sees_layers_alone:
-            following = max(following, change_bytes(layer.n_out, layer.n_connections) + VALUE * layer.n_connections)
+            new = change_bytes(layer.n_out, layer.n_connections) + VALUE * layer.n_connections
+            following = max(following, new - given_back)
         else:
             decided += change_bytes(layer.n_out, layer.n_connections)
     if decided:

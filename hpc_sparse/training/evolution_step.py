@@ -158,9 +158,12 @@ class Evolution:
         n_grown, changes = 0, dict[Place, TopologyChange]()
         # Alone, a place's old connections are gone before the next one's are decided.
         for together in [[place] for place in places] if self._updater.sees_layers_alone else [places]:
+            if self._updater.sees_layers_alone and self._updater.changes_topology:
+                replica.network.at(together[0]).topology.forget_transposed()  # two thirds of what the change takes
             own = self._change(replica, {place: sizes[place] for place in together}, time)
             n_grown += sum(change.n_grown for change in own.values())
             changes |= own if self._keeps_changes else {}
+            del own  # or it would be there during the next change
         return n_grown, changes
 
     def _change(self, replica: Replica, sizes: dict[Place, int], time: TimeInRun) -> dict[Place, TopologyChange]:

@@ -112,6 +112,10 @@ class Topology:
         connectivity.transpose(self.indptr, self.indices, indptr, outs, position)
         return TransposedIndex(indptr, outs, position, balanced_bounds(indptr, BLOCKS))
 
+    def forget_transposed(self) -> None:
+        """Give the memory of :attr:`transposed` back; it is made again if it is needed again."""
+        self.__dict__.pop("transposed", None)
+
     def __getstate__(self) -> dict[str, object]:
         """What is pickled: the connections, without what can be made from them."""
         return {"shape": self.shape, "indptr": self.indptr, "indices": self.indices}

@@ -99,3 +99,13 @@ def test_changes_compose_as_a_map_by_key_does():
 )
 def test_density_follows_from_epsilon_and_is_at_most_one(epsilon, n_in, n_out, density):
     assert erdos_renyi_density(epsilon, n_in, n_out) == pytest.approx(density)
+
+
+def test_an_index_that_is_given_back_is_made_again(make_topology):
+    topology = make_topology(43, 37)
+    first = topology.transposed
+    topology.forget_transposed()
+    topology.forget_transposed()
+    assert topology.transposed is not first
+    np.testing.assert_array_equal(topology.transposed.outs, first.outs)
+    np.testing.assert_array_equal(topology.transposed.position, first.position)
