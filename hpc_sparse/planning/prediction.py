@@ -23,6 +23,23 @@ from hpc_sparse.storage.dataset.validation import count_validation
 
 N_ROUNDS = 5
 
+SPREAD = {
+    "construction": (0.7, 2.8),
+    "step": (0.7, 1.7),
+    "evolution": (0.5, 1.4),
+    "evaluation": (0.7, 1.7),
+    "checkpoint": (0.5, 4.0),
+}
+"""The least and the most that parts of runs have taken, as multiples of what had been predicted.
+
+From two machines and eight networks of 4 thousand to 275 million neurons (tools/results/scale.md); a checkpoint takes
+CHECKPOINT_SECONDS more, which are much for a small one. A sync has no range: how long ranks wait for each other does
+not follow from what one of them takes.
+"""
+
+CHECKPOINT_SECONDS = 0.1
+"""At most, for a file's many small arrays and for its way to the disk."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -82,6 +99,22 @@ def predict(ctx: ParallelContext, config: RunConfig, size: NetworkSize, info: Da
         checkpoint=checkpoint_bytes / rate,
         n_measured=calibration.n_measured,
     )
+
+
+def ranges(prediction: Prediction) -> dict[str, tuple[float, float]]:
+    """Seconds between which each part of a run has to be expected, without the ranks' waiting for each other."""
+    found = {
+        part: (low * getattr(prediction, part), high * getattr(prediction, part))
+        for part, (low, high) in SPREAD.items()
+    }
+    found["checkpoint"] = (found["checkpoint"][0], found["checkpoint"][1] + CHECKPOINT_SECONDS)
+    low, high = zip(*(found[part] for part in ("step", "evaluation")), strict=True)
+    others = prediction.epoch - prediction.n_steps * prediction.step - prediction.evaluation
+    found["epoch"] = (
+        prediction.n_steps * low[0] + low[1] + SPREAD["evolution"][0] * others,
+        prediction.n_steps * high[0] + high[1] + SPREAD["evolution"][1] * others,
+    )
+    return found
 
 
 def _batches(config: RunConfig, n_samples: int, n_trainers: int) -> int:

@@ -18,7 +18,7 @@ from hpc_sparse.planning.largest import largest_fitting
 from hpc_sparse.planning.machine import AvailableMemory, available_memory
 from hpc_sparse.planning.memory import plan_memory
 from hpc_sparse.planning.network_size import NetworkSize
-from hpc_sparse.planning.prediction import predict
+from hpc_sparse.planning.prediction import predict, ranges
 from hpc_sparse.planning.refusal import GIGABYTE
 from hpc_sparse.planning.traffic import checkpoint_file_bytes, message_bytes
 from hpc_sparse.storage.dataset.file import read_info
@@ -82,7 +82,7 @@ def plan_run(ctx: ParallelContext, request: PlanRequest) -> dict[str, Any]:
         "sync_bytes": message_bytes(config, size) if n_ranks > 1 else 0,
     }
     prediction = predict(ctx, config, size, info, n_ranks)
-    return report | {"predicted": asdict(prediction)}
+    return report | {"predicted": asdict(prediction), "predicted_ranges": ranges(prediction)}
 
 
 def _read(request: PlanRequest) -> tuple[RunConfig, DatasetInfo]:

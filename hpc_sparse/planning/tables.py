@@ -55,7 +55,7 @@ def _shares(n_bytes: int, plan: dict[str, Any]) -> tuple[str, str, str]:
 def _time_table(plan: dict[str, Any]) -> Table:
     predicted = plan["predicted"]
     table = Table(title="time on this machine, predicted", title_justify="left")
-    for name in ("", "seconds", "times per epoch", "GB"):
+    for name in ("", "seconds", "may take", "times per epoch", "GB"):
         table.add_column(name, justify="right" if name else "left")
     per_epoch = {"step": predicted["n_steps"], "sync": predicted["n_syncs"], "evaluation": 1}
     written = {"sync": plan["sync_bytes"], "checkpoint": plan["checkpoint_bytes"]}
@@ -65,6 +65,7 @@ def _time_table(plan: dict[str, Any]) -> Table:
         table.add_row(
             name,
             f"{predicted[name]:.3g}",
+            "{:.2g} to {:.2g}".format(*plan["predicted_ranges"][name]) if name in plan["predicted_ranges"] else "",
             f"{per_epoch[name]:,}" if name in per_epoch else "",
             gigabytes(written[name]) if name in written else "",
         )

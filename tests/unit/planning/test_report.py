@@ -48,12 +48,16 @@ def test_a_plan_has_everything_and_is_json(config_path, capsys):
     assert memory["all_the_time"] == sum(item["n_bytes"] for item in memory["items"])
     assert 0 < memory["available_to_node"] < 24 * 10**9
     assert json.loads(json.dumps(plan))["predicted"]["epoch"] > 0
+    for part, (low, high) in plan["predicted_ranges"].items():
+        assert 0 < low < plan["predicted"][part] < high
+    assert set(plan["predicted_ranges"]) == {"construction", "step", "evolution", "evaluation", "epoch", "checkpoint"}
     print_plan(plan)
     shown = " ".join(capsys.readouterr().out.split())
     for part in (
         "103 neurons",
         f"{INSTRUCTION_SET.name} instructions, activations in tiles of",
         "4 ranks, 2 on a node",
+        "may take",
         "activations and deltas",
         "sync",
         "checkpoint",
