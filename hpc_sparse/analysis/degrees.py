@@ -81,5 +81,4 @@ def fan_in_distribution(topology: Topology) -> DegreeDistribution:
 
 def fan_out_distribution(topology: Topology) -> DegreeDistribution:
     """Outgoing connections of a layer's input neurons."""
-    fan_out = np.bincount(topology.indices, minlength=topology.shape[1])
-    return DegreeDistribution(np.bincount(fan_out), topology.shape[0])
+    return DegreeDistribution(np.bincount(topology.fan_out()), topology.shape[0])

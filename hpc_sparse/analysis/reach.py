@@ -64,6 +64,4 @@ def find_reach(network: Topologies) -> Reach:
 
 
 def _has_outgoing(topology: Topology) -> BoolArray:
-    mask = np.zeros(topology.shape[1], np.bool_)
-    mask[topology.indices] = True
-    return mask
+    return topology.fan_out() > 0

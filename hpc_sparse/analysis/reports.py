@@ -185,7 +185,7 @@ def _most_connected_inputs(network: StoredTopology, data: Path) -> list[Report]:
     if len(names) < network.original_widths[0] or (len(names) > network.widths[0] and not network.has_lost_inputs):
         raise InputError(f"{data}: {len(names)} features: {network.name} was trained on {network.original_widths[0]}")
     topology, ids = network.topologies[0], network.neuron_ids[0]
-    connections = np.bincount(topology.indices, minlength=topology.shape[1])
+    connections = topology.fan_out()
     strongest = np.argsort(-connections, kind="stable")[:MOST_INPUTS]
     numbers = strongest if ids is None else ids[strongest]
     return [

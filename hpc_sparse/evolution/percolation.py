@@ -29,10 +29,10 @@ def percolate(topologies: Sequence[Topology], kept: Sequence[BoolArray], output:
     list of bool[nnz]
     """
     masks = [mask.copy() for mask in kept]
-    is_heard = np.bincount(output.indices, minlength=output.shape[1]) > 0
+    is_heard = output.fan_out() > 0
     for topology, mask in zip(reversed(topologies), reversed(masks), strict=True):
         mask[np.repeat(~is_heard, topology.fan_in())] = False
-        is_heard = np.bincount(topology.indices[mask], minlength=topology.shape[1]) > 0
+        is_heard = topology.fan_out(mask) > 0
     is_fed = np.ones(topologies[0].shape[1] if topologies else 0, np.bool_)
     for topology, mask in zip(topologies, masks, strict=True):
         mask[~is_fed[topology.indices]] = False

@@ -124,6 +124,11 @@ class Topology:
         """int32[n_out]: number of incoming connections of each neuron."""
         return np.diff(self.indptr)
 
+    def fan_out(self, counted: BoolArray | None = None) -> Int64Array:
+        """int64[n_in]: number of outgoing connections of each neuron, of all or those that ``counted`` bool[nnz] marks."""
+        ins = self.indices if counted is None else self.indices[counted]
+        return np.bincount(ins, minlength=self.shape[1])
+
     def keys(self) -> Int64Array:
         """int64[nnz], increasing: ``out * n_in + in`` of every connection."""
         rows = self.outs()

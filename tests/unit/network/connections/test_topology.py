@@ -109,3 +109,11 @@ def test_an_index_that_is_given_back_is_made_again(make_topology):
     assert topology.transposed is not first
     np.testing.assert_array_equal(topology.transposed.outs, first.outs)
     np.testing.assert_array_equal(topology.transposed.position, first.position)
+
+
+def test_the_fan_out_counts_all_connections_or_those_marked(make_topology):
+    topology = make_topology(43, 37)
+    dense = topology.matrix(np.ones(topology.n_connections, np.float32)).toarray()
+    np.testing.assert_array_equal(topology.fan_out(), dense.sum(axis=0))
+    marked = np.arange(topology.n_connections) % 3 == 0
+    np.testing.assert_array_equal(topology.fan_out(marked), topology.matrix(marked.astype(np.float32)).toarray().sum(0))
