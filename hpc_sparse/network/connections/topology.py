@@ -125,7 +125,7 @@ class Topology:
         return np.diff(self.indptr)
 
     def fan_out(self, counted: BoolArray | None = None) -> Int64Array:
-        """int64[n_in]: number of outgoing connections of each neuron, of all or those that ``counted`` bool[nnz] marks."""
+        """int64[n_in]: number of outgoing connections of each neuron; ``counted`` bool[nnz] may say of which."""
         ins = self.indices if counted is None else self.indices[counted]
         return np.bincount(ins, minlength=self.shape[1])
 
