@@ -58,7 +58,10 @@ def main(
     output: Annotated[Path | None, typer.Option(help="Markdown file to write.")] = None,
 ) -> None:
     """Time per epoch and memory on P ranks, from constants measured here on one thread per rank."""
-    output = None if output is None else output.resolve()
+    to_check, output = _numbers(check) if check else [], None if output is None else output.resolve()
+    numbers = [number for number in _numbers(ranks) if not check or number <= max(to_check)]
+    if not numbers:
+        raise typer.BadParameter(f"--ranks {ranks}: all are above those of --check {check}")
     path, chosen = config_path.resolve(), tuple(settings or ())
     os.chdir(ROOT)  # where data/ is looked for
     use_threads(1)
@@ -67,12 +70,11 @@ def main(
     n_outputs = make_objective(config).n_outputs(info.n_classes)
     size = NetworkSize.expected(config.network, info.n_features, n_outputs)
     constants = _constants(config, size, info, latency, bandwidth)
-    several, to_check = ranks_per_node > 1 or bool(check), _numbers(check) if check else []
+    several = ranks_per_node > 1 or bool(check)
     crowding = _crowding(config, size, info, constants) if several else 1.0
     among_others = crowding if ranks_per_node > 1 else 1.0
     if check:
         constants = _with_unevenness(path, chosen, config, size, info, constants, crowding)
-    numbers = [number for number in _numbers(ranks) if not check or number <= max(to_check)]
     points = [model(config, size, info, constants, number, crowding=among_others) for number in numbers]
     words = " ".join(["tools/scaling_model", str(config_path), *(f"--set {text}" for text in chosen)])
     words += f" --check {check}" if check else ""
