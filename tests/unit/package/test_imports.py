@@ -64,7 +64,7 @@ def test_a_run_loads_the_commands_of_runs_only():
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = {name.rpartition(".")[2] for name in result.stdout.split()}
-    assert loaded <= {"app", "commands", "guard", "train", "display", "options"}
+    assert loaded <= {"app", "commands", "guard", "train", "display", "loading", "options"}
 
 
 def test_a_run_does_not_wait_for_scipys_special_functions():
