@@ -96,7 +96,7 @@ def _wrapped(
     def watched(*arguments: Any, **named: Any) -> Any:
         nonlocal n_calls
         n_calls += not warm_up.is_on
-        if n_calls == call and not warm_up.is_on:
+        if n_calls == call:
             act(arguments)
         return function(*arguments, **named)
 
