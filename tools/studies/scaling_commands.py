@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from benchmarks.report import machine
@@ -35,6 +35,21 @@ MEASURED = ("train_seconds", "sync_seconds", "evolve_seconds", "evaluate_seconds
 CHECK_EPOCHS = 3
 CALIBRATED = 2
 """Ranks of the run that tells how uneven steps are; runs of more ranks are then checks."""
+
+
+class _Runs(NamedTuple):
+    """Runs of one configuration."""
+
+    path: Path
+    settings: tuple[str, ...]
+    config: RunConfig
+    size: NetworkSize
+    info: DatasetInfo
+
+    def short(self, n_ranks: int, folder: Path) -> PlannedRun:
+        """A few epochs, one thread per rank."""
+        more = (f"training.epochs={CHECK_EPOCHS}", "runtime.threads=1", "runtime.oversubscribe=true")
+        return PlannedRun(self.path, (*self.settings, *more), n_ranks, folder, 0)
 
 
 @app.command()
@@ -73,8 +88,9 @@ def main(
     several = ranks_per_node > 1 or bool(check)
     crowding = _crowding(config, size, info, constants) if several else 1.0
     among_others = crowding if ranks_per_node > 1 else 1.0
+    runs = _Runs(path, chosen, config, size, info)
     if check:
-        constants = _with_unevenness(path, chosen, config, size, info, constants, crowding)
+        constants = _with_unevenness(runs, constants, crowding)
     points = [model(config, size, info, constants, number, crowding=among_others) for number in numbers]
     words = " ".join(["tools/scaling_model", str(config_path), *(f"--set {text}" for text in chosen)])
     words += f" --check {check}" if check else ""
@@ -83,7 +99,7 @@ def main(
     lines += [_constants_line(constants, crowding), "", *_table(points), ""]
     lines += _limits(config, size, info, points, ranks_per_node, round(node_memory * GIGABYTE))
     if check:
-        lines += ["", *_checked(path, chosen, config, size, info, constants, crowding, to_check)]
+        lines += ["", *_checked(runs, constants, crowding, to_check)]
     else:
         lines += ["", "No row was checked by a run, and none has a time of waiting: that takes `--check 1,2,4`."]
     print("\n".join(lines))
@@ -109,31 +125,18 @@ def _crowding(config: RunConfig, size: NetworkSize, info: DatasetInfo, constants
     return max(1.0, crowded_step(config, size, info, n_cores) / constants.alone.step)
 
 
-def _with_unevenness(
-    path: Path,
-    settings: tuple[str, ...],
-    config: RunConfig,
-    size: NetworkSize,
-    info: DatasetInfo,
-    constants: Constants,
-    crowding: float,
-) -> Constants:
+def _with_unevenness(runs: _Runs, constants: Constants, crowding: float) -> Constants:
     """The constants with the unevenness of steps, from a run with a rank on each core, but no more than CALIBRATED."""
     n_ranks = min(CALIBRATED, len(os.sched_getaffinity(0)))
     if n_ranks == 1:
         return constants
     with tempfile.TemporaryDirectory() as folder:
-        result = result_of(_short_run(path, settings, n_ranks, Path(folder) / "calibration"))
+        result = result_of(runs.short(n_ranks, Path(folder) / "calibration"))
     if result is None:
         raise typer.Exit(1)
-    point = model(config, size, info, constants, n_ranks, crowding=crowding)
+    point = model(runs.config, runs.size, runs.info, constants, n_ranks, crowding=crowding)
     seconds = median(each["sync_seconds"] for each in result.epochs[1:])
-    return replace(constants, unevenness=unevenness(seconds, point, n_syncs(config, point.n_steps)))
-
-
-def _short_run(path: Path, settings: tuple[str, ...], n_ranks: int, folder: Path) -> PlannedRun:
-    more = (f"training.epochs={CHECK_EPOCHS}", "runtime.threads=1", "runtime.oversubscribe=true")
-    return PlannedRun(path, (*settings, *more), n_ranks, folder, 0)
+    return replace(constants, unevenness=unevenness(seconds, point, n_syncs(runs.config, point.n_steps)))
 
 
 def _constants_line(constants: Constants, crowding: float) -> str:
@@ -184,16 +187,7 @@ def _limits(
     return lines
 
 
-def _checked(
-    path: Path,
-    settings: tuple[str, ...],
-    config: RunConfig,
-    size: NetworkSize,
-    info: DatasetInfo,
-    constants: Constants,
-    crowding: float,
-    ranks: list[int],
-) -> list[str]:
+def _checked(runs: _Runs, constants: Constants, crowding: float, ranks: list[int]) -> list[str]:
     """Real runs of some epochs beside the model; ranks beyond the cores share them."""
     n_cores = len(os.sched_getaffinity(0))
     lines = [f"Checked on this machine ({n_cores} cores, one thread per rank; medians of epochs after the first):", ""]
@@ -201,8 +195,8 @@ def _checked(
     lines += _head([*columns, "model / measured", "GB: model", "measured"])
     with tempfile.TemporaryDirectory() as folder:
         for n_ranks in ranks:
-            run = _short_run(path, settings, n_ranks, Path(folder) / f"ranks-{n_ranks}")
-            result, point = result_of(run), model(config, size, info, constants, n_ranks, n_cores, crowding)
+            result = result_of(runs.short(n_ranks, Path(folder) / f"ranks-{n_ranks}"))
+            point = model(runs.config, runs.size, runs.info, constants, n_ranks, n_cores, crowding)
             if result is None:
                 lines.append(_row([str(n_ranks), f"{point.epoch:.3g}", "failed", *[""] * 6]))
                 continue
