@@ -60,6 +60,10 @@ class Csr:
         """(n_out, n_in)."""
         return self.topology.shape
 
+    def forget_transposed(self) -> None:
+        """Give the memory of the transposed index back."""
+        self.topology.forget_transposed()
+
     def multipliers(self) -> Float32Array:
         """float32[nnz]: what signals are multiplied by in the forward pass that follows."""
         return self.weight
@@ -87,7 +91,7 @@ class Csr:
         """``out = (W^T delta) * gate``."""
         t = self.topology.transposed
         connections = (t.indptr, t.outs, t.position, self.multipliers_of_last_product())
-        backward.backward(*connections, delta.values, *_derivative(gate), t.bounds, delta.width, out.values)
+        backward.backward(*connections, delta.values, *derivative_of(gate), t.bounds, delta.width, out.values)
 
     def gradient(self, delta: Tiles, source: Tiles, sink: MapSink) -> None:
         """The gradients of weights and biases; a step of SGD on one tile stores none beyond a block of rows."""
@@ -115,7 +119,7 @@ class Csr:
         """float32[nnz]: the gradient of the weights, from the pass that writes the deltas below."""
         t, n = self.topology.transposed, self.weight.size
         connections = (t.indptr, t.outs, t.position, self.multipliers_of_last_product())
-        signals = (delta.values, source.values, *_derivative(gate), t.bounds)
+        signals = (delta.values, source.values, *derivative_of(gate), t.bounds)
         if delta.is_single:
             written = self._room(sink)
             backward.backward_and_gradient(*connections, *signals, out.values, written)
@@ -221,6 +225,6 @@ class Csr:
         return cls(Topology(state.shape, state.structure["indptr"], state.structure["indices"]), weight)
 
 
-def _derivative(gate: Gate | None) -> tuple[UInt16Array, np.float32, np.float32]:
+def derivative_of(gate: Gate | None) -> tuple[UInt16Array, np.float32, np.float32]:
     """Record, slope and scale, as kernels take them."""
     return (NO_RECORD, VALUE(1), VALUE(1)) if gate is None else (gate.record, gate.slope, gate.scale)

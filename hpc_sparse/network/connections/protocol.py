@@ -78,11 +78,14 @@ class ConnectionBytes(NamedTuple):
     weights : int
     transposed : int
         What the backward pass needs beside them.
+    topology : int
+        Its topology in compressed rows, where that is made for whoever asks and not kept.
     """
 
     structure: Mapping[str, int]
     weights: int
     transposed: int
+    topology: int = 0
 
 
 class Connections(Protocol):
@@ -95,15 +98,19 @@ class Connections(Protocol):
     values_per_unit : int
         Weights that come and go as one.
     topology : Topology
-        Which units there are.
+        Which units there are, and within which groups they may come and go; may be made anew each time.
     weight : float32[n]
         Learned; of all units, in the topology's order, as many values for each.
     """
 
     kind: ClassVar[str]
     values_per_unit: ClassVar[int]
-    topology: Topology
     weight: Float32Array
+
+    @property
+    def topology(self) -> Topology:
+        """Which units there are."""
+        ...
 
     @classmethod
     def random(cls, blueprint: LayerBlueprint) -> Connections:
@@ -129,6 +136,10 @@ class Connections(Protocol):
 
     def rewired(self, topology: Topology, weight: Float32Array) -> Connections:
         """Connections of the same kind and settings with other units."""
+        ...
+
+    def forget_transposed(self) -> None:
+        """Give the memory of what only the backward pass needs back; it is made again if it is needed again."""
         ...
 
     def product(self, source: Tiles, epilogue: Epilogue, out: Tiles) -> None:

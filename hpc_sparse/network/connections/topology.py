@@ -22,6 +22,7 @@ from hpc_sparse.dtypes import (
     pointer_dtype,
 )
 from hpc_sparse.kernels.growth import connectivity
+from hpc_sparse.network.connections.groups import InputGroups
 from hpc_sparse.partition import balanced_bounds, even_bounds
 
 BLOCKS = 128
@@ -67,11 +68,14 @@ class Topology:
         Where each output neuron's incoming connections start; may be given in either type.
     indices : int32[nnz]
         Their input neurons, increasing within a row.
+    groups : InputGroups or None
+        Groups within which connections may come and go, none of which changes its number; None: anywhere.
     """
 
     shape: tuple[int, int]
     indptr: PointerArray
     indices: Int32Array
+    groups: InputGroups | None = None
 
     def __post_init__(self) -> None:
         narrow = self.indptr.astype(pointer_dtype(self.indices.size), copy=False)
@@ -118,7 +122,7 @@ class Topology:
 
     def __getstate__(self) -> dict[str, object]:
         """What is pickled: the connections, without what can be made from them."""
-        return {"shape": self.shape, "indptr": self.indptr, "indices": self.indices}
+        return {"shape": self.shape, "indptr": self.indptr, "indices": self.indices, "groups": self.groups}
 
     def fan_in(self) -> PointerArray:
         """int32[n_out]: number of incoming connections of each neuron."""
@@ -153,7 +157,7 @@ class Topology:
         indptr = np.empty_like(self.indptr)
         indices, old_position = np.empty(n_connections, INDEX), np.empty(n_connections, OFFSET)
         connectivity.merge_rows(*self.rows, is_kept, self.shape[1], grown, indptr, indices, old_position)
-        return TopologyChange(Topology(self.shape, indptr, indices), old_position)
+        return TopologyChange(Topology(self.shape, indptr, indices, self.groups), old_position)
 
     def free_keys(self, is_kept: BoolArray, ranks: Int64Array) -> Int64Array:
         """int64[n], increasing: keys of the free positions number ``ranks``, increasing.
@@ -171,7 +175,7 @@ class Topology:
 
     def bare(self) -> Topology:
         """The same without what has been made from it meanwhile, such as the transposed index."""
-        return Topology(self.shape, self.indptr, self.indices)
+        return Topology(self.shape, self.indptr, self.indices, self.groups)
 
     def spread(self, shape: tuple[int, int], ids_out: Int32Array | None, ids_in: Int32Array | None) -> Topology:
         """The topology of a larger layer, whose neurons ``ids_out`` and ``ids_in``, increasing, have these connections.
@@ -193,11 +197,11 @@ class Topology:
         return cls(shape, np.zeros(shape[0] + 1, OFFSET), np.empty(0, INDEX))
 
     @classmethod
-    def from_keys(cls, shape: tuple[int, int], keys: Int64Array) -> Topology:
+    def from_keys(cls, shape: tuple[int, int], keys: Int64Array, groups: InputGroups | None = None) -> Topology:
         """The topology with exactly these connections; ``keys`` int64[nnz], increasing."""
         rows, columns = np.divmod(keys, shape[1])
         indptr = np.searchsorted(rows, np.arange(shape[0] + 1)).astype(OFFSET)
-        return cls(shape, indptr, columns.astype(INDEX))
+        return cls(shape, indptr, columns.astype(INDEX), groups)
 
     @classmethod
     def from_matrix(cls, matrix: scipy.sparse.csr_array) -> Topology:

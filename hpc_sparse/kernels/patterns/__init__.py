@@ -1,0 +1,1 @@
+"""The passes of connections in groups of inputs."""
