@@ -29,6 +29,7 @@ def wrong_combinations(config: RunConfig) -> Iterator[str]:
             f"evolution.final_density = {evolution.final_density}: not with importance_pruning.mode = "
             f'"{pruning.mode}", which changes what it is a share of; use one of them'
         )
+    yield from _wrong_with_groups(config)
     for number, layer in enumerate(network.layers or ()):
         if refusal := layer.refuses(config):
             yield f"network.layers.{number}: {refusal}"
@@ -39,3 +40,19 @@ def wrong_combinations(config: RunConfig) -> Iterator[str]:
     ):
         if refusal := kind.refuses(config):
             yield refusal
+
+
+def _wrong_with_groups(config: RunConfig) -> Iterator[str]:
+    """Settings that would break groups of inputs, of which each neuron is connected to a fixed number."""
+    network, evolution, pruning = config.network, config.evolution, config.importance_pruning
+    if not network.has_groups:
+        return
+    if network.initial_topology not in {"erdos_renyi", "constant_fan_in"}:
+        yield (
+            f'network.initial_topology = "{network.initial_topology}": not with connections = "n_of_m", whose groups '
+            'get their connections at random; use "erdos_renyi"'
+        )
+    if evolution.final_density is not None:
+        yield f'evolution.final_density = {evolution.final_density}: not with connections = "n_of_m", which all stay'
+    if pruning.mode != "off":
+        yield f'importance_pruning.mode = "{pruning.mode}": not with connections = "n_of_m", whose groups it breaks'

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 from pydantic_core import InitErrorDetails
 
+from hpc_sparse.config.patterns import GroupPattern
 from hpc_sparse.config.problems import listed, nested_problems, problem
 from hpc_sparse.config.section import Fraction, NonNegative, Section, Share, Width
 
 if TYPE_CHECKING:
     from hpc_sparse.config.run_config import RunConfig
+
+Pattern = Annotated[str, AfterValidator(lambda text: str(GroupPattern.parse(text)))]
+"""Text of a pattern N:M."""
+
+IN_GROUPS = "n_of_m"
+"""Kind of connections that goes by a pattern."""
 
 Activation = Literal["all_relu", "relu", "leaky_relu"]
 
@@ -25,8 +32,11 @@ class LayerSection(Section):
     n: Width
     """Neurons."""
 
-    connections: str = "csr"
-    """Storage of its connections: csr (any), dense (all pairs of neurons)."""
+    connections: str | None = None
+    """Storage of its connections: csr (any), dense (all pairs of neurons), n_of_m (so many of each group of inputs)."""
+
+    pattern: Pattern | None = None
+    """Of connections = "n_of_m": N:M, each neuron is connected to N of each M consecutive inputs, such as 2:4."""
 
     density: Share | None = None
     """Share of the possible connections, in place of what epsilon or density of the network give."""
@@ -68,12 +78,12 @@ def checked_layers(values: Any) -> Any:
         if not isinstance(value, dict):
             found.append(value)
             continue
-        kind, connections = value.get("kind", "sparse"), value.get("connections", "csr")
+        kind, connections = value.get("kind", "sparse"), value.get("connections")
         for key, own, known in (
             ("kind", kind, list(LAYER_SECTIONS)),
             ("connections", connections, CONNECTION_KINDS),
         ):
-            if own not in known:
+            if own is not None and own not in known:
                 problems.append(problem("literal_error", f"Input should be {listed(known)}", (number, key), own))
         try:
             found.append(LAYER_SECTIONS.get(str(kind), LayerSection).model_validate(value))

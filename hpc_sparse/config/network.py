@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticKnownError
 
-from hpc_sparse.config.layers import Activation, LayerSection, checked_layers
-from hpc_sparse.config.problems import nested_problems
+from hpc_sparse.config.layers import CONNECTION_KINDS, IN_GROUPS, Activation, LayerSection, Pattern, checked_layers
+from hpc_sparse.config.patterns import GroupPattern
+from hpc_sparse.config.problems import listed, nested_problems
 from hpc_sparse.config.section import Fraction, NonNegative, Positive, Section, Width
 
 DEFAULT_EPSILON = 20.0
@@ -46,6 +55,14 @@ class NetworkSection(Section):
     source_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
     """snip, grasp: how much denser the source network is; no layer of it is made denser than 0.5."""
 
+    connections: str = "csr"
+    """Storage of the hidden layers' connections, unless a layer has its own: csr (any), dense (all pairs of neurons),
+    n_of_m (so many of each group of inputs)."""
+
+    pattern: Pattern | None = None
+    """Of connections = "n_of_m": N:M, each neuron is connected to exactly N of each M <= 256 consecutive inputs, such
+    as 2:4. A shorter last group of r inputs has r N / M, rounded up."""
+
     activation: Activation = "all_relu"
     """Activation of the hidden layers."""
 
@@ -67,9 +84,17 @@ class NetworkSection(Section):
             case _:
                 return "erdos_renyi"
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether some hidden layer's connections are in groups of inputs."""
+        return any(self.layer(number).pattern is not None for number in range(len(self.hidden)))
+
     def layer(self, number: int) -> LayerSection:
-        """Hidden layer ``number``, counted from 0, as the configuration has it."""
-        return LayerSection(n=self.hidden[number]) if self.layers is None else self.layers[number]
+        """Hidden layer ``number``, counted from 0, as the configuration has it; connections and pattern filled in."""
+        own = LayerSection(n=self.hidden[number]) if self.layers is None else self.layers[number]
+        connections = own.connections or self.connections
+        pattern = (own.pattern or self.pattern) if connections == IN_GROUPS else None
+        return own.model_copy(update={"connections": connections, "pattern": pattern})
 
     def activation_of(self, number: int) -> Activation:
         """Activation of hidden layer ``number``."""
@@ -100,11 +125,44 @@ class NetworkSection(Section):
             values.setdefault("hidden", [layer.n for layer in layers])
         return handler(values)
 
+    @field_validator("connections")
+    @classmethod
+    def _known_connections(cls, name: str) -> str:
+        if name not in CONNECTION_KINDS:
+            raise PydanticKnownError("literal_error", {"expected": listed(CONNECTION_KINDS)})
+        return name
+
     @model_validator(mode="after")
     def _widths_of_layers(self) -> Self:
         if self.layers is not None and self.hidden != tuple(layer.n for layer in self.layers):
             raise ValueError("hidden and layers exclude each other: give one of them")
         return self
+
+    @model_validator(mode="after")
+    def _patterns_of_groups(self) -> Self:
+        if self.pattern is not None and self.connections != IN_GROUPS:
+            raise ValueError(f'pattern = "{self.pattern}" needs connections = "{IN_GROUPS}"')
+        for number, own in enumerate(self.layers or ()):
+            if own.pattern is not None and self.layer(number).connections != IN_GROUPS:
+                raise ValueError(f'layers.{number}.pattern = "{own.pattern}" needs connections = "{IN_GROUPS}"')
+        for number in range(len(self.hidden)):
+            layer = self.layer(number)
+            if layer.connections == IN_GROUPS:
+                self._check_groups(number, layer)
+        return self
+
+    def _check_groups(self, number: int, layer: LayerSection) -> None:
+        """Check what the connections of a layer in groups go together with."""
+        where = "" if self.layers is None else f"layers.{number}."
+        if layer.pattern is None:
+            raise ValueError(f'{where}connections = "{IN_GROUPS}" needs pattern, such as "2:4"')
+        if layer.density is not None:
+            raise ValueError(f'{where}density = {layer.density}: pattern = "{layer.pattern}" says how many there are')
+        if number > 0:
+            try:
+                GroupPattern.parse(layer.pattern).check_inputs(self.hidden[number - 1])
+            except ValueError as error:
+                raise ValueError(f'{where}pattern = "{layer.pattern}": {error}') from None
 
     @model_validator(mode="after")
     def _one_sparsity(self) -> Self:

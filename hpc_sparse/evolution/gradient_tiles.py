@@ -12,6 +12,7 @@ from hpc_sparse.evolution.top_k import StrongestKeys
 from hpc_sparse.kernels.growth import largest_of_layer
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.kernels.sparse.dense import forward_dense
+from hpc_sparse.network.connections.groups import InputGroups
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layer_signals import Signals
 from hpc_sparse.network.tiles import Tiles
@@ -81,8 +82,11 @@ def largest_gradients(topology: Topology, is_kept: BoolArray, signals: Signals, 
     Returns
     -------
     int64[n_wanted], increasing
-        Fewer only if fewer are free.
+        Fewer only if fewer are free. Where there are groups, the largest of each, as many as it lacks; together
+        ``n_wanted``.
     """
+    if topology.groups is not None:
+        return _largest_in_groups(topology, topology.groups, is_kept, signals, n_wanted)
     best, n_in = StrongestKeys(n_wanted), topology.shape[1]
     tiles = _StrongestFirst(signals)
     for start in range(0, topology.shape[0] if n_wanted else 0, TILE_ROWS):
@@ -94,6 +98,17 @@ def largest_gradients(topology: Topology, is_kept: BoolArray, signals: Signals, 
         largest_of_layer.score_tile(*topology.rows, is_kept, rows, tiles.place, scores)
         best.add(scores, rows * n_in, tiles.column_order[:n_columns])
     return best.keys()
+
+
+def _largest_in_groups(
+    topology: Topology, groups: InputGroups, is_kept: BoolArray, signals: Signals, n_wanted: int
+) -> Int64Array:
+    keys, n_found = np.empty(n_wanted, OFFSET), 0
+    delta, source = (samples_of(each, signals.n_samples) for each in (signals.delta, signals.source))
+    for start, scores in GradientTiles(delta, source):
+        n_found = groups.add_best(topology.rows, is_kept, scores, start, n_found, keys)
+    assert n_found == n_wanted, (n_found, n_wanted)
+    return keys
 
 
 def searching_bytes(layer: memory.LayerFigures) -> float:

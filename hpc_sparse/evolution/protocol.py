@@ -141,6 +141,16 @@ class TopologyUpdater(ABC):
         """Memory that deciding about a layer takes, the decision included; signals apart."""
 
 
+def refuse_groups(name: str, config: RunConfig) -> str | None:
+    """The refusal of a strategy that cannot choose within groups of inputs."""
+    if not config.network.has_groups:
+        return None
+    return (
+        f'evolution.strategy = "{name}": not with connections = "n_of_m", within whose groups it does not choose; use '
+        "static, set, deep_r, rigl or gse"
+    )
+
+
 def refuse_choice_of_weights(name: str, config: RunConfig) -> str | None:
     """The refusal of a strategy in which the weights of grown connections are part of its idea."""
     choice = config.evolution.grown_weights

@@ -99,8 +99,13 @@ def draw_free_keys(topology: Topology, is_kept: BoolArray, n_grow: int, rng: np.
     Returns
     -------
     int64[n_grow], increasing
-        Keys. Fewer than ``n_grow`` only if fewer are free.
+        Keys. Fewer than ``n_grow`` only if fewer are free. Where there are groups, each gets as many as it lacks, which
+        must be ``n_grow`` together.
     """
+    if topology.groups is not None:
+        grown = topology.groups.draw(topology.rows, is_kept, rng.integers(0, 1 << 64, dtype=np.uint64))
+        assert grown.size == n_grow, (grown.size, n_grow)
+        return grown
     n_free = topology.n_possible - int(np.count_nonzero(is_kept))
     return topology.free_keys(is_kept, distinct_numbers(n_free, min(n_grow, n_free), rng))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Float32Array
+from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Float32Array, Int64Array
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.network.connections.compaction import NetworkChange
 from hpc_sparse.network.connections.protocol import Connections
@@ -273,15 +273,21 @@ class _Placed:
             own = [name for name, parameter in parameters.items() if parameter.connections == owner]
             if not all(np.isfinite(self.values[name]).all() for name in own):
                 raise DivergedError.not_finite()
-            is_kept = rule(unit_scores(self.values[own[0]], index.keys.size), targets[owner])
+            before = layer.connections()[owner].topology
+            scores = unit_scores(self.values[own[0]], index.keys.size)
+            is_kept = kept_units(before, index.keys, scores, targets[owner], rule)
             for name in own:
                 values[name] = self.values[name].reshape(index.keys.size, -1)[is_kept].reshape(-1)
                 for array, placed in self.states.items():
                     state[array][name] = placed[name].reshape(index.keys.size, -1)[is_kept].reshape(-1)
-            shape = layer.connections()[owner].topology.shape
-            topologies[owner] = Topology.from_keys(shape, index.keys[is_kept])
+            topologies[owner] = Topology.from_keys(before.shape, index.keys[is_kept], before.groups)
         if topologies:
             layer.rewire(layer.shape, topologies, values)
+
+
+def kept_units(before: Topology, keys: Int64Array, scores: Float32Array, n_target: int, rule: CutBack) -> BoolArray:
+    """bool[n]: which of the units that replicas have together stay; where there are groups, the largest of each."""
+    return rule(scores, n_target) if before.groups is None else before.groups.keep_largest(keys, scores)
 
 
 def unit_scores(values: Float32Array, n_units: int) -> Float32Array:

@@ -12,7 +12,7 @@ from hpc_sparse.network.distinct_numbers import sorted_distinct
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.parallel.local_sgd import CutBack, unit_scores
+from hpc_sparse.parallel.local_sgd import CutBack, kept_units, unit_scores
 
 
 def merge_replicas(replicas: Sequence[Replica], targets: Sequence[int], cut_back: CutBack) -> Replica:
@@ -57,12 +57,14 @@ def _merge_layer(
         for name in [name for name, parameter in parameters.items() if parameter.connections == owner]:
             weights = _mean_over_union([layer.parameters()[name].values for layer in layers], places, keys.size)
             if is_kept is None:
-                is_kept = cut_back(unit_scores(weights.reshape(-1), keys.size), min(target, keys.size))
+                scores, n_left = unit_scores(weights.reshape(-1), keys.size), min(target, keys.size)
+                is_kept = kept_units(connections[0].topology, keys, scores, n_left, cut_back)
             values[name] = weights[is_kept].reshape(-1)
             for array, own in merged_state.items():
                 united = _mean_over_union([state[array][name] for state in states], places, keys.size)
                 own[name] = united[is_kept].reshape(-1)
-        topologies[owner] = Topology.from_keys(connections[0].topology.shape, keys[is_kept])
+        before = connections[0].topology
+        topologies[owner] = Topology.from_keys(before.shape, keys[is_kept], before.groups)
     for name, parameter in parameters.items():
         if parameter.connections is None:
             values[name] = _mean([layer.parameters()[name].values for layer in layers])

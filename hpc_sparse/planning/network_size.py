@@ -66,9 +66,11 @@ class NetworkSize:
         widths = [n_inputs, *config.hidden, n_outputs]
         layers = []
         for number, (pair, density) in enumerate(zip(pairwise(widths), densities(config, widths), strict=True)):
-            n_connections = _n_connections(config.initial_topology, *pair, density)
             own = config.layer(number) if number < len(config.hidden) else LayerSection(n=n_outputs)
-            layers.append(LayerSize(*pair, n_connections, own.kind, own.connections))
+            # Groups of inputs have as many connections each: their density is exact.
+            drawn = config.initial_topology if own.pattern is None else "pattern"
+            n_connections = _n_connections(drawn, *pair, density)
+            layers.append(LayerSize(*pair, n_connections, own.kind, own.connections or "csr"))
         return cls(tuple(layers))
 
     @classmethod

@@ -90,12 +90,14 @@ def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> in
         )
         # Layers above the first have an index by input neuron, which is given back first.
         given_back = layer.n_bytes.transposed if updater.sees_layers_alone and number else 0
-        worst = max(worst, decided + round(updater.n_bytes(figures)) - given_back)
+        # Kinds that do not keep a topology make one for whoever asks.
+        made = layer.n_bytes.topology
+        worst = max(worst, decided + made + round(updater.n_bytes(figures)) - given_back)
         if updater.sees_layers_alone:
             new = change_bytes(layer.n_out, layer.n_connections) + VALUE * layer.n_connections
-            following = max(following, new - given_back)
+            following = max(following, made + new - given_back)
         else:
-            decided += change_bytes(layer.n_out, layer.n_connections)
+            decided += made + change_bytes(layer.n_out, layer.n_connections)
     if decided:
         following = decided + VALUE * changing[0].n_connections
     signals = _signal_bytes(config, size, n_features) if updater.needs_signals else 0

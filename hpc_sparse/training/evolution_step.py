@@ -159,7 +159,7 @@ class Evolution:
         # Alone, a place's old connections are gone before the next one's are decided.
         for together in [[place] for place in places] if self._updater.sees_layers_alone else [places]:
             if self._updater.sees_layers_alone and self._updater.changes_topology:
-                replica.network.at(together[0]).topology.forget_transposed()  # half of what the change takes
+                replica.network.at(together[0]).forget_transposed()  # half of what the change takes
             own = self._change(replica, {place: sizes[place] for place in together}, time)
             n_grown += sum(change.n_grown for change in own.values())
             changes |= own if self._keeps_changes else {}

@@ -97,10 +97,10 @@ def layers() -> Axis:
         f"{kind} {stored}": ((kind, stored),) * 2 for kind, stored in product(LAYER_SECTIONS, CONNECTION_KINDS)
     }
     tables["different"] = tuple(("sparse", stored) for stored in ("csr", *CONNECTION_KINDS))
-    found = dict[str, tuple[str, ...]]()
+    found, settings = dict[str, tuple[str, ...]](), {"n_of_m": ', pattern = "2:4"'}
     for name, pairs in tables.items():
         each = [
-            f'{{kind = "{kind}", connections = "{stored}", n = {n}}}'
+            f'{{kind = "{kind}", connections = "{stored}", n = {n}{settings.get(stored, "")}}}'
             for (kind, stored), n in zip(pairs, (24, 17, 20, *range(21, 40)), strict=False)
         ]
         found[name] = (f"network.layers=[{', '.join(each)}]",)

@@ -7,12 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from hpc_sparse.config import RunConfig
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Int64Array
 from hpc_sparse.evolution import memory
 from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
 from hpc_sparse.evolution.percolation import percolate
-from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater
+from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater, refuse_groups
 from hpc_sparse.evolution.selection import draw_free_keys, find_keys, keep_largest, regrow, replace_connections
 from hpc_sparse.evolution.top_k import StrongestKeys
 from hpc_sparse.kernels.growth import link_prediction
@@ -49,6 +50,11 @@ class ChtUpdater(TopologyUpdater):
     """
 
     name: ClassVar[str] = "cht"
+
+    @classmethod
+    def refuses(cls, config: RunConfig) -> str | None:
+        """Groups of inputs."""
+        return refuse_groups(cls.name, config)
 
     def update(self, network: NetworkView) -> list[LayerUpdate | None]:
         """Drop in all layers, then grow in each."""

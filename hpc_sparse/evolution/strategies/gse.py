@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from hpc_sparse.config import Section
+from hpc_sparse.config import RunConfig, Section
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.config.section import Positive
 from hpc_sparse.dtypes import OFFSET, BoolArray, Float32Array, Int64Array
@@ -71,6 +71,13 @@ class GseUpdater(TopologyUpdater):
     candidate_ratio: float = 1.0
     scope: Literal["layer", "global"] = "layer"
 
+    @classmethod
+    def refuses(cls, config: RunConfig) -> str | None:
+        """Layers that change their sizes, where each group of inputs keeps its number."""
+        if config.network.has_groups and config.evolution.chosen(GseSection).scope == "global":
+            return 'evolution.gse.scope = "global": not with connections = "n_of_m", whose groups keep their sizes'
+        return None
+
     def update(self, network: NetworkView) -> list[LayerUpdate]:
         """Changes of the layers, decided one by one or all together."""
         groups: Sequence[Sequence[LayerView]] = [[view] for view in network.layers]
@@ -87,6 +94,8 @@ class GseUpdater(TopologyUpdater):
 
     def _update(self, views: Sequence[LayerView], drop_fraction: float) -> list[LayerUpdate]:
         """Replace connections of some layers; together they keep their size."""
+        if any(view.topology.groups is not None for view in views):
+            return [self._update_alone(view, drop_fraction) for view in views]
         candidates = [draw_candidates(view, self.candidates, self.candidate_ratio) for view in views]
         n_wanted = sum(min(int(drop_fraction * view.weight.size), view.n_target) for view in views)
         grown = _strongest_of(views, candidates, n_wanted)
@@ -97,6 +106,23 @@ class GseUpdater(TopologyUpdater):
             LayerUpdate(replace_connections(view.topology, is_kept, keys))
             for view, is_kept, keys in zip(views, kept, grown, strict=True)
         ]
+
+    def _update_alone(self, view: LayerView, drop_fraction: float) -> LayerUpdate:
+        """Replace connections of a layer, in each group as many of the weakest as it gets."""
+        groups = view.topology.groups
+        if groups is None:
+            [update] = self._update([view], drop_fraction)
+            return update
+        candidates = draw_candidates(view, self.candidates, self.candidate_ratio)
+        scores = np.nan_to_num(np.abs(_gradients(view, candidates)), nan=0.0)
+        chosen = strongest(scores, candidates, int(drop_fraction * view.weight.size))
+        keys, at = candidates[chosen], groups.numbers(candidates[chosen])
+        fits = groups.keep_best(at, scores[chosen], groups.sizes(at))
+        grown, at = keys[fits], at[fits]
+        own = groups.numbers(view.topology.keys())
+        n_grown = np.searchsorted(at, own, "right") - np.searchsorted(at, own)
+        is_kept = groups.keep_best(own, view.weight, groups.sizes(own) - n_grown)
+        return LayerUpdate(replace_connections(view.topology, is_kept, grown))
 
 
 def _strongest_of(views: Sequence[LayerView], candidates: Sequence[Int64Array], n_wanted: int) -> list[Int64Array]:

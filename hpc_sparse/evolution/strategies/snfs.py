@@ -15,7 +15,7 @@ from hpc_sparse.config.section import Positive
 from hpc_sparse.dtypes import OFFSET, BoolArray, Float64Array, Int64Array
 from hpc_sparse.evolution.candidates import gradients_at
 from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
-from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater
+from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater, refuse_groups
 from hpc_sparse.evolution.selection import draw_free_keys, keep_largest, regrow
 from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.network.apportion import apportion
@@ -69,7 +69,9 @@ class SnfsUpdater(TopologyUpdater):
 
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:
-        """An optimiser without momentum, or one whose momentum a sync forgets."""
+        """Groups, an optimiser without momentum, or one whose momentum a sync forgets."""
+        if refusal := refuse_groups(cls.name, config):
+            return refusal
         optimizer, parallel = make_optimizer(config), config.parallel
         if optimizer.momentum_array is None:
             return (

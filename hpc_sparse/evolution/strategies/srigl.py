@@ -10,12 +10,12 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from hpc_sparse.config import Section
+from hpc_sparse.config import RunConfig, Section
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.dtypes import OFFSET, BoolArray, Int64Array
 from hpc_sparse.evolution.gradient_tiles import GradientTiles, largest_gradients, samples_of, searching_bytes
 from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
-from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater
+from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater, refuse_groups
 from hpc_sparse.evolution.selection import keep_largest, regrow
 from hpc_sparse.kernels.growth.largest_of_rows import grow_rows
 from hpc_sparse.network.connections.topology import Topology
@@ -67,6 +67,11 @@ class SriglUpdater(TopologyUpdater):
     needs_signals: ClassVar[bool] = True
 
     min_salient: float = 0.3
+
+    @classmethod
+    def refuses(cls, config: RunConfig) -> str | None:
+        """Groups of inputs."""
+        return refuse_groups(cls.name, config)
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
         """Changes of the layers, decided one by one."""

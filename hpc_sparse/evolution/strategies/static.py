@@ -36,7 +36,10 @@ class StaticUpdater(TopologyUpdater):
 
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:
-        """A density to be reached, and a choice of what grown connections begin with."""
+        """A density to be reached, a reserve in groups, and a choice of what grown connections begin with."""
+        share = config.evolution.chosen(StaticSection).acting_share
+        if config.network.has_groups and share < ALL_ACT:
+            return f'evolution.static.acting_share = {share}: not with connections = "n_of_m", all of which act'
         if config.evolution.final_density is not None:
             return 'evolution.final_density needs a strategy other than "static"'
         return refuse_choice_of_weights(cls.name, config)

@@ -13,7 +13,14 @@ from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.config.section import NonNegative, Share
 from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
-from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater, refuse_choice_of_weights
+from hpc_sparse.evolution.protocol import (
+    LayerUpdate,
+    LayerView,
+    NetworkView,
+    TopologyUpdater,
+    refuse_choice_of_weights,
+    refuse_groups,
+)
 from hpc_sparse.evolution.selection import draw_free_keys, keep_largest, replace_connections
 from hpc_sparse.network.connections.reserve import ALL_ACT, n_acting
 
@@ -69,7 +76,9 @@ class TopKastUpdater(TopologyUpdater):
 
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:
-        """No reserve, and a choice of what grown connections begin with."""
+        """No reserve, groups, and a choice of what grown connections begin with."""
+        if refusal := refuse_groups(cls.name, config):
+            return refusal
         if config.evolution.chosen(TopKastSection).acting_share == ALL_ACT:
             return (
                 'evolution.strategy = "top_kast": needs a reserve of connections that do not act; set '

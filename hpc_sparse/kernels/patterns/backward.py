@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from hpc_sparse.kernels.patterns.expansion import PANEL, expand_outs, expand_places, panel_stop
+from hpc_sparse.kernels.patterns.expansion import OVERRUN, PANEL, expand_columns, panel_stop
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile, width_at
 from hpc_sparse.kernels.simd.machine import FAR_BYTES
@@ -42,17 +42,17 @@ def backward(outs, slots, counts, starts, n, m, fan_in, weight, delta, record, s
         As in :func:`hpc_sparse.kernels.sparse.backward.backward`.
     """
     n_in, n_blocks = starts.size - 1, bounds.size - 1
-    n_columns, n_groups = out.size // n_in, counts.size // n_in
+    n_columns = out.size // n_in
     n_out = delta.size // n_columns
+    room = PANEL + n_out + OVERRUN
     for work in prange(n_tiles_of(n_columns, width) * n_blocks):
         column, own = nth_tile(work // n_blocks, n_columns, width)
         is_far = n_out * own * delta.itemsize > FAR_BYTES
-        found, places = np.empty(PANEL + n_out, np.int32), np.empty(PANEL + n_out, starts.dtype)
+        found, places = np.empty(room, np.int32), np.empty(room, starts.dtype)
         first, end = bounds[work % n_blocks], bounds[work % n_blocks + 1]
         while first < end:
             stop = panel_stop(starts, first, end)
-            expand_outs(outs, counts, starts, n_groups, first, stop, found)
-            expand_places(slots, starts, found, n, m, fan_in, first, stop, places)
+            expand_columns(outs, slots, counts, starts, n, m, fan_in, first, stop, found, places)
             begin = np.int64(starts[first])
             last = starts[stop] - begin - 1
             for row in range(first, stop):
@@ -95,16 +95,16 @@ def backward_and_gradient(
         Overwritten, in the order of the weights.
     """
     n_in = starts.size - 1
-    own, n_groups = out.size // n_in, counts.size // n_in
+    own = out.size // n_in
     n_out = delta.size // own
+    room = PANEL + n_out + OVERRUN
     is_far = delta.nbytes > FAR_BYTES
     for block in prange(bounds.size - 1):
-        found, places = np.empty(PANEL + n_out, np.int32), np.empty(PANEL + n_out, starts.dtype)
+        found, places = np.empty(room, np.int32), np.empty(room, starts.dtype)
         first, end = bounds[block], bounds[block + 1]
         while first < end:
             stop = panel_stop(starts, first, end)
-            expand_outs(outs, counts, starts, n_groups, first, stop, found)
-            expand_places(slots, starts, found, n, m, fan_in, first, stop, places)
+            expand_columns(outs, slots, counts, starts, n, m, fan_in, first, stop, found, places)
             begin = np.int64(starts[first])
             last = starts[stop] - begin - 1
             for row in range(first, stop):
@@ -118,15 +118,13 @@ def backward_and_gradient(
 @njit(parallel=True, cache=True, nogil=True)
 def bring_weights(outs, slots, counts, starts, n, m, fan_in, bounds, weight, found):
     """``found`` float32[nnz]: the weights in the order of the transposed index; others as in :func:`backward`."""
-    n_in = starts.size - 1
-    n_groups, n_out = counts.size // n_in, weight.size // fan_in
+    room = PANEL + weight.size // fan_in + OVERRUN
     for block in prange(bounds.size - 1):
-        neurons, places = np.empty(PANEL + n_out, np.int32), np.empty(PANEL + n_out, starts.dtype)
+        neurons, places = np.empty(room, np.int32), np.empty(room, starts.dtype)
         first, end = bounds[block], bounds[block + 1]
         while first < end:
             stop = panel_stop(starts, first, end)
-            expand_outs(outs, counts, starts, n_groups, first, stop, neurons)
-            expand_places(slots, starts, neurons, n, m, fan_in, first, stop, places)
+            expand_columns(outs, slots, counts, starts, n, m, fan_in, first, stop, neurons, places)
             begin = starts[first]
             for k in range(starts[stop] - begin):
                 found[begin + k] = weight[places[k]]
@@ -136,15 +134,13 @@ def bring_weights(outs, slots, counts, starts, n, m, fan_in, bounds, weight, fou
 @njit(parallel=True, cache=True, nogil=True)
 def bring_back(outs, slots, counts, starts, n, m, fan_in, bounds, values, found):
     """``found`` float32[nnz]: ``values`` of the transposed order in that of the weights; the reverse way."""
-    n_in = starts.size - 1
-    n_groups, n_out = counts.size // n_in, found.size // fan_in
+    room = PANEL + found.size // fan_in + OVERRUN
     for block in prange(bounds.size - 1):
-        neurons, places = np.empty(PANEL + n_out, np.int32), np.empty(PANEL + n_out, starts.dtype)
+        neurons, places = np.empty(room, np.int32), np.empty(room, starts.dtype)
         first, end = bounds[block], bounds[block + 1]
         while first < end:
             stop = panel_stop(starts, first, end)
-            expand_outs(outs, counts, starts, n_groups, first, stop, neurons)
-            expand_places(slots, starts, neurons, n, m, fan_in, first, stop, places)
+            expand_columns(outs, slots, counts, starts, n, m, fan_in, first, stop, neurons, places)
             begin = starts[first]
             for k in range(starts[stop] - begin):
                 found[places[k]] = values[begin + k]
@@ -154,8 +150,12 @@ def bring_back(outs, slots, counts, starts, n, m, fan_in, bounds, values, found)
 @njit(parallel=True, cache=True, nogil=True)
 def backward_and_gradient_of_tiles(
     outs,
+    slots,
     counts,
     starts,
+    n,
+    m,
+    fan_in,
     weights,
     delta,
     source,
@@ -172,7 +172,7 @@ def backward_and_gradient_of_tiles(
 
     Parameters
     ----------
-    outs, counts, starts, delta, source, record, slope, scale, bounds, out
+    outs, slots, counts, starts, n, m, fan_in, delta, source, record, slope, scale, bounds, out
         As in :func:`backward_and_gradient`.
     weights, gradients : float32[nnz]
         In the order of the transposed index (:func:`bring_weights`, :func:`bring_back`); the gradients are overwritten.
@@ -182,10 +182,11 @@ def backward_and_gradient_of_tiles(
         Of the tiles.
     """
     n_in, n_blocks = starts.size - 1, bounds.size - 1
-    n_columns, n_groups = out.size // n_in, counts.size // n_in
+    n_columns = out.size // n_in
     n_out = delta.size // n_columns
+    room = PANEL + n_out + OVERRUN
     for part in prange(n_parts):
-        found = np.empty(PANEL + n_out, np.int32)
+        found, places = np.empty(room, np.int32), np.empty(room, starts.dtype)
         begin_row, end = bounds[n_blocks * part // n_parts], bounds[n_blocks * (part + 1) // n_parts]
         column = 0
         while column < n_columns:
@@ -194,7 +195,7 @@ def backward_and_gradient_of_tiles(
             first = begin_row
             while first < end:
                 stop = panel_stop(starts, first, end)
-                expand_outs(outs, counts, starts, n_groups, first, stop, found)
+                expand_columns(outs, slots, counts, starts, n, m, fan_in, first, stop, found, places)
                 begin = np.int64(starts[first])
                 last, panel_weights, panel_dots = starts[stop] - begin - 1, weights[begin:], gradients[begin:]
                 for row in range(first, stop):

@@ -6,13 +6,24 @@ Kernels expand the rows of a panel into a buffer that stays in the first cache, 
 
 from __future__ import annotations
 
-from numba import njit
+from collections.abc import Callable
+from typing import Any
 
-PANEL = 4096
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from hpc_sparse.kernels.simd.vector_code import INT64, loop, pointer_or_value, splat
+
+PANEL = 512
 """Connections that are expanded at a time, or one row if it has more. Measured."""
 
 GROUP = 256
 """Output neurons of a group of the transposed index, in which a byte numbers them."""
+
+OVERRUN = 16
+"""Connections that :func:`expand_run` takes at a time: so many numbers behind the last one must be there."""
 
 
 @njit(inline="always")
@@ -24,8 +35,9 @@ def expand_rows(position, base, first, n_rows, ins):
     fan_in = base.size
     for row in range(n_rows):
         start, at = (first + row) * fan_in, row * fan_in
+        own, found = position[start : start + fan_in], ins[at : at + fan_in]
         for j in range(fan_in):
-            ins[at + j] = base[j] + position[start + j]
+            found[j] = base[j] + own[j]
 
 
 @njit(inline="always")
@@ -37,25 +49,71 @@ def panel_stop(starts, first, stop):
     return row
 
 
-@njit(inline="always")
-def expand_outs(outs, counts, starts, n_groups, first, stop, found):
-    """``found[k]``: output neuron of connection ``k`` of the input neurons from ``first`` to ``stop``."""
-    k, begin = starts[first], starts[first]
-    for row in range(first, stop):
-        for group in range(n_groups):
-            for _ in range(counts[row * n_groups + group]):
-                found[k - begin] = group * GROUP + outs[k]
-                k += 1
+@intrinsic
+def _expand_run(tc, outs, slots, k, n, first_out, fan_in, offset, neurons, places, at):  # noqa: ARG001  (numba's)
+    """Expand ``n`` connections from ``k`` on, of one input neuron to one group of output neurons.
 
-
-@njit(inline="always")
-def expand_places(slots, starts, outs, n, m, fan_in, first, stop, found):
-    """``found[k]``: place of connection ``k``, expanded as in :func:`expand_outs`, among the weights.
-
-    ``slots`` uint8[nnz] is its number among the connections of its output neuron to the group.
+    ``neurons[at + i] = first_out + outs[k + i]``, and ``places[at + i]`` is that times ``fan_in`` plus ``offset +
+    slots[k + i]``. Up to OVERRUN - 1 numbers more are read and written.
     """
-    begin = starts[first]
+    given = (outs, slots, k, n, first_out, fan_in, offset, neurons, places, at)
+    signature = types.void(*given)
+
+    def codegen(context, builder, signature, args):
+        pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+        outs, slots, k, n, first_out, fan_in, offset, neurons, places, at = pointer
+
+        def expanded(source: ir.Value, i: ir.Value, kind: ir.Type) -> ir.Value:
+            place = builder.gep(source, [builder.add(k, i)])
+            numbers = builder.load(builder.bitcast(place, _lanes(source.type.pointee).as_pointer()), align=1)
+            return builder.zext(numbers, _lanes(kind))
+
+        def constant(value: ir.Value, kind: ir.Type) -> ir.Value:
+            return splat(builder, value if kind == INT64 else builder.trunc(value, kind), OVERRUN)
+
+        def store(values: ir.Value, target: ir.Value, i: ir.Value) -> None:
+            place = builder.gep(target, [builder.add(at, i)])
+            builder.store(values, builder.bitcast(place, values.type.as_pointer()), align=4)
+
+        def add_lanes(i: ir.Value, nothing: list[ir.Value]) -> list[ir.Value]:
+            index, pointer = neurons.type.pointee, places.type.pointee
+            found = builder.add(expanded(outs, i, index), constant(first_out, index))
+            store(found, neurons, i)
+            wide = found if pointer == index else builder.zext(found, _lanes(pointer))
+            where = builder.add(builder.mul(wide, constant(fan_in, pointer)), constant(offset, pointer))
+            store(builder.add(where, expanded(slots, i, pointer)), places, i)
+            return nothing
+
+        loop(builder, INT64(0), n, OVERRUN, [], add_lanes)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _lanes(kind: ir.Type) -> ir.VectorType:
+    return ir.VectorType(kind, OVERRUN)
+
+
+expand_run: Callable[..., Any] = _expand_run
+
+
+@njit(inline="always")
+def expand_columns(outs, slots, counts, starts, n, m, fan_in, first, stop, neurons, places):
+    """Output neurons, and places among the weights, of the connections of input neurons from ``first`` to ``stop``.
+
+    Parameters
+    ----------
+    outs, slots, counts, starts, n, m, fan_in
+        As in :func:`hpc_sparse.kernels.patterns.backward.backward`.
+    neurons : int32[connections of the panel + OVERRUN]
+    places : int32 or int64, as many
+        Overwritten.
+    """
+    n_groups = counts.size // (starts.size - 1)
+    k, begin = np.int64(starts[first]), np.int64(starts[first])
     for row in range(first, stop):
-        offset = row // m * n
-        for k in range(starts[row], starts[row + 1]):
-            found[k - begin] = found.dtype.type(outs[k - begin]) * fan_in + offset + slots[k]
+        offset = np.int64(row // m * n)
+        for group in range(n_groups):
+            n_own = np.int64(counts[row * n_groups + group])
+            expand_run(outs, slots, k, n_own, np.int64(group * GROUP), fan_in, offset, neurons, places, k - begin)
+            k += n_own

@@ -55,7 +55,7 @@ def draw_positions(n, m, n_in, key, bounds, position):
 
 
 @njit(cache=True, nogil=True)
-def take_over(indptr, indices, n, m, n_in, fan_in, position):
+def take_over(indptr, indices, n, m, fan_in, position):
     """Positions of the connections of compressed rows, uint8[n_out * fan_in], if their groups have the right numbers.
 
     Returns

@@ -9,9 +9,18 @@ from typing import NamedTuple
 import numpy as np
 
 from hpc_sparse.config.patterns import GroupPattern
-from hpc_sparse.dtypes import INDEX, OFFSET, Int32Array, Int64Array, PointerArray, UInt8Array, UInt16Array, pointer_dtype
+from hpc_sparse.dtypes import (
+    INDEX,
+    OFFSET,
+    Int32Array,
+    Int64Array,
+    PointerArray,
+    UInt8Array,
+    UInt16Array,
+    pointer_dtype,
+)
 from hpc_sparse.kernels.patterns import structure
-from hpc_sparse.kernels.patterns.expansion import GROUP
+from hpc_sparse.kernels.patterns.expansion import GROUP, OVERRUN
 from hpc_sparse.network.connections.groups import InputGroups
 from hpc_sparse.network.connections.topology import BLOCKS, Topology
 from hpc_sparse.partition import balanced_bounds, even_bounds
@@ -68,7 +77,7 @@ class GroupedIndex:
         """The same connections; None if a group has more or fewer than the pattern says."""
         n_out, n_in = topology.shape
         position = np.empty(n_out * pattern.fan_in(n_in), np.uint8)
-        sizes = (pattern.n, pattern.m, n_in, pattern.fan_in(n_in))
+        sizes = (pattern.n, pattern.m, pattern.fan_in(n_in))
         fits = structure.take_over(topology.indptr, topology.indices, *sizes, position)
         return cls(topology.shape, pattern, position) if fits else None
 
@@ -93,7 +102,7 @@ class GroupedIndex:
         (n_out, n_in), n = self.shape, self.position.size
         starts = np.empty(n_in + 1, pointer_dtype(n))
         counts = np.empty(n_in * n_out_groups(n_out), np.uint16)
-        outs, slots = np.empty(n, np.uint8), np.empty(n, np.uint8)
+        outs, slots = (np.zeros(n + OVERRUN, np.uint8)[:n] for _ in range(2))
         structure.transpose(self.position, self.base, self.pattern.n, starts, counts, outs, slots)
         return GroupedColumns(outs, slots, counts, starts, self.pattern.n, self.pattern.m, self.fan_in)
 

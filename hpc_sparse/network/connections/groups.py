@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_sparse.config.patterns import GroupPattern
-from hpc_sparse.dtypes import OFFSET, BoolArray, Float32Array, Int64Array
+from hpc_sparse.dtypes import OFFSET, BoolArray, Float32Array, Int32Array, Int64Array, PointerArray
+from hpc_sparse.kernels.patterns import growth
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,39 @@ class InputGroups:
         """int64[n]: connections that each of the groups has."""
         is_last = groups % self.n_of_row == self.n_of_row - 1
         return np.where(is_last, self.pattern.last_count(self.n_in), self.pattern.n).astype(OFFSET)
+
+    def draw(self, rows: tuple[PointerArray, Int32Array], is_kept: BoolArray, key: np.uint64) -> Int64Array:
+        """Keys at random without a kept connection, in each group as many as it lacks; int64[n], increasing.
+
+        Parameters
+        ----------
+        rows : tuple of arrays
+            Of a topology.
+        is_kept : bool[nnz]
+        key : uint64
+            Stream of this occasion.
+        """
+        keys = np.empty(is_kept.size - np.count_nonzero(is_kept), OFFSET)
+        n_drawn = growth.draw_in_groups(*rows, is_kept, *self._sizes, key, keys)
+        assert n_drawn == keys.size, (n_drawn, keys.size)
+        return keys
+
+    def add_best(
+        self,
+        rows: tuple[PointerArray, Int32Array],
+        is_kept: BoolArray,
+        scores: Float32Array,
+        first_row: int,
+        at: int,
+        keys: Int64Array,
+    ) -> int:
+        """Add the keys of largest |score| of some rows: :func:`hpc_sparse.kernels.patterns.growth.best_in_groups`."""
+        found: int = growth.best_in_groups(*rows, is_kept, *self._sizes, scores, first_row, at, keys)
+        return found
+
+    @property
+    def _sizes(self) -> tuple[int, int, int, int]:
+        return self.pattern.n, self.pattern.m, self.n_in, self.pattern.last_count(self.n_in)
 
     def keep_largest(self, keys: Int64Array, scores: Float32Array) -> BoolArray:
         """Mark the connections that stay when each group is cut back to its number, those of largest |score|.

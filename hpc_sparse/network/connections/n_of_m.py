@@ -126,9 +126,8 @@ class NOfM:
         weights, gradients = sink.scratch(2 * n).reshape(2, n)
         written = self._room(sink)
         backward.bring_weights(*columns, bounds, self.weight, weights)
-        index = (columns.outs, columns.counts, columns.starts)
         tiles = (threads_in_use(), delta.width, out.values, gradients)
-        backward.backward_and_gradient_of_tiles(*index, weights, *signals, *tiles)
+        backward.backward_and_gradient_of_tiles(*columns, weights, *signals, *tiles)
         backward.bring_back(*columns, bounds, gradients, written)
         return written
 

@@ -7,6 +7,7 @@ from hpc_sparse.dtypes import Float32Array
 from hpc_sparse.network.blueprint import LayerBlueprint
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.dense import Dense, is_complete
+from hpc_sparse.network.connections.n_of_m import NOfM
 from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.connections.reserve import ALL_ACT, Reserve
 from hpc_sparse.network.connections.state import ConnectionState
@@ -25,7 +26,7 @@ def register_connections(kind: type[Connections]) -> type[Connections]:
     return kind
 
 
-for each in (Csr, Dense, Reserve):
+for each in (Csr, Dense, Reserve, NOfM):
     register_connections(each)
 
 UNSTRUCTURED = frozenset({Csr.kind, Dense.kind, Reserve.kind})

@@ -55,6 +55,9 @@ class Keys:
     def shape(self) -> tuple[int, int]:
         return self.topology.shape
 
+    def forget_transposed(self) -> None:
+        pass
+
     @property
     def _rows(self) -> Csr:
         return Csr(self.topology, self.weight)

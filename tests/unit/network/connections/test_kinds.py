@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpc_sparse.config.patterns import GroupPattern
 from hpc_sparse.kernels.simd import machine
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.dense import Dense
+from hpc_sparse.network.connections.grouped_index import GroupedIndex
+from hpc_sparse.network.connections.n_of_m import NOfM
 from hpc_sparse.network.connections.protocol import Epilogue, Gate
 from hpc_sparse.network.connections.registry import CONNECTIONS, unstructured, with_reserve
 from hpc_sparse.network.connections.reserve import Reserve
@@ -26,6 +29,21 @@ BIAS = np.linspace(-1, 1, N_OUT, dtype=np.float32)
 def complete(n_out=N_OUT, n_in=N_IN):
     topology = Topology.from_keys((n_out, n_in), np.arange(n_out * n_in))
     return topology, np.random.default_rng(3).standard_normal(n_out * n_in).astype(np.float32)
+
+
+def in_one_group(topology, weight):
+    """Connections of a pattern that has them all."""
+    index = GroupedIndex.of(topology, GroupPattern(topology.shape[1], topology.shape[1]))
+    assert index is not None
+    return NOfM(index, weight)
+
+
+MAKERS = {NOfM.kind: in_one_group}
+"""How kinds with settings are made of a complete topology and weights."""
+
+
+def made(kind, topology, weight):
+    return MAKERS.get(kind, CONNECTIONS[kind])(topology, weight)
 
 
 def zeros_like(tiles):
@@ -98,7 +116,11 @@ def results_of(connections, make_columns, n_batch, width):
 
 @pytest.mark.parametrize("width", machine.WIDTHS)
 @pytest.mark.parametrize("n_batch", BATCHES)
-@pytest.mark.parametrize("other", [Dense, lambda *each: Reserve(*each, 1.0)], ids=["dense", "reserve of which all act"])
+@pytest.mark.parametrize(
+    "other",
+    [Dense, lambda *each: Reserve(*each, 1.0), in_one_group],
+    ids=["dense", "reserve of which all act", "one group"],
+)
 def test_every_kind_gives_the_same_bits_where_all_pairs_are_connected(make_columns, n_batch, width, other):
     topology, weight = complete()
     expected = results_of(Csr(topology, weight.copy()), make_columns, n_batch, width)
@@ -118,7 +140,7 @@ SAME_IN_ALL_TILES = ["product", "product in training", "transposed", "product al
 def test_tiles_of_any_width_give_the_same_bits_forward_and_backward(make_columns, n_batch, width, kind):
     topology, weight = complete()
     expected, found = (
-        results_of(CONNECTIONS[kind](topology, weight.copy()), make_columns, n_batch, each)
+        results_of(made(kind, topology, weight.copy()), make_columns, n_batch, each)
         for each in (machine.WIDTHS[-1], width)
     )
     is_single = Tiles.empty(1, n_batch, width).is_single
@@ -137,7 +159,7 @@ def test_gradients_are_those_of_float64_and_the_same_on_any_number_of_threads(
 ):
     topology, weight = complete()
     alone, together = on_every_thread_count(
-        lambda: results_of(CONNECTIONS[kind](topology, weight.copy()), make_columns, n_batch, width)
+        lambda: results_of(made(kind, topology, weight.copy()), make_columns, n_batch, width)
     )
     assert {name: values.tobytes() for name, values in alone.items()} == {
         name: values.tobytes() for name, values in together.items()
@@ -209,7 +231,7 @@ def test_connections_with_a_reserve_keep_its_share():
 @pytest.mark.parametrize("kind", CONNECTIONS)
 def test_structure_and_weights_make_the_same_connections_again(kind):
     topology, weight = complete()
-    connections = CONNECTIONS[kind](topology, weight)
+    connections = made(kind, topology, weight)
     structure = connections.structure()
     sizes = [array.size for array in structure.values()]
     assert [array.dtype for array in structure.values()] == connections.structure_dtypes(sizes)
