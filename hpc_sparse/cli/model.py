@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from hpc_sparse.cli.options import JsonFlag
-from hpc_sparse.cli.results import show_from_root
+from hpc_sparse.cli.options import CheckpointFile, JsonFlag
+from hpc_sparse.cli.results import show_from_root, show_result
+from hpc_sparse.parallel.context import ParallelContext
 
 model = typer.Typer(help="Networks to and from other programs.", no_args_is_help=True)
 
@@ -57,3 +58,28 @@ def import_command(
         return import_model(source, output, config, layout)
 
     show_from_root(find, as_json=as_json)
+
+
+@model.command("prune-pattern")
+def prune_pattern_command(
+    checkpoint: CheckpointFile,
+    pattern: Annotated[str, typer.Argument(metavar="N:M", help="Such as 2:4.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="The checkpoint to write (.h5).", show_default=False)],
+    permute: Annotated[
+        Optional[Literal["channel_swap", "stripes"]],  # noqa: UP045
+        typer.Option(help="Look for an order of the hidden neurons that keeps more: swap inputs, or share them out."),
+    ] = None,
+    data: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Data set for loss and accuracy (test part).", show_default=False),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Keep the N largest of each M inputs of every hidden neuron; write a checkpoint to train again from."""
+
+    def find(ctx: ParallelContext) -> dict[str, Any]:
+        from hpc_sparse.models.pattern_pruning import PatternRequest, prune_to_pattern
+
+        return prune_to_pattern(ctx, PatternRequest(checkpoint, pattern, output, data, permute))
+
+    show_result(find, as_json=as_json)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import scipy.sparse
 
 from hpc_sparse.config import RunConfig
+from hpc_sparse.config.patterns import GroupPattern
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array
 from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop.dense_weights import DenseLayer, DenseWeights
 from hpc_sparse.network.activations import OUTPUT_ACTIVATION, negative_slope
+from hpc_sparse.network.connections.n_of_m import NOfM
+from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.connections.registry import unstructured
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import densities
@@ -21,7 +25,7 @@ from hpc_sparse.network.network import Network
 
 
 def prune_to_density(weights: DenseWeights, config: RunConfig) -> Network:
-    """The strongest connections of each layer, as many as the configuration gives a network at random.
+    """The strongest connections of each layer or group, as many as the configuration gives a network at random.
 
     Parameters
     ----------
@@ -35,7 +39,12 @@ def prune_to_density(weights: DenseWeights, config: RunConfig) -> Network:
     layers: list[Layer] = []
     for number, (layer, density) in enumerate(zip(weights.layers, wanted, strict=True)):
         name = config.network.activation_of(number) if number < len(wanted) - 1 else OUTPUT_ACTIVATION
-        incoming = unstructured(*_strongest_connections(layer, density))
+        pattern = config.network.layer(number).pattern if number < len(wanted) - 1 else None
+        incoming: Connections = (
+            unstructured(*_strongest_connections(layer, density))
+            if pattern is None
+            else _largest_of_groups(layer, pattern)
+        )
         layers.append(SparseLayer(incoming, layer.bias.astype(VALUE), negative_slope(name, alpha, number + 2), name))
     assert [layer.shape[::-1] for layer in layers] == list(pairwise(widths))
     return Network(layers)
@@ -61,6 +70,12 @@ def scaled_inputs(weights: DenseWeights, standardise: Standardise | None) -> Den
     bias = first.bias + weight @ np.broadcast_to(new_mean - own_mean, n_in)
     scaled = DenseLayer((weight * new_deviation).astype(VALUE), bias.astype(VALUE))
     return DenseWeights([scaled, *others], None, None)
+
+
+def _largest_of_groups(layer: DenseLayer, pattern: str) -> NOfM:
+    """The connections with the largest absolute weights of each group of inputs."""
+    matrix: scipy.sparse.csr_array = scipy.sparse.csr_array(np.ascontiguousarray(layer.weight, VALUE))
+    return NOfM.largest(matrix, GroupPattern.parse(pattern))
 
 
 def _strongest_connections(layer: DenseLayer, density: float) -> tuple[Topology, Float32Array]:

@@ -34,3 +34,24 @@ def test_a_dense_network_is_pruned_and_trained_on(workplace, run):
     assert summary["epochs"] == 2
     refused = run("model", "import", "dense.npz", "again.h5", cwd=workplace, code=2)
     assert "expected --config" in refused.stderr
+
+
+def test_a_dense_network_is_pruned_to_a_pattern_and_trained_again(workplace, run):
+    dense, pattern = ("--set", "network.density=1.0"), ("--set", "network.connections=n_of_m")
+    run("train", "run.toml", "--output", "dense", *dense, cwd=workplace)
+    arguments = ("dense/checkpoints/checkpoint-000002.h5", "2:4", "--permute", "channel_swap", "--data", "data.h5")
+    shown = run("model", "prune-pattern", *arguments, "--output", "pruned.h5", "--json", cwd=workplace)
+    result = json.loads(shown.stdout)
+    assert result["sizes"][1]["density"] < 0.6 < result["sizes"][0]["density"]
+    again = (*dense, *pattern, "--set", "network.pattern=2:4", "--resume", "pruned.h5")
+    run("train", "run.toml", *again, "--output", "again", cwd=workplace)
+    found = json.loads(run("info", "again/checkpoints/checkpoint-000002.h5", "--json", cwd=workplace).stdout)
+    assert found["n_connections"] == result["sizes"][1]["connections"]
+    plan = run("plan", "run.toml", *again[:-2], cwd=workplace).stdout
+    assert "positions in groups" in plan
+    for option, message in (("4:2", "1 <= N <= M"), ("2:64", "groups of 64 inputs, but the layer has 30")):
+        wrong = (arguments[0], option, "--output", "no.h5")
+        assert message in run("model", "prune-pattern", *wrong, cwd=workplace, code=2).stderr
+        unusable = (*dense, *pattern, "--set", f"network.pattern={option}", "--output", "no")
+        refused = run("train", "run.toml", *unusable, cwd=workplace, code=2)
+        assert option in refused.stderr

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from studies import feature_selection as selection
+from studies import patterns as pattern_study
 from studies import scale as scaling
 from studies import strategies as comparison
 from studies import table
@@ -42,6 +43,7 @@ def main() -> None:
         "feature-selection",
         "scale",
         "strategies",
+        "patterns",
         *STRUCTURE,
         "--help",
     }:
@@ -168,6 +170,35 @@ def strategies(
         all_done = all_done and is_done
         _finish(comparison.report(study, log), output, all_done=True)
     _finish(comparison.report(study, log), output, all_done=all_done)
+
+
+@app.command()
+def patterns(
+    output: Annotated[Path, typer.Option(help="Markdown file; finished runs are kept beside it as .jsonl.")],
+    data: Annotated[str, typer.Option(help="With commas between them.")] = ",".join(pattern_study.CONFIGS),
+    rows: Annotated[str, typer.Option(help="Likewise.")] = ",".join(pattern_study.ROWS),
+    seeds: Seeds = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of every run, and of training again.")] = 20,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0 for all cores.")] = 0,
+    runs: Runs = Path("runs/patterns"),
+) -> None:
+    """Accuracy of patterns N:M beside dense and unstructured networks; what is finished is not repeated."""
+    _check_output(output)
+    study = pattern_study.Study(
+        _known(data.split(","), pattern_study.CONFIGS, "data set"),
+        _known(rows.split(","), pattern_study.ROWS, "row"),
+        seeds,
+        epochs,
+        threads,
+        runs.resolve(),
+    )
+    output = output.resolve()
+    os.chdir(ROOT)  # where data/ is looked for
+    log, all_done = study.open_log(output.with_suffix(".jsonl")), True
+    for is_done in pattern_study.do_missing(study, log):
+        all_done = all_done and is_done
+        _finish(pattern_study.report(study, log), output, all_done=True)
+    _finish(pattern_study.report(study, log), output, all_done=all_done)
 
 
 @app.command()

@@ -35,6 +35,8 @@ class PlannedRun:
         Run folder.
     group : int
         Its seed, or the repetition that its fold belongs to.
+    start : Path or None
+        Checkpoint that it begins with; None for a new network.
     """
 
     config: Path
@@ -42,13 +44,15 @@ class PlannedRun:
     n_ranks: int
     folder: Path
     group: int
+    start: Path | None = None
 
     @property
     def command(self) -> list[str]:
         """The words that start it, from the repository's root."""
         command = [HPC_SPARSE, "train", str(self.config), "--output", str(self.folder)]
         command += [word for setting in self.settings for word in ("--set", setting)]
-        command += ["--resume", "auto", "--progress", "none"]
+        is_begun = self.start is None or (self.folder / "checkpoints").exists()
+        command += ["--resume", "auto" if is_begun else str(self.start), "--progress", "none"]
         if self.n_ranks == 1:
             return command
         return ["bash", "-c", f'. jobs/openmpi.sh && exec mpirun -n {self.n_ranks} "$@"', "bash", *command]

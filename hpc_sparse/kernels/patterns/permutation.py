@@ -12,7 +12,7 @@ def _two_of_four(a, b, c, d):
     total = np.float32(0)
     for row in range(a.size):
         left, right = max(a[row], b[row]), max(c[row], d[row])
-        total += max(left + right, max(a[row] + b[row], c[row] + d[row]))
+        total += max(left + right, a[row] + b[row], c[row] + d[row])
     return total
 
 

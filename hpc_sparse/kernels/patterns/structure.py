@@ -135,3 +135,41 @@ def strengths(position, base, weight, incoming, outgoing):
             size = np.float64(abs(weight[k]))
             incoming[row] += size
             outgoing[base[j] + position[k]] += size
+
+
+@njit(cache=True, nogil=True)
+def choose_largest(indptr, indices, values, n, m, n_in, fan_in, position, weight):
+    """Keep the largest |values| of each group of compressed rows; a group with fewer gets connections of value 0.
+
+    Among equal ones, the first are kept. Connections of value 0 go to the first inputs of the group without any.
+
+    Parameters
+    ----------
+    indptr, indices, values : int32[n_out + 1] (int64 beyond 2^31 connections), int32[nnz], float32[nnz]
+    n, m, n_in, fan_in : int
+        The pattern, and the connections of a row.
+    position : uint8[n_out * fan_in]
+    weight : float32[n_out * fan_in]
+        Overwritten.
+    """
+    n_groups = (n_in + m - 1) // m
+    own, is_taken = np.empty(m, np.float32), np.empty(m, np.bool_)
+    for row in range(indptr.size - 1):
+        k, at = np.int64(indptr[row]), row * fan_in
+        for group in range(n_groups):
+            n_inputs, n_kept = _group_size(group, n, m, n_in, fan_in)
+            own[:] = 0
+            is_taken[:] = False
+            while k < indptr[row + 1] and indices[k] < group * m + n_inputs:
+                own[indices[k] - group * m] = values[k]
+                k += 1
+            for _ in range(n_kept):
+                best = -1
+                for i in range(n_inputs):
+                    if not is_taken[i] and (best < 0 or abs(own[i]) > abs(own[best])):
+                        best = i
+                is_taken[best] = True
+            for i in range(n_inputs):
+                if is_taken[i]:
+                    position[at], weight[at] = i, own[i]
+                    at += 1

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from hpc_sparse.config.patterns import GroupPattern
-from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Int64Array
+from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Float32Array, Int64Array
 from hpc_sparse.kernels.patterns.permutation import exchange_gains
 from hpc_sparse.network.connections.topology import Topology
 
@@ -48,14 +48,15 @@ def best_order(topology: Topology, weight: Float32Array, pattern: GroupPattern, 
     order, n_groups = np.arange(n_in, dtype=OFFSET), n_in // pattern.m
     pairs = np.array(list(combinations(range(n_groups), 2)), OFFSET).reshape(-1, 2)
     gains, choices = np.zeros(len(pairs), VALUE), np.zeros(len(pairs), OFFSET)
-    is_open, least = np.ones(len(pairs), np.bool_), LEAST_GAIN * float(size.sum()) / max(1, n_groups)
+    is_open: BoolArray = np.ones(len(pairs), np.bool_)
+    least = LEAST_GAIN * float(size.sum()) / max(1, n_groups)
     while is_open.any():
         found, chosen = np.empty(is_open.sum(), VALUE), np.empty(is_open.sum(), OFFSET)
         sizes = (pattern.n, pattern.m, n_out)
         exchange_gains(*transposed.rows, size, order, pairs[is_open], *sizes, partitions, found, chosen)
         gains[is_open], choices[is_open] = found, chosen
         changed = _exchange(order, pairs, gains, partitions[choices], pattern.m, least)
-        is_open = np.isin(pairs, changed).any(axis=1)
+        is_open = np.asarray(np.isin(pairs, changed).any(axis=1))
     return order
 
 

@@ -59,6 +59,23 @@ class NOfM:
         index = GroupedIndex.random(blueprint.shape, blueprint.group_pattern, blueprint.key(Purpose.TOPOLOGY))
         return cls(index, draw_weights(blueprint.initializer, index.topology(), blueprint.key(Purpose.WEIGHTS)))
 
+    @classmethod
+    def largest(cls, matrix: scipy.sparse.csr_array, pattern: GroupPattern) -> NOfM:
+        """The largest |weights| of each group; one with fewer gets connections of weight 0.
+
+        Parameters
+        ----------
+        matrix : scipy.sparse.csr_array
+            float32 (n_out, n_in) in canonical form.
+        pattern : GroupPattern
+        """
+        n_out, n_in = (int(n) for n in matrix.shape)
+        fan_in = pattern.fan_in(n_in)
+        position, weight = np.empty(n_out * fan_in, np.uint8), np.empty(n_out * fan_in, VALUE)
+        rows = (matrix.indptr, matrix.indices, matrix.data)
+        structure.choose_largest(*rows, pattern.n, pattern.m, n_in, fan_in, position, weight)
+        return cls(GroupedIndex((n_out, n_in), pattern, position), weight)
+
     @property
     def shape(self) -> tuple[int, int]:
         """(n_out, n_in)."""
