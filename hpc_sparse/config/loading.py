@@ -20,6 +20,7 @@ EXCLUSIVE = {
     "network.epsilon": ("network.density",),
     "network.density": ("network.epsilon",),
     "network.hidden": ("network.layers",),
+    "network.layers": ("network.hidden",),
 }
 """Keys that an override takes the place of."""
 

@@ -43,6 +43,8 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         *,
         epsilon: float | None = None,
         density: float | None = None,
+        connections: str = "csr",
+        pattern: str | None = None,
         activation: Literal["all_relu", "relu", "leaky_relu"] = "all_relu",
         alpha: float = 0.25,
         initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "xavier_uniform",
@@ -70,6 +72,8 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         self.hidden = hidden
         self.epsilon = epsilon
         self.density = density
+        self.connections = connections
+        self.pattern = pattern
         self.activation = activation
         self.alpha = alpha
         self.initializer = initializer

@@ -38,6 +38,10 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
         SET's sparsity: density of a layer = epsilon (n_in + n_out) / (n_in n_out), at most 1. 20 unless density is set.
     density : float, optional
         Instead of epsilon: the same density for every layer.
+    connections : {"csr", "dense", "n_of_m"}
+        Storage of the hidden layers' connections.
+    pattern : str, optional
+        N:M of connections "n_of_m": each neuron is connected to exactly N of each M consecutive inputs.
     activation : {"all_relu", "relu", "leaky_relu"}
         Activation of the hidden layers.
     alpha : float
@@ -93,6 +97,8 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
         *,
         epsilon: float | None = None,
         density: float | None = None,
+        connections: str = "csr",
+        pattern: str | None = None,
         activation: Literal["all_relu", "relu", "leaky_relu"] = "all_relu",
         alpha: float = 0.25,
         initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "xavier_uniform",
@@ -122,6 +128,8 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
             hidden,
             epsilon=epsilon,
             density=density,
+            connections=connections,
+            pattern=pattern,
             activation=activation,
             alpha=alpha,
             initializer=initializer,

@@ -23,7 +23,9 @@ In fewer steps, grown connections cannot become strong enough to stay, and short
 """
 
 SECTIONS = {
-    "network": ("hidden", "epsilon", "density", "activation", "alpha", "initializer", "dropout"),
+    "network": (
+        *("hidden", "epsilon", "density", "connections", "pattern", "activation", "alpha", "initializer", "dropout"),
+    ),
     "training": ("batch_size",),
     "optimizer": ("learning_rate", "momentum", "nesterov", "weight_decay", "schedule", "warmup_epochs"),
     "evolution": ("drop_fraction",),

@@ -23,9 +23,10 @@ class SparseMLPRegressor(RegressorMixin, SparseMLPEstimator):
 
     Parameters
     ----------
-    hidden, epsilon, density, activation, alpha, initializer, dropout, epochs, batch_size, learning_rate, momentum
-    nesterov, weight_decay, schedule, warmup_epochs, evolution, drop_fraction, evolve_every_epochs, standardize
-    early_stopping, validation_fraction, n_iter_no_change, tol, warm_start, random_state, n_jobs
+    hidden, epsilon, density, connections, pattern, activation, alpha, initializer, dropout, epochs, batch_size
+    learning_rate, momentum, nesterov, weight_decay, schedule, warmup_epochs, evolution, drop_fraction
+    evolve_every_epochs, standardize, early_stopping, validation_fraction, n_iter_no_change, tol, warm_start
+    random_state, n_jobs
         As in :class:`SparseMLPClassifier`; losses are those of standardised targets.
 
     Attributes

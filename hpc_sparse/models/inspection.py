@@ -81,4 +81,6 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
 
 def _describe_layer(layer: LayerInfo) -> dict[str, Any]:
     n_out, n_in = layer.shape
-    return {"n_in": n_in, "n_out": n_out, "activation": layer.activation, "n_connections": layer.n_connections}
+    kinds = [" ".join([each.kind, *map(str, each.settings.values())]) for each in layer.connections.values()]
+    about = {"n_in": n_in, "n_out": n_out, "activation": layer.activation, "n_connections": layer.n_connections}
+    return {**about, "connections": ", ".join(kinds)}

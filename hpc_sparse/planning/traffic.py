@@ -34,9 +34,10 @@ N_ROUNDS = 3
 def checkpoint_file_bytes(config: RunConfig, size: NetworkSize) -> int:
     """Size of a checkpoint if all ranks have the same network."""
     values = 4 * (1 + len(make_optimizer(config).state_arrays))
-    per_connection, per_row = 4 + values, 8 + values
+    # Row pointers, if there are any, have 8 bytes in a file and about 4 in memory.
+    structure = sum(sum(layer.n_bytes.structure.values()) for layer in size.layers)
     n_rows = sum(layer.n_out for layer in size.layers)
-    return size.n_connections * per_connection + n_rows * per_row + FILE_OVERHEAD
+    return structure + size.n_connections * values + n_rows * (4 + values) + FILE_OVERHEAD
 
 
 def message_bytes(config: RunConfig, size: NetworkSize) -> int:

@@ -24,7 +24,7 @@ path = "data.h5"
 [network]
 hidden = [24, 17]
 connections = "n_of_m"
-pattern = "2:7"
+pattern = "2:5"
 [training]
 epochs = 3
 batch_size = 20
@@ -48,7 +48,7 @@ def check_groups(folder: Path, n_epochs: int) -> None:
                 state = layer.connections[INPUT]
                 assert state.kind == "n_of_m"
                 topology = connections_from_state(state, layer.parameters["weight"]).topology
-                assert GroupedIndex.of(topology, GroupPattern(2, 7)) is not None
+                assert GroupedIndex.of(topology, GroupPattern(2, 5)) is not None
                 seen.add(topology.indices.tobytes())
     assert len(seen) > 2
 

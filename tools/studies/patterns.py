@@ -19,7 +19,7 @@ from studies.run_log import RunLog
 from studies.runs import HPC_SPARSE, ROOT, PlannedRun, result_of
 from studies.strategies import with_deviation
 
-CONFIGS = {"fashion_mnist": "patterns_fashion_mnist", "cifar10": "cifar10"}
+CONFIGS = {"fashion_mnist": "fashion_mnist", "cifar10": "cifar10"}
 """Configuration in ``jobs/`` for each data set."""
 
 
