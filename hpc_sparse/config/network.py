@@ -15,8 +15,15 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
-from hpc_sparse.config.layers import CONNECTION_KINDS, IN_GROUPS, Activation, LayerSection, Pattern, checked_layers
-from hpc_sparse.config.patterns import GroupPattern
+from hpc_sparse.config.layers import (
+    CONNECTION_KINDS,
+    IN_GROUPS,
+    Activation,
+    GroupPattern,
+    LayerSection,
+    Pattern,
+    checked_layers,
+)
 from hpc_sparse.config.problems import listed, nested_problems
 from hpc_sparse.config.section import Fraction, NonNegative, Positive, Section, Width
 

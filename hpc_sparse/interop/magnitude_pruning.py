@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse
 
 from hpc_sparse.config import RunConfig
-from hpc_sparse.config.patterns import GroupPattern
+from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array
 from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.inputs.standardise import Standardise

@@ -12,7 +12,7 @@ import scipy.sparse
 from pydantic import ValidationError
 
 from hpc_sparse.config import RunConfig
-from hpc_sparse.config.patterns import GroupPattern
+from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.dtypes import Float32Array, Int64Array
 from hpc_sparse.errors import InputError, OutputError, quoted
 from hpc_sparse.kernels.threads import use_threads

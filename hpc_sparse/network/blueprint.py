@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_sparse.config import LayerSection
-from hpc_sparse.config.patterns import GroupPattern
+from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.network.connections.initial_topology import Pattern
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.rng import Purpose, stream_key

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from hpc_sparse.config import NetworkSection
-from hpc_sparse.config.patterns import GroupPattern
+from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.errors import ConfigError
 from hpc_sparse.network.connections.dense import Dense
 from hpc_sparse.network.connections.initial_topology import erdos_renyi_densities

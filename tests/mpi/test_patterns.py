@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpc_sparse.config.patterns import GroupPattern
+from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.connections.grouped_index import GroupedIndex
 from hpc_sparse.network.connections.protocol import INPUT

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from hpc_sparse.kernels.patterns.expansion import OVERRUN, PANEL, expand_columns, panel_stop
+from hpc_sparse.kernels.patterns.expansion import OVERRUN, PANEL, expand_columns, expand_outs, panel_stop
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile, width_at
 from hpc_sparse.kernels.simd.machine import FAR_BYTES
@@ -150,12 +150,8 @@ def bring_back(outs, slots, counts, starts, n, m, fan_in, bounds, values, found)
 @njit(parallel=True, cache=True, nogil=True)
 def backward_and_gradient_of_tiles(
     outs,
-    slots,
     counts,
     starts,
-    n,
-    m,
-    fan_in,
     weights,
     delta,
     source,
@@ -172,7 +168,7 @@ def backward_and_gradient_of_tiles(
 
     Parameters
     ----------
-    outs, slots, counts, starts, n, m, fan_in, delta, source, record, slope, scale, bounds, out
+    outs, counts, starts, delta, source, record, slope, scale, bounds, out
         As in :func:`backward_and_gradient`.
     weights, gradients : float32[nnz]
         In the order of the transposed index (:func:`bring_weights`, :func:`bring_back`); the gradients are overwritten.
@@ -186,7 +182,7 @@ def backward_and_gradient_of_tiles(
     n_out = delta.size // n_columns
     room = PANEL + n_out + OVERRUN
     for part in prange(n_parts):
-        found, places = np.empty(room, np.int32), np.empty(room, starts.dtype)
+        found = np.empty(room, np.int32)
         begin_row, end = bounds[n_blocks * part // n_parts], bounds[n_blocks * (part + 1) // n_parts]
         column = 0
         while column < n_columns:
@@ -195,7 +191,7 @@ def backward_and_gradient_of_tiles(
             first = begin_row
             while first < end:
                 stop = panel_stop(starts, first, end)
-                expand_columns(outs, slots, counts, starts, n, m, fan_in, first, stop, found, places)
+                expand_outs(outs, counts, starts, first, stop, found)
                 begin = np.int64(starts[first])
                 last, panel_weights, panel_dots = starts[stop] - begin - 1, weights[begin:], gradients[begin:]
                 for row in range(first, stop):

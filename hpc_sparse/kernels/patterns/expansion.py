@@ -49,52 +49,57 @@ def panel_stop(starts, first, stop):
     return row
 
 
-@intrinsic
-def _expand_run(tc, outs, slots, k, n, first_out, fan_in, offset, neurons, places, at):  # noqa: ARG001  (numba's)
-    """Expand ``n`` connections from ``k`` on, of one input neuron to one group of output neurons.
+def _make_expand_run(*, has_places: bool) -> Callable[..., Any]:
+    """Build ``expand_run``: ``n`` connections from ``k`` on, of one input neuron to one group of output neurons.
 
-    ``neurons[at + i] = first_out + outs[k + i]``, and ``places[at + i]`` is that times ``fan_in`` plus ``offset +
-    slots[k + i]``. Up to OVERRUN - 1 numbers more are read and written.
+    ``neurons[at + i] = first_out + outs[k + i]``. If it ``has_places``, ``places[at + i]`` is that times ``fan_in``
+    plus ``offset + slots[k + i]``. Up to OVERRUN - 1 numbers more are read and written.
     """
-    given = (outs, slots, k, n, first_out, fan_in, offset, neurons, places, at)
-    signature = types.void(*given)
 
-    def codegen(context, builder, signature, args):
-        pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
-        outs, slots, k, n, first_out, fan_in, offset, neurons, places, at = pointer
+    @intrinsic
+    def expand_run(tc, outs, slots, k, n, first_out, fan_in, offset, neurons, places, at):  # noqa: ARG001  (numba's)
+        given = (outs, slots, k, n, first_out, fan_in, offset, neurons, places, at)
+        signature = types.void(*given)
 
-        def expanded(source: ir.Value, i: ir.Value, kind: ir.Type) -> ir.Value:
-            place = builder.gep(source, [builder.add(k, i)])
-            numbers = builder.load(builder.bitcast(place, _lanes(source.type.pointee).as_pointer()), align=1)
-            return builder.zext(numbers, _lanes(kind))
+        def codegen(context, builder, signature, args):
+            pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+            outs, slots, k, n, first_out, fan_in, offset, neurons, places, at = pointer
+            index, wide = neurons.type.pointee, places.type.pointee
 
-        def constant(value: ir.Value, kind: ir.Type) -> ir.Value:
-            return splat(builder, value if kind == INT64 else builder.trunc(value, kind), OVERRUN)
+            def expanded(source: ir.Value, i: ir.Value, kind: ir.Type) -> ir.Value:
+                place = builder.gep(source, [builder.add(k, i)])
+                numbers = builder.load(builder.bitcast(place, _lanes(source.type.pointee).as_pointer()), align=1)
+                return builder.zext(numbers, _lanes(kind))
 
-        def store(values: ir.Value, target: ir.Value, i: ir.Value) -> None:
-            place = builder.gep(target, [builder.add(at, i)])
-            builder.store(values, builder.bitcast(place, values.type.as_pointer()), align=4)
+            def constant(value: ir.Value, kind: ir.Type) -> ir.Value:
+                return splat(builder, value if kind == INT64 else builder.trunc(value, kind), OVERRUN)
 
-        def add_lanes(i: ir.Value, nothing: list[ir.Value]) -> list[ir.Value]:
-            index, pointer = neurons.type.pointee, places.type.pointee
-            found = builder.add(expanded(outs, i, index), constant(first_out, index))
-            store(found, neurons, i)
-            wide = found if pointer == index else builder.zext(found, _lanes(pointer))
-            where = builder.add(builder.mul(wide, constant(fan_in, pointer)), constant(offset, pointer))
-            store(builder.add(where, expanded(slots, i, pointer)), places, i)
-            return nothing
+            def store(values: ir.Value, target: ir.Value, i: ir.Value) -> None:
+                place = builder.gep(target, [builder.add(at, i)])
+                builder.store(values, builder.bitcast(place, values.type.as_pointer()), align=4)
 
-        loop(builder, INT64(0), n, OVERRUN, [], add_lanes)
-        return context.get_dummy_value()
+            def add_lanes(i: ir.Value, nothing: list[ir.Value]) -> list[ir.Value]:
+                found = builder.add(expanded(outs, i, index), constant(first_out, index))
+                store(found, neurons, i)
+                if has_places:
+                    rows = found if wide == index else builder.zext(found, _lanes(wide))
+                    where = builder.add(builder.mul(rows, constant(fan_in, wide)), constant(offset, wide))
+                    store(builder.add(where, expanded(slots, i, wide)), places, i)
+                return nothing
 
-    return signature, codegen
+            loop(builder, INT64(0), n, OVERRUN, [], add_lanes)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return expand_run
 
 
 def _lanes(kind: ir.Type) -> ir.VectorType:
     return ir.VectorType(kind, OVERRUN)
 
 
-expand_run: Callable[..., Any] = _expand_run
+expand_run, expand_run_of_outs = _make_expand_run(has_places=True), _make_expand_run(has_places=False)
 
 
 @njit(inline="always")
@@ -116,4 +121,17 @@ def expand_columns(outs, slots, counts, starts, n, m, fan_in, first, stop, neuro
         for group in range(n_groups):
             n_own = np.int64(counts[row * n_groups + group])
             expand_run(outs, slots, k, n_own, np.int64(group * GROUP), fan_in, offset, neurons, places, k - begin)
+            k += n_own
+
+
+@njit(inline="always")
+def expand_outs(outs, counts, starts, first, stop, neurons):
+    """Output neurons alone; arguments as of :func:`expand_columns`."""
+    n_groups = counts.size // (starts.size - 1)
+    k, begin, zero = np.int64(starts[first]), np.int64(starts[first]), np.int64(0)
+    for row in range(first, stop):
+        for group in range(n_groups):
+            n_own = np.int64(counts[row * n_groups + group])
+            first_out, at = np.int64(group * GROUP), k - begin
+            expand_run_of_outs(outs, outs, k, n_own, first_out, zero, zero, neurons, neurons, at)
             k += n_own

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpc_sparse.config.patterns import GroupPattern
+from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.dtypes import (
     INDEX,
     OFFSET,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from hpc_sparse.config.patterns import GroupPattern
+from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.dtypes import INDEX, VALUE, AnyArray, Float32Array, Float64Array, pointer_dtype
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.patterns import backward, forward, gradient, structure
@@ -143,8 +143,9 @@ class NOfM:
         weights, gradients = sink.scratch(2 * n).reshape(2, n)
         written = self._room(sink)
         backward.bring_weights(*columns, bounds, self.weight, weights)
+        index = (columns.outs, columns.counts, columns.starts)
         tiles = (threads_in_use(), delta.width, out.values, gradients)
-        backward.backward_and_gradient_of_tiles(*columns, weights, *signals, *tiles)
+        backward.backward_and_gradient_of_tiles(*index, weights, *signals, *tiles)
         backward.bring_back(*columns, bounds, gradients, written)
         return written
 

@@ -35,7 +35,16 @@ VARIANTS = [
 
 
 def test_there_is_one_configuration_for_each_experiment() -> None:
-    assert {path.stem for path in JOBS.glob("*.toml")} == {*HIDDEN, *SCALES, "news20"}
+    assert {path.stem for path in JOBS.glob("*.toml")} == {*HIDDEN, *SCALES, "news20", "patterns_fashion_mnist"}
+
+
+def test_the_network_of_a_pattern_loads() -> None:
+    config = load_config(JOBS / "patterns_fashion_mnist.toml")
+    assert (config.data.path, config.network.connections, config.network.pattern) == (
+        "fashion_mnist.h5",
+        "n_of_m",
+        "2:4",
+    )
 
 
 def test_the_wide_network_that_learns_loads_with_its_variant() -> None:

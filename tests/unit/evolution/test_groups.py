@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpc_sparse.config.patterns import GroupPattern
+from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.evolution.protocol import LayerView, NetworkView
 from hpc_sparse.evolution.selection import draw_free_keys
 from hpc_sparse.evolution.strategies import DeepRUpdater, GseUpdater, RiglUpdater, SetUpdater

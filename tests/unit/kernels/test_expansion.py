@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from hpc_sparse.config.patterns import GroupPattern
+from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.kernels.patterns.expansion import OVERRUN, expand_columns, expand_rows, panel_stop
 from hpc_sparse.network.connections.grouped_index import GroupedIndex
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.config.patterns import GroupPattern
+from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.kernels.simd import machine
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpc_sparse.config.patterns import GroupPattern
+from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
