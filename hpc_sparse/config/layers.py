@@ -102,7 +102,7 @@ class LayerSection(Section):
     n: Width
     """Neurons."""
 
-    connections: str | None = None
+    connections: str = "csr"
     """Storage of its connections: csr (any), dense (all pairs of neurons), n_of_m (so many of each group of inputs)."""
 
     pattern: Pattern | None = None
@@ -148,12 +148,12 @@ def checked_layers(values: Any) -> Any:
         if not isinstance(value, dict):
             found.append(value)
             continue
-        kind, connections = value.get("kind", "sparse"), value.get("connections")
+        kind, connections = value.get("kind", "sparse"), value.get("connections", "csr")
         for key, own, known in (
             ("kind", kind, list(LAYER_SECTIONS)),
             ("connections", connections, CONNECTION_KINDS),
         ):
-            if own is not None and own not in known:
+            if own not in known:
                 problems.append(problem("literal_error", f"Input should be {listed(known)}", (number, key), own))
         try:
             found.append(LAYER_SECTIONS.get(str(kind), LayerSection).model_validate(value))

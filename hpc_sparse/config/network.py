@@ -97,11 +97,19 @@ class NetworkSection(Section):
         return any(self.layer(number).pattern is not None for number in range(len(self.hidden)))
 
     def layer(self, number: int) -> LayerSection:
-        """Hidden layer ``number``, counted from 0, as the configuration has it; connections and pattern filled in."""
-        own = LayerSection(n=self.hidden[number]) if self.layers is None else self.layers[number]
-        connections = own.connections or self.connections
-        pattern = (own.pattern or self.pattern) if connections == IN_GROUPS else None
-        return own.model_copy(update={"connections": connections, "pattern": pattern})
+        """Hidden layer ``number``, counted from 0, as the configuration has it."""
+        if self.layers is not None:
+            return self.layers[number]
+        return LayerSection(n=self.hidden[number], connections=self.connections, pattern=self.pattern)
+
+    def with_pattern(self, pattern: str) -> Self:
+        """The same with another pattern wherever there is one."""
+        layers = [
+            layer if layer.pattern is None else layer.model_copy(update={"pattern": pattern})
+            for layer in self.layers or ()
+        ]
+        own = {"pattern": None if self.pattern is None else pattern}
+        return self.model_copy(update=own if self.layers is None else {**own, "layers": tuple(layers)})
 
     def activation_of(self, number: int) -> Activation:
         """Activation of hidden layer ``number``."""
@@ -124,7 +132,7 @@ class NetworkSection(Section):
         if not isinstance(values, dict) or values.get("layers") is None:
             return handler(values)
         try:
-            layers = checked_layers(values["layers"])
+            layers = checked_layers(_with_connections(values))
         except ValidationError as error:
             raise ValidationError.from_exception_data(cls.__name__, nested_problems(error, "layers")) from None
         values = {**values, "layers": layers}
@@ -149,18 +157,17 @@ class NetworkSection(Section):
     def _patterns_of_groups(self) -> Self:
         if self.pattern is not None and self.connections != IN_GROUPS:
             raise ValueError(f'pattern = "{self.pattern}" needs connections = "{IN_GROUPS}"')
-        for number, own in enumerate(self.layers or ()):
-            if own.pattern is not None and self.layer(number).connections != IN_GROUPS:
-                raise ValueError(f'layers.{number}.pattern = "{own.pattern}" needs connections = "{IN_GROUPS}"')
         for number in range(len(self.hidden)):
-            layer = self.layer(number)
-            if layer.connections == IN_GROUPS:
-                self._check_groups(number, layer)
+            self._check_groups(number, self.layer(number))
         return self
 
     def _check_groups(self, number: int, layer: LayerSection) -> None:
         """Check what the connections of a layer in groups go together with."""
         where = "" if self.layers is None else f"layers.{number}."
+        if layer.connections != IN_GROUPS:
+            if layer.pattern is not None:
+                raise ValueError(f'{where}pattern = "{layer.pattern}" needs connections = "{IN_GROUPS}"')
+            return
         if layer.pattern is None:
             raise ValueError(f'{where}connections = "{IN_GROUPS}" needs pattern, such as "2:4"')
         if layer.density is not None:
@@ -180,3 +187,14 @@ class NetworkSection(Section):
         if self.epsilon is None and self.density is None:
             object.__setattr__(self, "epsilon", DEFAULT_EPSILON)
         return self
+
+
+def _with_connections(values: dict[str, Any]) -> Any:
+    """The tables of the layers; those that do not say how connections are stored have it from the network."""
+    common = {key: values[key] for key in ("connections", "pattern") if values.get(key) is not None}
+    if not common or not isinstance(values["layers"], (list, tuple)):
+        return values["layers"]
+    return [
+        {**common, **each} if isinstance(each, dict) and "connections" not in each else each
+        for each in values["layers"]
+    ]

@@ -110,7 +110,7 @@ def prune_to_pattern(ctx: ParallelContext, request: PatternRequest) -> dict[str,
     )
     write_checkpoint(ctx, request.output, checkpoint)
     about = {"checkpoint": str(request.checkpoint), "pattern": str(pattern), "permute": request.search or "none"}
-    return {**about, "output": str(request.output), "layers": kept, "sizes": rows}
+    return {**about, "output": str(request.output), "kept": kept, "sizes": rows}
 
 
 def pattern_config(config: RunConfig, pattern: GroupPattern) -> RunConfig:

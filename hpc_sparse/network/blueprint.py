@@ -54,7 +54,7 @@ class LayerBlueprint:
     @property
     def connections(self) -> str:
         """Kind of the connections."""
-        return "csr" if self.section is None else self.section.connections or "csr"
+        return "csr" if self.section is None else self.section.connections
 
     @property
     def group_pattern(self) -> GroupPattern:

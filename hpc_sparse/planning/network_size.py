@@ -70,7 +70,7 @@ class NetworkSize:
             # Groups of inputs have as many connections each: their density is exact.
             drawn = config.initial_topology if own.pattern is None else "pattern"
             n_connections = _n_connections(drawn, *pair, density)
-            layers.append(LayerSize(*pair, n_connections, own.kind, own.connections or "csr"))
+            layers.append(LayerSize(*pair, n_connections, own.kind, own.connections))
         return cls(tuple(layers))
 
     @classmethod

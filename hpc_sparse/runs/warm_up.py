@@ -32,6 +32,9 @@ N_SAMPLES = BATCH + 8
 """A batch of several tiles, the narrowest there are, and a batch of one: their backward passes differ."""
 
 WIDTHS = (8, 8)
+PATTERN = "1:2"
+"""Of connections in groups: the run's own groups may be larger than the layers here."""
+
 TINY_RATE = 1e-6
 
 
@@ -51,7 +54,9 @@ def warm_up(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
 
 def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
     config = any_samples(config)
-    network = config.network.model_copy(update={"hidden": WIDTHS, "epsilon": None, "density": 0.5})
+    widths = WIDTHS if config.network.layers is None else WIDTHS[:1] * len(config.network.layers)
+    network = config.network.model_copy(update={"hidden": widths, "epsilon": None, "density": 0.5})
+    network = network.with_pattern(PATTERN)
     training = config.training.model_copy(update={"epochs": 2, "batch_size": BATCH})
     # At the run's own learning rate this network could diverge where the run's does not.
     optimizer = config.optimizer.model_copy(update={"learning_rate": TINY_RATE, "weight_decay": 0.0})

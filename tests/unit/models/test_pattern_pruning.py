@@ -44,7 +44,7 @@ def test_the_largest_of_each_group_stay_and_the_checkpoint_begins_anew(write_net
     for layer, old in zip(network.layers[:1], before.layers, strict=False):  # 30 inputs: whole groups
         expected = largest_of_groups(old.incoming.to_csr().toarray(), 2, 6)
         np.testing.assert_array_equal(layer.incoming.to_csr().toarray(), expected)
-        assert result["layers"][0]["share_of_weights"] == pytest.approx(
+        assert result["kept"][0]["share_of_weights"] == pytest.approx(
             np.abs(expected).sum() / np.abs(old.weight).sum()
         )
     for layer, old in zip(network.layers, before.layers, strict=True):
@@ -63,7 +63,7 @@ def test_the_largest_of_each_group_stay_and_the_checkpoint_begins_anew(write_net
 def test_a_permuted_network_keeps_more_and_is_the_same_function_but_for_the_pruning(write_network, search):
     checkpoint, values = write_network(*HIDDEN), np.random.default_rng(0).uniform(0, 9, (50, 30))
     plain, permuted = pruned(checkpoint, "2:4"), pruned(checkpoint, "2:4", search)
-    shares = [[layer["share_of_weights"] for layer in each[0]["layers"]] for each in (plain, permuted)]
+    shares = [[layer["share_of_weights"] for layer in each[0]["kept"]] for each in (plain, permuted)]
     assert shares[1][0] == pytest.approx(shares[0][0])  # rows of the first layer are in another order
     assert shares[1][1] > shares[0][1]
     assert shares[1][2] > shares[0][2]
@@ -174,3 +174,14 @@ def test_the_semi_structured_layout_is_that_of_a_reference_and_comes_back(write_
             to_semi_structured(other.incoming)
     with pytest.raises(InputError, match="pattern 2:6: expected pattern 2:4"):
         to_semi_structured(pruned(write_network(*HIDDEN, name="other.h5"), "2:6")[2].layers[0].incoming)
+
+
+def test_layers_have_the_pattern_of_the_network_unless_they_say_otherwise(make_config):
+    layers = '[{n = 24}, {n = 17, pattern = "1:4"}, {n = 20, connections = "dense"}]'
+    config = make_config("network.connections=n_of_m", "network.pattern=2:4", f"network.layers={layers}")
+    found = [(config.network.layer(number).connections, config.network.layer(number).pattern) for number in range(3)]
+    assert found == [("n_of_m", "2:4"), ("n_of_m", "1:4"), ("dense", None)]
+    again = parse_config(config.to_toml(), "test")
+    assert again == config
+    tiny = config.network.with_pattern("1:2")
+    assert [tiny.layer(number).pattern for number in range(3)] == ["1:2", "1:2", None]
