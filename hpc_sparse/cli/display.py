@@ -81,4 +81,5 @@ def _cell(value: Any) -> str:
 
 def _layer_line(layer: dict[str, Any]) -> str:
     size = f"{layer['n_in']:,} -> {layer['n_out']:,} {layer['activation']}"
-    return f"{size}, {layer['n_connections']:,} connections"
+    kind = layer.get("connections", "csr")
+    return f"{size}, {layer['n_connections']:,} connections{'' if kind == 'csr' else f' ({kind})'}"

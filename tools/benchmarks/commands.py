@@ -18,6 +18,7 @@ from benchmarks import (
     guard_speed,
     inference_speed,
     kernel_speed,
+    pattern_speed,
     rank_speed,
     scaling,
     server_speed,
@@ -98,6 +99,18 @@ def fan_in(
 ) -> None:
     """Nanoseconds per connection where all neurons have the same fan-in, against rows of all lengths."""
     fan_in_speed.measure_fan_in(threads, rounds, as_json=as_json)
+
+
+@app.command()
+def patterns(
+    width: Annotated[int, typer.Option(help="Neurons of both layers.")] = 2048,
+    batch: Annotated[int, typer.Option(help="Samples.")] = 128,
+    threads: Annotated[int, typer.Option(help="Threads.")] = 1,
+    rounds: Annotated[int, typer.Option(help="Measurements of each pass.")] = 15,
+    as_json: Json = False,
+) -> None:
+    """Time and bytes of patterns N:M beside unstructured connections; what another order of inputs keeps."""
+    pattern_speed.measure_patterns(width, batch, threads, rounds, as_json=as_json)
 
 
 @app.command()

@@ -43,9 +43,7 @@ class LayerBench:
         rng = np.random.default_rng(0)
         weight = draw_weights("he_uniform", topology, np.uint64(2))
         self.layer = SparseLayer.of(topology, weight, np.zeros(n, np.float32), 0.6)
-        scratch = aligned_empty(2 * weight.size, np.float32)
-        state = OptimizerState.at_rest(self.layer.parameters(), ["velocity"])
-        self.sink = Descend(StepFactors.of(Sgd(0.9), 1e-9), state, lambda n: scratch[:n])
+        self.restart()
         self.matrix, width = rng.standard_normal((n, batch), np.float32), tile_width([n])
         self.source, self.delta = (
             Tiles.of(values, width) for values in (self.matrix, rng.standard_normal((n, batch), np.float32))
@@ -56,6 +54,12 @@ class LayerBench:
         self.dropout = Dropout(0.3, np.uint64(3))
         self.gate = Gate(np.float32(-0.6), self.dropout.scale, self.record)
         self.scipy = sp.csr_matrix((weight, topology.indices, topology.indptr), topology.shape)
+
+    def restart(self) -> None:
+        """Make what a step needs beside the layer, whose connections may be others now."""
+        scratch = aligned_empty(2 * self.layer.weight.size, np.float32)
+        state = OptimizerState.at_rest(self.layer.parameters(), ["velocity"])
+        self.sink = Descend(StepFactors.of(Sgd(0.9), 1e-9), state, lambda n: scratch[:n])
 
     def cases(self) -> dict[str, Callable[[], object]]:
         """The passes by name."""

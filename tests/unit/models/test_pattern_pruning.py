@@ -44,9 +44,7 @@ def test_the_largest_of_each_group_stay_and_the_checkpoint_begins_anew(write_net
     for layer, old in zip(network.layers[:1], before.layers, strict=False):  # 30 inputs: whole groups
         expected = largest_of_groups(old.incoming.to_csr().toarray(), 2, 6)
         np.testing.assert_array_equal(layer.incoming.to_csr().toarray(), expected)
-        assert result["kept"][0]["share_of_weights"] == pytest.approx(
-            np.abs(expected).sum() / np.abs(old.weight).sum()
-        )
+        assert result["kept"][0]["share_of_weights"] == pytest.approx(np.abs(expected).sum() / np.abs(old.weight).sum())
     for layer, old in zip(network.layers, before.layers, strict=True):
         np.testing.assert_array_equal(layer.bias, old.bias)
     np.testing.assert_array_equal(network.layers[-1].weight, before.layers[-1].weight)
