@@ -30,7 +30,7 @@ def measure_patterns(width: int, batch: int, n_threads: int, n_rounds: int, *, a
     use_threads(n_threads)
     rows = [_row(width, batch, pattern, n_rounds) for pattern in PATTERNS]
     notes = [
-        "each cell: as many unstructured connections / the pattern, and the second by the first",
+        "csr of as many random connections / csr of the same connections / n_of_m: the last by the first",
         "bytes per connection: index and weights forward and backward, without the optimiser's",
         f"kernels by {INSTRUCTION_SET.name}; medians of {n_rounds} rounds, interleaved",
     ]
@@ -48,11 +48,13 @@ def measure_patterns(width: int, batch: int, n_threads: int, n_rounds: int, *, a
 
 def _row(width: int, batch: int, text: str, n_rounds: int) -> dict[str, object]:
     pattern = GroupPattern.parse(text)
-    benches = {kind: LayerBench(width, pattern.fan_in(width) / width, batch) for kind in ("csr", "n_of_m")}
-    layer = benches["n_of_m"].layer
+    benches = {kind: LayerBench(width, pattern.fan_in(width) / width, batch) for kind in ("random", "same", "n_of_m")}
     index = GroupedIndex.random((width, width), pattern, np.uint64(1))
-    layer.incoming = NOfM(index, np.resize(layer.weight, index.position.size))
-    benches["n_of_m"].restart()
+    weight = np.resize(benches["random"].layer.weight, index.position.size)
+    benches["same"].layer.incoming = Csr(index.topology(), weight)
+    benches["n_of_m"].layer.incoming = NOfM(index, weight.copy())
+    for kind in ("same", "n_of_m"):
+        benches[kind].restart()
     cases = {f"{name} {kind}": bench.cases()[name] for kind, bench in benches.items() for name in PASSES}
     timings = interleave(cases, n_rounds)
     row: dict[str, object] = {"pattern": text}
@@ -69,8 +71,8 @@ def _bytes(found: ConnectionBytes) -> int:
 
 
 def _compared(values: list[float]) -> str:
-    unstructured, grouped = values
-    return f"{unstructured:.3g} / {grouped:.3g} = {grouped / unstructured:.2f}"
+    """The values, and the last one by the first."""
+    return f"{' / '.join(f'{value:.3g}' for value in values)}: {values[-1] / values[0]:.2f}"
 
 
 def _gain_of(search: Search) -> dict[str, object]:
