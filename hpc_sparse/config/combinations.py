@@ -29,6 +29,7 @@ def wrong_combinations(config: RunConfig) -> Iterator[str]:
             f"evolution.final_density = {evolution.final_density}: not with importance_pruning.mode = "
             f'"{pruning.mode}", which changes what it is a share of; use one of them'
         )
+    yield from _wrong_units(config)
     for number, layer in enumerate(network.layers or ()):
         if refusal := layer.refuses(config):
             yield f"network.layers.{number}: {refusal}"
@@ -39,3 +40,23 @@ def wrong_combinations(config: RunConfig) -> Iterator[str]:
     ):
         if refusal := kind.refuses(config):
             yield refusal
+
+
+def _wrong_units(config: RunConfig) -> Iterator[str]:
+    """Settings that are about single connections or neurons, where several connections come and go as one."""
+    network, pruning = config.network, config.importance_pruning
+    if not network.has_units:
+        return
+    if network.initial_topology in {"snip", "grasp", "csti"}:
+        yield (
+            f'network.initial_topology = "{network.initial_topology}": chooses single connections, not blocks; use '
+            '"erdos_renyi", "constant_fan_in" or "lognormal_fan_in"'
+        )
+    if pruning.mode != "off":
+        yield f'importance_pruning.mode = "{pruning.mode}": not with connections in blocks, which hold several neurons'
+    for kind in (STRATEGIES[config.evolution.strategy],):
+        if not getattr(kind, "decides_on_units", True):
+            yield (
+                f'evolution.strategy = "{kind.name}": decides about single connections, not blocks; use "set", "gse", '
+                '"rigl", "snfs", "deep_r", "srigl" or "static"'
+            )

@@ -44,6 +44,9 @@ class EvolutionSection(SectionOfKinds):
     final_density: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
     """Density of all evolving layers together after the last change; every layer shrinks in proportion."""
 
+    block_score: Literal["norm", "largest"] = "norm"
+    """Connections in blocks: size by which blocks are dropped: the Euclidean norm, or the largest |weight|."""
+
     growth_samples: PositiveCount = 256
     """Strategies that grow by gradients: training samples these are computed on, drawn anew for each change."""
 

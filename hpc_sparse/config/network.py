@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, ValidationError, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
-from hpc_sparse.config.layers import Activation, LayerSection, checked_layers
-from hpc_sparse.config.problems import nested_problems
+from hpc_sparse.config.layers import CONNECTION_KINDS, Activation, BlockSize, LayerSection, checked_layers, with_block
+from hpc_sparse.config.problems import listed, nested_problems
 from hpc_sparse.config.section import Fraction, NonNegative, Positive, Section, Width
 
 DEFAULT_EPSILON = 20.0
@@ -25,6 +26,12 @@ class NetworkSection(Section):
     layers: Annotated[tuple[SerializeAsAny[LayerSection], ...], Field(strict=False)] | None = None
     """Instead of hidden: a table `[[network.layers]]` for each hidden layer, with its neurons `n` and settings of its
     own."""
+
+    connections: str = "csr"
+    """Storage of the connections of the hidden layers: csr (any), dense (all pairs of neurons), block (blocks)."""
+
+    block: BlockSize | None = None
+    """Connections in blocks: neurons of a block in its layer and in the one below, each 1, 4, 8, 16 or 32; [16, 16]."""
 
     epsilon: Positive | None = None
     """SET's sparsity: density of a layer = epsilon (n_in + n_out) / (n_in n_out). 20 unless density is set."""
@@ -69,7 +76,14 @@ class NetworkSection(Section):
 
     def layer(self, number: int) -> LayerSection:
         """Hidden layer ``number``, counted from 0, as the configuration has it."""
-        return LayerSection(n=self.hidden[number]) if self.layers is None else self.layers[number]
+        if self.layers is not None:
+            return self.layers[number]
+        return LayerSection(n=self.hidden[number], connections=self.connections, block=self.block)
+
+    @property
+    def has_units(self) -> bool:
+        """Whether connections of some layer come and go several at a time."""
+        return any(self.layer(number).unit != (1, 1) for number in range(len(self.hidden)))
 
     def activation_of(self, number: int) -> Activation:
         """Activation of hidden layer ``number``."""
@@ -89,10 +103,13 @@ class NetworkSection(Section):
     @classmethod
     def _layers_of_their_kinds(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """The widths follow from the layers, where these are given one by one."""
-        if not isinstance(values, dict) or values.get("layers") is None:
+        if not isinstance(values, dict):
+            return handler(values)
+        values = with_block(values)
+        if values.get("layers") is None:
             return handler(values)
         try:
-            layers = checked_layers(values["layers"])
+            layers = checked_layers(_with_connections(values))
         except ValidationError as error:
             raise ValidationError.from_exception_data(cls.__name__, nested_problems(error, "layers")) from None
         values = {**values, "layers": layers}
@@ -106,6 +123,13 @@ class NetworkSection(Section):
             raise ValueError("hidden and layers exclude each other: give one of them")
         return self
 
+    @field_validator("connections", mode="before")
+    @classmethod
+    def _is_known(cls, value: Any) -> Any:
+        if value not in CONNECTION_KINDS:
+            raise PydanticKnownError("literal_error", {"expected": listed(CONNECTION_KINDS)})
+        return value
+
     @model_validator(mode="after")
     def _one_sparsity(self) -> Self:
         if self.epsilon is not None and self.density is not None:
@@ -115,3 +139,14 @@ class NetworkSection(Section):
         if self.epsilon is None and self.density is None:
             object.__setattr__(self, "epsilon", DEFAULT_EPSILON)
         return self
+
+
+def _with_connections(values: dict[str, Any]) -> Any:
+    """The tables of the layers; those that do not say how connections are stored have it from the network."""
+    common = {key: values[key] for key in ("connections", "block") if values.get(key) is not None}
+    if not common or not isinstance(values["layers"], (list, tuple)):
+        return values["layers"]
+    return [
+        {**common, **each} if isinstance(each, dict) and "connections" not in each else each
+        for each in values["layers"]
+    ]

@@ -55,6 +55,11 @@ class LayerBlueprint:
         """Kind of the connections."""
         return "csr" if self.section is None else self.section.connections
 
+    @property
+    def unit(self) -> tuple[int, int]:
+        """Neurons above and below whose connections come and go as one."""
+        return (1, 1) if self.section is None else self.section.unit
+
     def key(self, purpose: Purpose) -> np.uint64:
         """Key of one of the layer's random streams."""
         return stream_key(self.seed, purpose, layer=self.number)

@@ -34,9 +34,9 @@ N_ROUNDS = 3
 def checkpoint_file_bytes(config: RunConfig, size: NetworkSize) -> int:
     """Size of a checkpoint if all ranks have the same network."""
     values = 4 * (1 + len(make_optimizer(config).state_arrays))
-    per_connection, per_row = 4 + values, 8 + values
-    n_rows = sum(layer.n_out for layer in size.layers)
-    return size.n_connections * per_connection + n_rows * per_row + FILE_OVERHEAD
+    per_row, n_rows = 8 + values, sum(layer.n_out for layer in size.layers)
+    n_units = sum(layer.n_units for layer in size.layers)
+    return 4 * n_units + values * size.n_connections + n_rows * per_row + FILE_OVERHEAD
 
 
 def message_bytes(config: RunConfig, size: NetworkSize) -> int:
@@ -46,9 +46,9 @@ def message_bytes(config: RunConfig, size: NetworkSize) -> int:
         return 2 * values
     if config.parallel.replica_topology == "independent" and make_updater(config.evolution).changes_topology:
         # Keys of what has grown travel, and values of the union.
-        grown = config.evolution.drop_fraction * size.n_connections
+        share, n_units = config.evolution.drop_fraction, sum(layer.n_units for layer in size.layers)
         n_arrays = 1 + len(make_optimizer(config).state_arrays)
-        return round(8 * grown + n_arrays * (values + 4 * 2 * grown))
+        return round(8 * share * n_units + n_arrays * (values + 4 * 2 * share * size.n_connections))
     optimizer = make_optimizer(config)
     return (1 + len(optimizer.state_arrays) - len(optimizer.reset_at_sync(config.parallel))) * values
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.machine import available_memory
@@ -36,4 +38,10 @@ def starting_size(plan: RunPlan) -> NetworkSize:
     if plan.checkpoint is None:
         return NetworkSize.expected(plan.config.network, plan.info.n_features, n_outputs(plan.config, plan.info))
     layers = read_checkpoint_info(plan.checkpoint).layers
-    return NetworkSize.of_layers((layer.shape, layer.n_connections) for layer in layers)
+    size = NetworkSize.of_layers((layer.shape, layer.n_connections) for layer in layers)
+    sections = [plan.config.network.layer(number) for number in range(len(layers) - 1)]
+    hidden = [
+        replace(layer, connections=own.connections, unit=own.unit)
+        for layer, own in zip(size.layers, sections, strict=False)
+    ]
+    return NetworkSize((*hidden, size.layers[-1]))

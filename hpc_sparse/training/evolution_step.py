@@ -15,8 +15,7 @@ from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
 from hpc_sparse.evolution.schedule import EvolutionSchedule, TimeInRun, shrunk_sizes
 from hpc_sparse.network.connections.compaction import NetworkChange
-from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
-from hpc_sparse.network.connections.protocol import INPUT
+from hpc_sparse.network.connections.protocol import INPUT, Connections
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.layer_signals import Signals
@@ -161,7 +160,7 @@ class Evolution:
             if self._updater.sees_layers_alone and self._updater.changes_topology:
                 replica.network.at(together[0]).topology.forget_transposed()  # half of what the change takes
             own = self._change(replica, {place: sizes[place] for place in together}, time)
-            n_grown += sum(change.n_grown for change in own.values())
+            n_grown += sum(each.n_grown * replica.network.at(place).values_per_unit for place, each in own.items())
             changes |= own if self._keeps_changes else {}
             del own  # or it would be there during the next change
         return n_grown, changes
@@ -191,23 +190,29 @@ class Evolution:
             views.append(
                 LayerView(
                     connections.topology,
-                    connections.weight,
+                    connections.scores(self._config.evolution.block_score),
                     None if self._momentum is None else replica.state_at(place, self._momentum),
                     size,
                     stream(seed, Purpose.DROP_AND_GROW, layer=number, **address),
                     signals[place.layer],
-                    self._initial_weight(number),
+                    self._initial_scores(connections, number),
                     getattr(connections, "acting_share", ALL_ACT),
+                    connections.unit,
                 )
             )
         fraction = self._schedule.drop_fraction_at(time)
         output = network.layers[-1].connections()[INPUT].topology
         return NetworkView(tuple(views), output, fraction, self._mode is not Mode.SHARED)
 
-    def _initial_weight(self, layer: int) -> Callable[[Topology], Float32Array]:
-        """What connections of a layer weigh in a new network."""
-        key = stream_key(self._config.training.seed, Purpose.WEIGHTS, layer=layer)
-        return lambda topology: draw_weights(self._config.network.initializer, topology, key)
+    def _initial_scores(self, connections: Connections, number: int) -> Callable[[Topology], Float32Array]:
+        """Scores of the units of a topology in a new network."""
+        key = stream_key(self._config.training.seed, Purpose.WEIGHTS, layer=number)
+        initializer, by = self._config.network.initializer, self._config.evolution.block_score
+
+        def scores(topology: Topology) -> Float32Array:
+            return connections.rewired(topology, connections.initial_weight(topology, initializer, key)).scores(by)
+
+        return scores
 
     @property
     def _grows_zero(self) -> bool:
@@ -221,16 +226,26 @@ class Evolution:
         if not self.changes_sizes:
             return sizes
         initial, at_end = initial_size(self._config, network.widths)
-        return shrunk_sizes(sizes, round(initial * self._schedule.remaining_at(time, at_end)))
+        n_each = [network.at(place).values_per_unit for place in network.evolving()]
+        wanted = shrunk_sizes(
+            [n * size for n, size in zip(sizes, n_each, strict=True)],
+            round(initial * self._schedule.remaining_at(time, at_end)),
+        )
+        return [max(min(1, n), size // each) for n, size, each in zip(sizes, wanted, n_each, strict=True)]
 
     def _apply(self, replica: Replica, place: Place, update: LayerUpdate, key: np.uint64) -> None:
         replica.follow(place.layer, {place.name: update.change})
         connections = replica.network.at(place)
+        initializer, seed = self._config.network.initializer, self._config.training.seed
         if update.weight is not None:
-            connections.weight = update.weight
+            new = stream_key(seed, Purpose.WEIGHTS, layer=stream_number(place, replica))
+            connections.rescale(
+                update.weight,
+                self._config.evolution.block_score,
+                lambda: connections.initial_weight(connections.topology, initializer, new),
+            )
         elif not self._grows_zero:
-            topology, old_position = update.change.topology, update.change.old_position
-            draw_grown_weights(self._config.network.initializer, topology, old_position, key, connections.weight)
+            connections.draw_grown(update.change.old_position, initializer, key)
 
 
 def stream_number(place: Place, replica: Replica) -> int:

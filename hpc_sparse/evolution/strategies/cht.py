@@ -49,6 +49,7 @@ class ChtUpdater(TopologyUpdater):
     """
 
     name: ClassVar[str] = "cht"
+    decides_on_units: ClassVar[bool] = False
 
     def update(self, network: NetworkView) -> list[LayerUpdate | None]:
         """Drop in all layers, then grow in each."""

@@ -39,6 +39,8 @@ class StaticUpdater(TopologyUpdater):
         """A density to be reached, and a choice of what grown connections begin with."""
         if config.evolution.final_density is not None:
             return 'evolution.final_density needs a strategy other than "static"'
+        if config.network.has_units and config.evolution.chosen(StaticSection).acting_share != ALL_ACT:
+            return "evolution.static.acting_share: chooses single connections, not blocks; expected 1"
         return refuse_choice_of_weights(cls.name, config)
 
     def update(self, network: NetworkView) -> list[None]:

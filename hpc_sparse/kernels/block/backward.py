@@ -9,7 +9,13 @@ import numpy as np
 from numba import njit, prange
 
 from hpc_sparse.kernels.block.finish import finish, finish_gated
-from hpc_sparse.kernels.block.strips import ROOM, TRANSPOSED_GROUPS, TRANSPOSED_STRIPS, columns_at_a_time, transposed_strip
+from hpc_sparse.kernels.block.strips import (
+    ROOM,
+    TRANSPOSED_GROUPS,
+    TRANSPOSED_STRIPS,
+    columns_at_a_time,
+    transposed_strip,
+)
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile
 

@@ -56,6 +56,35 @@ def weight_gradients(indptr, indices, unit, n_out, delta, source, bounds, n_part
             column += own
 
 
+@njit(parallel=True, cache=True, nogil=True)
+def absolute_sums(indptr, indices, unit, n_out, delta, source, bounds, width, out):
+    """Sum of the absolute gradients of each block, float32[n_blocks], added up in order in float64.
+
+    Other arguments as in :func:`weight_gradients`; the blocks need not exist.
+    """
+    (r, c), n_columns = unit, delta.size // n_out
+    n_in = source.size // n_columns
+    for part in prange(bounds.size - 1):
+        found = np.zeros(r * c, np.float32)
+        for block_row in range(bounds[part], bounds[part + 1]):
+            row = block_row * r
+            n_rows = min(r, n_out - row)
+            for slot in range(np.int64(indptr[block_row]), np.int64(indptr[block_row + 1])):
+                other, column = np.int64(indices[slot]) * c, 0
+                n_others = min(c, n_in - other)
+                if n_rows * n_others < r * c:
+                    found[:] = 0
+                while column < n_columns:
+                    own = width_at(column, n_columns, width)
+                    at, source_at = column * n_out + row * own, column * n_in + other * own
+                    _block(own, (n_rows, n_others), delta, at, source, source_at, column > 0, found, 0, c)
+                    column += own
+                total = 0.0
+                for i in range(r * c):
+                    total += abs(np.float64(found[i]))
+                out[slot] = total
+
+
 @njit(inline="always")
 def _block(own, shape, delta, delta_at, source, source_at, adds, out, out_at, step):
     """The dots of a block, some rows and columns at a time."""

@@ -63,9 +63,9 @@ GROUPS, TRANSPOSED_GROUPS = (tuple(most_columns(n) for n in strips) for strips i
 @njit(inline="always")
 def columns_at_a_time(strips, groups, n_rows, width):
     """Columns of a group for the strips of blocks of ``n_rows`` rows, in a tile of a width."""
-    for rows, columns in zip(strips, groups):
-        if n_rows >= rows:
-            return min(columns, width)
+    for i in range(len(strips)):
+        if n_rows >= strips[i]:
+            return min(groups[i], width)
     return width
 
 
