@@ -100,7 +100,7 @@ def layers() -> Axis:
     found = dict[str, tuple[str, ...]]()
     for name, pairs in tables.items():
         each = [
-            f'{{kind = "{kind}", connections = "{stored}", n = {n}}}'
+            f'{{kind = "{kind}", connections = "{stored}", n = {n}{", block = [4, 8]" if stored == "block" else ""}}}'
             for (kind, stored), n in zip(pairs, (24, 17, 20, *range(21, 40)), strict=False)
         ]
         found[name] = (f"network.layers=[{', '.join(each)}]",)

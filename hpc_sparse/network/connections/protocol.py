@@ -114,7 +114,10 @@ class Connections(Protocol):
 
     @classmethod
     def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> str | None:
-        """Reason why a layer (n_out, n_in) cannot have such connections, in one sentence; None if it can."""
+        """Reason why a layer (n_out, n_in) cannot have such connections; None if it can.
+
+        It begins with a key of the section: ``block = [16, 16]: larger than ...``.
+        """
         ...
 
     @property

@@ -48,7 +48,7 @@ def check_widths(config: NetworkSection, n_inputs: int) -> None:
     for number, (n_in, n_out) in enumerate(pairwise([n_inputs, *config.hidden])):
         section = config.layer(number)
         if refusal := CONNECTIONS[section.connections].refuses_shape((n_out, n_in), section):
-            raise ConfigError(f"{f'network.layers.{number}' if config.layers else 'network'}: {refusal}")
+            raise ConfigError(f"{f'network.layers.{number}' if config.layers else 'network'}.{refusal}")
 
 
 def unstructured(topology: Topology, weight: Float32Array) -> Csr:

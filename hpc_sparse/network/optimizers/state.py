@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.network.connections.topology import TopologyChange
 from hpc_sparse.network.parameter import Parameter
+
+ONE_EACH: Mapping[str, int] = MappingProxyType({})
+"""One value of each unit, whatever the connections."""
 
 
 @dataclass
@@ -72,7 +76,7 @@ class OptimizerState:
         self,
         parameters: Mapping[str, Parameter],
         changes: Mapping[str, TopologyChange],
-        n_each: Mapping[str, int],
+        n_each: Mapping[str, int] = ONE_EACH,
     ) -> None:
         """Follow changes of the connections: what is kept keeps its state, what has grown starts at rest.
 
@@ -110,7 +114,10 @@ def arrays_at_rest(values: Mapping[str, Float32Array], names: Iterable[str]) -> 
 
 
 def carried(
-    owner: str | None, changes: Mapping[str, TopologyChange], values: Float32Array, n_each: Mapping[str, int]
+    owner: str | None,
+    changes: Mapping[str, TopologyChange],
+    values: Float32Array,
+    n_each: Mapping[str, int] = ONE_EACH,
 ) -> Float32Array:
     """Values of a parameter brought over changes of a layer's connections; 0 for what has grown.
 
@@ -122,11 +129,11 @@ def carried(
         By the names of the connections; without those that stayed.
     values : float32[n]
     n_each : dict of str to int
-        Values of a unit, by the names of the connections.
+        Values of a unit, by the names of the connections; one where it is not said.
     """
     if owner is not None:
         change = changes.get(owner)
-        return values if change is None else change.carry(values, n_each[owner])
+        return values if change is None else change.carry(values, n_each.get(owner, 1))
     # All connections of a layer lead to the same neurons.
     for change in changes.values():
         return change.carry_neurons(values)

@@ -8,6 +8,7 @@ import pytest
 from hpc_sparse.kernels.simd import machine
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
+from hpc_sparse.network.connections.block import Block
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.dense import Dense
 from hpc_sparse.network.connections.protocol import Epilogue, Gate
@@ -21,6 +22,13 @@ from hpc_sparse.network.tiles import Tiles
 N_OUT, N_IN = 13, 37
 BATCHES = [5, 32, 48, 64, 96, 112, 120, 128, 144, 240]
 BIAS = np.linspace(-1, 1, N_OUT, dtype=np.float32)
+
+
+def made(kind, topology, weight):
+    """Connections of a kind; blocks of one weight."""
+    if kind == Block.kind:
+        return Block.of(topology.shape, (1, 1), topology, weight)
+    return CONNECTIONS[kind](topology, weight)
 
 
 def complete(n_out=N_OUT, n_in=N_IN):
@@ -118,7 +126,7 @@ SAME_IN_ALL_TILES = ["product", "product in training", "transposed", "product al
 def test_tiles_of_any_width_give_the_same_bits_forward_and_backward(make_columns, n_batch, width, kind):
     topology, weight = complete()
     expected, found = (
-        results_of(CONNECTIONS[kind](topology, weight.copy()), make_columns, n_batch, each)
+        results_of(made(kind, topology, weight.copy()), make_columns, n_batch, each)
         for each in (machine.WIDTHS[-1], width)
     )
     is_single = Tiles.empty(1, n_batch, width).is_single
@@ -137,7 +145,7 @@ def test_gradients_are_those_of_float64_and_the_same_on_any_number_of_threads(
 ):
     topology, weight = complete()
     alone, together = on_every_thread_count(
-        lambda: results_of(CONNECTIONS[kind](topology, weight.copy()), make_columns, n_batch, width)
+        lambda: results_of(made(kind, topology, weight.copy()), make_columns, n_batch, width)
     )
     assert {name: values.tobytes() for name, values in alone.items()} == {
         name: values.tobytes() for name, values in together.items()
@@ -209,7 +217,7 @@ def test_connections_with_a_reserve_keep_its_share():
 @pytest.mark.parametrize("kind", CONNECTIONS)
 def test_structure_and_weights_make_the_same_connections_again(kind):
     topology, weight = complete()
-    connections = CONNECTIONS[kind](topology, weight)
+    connections = made(kind, topology, weight)
     structure = connections.structure()
     sizes = [array.size for array in structure.values()]
     assert [array.dtype for array in structure.values()] == connections.structure_dtypes(sizes)
