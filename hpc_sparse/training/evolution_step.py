@@ -11,6 +11,7 @@ import numpy as np
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Float32Array
 from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution.block_pruning import BlockPruner
 from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
 from hpc_sparse.evolution.schedule import EvolutionSchedule, TimeInRun, shrunk_sizes
@@ -106,6 +107,7 @@ class Evolution:
         self._n_steps, self._growth, self._keeps_changes = n_steps, growth, keeps_changes
         self._updater, self._momentum = make_updater(config.evolution), make_optimizer(config).momentum_array
         self._schedule = make_schedule(config)
+        self._pruner = BlockPruner.from_config(config, n_steps) if mode is Mode.SHARED else None
 
     @property
     def changes_sizes(self) -> bool:
@@ -119,23 +121,40 @@ class Evolution:
         """
         time = TimeInRun(epoch - 1, 0, self._n_steps)
         prunes = self._mode is not Mode.FIXED_SIZES and self._prunes_after(time.n_epochs)
-        evolves = self._schedule.is_due(time)
-        if not prunes and not evolves:
+        if not prunes and not self._changes_at(time):
             return None
         pruning = self._prune(replica) if prunes else None
-        n_grown, growth = self._evolve(replica, time) if evolves else (0, {})
+        n_grown, growth = self._change_topology(replica, time) if self._changes_at(time) else (0, {})
         return EvolutionStep(pruning, n_grown, growth, len(replica.network.layers))
 
     def is_due_within(self, epoch: int, step: int) -> bool:
         """Whether the topology is to change when so many steps of ``epoch``, some but not all, are done."""
-        return 0 < step < self._n_steps and self._schedule.is_due(TimeInRun(epoch - 1, step, self._n_steps))
+        return 0 < step < self._n_steps and self._changes_at(TimeInRun(epoch - 1, step, self._n_steps))
 
     def step_within(self, replica: Replica, epoch: int, step: int) -> EvolutionStep | None:
         """Change a replica in place as is due when so many steps of ``epoch`` are done."""
         if not self.is_due_within(epoch, step):
             return None
-        n_grown, growth = self._evolve(replica, TimeInRun(epoch - 1, step, self._n_steps))
+        n_grown, growth = self._change_topology(replica, TimeInRun(epoch - 1, step, self._n_steps))
         return EvolutionStep(None, n_grown, growth, len(replica.network.layers))
+
+    def _changes_at(self, time: TimeInRun) -> bool:
+        """Whether connections come or go now."""
+        is_pruned = time.total_steps > 0 and self._pruner is not None and self._pruner.is_due(time)
+        return is_pruned or self._schedule.is_due(time)
+
+    def _change_topology(self, replica: Replica, time: TimeInRun) -> tuple[int, dict[Place, TopologyChange]]:
+        """Take out blocks that are too small, then let the others evolve if it is time: see :meth:`_evolve`."""
+        removed = dict[Place, TopologyChange]()
+        for place in replica.network.evolving() if self._pruner is not None else []:
+            assert self._pruner is not None
+            change = self._pruner.removal(place.name, replica.network.at(place), time)
+            if change is not None:
+                replica.follow(place.layer, {place.name: change})
+                removed |= {place: change} if self._keeps_changes else {}
+        n_grown, changes = self._evolve(replica, time) if self._schedule.is_due(time) else (0, {})
+        both = {place: removed[place].then(change) for place, change in changes.items() if place in removed}
+        return n_grown, {**removed, **changes, **both}
 
     def _prunes_after(self, n_done: int) -> bool:
         settings = self._config.importance_pruning
@@ -231,7 +250,7 @@ class Evolution:
             [n * size for n, size in zip(sizes, n_each, strict=True)],
             round(initial * self._schedule.remaining_at(time, at_end)),
         )
-        return [max(min(1, n), size // each) for n, size, each in zip(sizes, wanted, n_each, strict=True)]
+        return [min(n, max(1, size // each)) for n, size, each in zip(sizes, wanted, n_each, strict=True)]
 
     def _apply(self, replica: Replica, place: Place, update: LayerUpdate, key: np.uint64) -> None:
         replica.follow(place.layer, {place.name: update.change})

@@ -79,6 +79,19 @@ def norms(values):
     return out
 
 
+@njit(parallel=True, cache=True, nogil=True)
+def shrink(values, amount):
+    """Multiply each row of ``values`` float32[n, m] by ``max(0, 1 - amount / norm of the row)``."""
+    for i in prange(values.shape[0]):
+        total = 0.0
+        for k in range(values.shape[1]):
+            total += np.float64(values[i, k]) * np.float64(values[i, k])
+        norm = math.sqrt(total)
+        factor = np.float32(1.0 - amount / norm) if norm > amount else np.float32(0)
+        for k in range(values.shape[1]):
+            values[i, k] *= factor
+
+
 @njit(cache=True, nogil=True)
 def fill_pairs(indptr, indices, shape, unit, pair_indptr, pair_indices):
     """The connected neurons below of each neuron, increasing: ``pair_indptr`` int64[n_out + 1], indices int32[n]."""

@@ -172,6 +172,10 @@ class Block:
             before = self.scores(by)
         np.multiply(values, (scores / np.where(before > 0, before, VALUE(1)))[:, None], out=values)
 
+    def shrink(self, amount: float) -> None:
+        """Make the norm of every block smaller by ``amount``, in place; blocks below it become 0."""
+        weights.shrink(self.weight.reshape(-1, self.values_per_unit), VALUE(amount))
+
     def initial_weight(self, topology: Topology, initializer: str, key: np.uint64) -> Float32Array:
         """float32[n]: weights that the blocks of a topology have in a new layer."""
         made = replace(self, topology=topology, weight=np.zeros(topology.n_connections * self.values_per_unit, VALUE))

@@ -180,6 +180,11 @@ class Csr:
         """Go on with these weights."""
         self.weight = scores
 
+    def shrink(self, amount: float) -> None:
+        """Make every |weight| smaller by ``amount``, in place, at least 0."""
+        size = np.maximum(np.abs(self.weight) - VALUE(amount), VALUE(0))
+        np.copysign(size, self.weight, out=self.weight)
+
     def initial_weight(self, topology: Topology, initializer: str, key: np.uint64) -> Float32Array:
         """float32[nnz]: weights that the connections of a topology have in a new layer."""
         return draw_weights(initializer, topology, key)

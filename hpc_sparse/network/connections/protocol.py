@@ -155,6 +155,10 @@ class Connections(Protocol):
         """
         ...
 
+    def shrink(self, amount: float) -> None:
+        """Make the Euclidean norm of every unit smaller by ``amount``, in place; units below it become 0."""
+        ...
+
     def initial_weight(self, topology: Topology, initializer: str, key: np.uint64) -> Float32Array:
         """float32[n]: weights that the units of a topology of this shape have in a new layer."""
         ...

@@ -69,6 +69,9 @@ class Keys:
     def rescale(self, scores: np.ndarray, by: str, initial: Any) -> None:
         self.weight = scores
 
+    def shrink(self, amount: float) -> None:
+        self._rows.shrink(amount)
+
     def initial_weight(self, topology: Topology, initializer: str, key: Any) -> np.ndarray:
         return self._rows.initial_weight(topology, initializer, key)
 
