@@ -122,7 +122,7 @@ def in_common_numbers(networks: Sequence[StoredTopology]) -> list[list[Topology]
 
 def _stored(path: Path, checkpoint: Checkpoint) -> StoredTopology:
     name = str(path) if checkpoint.replica is None else f"{path} replica {checkpoint.replica}"
-    topologies = tuple(connections_of(layer)[INPUT].topology for layer in checkpoint.layers)
+    topologies = tuple(connections_of(layer)[INPUT].pairs() for layer in checkpoint.layers)
     neuron_ids = checkpoint.neuron_ids or (None,) * (len(topologies) + 1)
     widths = _original_widths(path, checkpoint, topologies, neuron_ids)
     return StoredTopology(name, checkpoint.epoch, topologies, neuron_ids, widths)

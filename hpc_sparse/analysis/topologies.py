@@ -32,7 +32,7 @@ def as_topologies(network: Topologies) -> list[Topology]:
         There is no layer, one is something else, or one does not fit the one before it.
     """
     if isinstance(network, Network):
-        return [connections.topology for _, connections in network.connections()]
+        return [connections.pairs() for _, connections in network.connections()]
     topologies = [
         layer if isinstance(layer, Topology) else _from_matrix(layer, number) for number, layer in enumerate(network)
     ]

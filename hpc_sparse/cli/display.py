@@ -81,5 +81,8 @@ def _cell(value: Any) -> str:
 
 def _layer_line(layer: dict[str, Any]) -> str:
     size = f"{layer['n_in']:,} -> {layer['n_out']:,} {layer['activation']}"
-    kind = layer.get("connections", "csr")
-    return f"{size}, {layer['n_connections']:,} connections{'' if kind == 'csr' else f' ({kind})'}"
+    line = f"{size}, {layer['n_connections']:,} connections"
+    for name, kind in layer.get("kinds_of_connections", {}).items():
+        settings = "".join(f", {key} {value}" for key, value in layer["settings"][name].items())
+        line += f" ({kind}{settings})"
+    return line

@@ -30,6 +30,8 @@ def wrong_combinations(config: RunConfig) -> Iterator[str]:
             f'"{pruning.mode}", which changes what it is a share of; use one of them'
         )
     yield from _wrong_with_groups(config)
+    yield from _wrong_units(config)
+    yield from _wrong_block_pruning(config)
     for number, layer in enumerate(network.layers or ()):
         if refusal := layer.refuses(config):
             yield f"network.layers.{number}: {refusal}"
@@ -56,3 +58,56 @@ def _wrong_with_groups(config: RunConfig) -> Iterator[str]:
         yield f'evolution.final_density = {evolution.final_density}: not with connections = "n_of_m", which all stay'
     if pruning.mode != "off":
         yield f'importance_pruning.mode = "{pruning.mode}": not with connections = "n_of_m", whose groups it breaks'
+
+
+def _wrong_units(config: RunConfig) -> Iterator[str]:
+    """Settings that are about single connections or neurons, where several connections come and go as one."""
+    network, pruning = config.network, config.importance_pruning
+    if not network.has_units:
+        return
+    if network.initial_topology in {"snip", "grasp", "csti"}:
+        yield (
+            f'network.initial_topology = "{network.initial_topology}": chooses single connections, not blocks; use '
+            '"erdos_renyi", "constant_fan_in" or "lognormal_fan_in"'
+        )
+    if pruning.mode != "off":
+        yield f'importance_pruning.mode = "{pruning.mode}": not with connections in blocks, which hold several neurons'
+    for kind in (STRATEGIES[config.evolution.strategy],):
+        if not getattr(kind, "decides_on_units", True):
+            yield (
+                f'evolution.strategy = "{kind.name}": decides about single connections, not blocks; use "set", "gse", '
+                '"rigl", "snfs", "deep_r", "srigl" or "static"'
+            )
+
+
+def _wrong_block_pruning(config: RunConfig) -> Iterator[str]:
+    """Settings that do not go together with blocks that become fewer."""
+    pruning, lasso, parallel = config.block_pruning, config.group_lasso, config.parallel
+    on = [
+        f"{key} = {value}"
+        for key, value, is_on in (
+            ("block_pruning.threshold", pruning.threshold, pruning.is_on),
+            ("group_lasso.strength", lasso.strength, lasso.is_on),
+        )
+        if is_on
+    ]
+    if not on:
+        return
+    if not config.network.has_units:
+        yield f'{on[0]}: needs connections in blocks; set network.connections = "block"'
+    if parallel.algorithm == "local_sgd" and parallel.replica_topology == "independent":
+        yield f'{on[0]}: not with parallel.replica_topology = "independent", where ranks would prune other blocks'
+    if not pruning.is_on:
+        return
+    if config.evolution.strategy != "static":
+        yield (
+            f'{on[0]}: not with evolution.strategy = "{config.evolution.strategy}", which would grow what has been '
+            'pruned; use "static"'
+        )
+    if parallel.overlap and parallel.algorithm == "local_sgd":
+        yield f"{on[0]}: not with parallel.overlap = true, where replicas do not agree before the end of an epoch"
+    if pruning.after_epoch >= pruning.ramp * config.training.epochs:
+        yield (
+            f"block_pruning.after_epoch = {pruning.after_epoch}: must be < ramp x training.epochs = "
+            f"{pruning.ramp * config.training.epochs:g}, where the threshold begins to rise faster"
+        )

@@ -1,4 +1,4 @@
-"""Sections ``[evolution]`` and ``[importance_pruning]``: how the topology changes."""
+"""Sections ``[evolution]``, ``[importance_pruning]``, ``[block_pruning]``, ``[group_lasso]``: topology changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from hpc_sparse.config.registry import STRATEGIES, SectionOfKinds, SectionT, check_known
-from hpc_sparse.config.section import Count, Fraction, Percentile, PositiveCount, Section
+from hpc_sparse.config.section import (
+    Count,
+    Fraction,
+    NonNegative,
+    Percentile,
+    Positive,
+    PositiveCount,
+    Section,
+    Share,
+)
 
 
 class EvolutionSection(SectionOfKinds):
@@ -43,6 +52,9 @@ class EvolutionSection(SectionOfKinds):
 
     final_density: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
     """Density of all evolving layers together after the last change; every layer shrinks in proportion."""
+
+    block_score: Literal["norm", "largest"] = "norm"
+    """Connections in blocks: size by which blocks are dropped: the Euclidean norm, or the largest |weight|."""
 
     growth_samples: PositiveCount = 256
     """Strategies that grow by gradients: training samples these are computed on, drawn anew for each change."""
@@ -110,3 +122,56 @@ class ImportancePruningSection(Section):
                 f"until_epoch = {self.until_epoch}: must be >= after_epoch = {self.after_epoch}, else nothing is pruned"
             )
         return self
+
+
+class BlockPruningSection(Section):
+    """Pruning of blocks whose largest |weight| is below a threshold that rises while the network trains."""
+
+    threshold: Positive | None = None
+    """The authors' q: |weight| at the 90th percentile of a trained dense layer of the kind. Without: no pruning."""
+
+    recurrent_threshold: Positive | None = None
+    """The same for connections of a layer to itself; by default threshold."""
+
+    every_steps: PositiveCount = 100
+    """Steps from one pruning to the next, counted over the whole run; updates where a rank serves."""
+
+    after_epoch: Count = 1
+    """The threshold is 0 until this epoch is over."""
+
+    ramp: Fraction = 0.25
+    """Share of all epochs after which the threshold rises 1.5 times as fast."""
+
+    end: Share = 0.5
+    """Share of all epochs after which nothing is pruned any more."""
+
+    block_scale: Positive = 1.0
+    """Factor of the threshold, as blocks of another size may need. Ours; the authors do not say how it depends."""
+
+    @model_validator(mode="after")
+    def _ends_after_its_ramp(self) -> Self:
+        if self.end <= self.ramp:
+            raise ValueError(
+                f"end = {self.end}: must be > ramp = {self.ramp}, where the threshold begins to rise faster"
+            )
+        return self
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is pruned."""
+        return self.threshold is not None
+
+
+class GroupLassoSection(Section):
+    """Group lasso: the norm of every block is part of the loss, so that whole blocks become 0."""
+
+    strength: NonNegative = 0.0
+    """The authors' lambda; after each step, the norm of a block shrinks by learning rate x strength. 0: none."""
+
+    recurrent_strength: NonNegative | None = None
+    """The same for connections of a layer to itself; by default strength."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything shrinks."""
+        return self.strength > 0 or bool(self.recurrent_strength)

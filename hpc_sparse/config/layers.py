@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
 from hpc_sparse.config.problems import listed, nested_problems, problem
@@ -92,6 +92,16 @@ IN_GROUPS = "n_of_m"
 
 Activation = Literal["all_relu", "relu", "leaky_relu"]
 
+BlockSide = Literal[1, 4, 8, 16, 32]
+
+BLOCK_SIDES: tuple[int, ...] = get_args(BlockSide)
+"""Neurons that a block may have on either side."""
+
+BlockSize = Annotated[tuple[BlockSide, BlockSide], Field(strict=False)]
+"""Neurons of a block in the layer and in the one below."""
+
+DEFAULT_BLOCK = (16, 16)
+
 
 class LayerSection(Section):
     """One hidden layer. Keys that are left out have the value of ``[network]``."""
@@ -103,7 +113,11 @@ class LayerSection(Section):
     """Neurons."""
 
     connections: str = "csr"
-    """Storage of its connections: csr (any), dense (all pairs of neurons), n_of_m (so many of each group of inputs)."""
+    """Storage of its connections: csr (any), dense (all pairs of neurons), block (blocks of weights), n_of_m (so many
+    of each group of inputs)."""
+
+    block: BlockSize | None = None
+    """Connections in blocks: neurons of a block in this layer and in the one below, each 1, 4, 8, 16 or 32."""
 
     pattern: Pattern | None = None
     """Of connections = "n_of_m": N:M, each neuron is connected to N of each M consecutive inputs, such as 2:4."""
@@ -120,10 +134,36 @@ class LayerSection(Section):
     dropout: Fraction | None = None
     """Share of its activations dropped in training."""
 
+    @property
+    def unit(self) -> tuple[int, int]:
+        """(r, c): neurons in this layer and in the one below whose connections come and go as one."""
+        return self.block or (1, 1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_block(cls, values: Any) -> Any:
+        return with_block(values)
+
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:  # noqa: ARG003
         """The first setting that the kind does not go together with, in one sentence; None if there is none."""
         return None
+
+
+def with_block(values: Any) -> Any:
+    """The values of a section with the default size of blocks, if it has connections in blocks and no size.
+
+    Raises
+    ------
+    ValueError
+        There is a size without such connections.
+    """
+    if not isinstance(values, dict):
+        return values
+    connections, block = values.get("connections", "csr"), values.get("block")
+    if block is not None and connections != "block":
+        raise ValueError(f'block: only with connections = "block", not with connections = "{connections}"')
+    return {**values, "block": DEFAULT_BLOCK} if connections == "block" and block is None else values
 
 
 LAYER_SECTIONS: dict[str, type[LayerSection]] = {}

@@ -19,10 +19,12 @@ from hpc_sparse.config.layers import (
     CONNECTION_KINDS,
     IN_GROUPS,
     Activation,
+    BlockSize,
     GroupPattern,
     LayerSection,
     Pattern,
     checked_layers,
+    with_block,
 )
 from hpc_sparse.config.problems import listed, nested_problems
 from hpc_sparse.config.section import Fraction, NonNegative, Positive, Section, Width
@@ -64,7 +66,10 @@ class NetworkSection(Section):
 
     connections: str = "csr"
     """Storage of the hidden layers' connections, unless a layer has its own: csr (any), dense (all pairs of neurons),
-    n_of_m (so many of each group of inputs)."""
+    block (blocks of weights), n_of_m (so many of each group of inputs)."""
+
+    block: BlockSize | None = None
+    """Connections in blocks: neurons of a block in its layer and in the one below, each 1, 4, 8, 16 or 32; [16, 16]."""
 
     pattern: Pattern | None = None
     """Of connections = "n_of_m": N:M, each neuron is connected to exactly N of each M <= 256 consecutive inputs, such
@@ -100,7 +105,7 @@ class NetworkSection(Section):
         """Hidden layer ``number``, counted from 0, as the configuration has it."""
         if self.layers is not None:
             return self.layers[number]
-        return LayerSection(n=self.hidden[number], connections=self.connections, pattern=self.pattern)
+        return LayerSection(n=self.hidden[number], connections=self.connections, block=self.block, pattern=self.pattern)
 
     def with_pattern(self, pattern: str) -> Self:
         """The same with another pattern wherever there is one."""
@@ -110,6 +115,11 @@ class NetworkSection(Section):
         ]
         own = {"pattern": None if self.pattern is None else pattern}
         return self.model_copy(update=own if self.layers is None else {**own, "layers": tuple(layers)})
+
+    @property
+    def has_units(self) -> bool:
+        """Whether connections of some layer come and go several at a time."""
+        return any(self.layer(number).unit != (1, 1) for number in range(len(self.hidden)))
 
     def activation_of(self, number: int) -> Activation:
         """Activation of hidden layer ``number``."""
@@ -129,7 +139,10 @@ class NetworkSection(Section):
     @classmethod
     def _layers_of_their_kinds(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """The widths follow from the layers, where these are given one by one."""
-        if not isinstance(values, dict) or values.get("layers") is None:
+        if not isinstance(values, dict):
+            return handler(values)
+        values = with_block(values)
+        if values.get("layers") is None:
             return handler(values)
         try:
             layers = checked_layers(_with_connections(values))
@@ -140,18 +153,18 @@ class NetworkSection(Section):
             values.setdefault("hidden", [layer.n for layer in layers])
         return handler(values)
 
-    @field_validator("connections")
-    @classmethod
-    def _known_connections(cls, name: str) -> str:
-        if name not in CONNECTION_KINDS:
-            raise PydanticKnownError("literal_error", {"expected": listed(CONNECTION_KINDS)})
-        return name
-
     @model_validator(mode="after")
     def _widths_of_layers(self) -> Self:
         if self.layers is not None and self.hidden != tuple(layer.n for layer in self.layers):
             raise ValueError("hidden and layers exclude each other: give one of them")
         return self
+
+    @field_validator("connections", mode="before")
+    @classmethod
+    def _is_known(cls, value: Any) -> Any:
+        if value not in CONNECTION_KINDS:
+            raise PydanticKnownError("literal_error", {"expected": listed(CONNECTION_KINDS)})
+        return value
 
     @model_validator(mode="after")
     def _patterns_of_groups(self) -> Self:
@@ -191,7 +204,7 @@ class NetworkSection(Section):
 
 def _with_connections(values: dict[str, Any]) -> Any:
     """The tables of the layers; those that do not say how connections are stored have it from the network."""
-    common = {key: values[key] for key in ("connections", "pattern") if values.get(key) is not None}
+    common = {key: values[key] for key in ("connections", "block", "pattern") if values.get(key) is not None}
     if not common or not isinstance(values["layers"], (list, tuple)):
         return values["layers"]
     return [

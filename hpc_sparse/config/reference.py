@@ -96,6 +96,8 @@ def _values(schema: dict[str, Any]) -> str:
         return "table of keys"
     if choices:
         return ", ".join(f"`{json.dumps(choice)}`" for choice in choices)
+    if "prefixItems" in schema:
+        return f"list of {len(schema['prefixItems'])}: {_values(schema['prefixItems'][0])}"
     if schema["type"] == "array":
         return f"list of: {_values(schema['items'])}"
     bounds = [f"{sign} {schema[name]:g}" for name, sign in BOUNDS.items() if schema.get(name, MAX_COUNT) not in UNSAID]

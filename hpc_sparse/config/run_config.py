@@ -9,7 +9,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from hpc_sparse.config.combinations import wrong_combinations
 from hpc_sparse.config.data import DataSection
-from hpc_sparse.config.evolution import EvolutionSection, ImportancePruningSection
+from hpc_sparse.config.evolution import (
+    BlockPruningSection,
+    EvolutionSection,
+    GroupLassoSection,
+    ImportancePruningSection,
+)
 from hpc_sparse.config.network import NetworkSection
 from hpc_sparse.config.parallel import ParallelSection
 from hpc_sparse.config.problems import problem
@@ -28,6 +33,8 @@ class RunConfig(Section):
     optimizer: OptimizerSection = Field(default_factory=OptimizerSection)
     evolution: EvolutionSection = Field(default_factory=EvolutionSection)
     importance_pruning: ImportancePruningSection = ImportancePruningSection()
+    block_pruning: BlockPruningSection = BlockPruningSection()
+    group_lasso: GroupLassoSection = GroupLassoSection()
     parallel: ParallelSection = ParallelSection()
     checkpoint: CheckpointSection = CheckpointSection()
     runtime: RuntimeSection = RuntimeSection()

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array, Int64Array
-from hpc_sparse.evolution.gradient_tiles import samples_of
+from hpc_sparse.evolution.gradient_tiles import samples_of, sum_units
 from hpc_sparse.evolution.protocol import LayerView
 from hpc_sparse.evolution.selection import find_keys
+from hpc_sparse.kernels.block.gradient import absolute_sums
 from hpc_sparse.kernels.sparse import gradient
 from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.topology import Topology
@@ -34,22 +35,34 @@ def draw_candidates(view: LayerView, rule: CandidateRule, ratio: float) -> Int64
         Keys.
     """
     n_drawn = math.ceil(ratio * view.topology.n_connections)
-    n_out, n_in = view.topology.shape
+    n_out, n_in = view.topology.shape  # in units
     if rule == "uniform":
         outs, ins = view.rng.integers(0, n_out, n_drawn, OFFSET), view.rng.integers(0, n_in, n_drawn, OFFSET)
     else:
         assert view.signals is not None
-        of_ins, of_outs = _importances(view.signals, rule, view.rng)
+        of_ins, of_outs = (
+            sum_units(own, side)
+            for own, side in zip(_importances(view.signals, rule, view.rng), view.unit[::-1], strict=True)
+        )
         outs, ins = _draw(of_outs, n_drawn, view.rng), view.rng.permutation(_draw(of_ins, n_drawn, view.rng))
     keys = sorted_distinct(outs * n_in + ins)
     return keys[~find_keys(view.topology.keys(), keys)[1]]
 
 
-def gradients_at(shape: tuple[int, int], keys: Int64Array, signals: Signals) -> Float32Array:
-    """The gradient that a connection would have at each of the increasing ``keys``, float32[n]."""
+def gradients_at(
+    shape: tuple[int, int], keys: Int64Array, signals: Signals, unit: tuple[int, int] = (1, 1)
+) -> Float32Array:
+    """The gradient that a connection would have at each of the increasing ``keys``, float32[n].
+
+    Of a block of connections, the sum of their absolute gradients.
+    """
     t = Topology.from_keys(shape, keys)
     gradients = np.empty(keys.size, VALUE)
     delta, source = signals.delta, signals.source
+    if unit != (1, 1):
+        sums = (unit, delta.n_neurons, delta.values, source.values, t.bounds, delta.width, gradients)
+        absolute_sums(*t.rows, *sums)
+        return gradients
     tiles = (threads_in_use(), delta.width)
     gradient.weight_gradients(*t.rows, delta.values, source.values, t.bounds, *tiles, gradients)
     return gradients

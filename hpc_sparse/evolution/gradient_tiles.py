@@ -69,7 +69,33 @@ class GradientTiles:
         return out
 
 
-def largest_gradients(topology: Topology, is_kept: BoolArray, signals: Signals, n_wanted: int) -> Int64Array:
+def sum_units(values: Float64Array, side: int) -> Float64Array:
+    """Sums of ``side`` neighbouring values each, the last of those that are left."""
+    return values if side == 1 else np.add.reduceat(values, np.arange(0, values.size, side))
+
+
+def gradient_tiles(signals: Signals, unit: tuple[int, int]) -> Iterator[tuple[int, Float32Array]]:
+    """All gradients of a layer, or sums of the absolute gradients of units (r, c), some rows at a time.
+
+    Each tile comes with its first row, of neurons or of units; it is overwritten by the next.
+    """
+    n, (r, c) = signals.n_samples, unit
+    delta, source = samples_of(signals.delta, n), samples_of(signals.source, n)
+    n_units = -(-source.shape[0] // c)
+    for start, tile in GradientTiles(delta, source):
+        if unit == (1, 1):
+            yield start, tile
+            continue
+        rows = np.abs(tile[:, : source.shape[0]])
+        columns = np.add.reduceat(rows, np.arange(0, source.shape[0], c), axis=1) if c > 1 else rows
+        sums = np.add.reduceat(columns, np.arange(0, rows.shape[0], r), axis=0) if r > 1 else columns
+        assert sums.shape[1] == n_units, (sums.shape, n_units)
+        yield start // r, np.ascontiguousarray(sums, VALUE)
+
+
+def largest_gradients(
+    topology: Topology, is_kept: BoolArray, signals: Signals, n_wanted: int, unit: tuple[int, int] = (1, 1)
+) -> Int64Array:
     """Keys of the positions of largest |gradient| among those that hold no kept connection.
 
     Parameters
@@ -78,6 +104,8 @@ def largest_gradients(topology: Topology, is_kept: BoolArray, signals: Signals, 
     is_kept : bool[nnz]
     signals : Signals
     n_wanted : int
+    unit : (r, c)
+        Larger ones than (1, 1) go by the sums of their absolute gradients.
 
     Returns
     -------
@@ -87,6 +115,8 @@ def largest_gradients(topology: Topology, is_kept: BoolArray, signals: Signals, 
     """
     if topology.groups is not None:
         return _largest_in_groups(topology, topology.groups, is_kept, signals, n_wanted)
+    if unit != (1, 1):
+        return _largest_units(topology, is_kept, signals, n_wanted, unit)
     best, n_in = StrongestKeys(n_wanted), topology.shape[1]
     tiles = _StrongestFirst(signals)
     for start in range(0, topology.shape[0] if n_wanted else 0, TILE_ROWS):
@@ -109,6 +139,19 @@ def _largest_in_groups(
         n_found = groups.add_best(topology.rows, is_kept, scores, start, n_found, keys)
     assert n_found == n_wanted, (n_found, n_wanted)
     return keys
+
+
+def _largest_units(
+    topology: Topology, is_kept: BoolArray, signals: Signals, n_wanted: int, unit: tuple[int, int]
+) -> Int64Array:
+    """As :func:`largest_gradients`, of all units in their order: a unit has no bound as good as a connection's."""
+    best, n_in = StrongestKeys(n_wanted), topology.shape[1]
+    columns = np.arange(n_in, dtype=OFFSET)
+    for start, scores in gradient_tiles(signals, unit) if n_wanted else ():
+        rows = np.arange(start, start + scores.shape[0], dtype=OFFSET)
+        largest_of_layer.score_tile(*topology.rows, is_kept, rows, columns, scores)
+        best.add(scores, rows * n_in, columns)
+    return best.keys()
 
 
 def searching_bytes(layer: memory.LayerFigures) -> float:

@@ -21,11 +21,14 @@ from hpc_sparse.network.layer_signals import Signals
 class LayerView:
     """A layer that is to evolve. Nothing in it may be changed.
 
+    A connection is what comes and goes as one: where units are larger than (1, 1), it is a block of connections.
+
     Attributes
     ----------
     topology : Topology
     weight : float32[nnz]
-    momentum : float32[nnz] or None
+        Of a block, its score, which is not negative.
+    momentum : float32[n] or None
         Mean of earlier gradients of the weights, as the optimiser keeps it; None if it keeps none.
     n_target : int
         Connections that the layer is to have afterwards; at most as many as it has.
@@ -37,6 +40,8 @@ class LayerView:
         Weights of a topology of this shape in a new network of the run, for strategies that go by their signs.
     acting_share : float
         Share of the connections that signals pass through.
+    unit : (r, c)
+        Neurons above and below whose connections come and go as one.
     """
 
     topology: Topology
@@ -47,6 +52,7 @@ class LayerView:
     signals: Signals | None = None
     initial_weight: Callable[[Topology], Float32Array] | None = None
     acting_share: float = ALL_ACT
+    unit: tuple[int, int] = (1, 1)
 
     def n_to_drop(self, drop_fraction: float) -> int:
         """Connections that go when a share is replaced, and those by which the layer is to shrink."""
@@ -83,7 +89,8 @@ class LayerUpdate(NamedTuple):
     ----------
     change : TopologyChange
     weight : float32[nnz of the new topology] or None
-        All weights afterwards; None if kept connections keep theirs, and grown ones begin as the strategy says.
+        All weights afterwards, or scores of blocks; None if kept connections keep theirs, and grown ones begin as the
+        strategy says.
     """
 
     change: TopologyChange
@@ -110,6 +117,8 @@ class TopologyUpdater(ABC):
         Whether grown connections begin with weight 0, else with an initial one.
     changes_topology : bool
         Whether anything ever changes.
+    decides_on_units : bool
+        Whether it can decide about blocks of connections as well as about single ones.
     acting_share : float
         Share of the connections that signals pass through.
     """
@@ -120,6 +129,7 @@ class TopologyUpdater(ABC):
     sees_layers_alone: ClassVar[bool] = False
     grows_zero: ClassVar[bool] = True
     changes_topology: ClassVar[bool] = True
+    decides_on_units: ClassVar[bool] = True
     acting_share: float = ALL_ACT
 
     @classmethod

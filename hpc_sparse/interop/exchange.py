@@ -18,6 +18,7 @@ from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop.dense_weights import Layout, dense_weights, read_arrays
 from hpc_sparse.interop.magnitude_pruning import prune_to_density, scaled_inputs
 from hpc_sparse.interop.model_archive import is_model, read_model, to_arrays
+from hpc_sparse.network.connections.registry import check_widths
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
@@ -84,6 +85,7 @@ def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: P
     config = load_config(config_path)
     data = find_data(config.data.path, config_path)
     info = read_info(data)
+    check_widths(config.network, info.n_features)
     widths = [info.n_features, *config.network.hidden, n_outputs(config, info)]
     statistics = statistics_arrays(*(read_statistics(data) or (None, None)))
     front_end = FrontEndChain.restore(config, statistics)

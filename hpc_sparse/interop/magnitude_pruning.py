@@ -14,9 +14,10 @@ from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop.dense_weights import DenseLayer, DenseWeights
 from hpc_sparse.network.activations import OUTPUT_ACTIVATION, negative_slope
+from hpc_sparse.network.blueprint import LayerBlueprint
 from hpc_sparse.network.connections.n_of_m import NOfM
 from hpc_sparse.network.connections.protocol import Connections
-from hpc_sparse.network.connections.registry import unstructured
+from hpc_sparse.network.connections.registry import random_connections, unstructured
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import densities
 from hpc_sparse.network.layers.protocol import Layer
@@ -39,12 +40,13 @@ def prune_to_density(weights: DenseWeights, config: RunConfig) -> Network:
     layers: list[Layer] = []
     for number, (layer, density) in enumerate(zip(weights.layers, wanted, strict=True)):
         name = config.network.activation_of(number) if number < len(wanted) - 1 else OUTPUT_ACTIVATION
-        pattern = config.network.layer(number).pattern if number < len(wanted) - 1 else None
-        incoming: Connections = (
-            unstructured(*_strongest_connections(layer, density))
-            if pattern is None
-            else _largest_of_groups(layer, pattern)
-        )
+        section = config.network.layer(number) if number < len(wanted) - 1 else None
+        if section is not None and section.pattern is not None:
+            incoming: Connections = _largest_of_groups(layer, section.pattern)
+        elif section is not None and section.unit != (1, 1):
+            incoming = _strongest_units(layer, density, config, number)
+        else:
+            incoming = unstructured(*_strongest_connections(layer, density))
         layers.append(SparseLayer(incoming, layer.bias.astype(VALUE), negative_slope(name, alpha, number + 2), name))
     assert [layer.shape[::-1] for layer in layers] == list(pairwise(widths))
     return Network(layers)
@@ -76,6 +78,25 @@ def _largest_of_groups(layer: DenseLayer, pattern: str) -> NOfM:
     """The connections with the largest absolute weights of each group of inputs."""
     matrix: scipy.sparse.csr_array = scipy.sparse.csr_array(np.ascontiguousarray(layer.weight, VALUE))
     return NOfM.largest(matrix, GroupPattern.parse(pattern))
+
+
+def _strongest_units(layer: DenseLayer, density: float, config: RunConfig, number: int) -> Connections:
+    """The share ``density`` of the blocks of largest score, at least one; ties by their keys."""
+    section, (n_out, n_in) = config.network.layer(number), layer.weight.shape
+    r, c = section.unit
+    grid = -(-n_out // r), -(-n_in // c)
+    padded = np.zeros((grid[0] * r, grid[1] * c), VALUE)
+    padded[:n_out, :n_in] = layer.weight
+    blocks = padded.reshape(grid[0], r, grid[1], c).transpose(0, 2, 1, 3).reshape(-1, r * c)
+    network = config.network
+    blueprint = LayerBlueprint(
+        number, (n_out, n_in), 1.0, network.activation, network.alpha, network.initializer, 0, section=section
+    )
+    every = Topology.from_keys(grid, np.arange(blocks.shape[0], dtype=OFFSET))
+    whole = random_connections(blueprint).rewired(every, blocks.reshape(-1))
+    n_kept = max(1, round(density * blocks.shape[0]))
+    keys = strongest(whole.scores(config.evolution.block_score), np.arange(blocks.shape[0], dtype=OFFSET), n_kept)
+    return whole.rewired(Topology.from_keys(grid, keys), np.ascontiguousarray(blocks[keys]).reshape(-1))
 
 
 def _strongest_connections(layer: DenseLayer, density: float) -> tuple[Topology, Float32Array]:

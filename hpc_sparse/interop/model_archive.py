@@ -52,7 +52,7 @@ def to_arrays(model: TrainedModel) -> dict[str, AnyArray]:
         The network has a front end that the archive cannot say.
     """
     exported = ExportedNetwork.of(model)
-    is_sparse_alone = all(isinstance(layer, SparseLayer) for layer in exported.layers)
+    is_sparse_alone = all(_is_matrix(layer) for layer in exported.layers)
     arrays: dict[str, AnyArray] = {
         "format": np.array(FORMAT),
         "format_version": np.array(FORMAT_VERSIONS[0 if is_sparse_alone else 1], OFFSET),
@@ -109,9 +109,15 @@ def read_model(archive: Archive) -> Checkpoint:
     )
 
 
+def _is_matrix(layer: Layer) -> bool:
+    """Whether a layer is a matrix in compressed rows, which takes as much as the layer itself, with biases."""
+    return isinstance(layer, SparseLayer) and layer.incoming.values_per_unit == 1
+
+
 def _layer_arrays(layer: Layer) -> dict[str, AnyArray]:
-    if not isinstance(layer, SparseLayer):
+    if not _is_matrix(layer):
         return layer_arrays(layer)
+    assert isinstance(layer, SparseLayer)
     matrix = layer.incoming.to_csr()
     return {
         "data": matrix.data,

@@ -81,6 +81,7 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
 
 def _describe_layer(layer: LayerInfo) -> dict[str, Any]:
     n_out, n_in = layer.shape
-    kinds = [" ".join([each.kind, *map(str, each.settings.values())]) for each in layer.connections.values()]
-    about = {"n_in": n_in, "n_out": n_out, "activation": layer.activation, "n_connections": layer.n_connections}
-    return {**about, "connections": ", ".join(kinds)}
+    described = {"n_in": n_in, "n_out": n_out, "activation": layer.activation, "n_connections": layer.n_connections}
+    settings = {name: dict(each.settings) for name, each in layer.connections.items() if each.settings}
+    kinds = {name: each.kind for name, each in layer.connections.items() if each.settings}
+    return described | ({"kinds_of_connections": kinds, "settings": settings} if settings else {})

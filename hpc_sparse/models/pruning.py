@@ -99,6 +99,8 @@ def prune_checkpoint(ctx: ParallelContext, request: PruningRequest) -> dict[str,
     with collective_errors(ctx, "starting threads"):
         use_threads(ctx.threads)
     stored = StoredNetwork.read(ctx, request.checkpoint)
+    with collective_errors(ctx, "pruning"):
+        _check_units(request.checkpoint, stored.replica.network)
     dataset = None if request.dataset is None else stored.load_data(ctx, request.dataset)
     result: dict[str, Any] = {
         "checkpoint": str(request.checkpoint),
@@ -111,6 +113,17 @@ def prune_checkpoint(ctx: ParallelContext, request: PruningRequest) -> dict[str,
     if request.has_curve:
         result["curve"] = _curve(ctx, request, stored, dataset)
     return result
+
+
+def _check_units(path: Path, network: Network) -> None:
+    """Refuse connections of which several come and go as one: neurons cannot leave one by one."""
+    for place, connections in network.connections():
+        if connections.unit != (1, 1):
+            r, c = connections.unit
+            raise InputError(
+                f"{path}: layer {place.layer} has connections in blocks of {r} x {c}, which hold several neurons: "
+                "expected single connections, from which neurons can be taken"
+            )
 
 
 def _prune(

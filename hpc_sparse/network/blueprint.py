@@ -63,6 +63,11 @@ class LayerBlueprint:
         assert self.section.pattern is not None
         return GroupPattern.parse(self.section.pattern)
 
+    @property
+    def unit(self) -> tuple[int, int]:
+        """Neurons above and below whose connections come and go as one."""
+        return (1, 1) if self.section is None else self.section.unit
+
     def key(self, purpose: Purpose) -> np.uint64:
         """Key of one of the layer's random streams."""
         return stream_key(self.seed, purpose, layer=self.number)

@@ -20,6 +20,14 @@ def possible_connections(widths: list[int]) -> list[int]:
     return [below * above for below, above in pairwise(widths)]
 
 
+def possible_weights(config: NetworkSection, widths: list[int]) -> list[int]:
+    """Weights that each layer of connections could store: of pairs of neurons, in whole units."""
+    units = [*(config.layer(number).unit for number in range(len(widths) - 2)), (1, 1)]
+    return [
+        -(-above // r) * r * -(-below // c) * c for (below, above), (r, c) in zip(pairwise(widths), units, strict=True)
+    ]
+
+
 def densities(config: NetworkSection, widths: list[int]) -> list[float]:
     """Density of each layer of connections between layers of the given widths.
 

@@ -165,7 +165,7 @@ class Network:
     @property
     def density(self) -> float:
         """Stored connections as a share of those of the dense network of the same widths."""
-        n_possible = sum(each.topology.n_possible * each.values_per_unit for _, each in self.connections())
+        n_possible = sum(each.shape[0] * each.shape[1] for _, each in self.connections())
         return self.n_connections / n_possible
 
     def connections(self) -> Iterator[tuple[Place, Connections]]:

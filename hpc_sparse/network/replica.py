@@ -78,11 +78,16 @@ class Replica:
     def follow(self, number: int, changes: Mapping[str, TopologyChange]) -> None:
         """Follow changes of a layer's connections: what is kept keeps value and state, what has grown gets 0."""
         layer = self.network.layers[number]
-        shape = next((change.topology.shape for change in changes.values()), layer.shape)
-        values = {name: carried(each.connections, changes, each.values) for name, each in layer.parameters().items()}
+        connections = layer.connections()
+        shape = next((connections[name].shape_with(each.topology) for name, each in changes.items()), layer.shape)
+        n_each = {name: each.values_per_unit for name, each in connections.items()}
+        values = {
+            name: carried(each.connections, changes, each.values, n_each) for name, each in layer.parameters().items()
+        }
+        del connections
         # The old parameters go before new states come: memory for one of both is planned.
         layer.rewire(shape, {name: change.topology for name, change in changes.items()}, values)
-        self.states[number].follow(layer.parameters(), changes)
+        self.states[number].follow(layer.parameters(), changes, n_each)
 
     def restart(self, number: int, topologies: Mapping[str, Topology], values: Mapping[str, Float32Array]) -> None:
         """Begin anew with other connections of a layer and some of its parameters; the others stay, at rest."""

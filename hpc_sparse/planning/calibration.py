@@ -57,7 +57,7 @@ def calibrate(config: RunConfig, size: NetworkSize, n_rounds: int = 5) -> Calibr
 
     Expects :func:`hpc_sparse.kernels.threads.use_threads` to have been called.
     """
-    _load_kernels(config)
+    _load_kernels(config, size)
     value_bytes = np.dtype(HIDDEN_VALUES[config.training.activations]).itemsize
     row_bytes = value_bytes * padded_columns(config.training.batch_size)
     if size.n_connections <= PROBE_CONNECTIONS and size.n_neurons * row_bytes <= 2 * PROBE_ROW_BYTES:
@@ -101,8 +101,11 @@ def _place(number: int, n_layers: int) -> LayerPlace:
     return "last" if number == n_layers - 1 else "middle"
 
 
-def _load_kernels(config: RunConfig) -> None:
+def _load_kernels(config: RunConfig, size: NetworkSize) -> None:
     places: tuple[LayerPlace, ...] = ("first", "middle", "last")
-    for place in places:
-        time_layer(config, TINY, place, 1, tile_width([TINY.n_in]))
-    time_network(config, NetworkSize((TINY, TINY)), 1)
+    for kind in {(layer.connections, layer.unit) for layer in size.layers}:
+        tiny = replace(TINY, connections=kind[0], unit=kind[1])
+        tiny = replace(tiny, n_connections=-(-tiny.n_possible_units // 8) * tiny.values_per_unit)
+        for place in places:
+            time_layer(config, tiny, place, 1, tile_width([tiny.n_in]))
+        time_network(config, NetworkSize((tiny, TINY)), 1)

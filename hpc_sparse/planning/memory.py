@@ -172,10 +172,11 @@ def _gradient_bytes(config: RunConfig, size: NetworkSize, *, is_tiled: bool) -> 
     """The gradients of the layer with most of them that are written, and what a step from them takes."""
     optimizer, (first, *later) = make_optimizer(config), size.layers
     # For several tiles, weights and gradients are brought into the order in which deltas are passed on.
-    passing = max((layer.n_connections for layer in later), default=0) * (2 if is_tiled else 1)
+    passing = max((layer.n_connections * layer.n_copies(is_tiled=is_tiled) for layer in later), default=0)
     if optimizer.is_fused:
         # The first layer passes no deltas on: gradients of a single tile are used as soon as they are there.
-        return max(passing, first.n_connections if is_tiled else 0) * _bytes(VALUE)
+        is_written = is_tiled or first.values_per_unit > 1
+        return max(passing, first.n_connections if is_written else 0) * _bytes(VALUE)
     largest = max(layer.n_parameters for layer in size.layers)
     return max(passing, largest) * _bytes(VALUE) + optimizer.step_bytes(largest)
 
@@ -202,7 +203,7 @@ def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[
         return [MemoryItem("exchange", "average under way", 3 * n_arrays * vector)]
     if parallel.replica_topology == "independent" and make_updater(config.evolution).changes_topology:
         n_rows = sum(layer.n_out for layer in size.layers)
-        n_bytes = size.n_connections * _bytes(INDEX) + n_rows * _bytes(INDEX)
+        n_bytes = sum(layer.n_units for layer in size.layers) * _bytes(INDEX) + n_rows * _bytes(INDEX)
         return [MemoryItem("exchange", "connections of the last sync", n_bytes)]
     return []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +26,8 @@ class LayerSize:
         Stored connections; where they are drawn at random, as many as are expected.
     kind, connections : str
         Kind of layer and of its connections.
+    unit : (r, c)
+        Neurons above and below whose connections come and go as one.
     """
 
     n_in: int
@@ -32,11 +35,37 @@ class LayerSize:
     n_connections: int
     kind: str = "sparse"
     connections: str = "csr"
+    unit: tuple[int, int] = (1, 1)
 
     @property
     def n_bytes(self) -> ConnectionBytes:
         """Bytes of its connections."""
-        return CONNECTIONS[self.connections].n_bytes(self.n_out, self.n_in, self.n_connections)
+        return CONNECTIONS[self.connections].n_bytes(self.n_out, self.n_in, self.n_connections, self.unit)
+
+    @property
+    def values_per_unit(self) -> int:
+        """Connections that come and go as one."""
+        return math.prod(self.unit)
+
+    @property
+    def n_units(self) -> int:
+        """Units of connections that are stored."""
+        return self.n_connections // self.values_per_unit
+
+    @property
+    def n_possible_units(self) -> int:
+        """Units that could be stored."""
+        return -(-self.n_out // self.unit[0]) * -(-self.n_in // self.unit[1])
+
+    @property
+    def section(self) -> LayerSection:
+        """The layer as a configuration has it, as far as its connections go."""
+        block = self.unit if self.values_per_unit > 1 else None
+        return LayerSection.model_construct(n=self.n_out, connections=self.connections, block=block)
+
+    def n_copies(self, *, is_tiled: bool) -> int:
+        """Copies of the weights that a backward pass makes room for: gradients, and weights in transposed order."""
+        return 2 if is_tiled and self.values_per_unit == 1 else 1
 
     @property
     def n_parameters(self) -> int:
@@ -51,7 +80,7 @@ class LayerSize:
     @property
     def is_dense(self) -> bool:
         """Whether every connection exists."""
-        return self.n_connections == self.n_in * self.n_out
+        return self.n_units == self.n_possible_units
 
 
 @dataclass(frozen=True)
@@ -67,10 +96,11 @@ class NetworkSize:
         layers = []
         for number, (pair, density) in enumerate(zip(pairwise(widths), densities(config, widths), strict=True)):
             own = config.layer(number) if number < len(config.hidden) else LayerSection(n=n_outputs)
+            r, c = own.unit
             # Groups of inputs have as many connections each: their density is exact.
             drawn = config.initial_topology if own.pattern is None else "pattern"
-            n_connections = _n_connections(drawn, *pair, density)
-            layers.append(LayerSize(*pair, n_connections, own.kind, own.connections))
+            n_units = _n_connections(drawn, -(-pair[0] // c), -(-pair[1] // r), density)
+            layers.append(LayerSize(*pair, n_units * r * c, own.kind, own.connections, own.unit))
         return cls(tuple(layers))
 
     @classmethod

@@ -44,11 +44,11 @@ def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
     """
     built, worst = 0, 0
     for layer in size.layers:
-        rows, connections = layer.n_out, layer.n_connections
-        own = connections * (INDEX + VALUE) + rows * POINTER
-        worst = max(worst, built + own + connections * POSITION + rows * 2 * KEY)
+        rows, units = layer.n_out, layer.n_units
+        own = units * INDEX + layer.n_connections * VALUE + rows * POINTER
+        worst = max(worst, built + own + units * POSITION + rows * 2 * KEY)
         if config.initial_topology != "erdos_renyi":
-            worst = max(worst, built + connections * DRAWN_KEYS + rows * 5 * KEY)
+            worst = max(worst, built + units * DRAWN_KEYS + rows * 5 * KEY)
         built += own + rows * VALUE
     return worst
 
@@ -83,7 +83,7 @@ def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> in
         figures = LayerFigures(
             layer.n_in,
             layer.n_out,
-            layer.n_connections,
+            layer.n_units,
             config.evolution.drop_fraction,
             config.evolution.growth_samples,
             fills_several_tiles(config.evolution.growth_samples, size),
@@ -94,10 +94,10 @@ def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> in
         made = layer.n_bytes.topology
         worst = max(worst, decided + made + round(updater.n_bytes(figures)) - given_back)
         if updater.sees_layers_alone:
-            new = change_bytes(layer.n_out, layer.n_connections) + VALUE * layer.n_connections
+            new = change_bytes(layer.n_out, layer.n_units) + VALUE * layer.n_connections
             following = max(following, made + new - given_back)
         else:
-            decided += made + change_bytes(layer.n_out, layer.n_connections)
+            decided += made + change_bytes(layer.n_out, layer.n_units)
     if decided:
         following = decided + VALUE * changing[0].n_connections
     signals = _signal_bytes(config, size, n_features) if updater.needs_signals else 0
@@ -115,10 +115,11 @@ def sync_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
         return bucket
     grown = config.evolution.drop_fraction
     united = 1 + grown * n_ranks
-    sparse = [layer.n_connections for layer in size.layers if not layer.is_dense]
+    sparse = [layer for layer in size.layers if not layer.is_dense]
+    n_units, n_values = [layer.n_units for layer in sparse], sum(layer.n_connections for layer in sparse)
     # Keys of the union, the own places in it, weights and their states on it, and the last layer's keys being joined.
-    placed = sum(sparse) * ((KEY + n_arrays * VALUE) * united + KEY)
-    joining = max(sparse, default=0) * KEY * (2 + 3 * united)
+    placed = sum(n_units) * (KEY * united + KEY) + n_values * n_arrays * VALUE * united
+    joining = max(n_units, default=0) * KEY * (2 + 3 * united)
     return bucket + round(placed + joining)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
 
@@ -16,10 +16,10 @@ from hpc_sparse.evolution import make_updater
 from hpc_sparse.evolution.protocol import LayerView, NetworkView
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
-from hpc_sparse.network.connections.initial_topology import draw_topology
-from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
+from hpc_sparse.network.activations import OUTPUT_ACTIVATION
+from hpc_sparse.network.blueprint import LayerBlueprint
 from hpc_sparse.network.connections.protocol import INPUT, Gate
-from hpc_sparse.network.connections.registry import unstructured, with_reserve
+from hpc_sparse.network.connections.registry import random_connections
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
@@ -89,17 +89,10 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
         Measurements, of which the medians count.
     """
     n_batch, widths, settings = config.training.batch_size, size.widths, config.network
-    densities = [layer.n_connections / (layer.n_in * layer.n_out) for layer in size.layers]
+    last = len(size.layers) - 1
     started = time.perf_counter()
-    network = Network.random(
-        widths,
-        densities,
-        activation=settings.activation,
-        alpha=settings.alpha,
-        initializer=settings.initializer,
-        pattern=settings.random_pattern,
-        seed=0,
-    )
+    blueprints = [_blueprint(config, layer, number, last) for number, layer in enumerate(size.layers)]
+    network = Network([SparseLayer.random(blueprint) for blueprint in blueprints])
     construct = time.perf_counter() - started
     workspace = network.make_workspace(n_batch, activations=config.training.activations)
     optimizer, objective = make_optimizer(config), make_objective(config)
@@ -121,10 +114,9 @@ def time_layer(config: RunConfig, size: LayerSize, place: LayerPlace, n_rounds: 
     """Time one layer at some place in its network, whose tiles have ``width`` columns, as :func:`time_network` does."""
     n_batch, slope = config.training.batch_size, config.network.alpha
     started = time.perf_counter()
-    density = size.n_connections / (size.n_in * size.n_out)
-    topology = draw_topology(config.network.random_pattern, (size.n_out, size.n_in), density, KEY)
-    weight = draw_weights(config.network.initializer, topology, KEY)
-    incoming = with_reserve(unstructured(topology, weight), make_updater(config.evolution).acting_share)
+    acting_share = make_updater(config.evolution).acting_share
+    incoming = random_connections(replace(_blueprint(config, size, 0, 1), acting_share=acting_share))
+    weight = incoming.weight
     layer = SparseLayer(incoming, np.zeros(size.n_out, VALUE), slope, config.network.activation)
     construct = time.perf_counter() - started
     optimizer = make_optimizer(config)
@@ -156,6 +148,22 @@ def time_layer(config: RunConfig, size: LayerSize, place: LayerPlace, n_rounds: 
     return seconds
 
 
+def _blueprint(config: RunConfig, size: LayerSize, number: int, last: int) -> LayerBlueprint:
+    """A layer of this size, whose connections all act."""
+    settings = config.network
+    return LayerBlueprint(
+        number,
+        (size.n_out, size.n_in),
+        size.n_units / size.n_possible_units,
+        settings.activation if number < last else OUTPUT_ACTIVATION,
+        settings.alpha,
+        settings.initializer,
+        0,
+        settings.random_pattern,
+        section=size.section,
+    )
+
+
 def timed(action: Callable[[], object], n_rounds: int, before: Callable[[], object] | None = None) -> float:
     """Median seconds of an action, after a round that does not count; ``before`` comes before each, untimed."""
     seconds = []
@@ -181,27 +189,29 @@ def _time_evolution(config: RunConfig, replica: Replica, place: Place) -> float:
         signals = Signals(source, delta, n_samples)
     rng = np.random.default_rng(0)
 
-    def initial_weight(topology: Topology) -> Float32Array:
-        return draw_weights(config.network.initializer, topology, KEY)
+    initializer, by = config.network.initializer, settings.block_score
+
+    def initial_scores(topology: Topology) -> Float32Array:
+        return connections.rewired(topology, connections.initial_weight(topology, initializer, KEY)).scores(by)
 
     topology = connections.topology
     started = time.perf_counter()
     view = LayerView(
         topology,
-        connections.weight,
+        connections.scores(by),
         None if momentum is None else replica.state_at(place, momentum),
         topology.n_connections,
         rng,
         signals,
-        initial_weight,
+        initial_scores,
         getattr(connections, "acting_share", ALL_ACT),
+        connections.unit,
     )
     for update in updater.update(NetworkView((view,), _listener(topology), settings.drop_fraction, keeps_sizes=True)):
         if update is not None:
             replica.follow(place.layer, {place.name: update.change})
             connections = replica.network.at(place)
-            old_position = update.change.old_position
-            draw_grown_weights(config.network.initializer, connections.topology, old_position, KEY, connections.weight)
+            connections.draw_grown(update.change.old_position, initializer, KEY)
     _ = connections.topology.transposed
     return time.perf_counter() - started
 

@@ -11,6 +11,7 @@ from hpc_sparse.errors import ConfigError
 from hpc_sparse.kernels import INSTRUCTION_SET
 from hpc_sparse.kernels.simd.machine import tile_width
 from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.network.connections.registry import check_widths
 from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
@@ -94,6 +95,7 @@ def _read(request: PlanRequest) -> tuple[RunConfig, DatasetInfo]:
     config = load_config(request.config_path, request.overrides)
     info = read_info(find_data(config.data.path, request.config_path))
     count_validation(info, config.data.validation_fraction)
+    check_widths(config.network, info.n_features)
     return config, info
 
 

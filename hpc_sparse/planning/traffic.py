@@ -47,9 +47,9 @@ def message_bytes(config: RunConfig, size: NetworkSize) -> int:
         return 2 * values
     if config.parallel.replica_topology == "independent" and make_updater(config.evolution).changes_topology:
         # Keys of what has grown travel, and values of the union.
-        grown = config.evolution.drop_fraction * size.n_connections
+        share, n_units = config.evolution.drop_fraction, sum(layer.n_units for layer in size.layers)
         n_arrays = 1 + len(make_optimizer(config).state_arrays)
-        return round(8 * grown + n_arrays * (values + 4 * 2 * grown))
+        return round(8 * share * n_units + n_arrays * (values + 4 * 2 * share * size.n_connections))
     optimizer = make_optimizer(config)
     return (1 + len(optimizer.state_arrays) - len(optimizer.reset_at_sync(config.parallel))) * values
 

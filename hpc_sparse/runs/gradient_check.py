@@ -73,7 +73,9 @@ def _check_first_batch(job: TrainingJob, epoch: int) -> float:
         source = batch.matrix()[:, : labels.size].astype(np.float64)
         exact = _Exact(job.replica.network, source, factors, lambda sums: objective.exact_loss(sums, labels))
         for number, of_layer in enumerate(gradients):
-            found = _check_layer(exact, number, of_layer["weight"], of_layer["bias"], TOLERANCES[training.activations])
+            # In the order of the exact matrix.
+            gradient = exact.connections[number].matrix(of_layer["weight"]).data
+            found = _check_layer(exact, number, gradient, of_layer["bias"], TOLERANCES[training.activations])
             worst = max(worst, found)
     return worst
 
@@ -114,7 +116,7 @@ def _dropout_factors(
 def _copy(network: Network) -> Network:
     """A network in which every connection acts, with the weights that act in the given one."""
     layers: list[Layer] = [
-        SparseLayer.of(each.topology, each.incoming.to_csr().data.copy(), each.bias.copy(), each.slope)
+        SparseLayer(each.incoming.acting().copy(), each.bias.copy(), each.slope, each.activation)
         for each in sparse_layers(network)
     ]
     return replace(network, layers=layers)
@@ -175,6 +177,7 @@ class _Exact:
         self._sources, self._factors = [batch], list(factors)
         layers = sparse_layers(network)
         self.biases = [layer.bias.astype(np.float64) for layer in layers]
+        self.connections = [layer.incoming for layer in layers]
         self.matrices = [layer.incoming.to_csr().astype(np.float64) for layer in layers]
         for number, factor in enumerate(factors):
             sums = self._sums(number, self._sources[number])

@@ -40,5 +40,8 @@ def starting_size(plan: RunPlan) -> NetworkSize:
     layers = read_checkpoint_info(plan.checkpoint).layers
     size = NetworkSize.of_layers((layer.shape, layer.n_connections) for layer in layers)
     sections = [plan.config.network.layer(number) for number in range(len(layers) - 1)]
-    hidden = [replace(layer, connections=own.connections) for layer, own in zip(size.layers, sections, strict=False)]
+    hidden = [
+        replace(layer, connections=own.connections, unit=own.unit)
+        for layer, own in zip(size.layers, sections, strict=False)
+    ]
     return NetworkSize((*hidden, size.layers[-1]))

@@ -57,6 +57,9 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     widths = WIDTHS if config.network.layers is None else WIDTHS[:1] * len(config.network.layers)
     network = config.network.model_copy(update={"hidden": widths, "epsilon": None, "density": 0.5})
     network = network.with_pattern(PATTERN)
+    if network.has_units:
+        # As large as a layer, they would often not exist at random.
+        network = network.model_copy(update={"initial_topology": "constant_fan_in"})
     training = config.training.model_copy(update={"epochs": 2, "batch_size": BATCH})
     # At the run's own learning rate this network could diverge where the run's does not.
     optimizer = config.optimizer.model_copy(update={"learning_rate": TINY_RATE, "weight_decay": 0.0})

@@ -11,12 +11,12 @@ import numpy as np
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Float32Array
 from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution.block_pruning import BlockPruner
 from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
 from hpc_sparse.evolution.schedule import EvolutionSchedule, TimeInRun, shrunk_sizes
 from hpc_sparse.network.connections.compaction import NetworkChange
-from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
-from hpc_sparse.network.connections.protocol import INPUT
+from hpc_sparse.network.connections.protocol import INPUT, Connections
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.layer_signals import Signals
@@ -107,6 +107,7 @@ class Evolution:
         self._n_steps, self._growth, self._keeps_changes = n_steps, growth, keeps_changes
         self._updater, self._momentum = make_updater(config.evolution), make_optimizer(config).momentum_array
         self._schedule = make_schedule(config)
+        self._pruner = BlockPruner.from_config(config, n_steps) if mode is Mode.SHARED else None
 
     @property
     def changes_sizes(self) -> bool:
@@ -120,23 +121,40 @@ class Evolution:
         """
         time = TimeInRun(epoch - 1, 0, self._n_steps)
         prunes = self._mode is not Mode.FIXED_SIZES and self._prunes_after(time.n_epochs)
-        evolves = self._schedule.is_due(time)
-        if not prunes and not evolves:
+        if not prunes and not self._changes_at(time):
             return None
         pruning = self._prune(replica) if prunes else None
-        n_grown, growth = self._evolve(replica, time) if evolves else (0, {})
+        n_grown, growth = self._change_topology(replica, time) if self._changes_at(time) else (0, {})
         return EvolutionStep(pruning, n_grown, growth, len(replica.network.layers))
 
     def is_due_within(self, epoch: int, step: int) -> bool:
         """Whether the topology is to change when so many steps of ``epoch``, some but not all, are done."""
-        return 0 < step < self._n_steps and self._schedule.is_due(TimeInRun(epoch - 1, step, self._n_steps))
+        return 0 < step < self._n_steps and self._changes_at(TimeInRun(epoch - 1, step, self._n_steps))
 
     def step_within(self, replica: Replica, epoch: int, step: int) -> EvolutionStep | None:
         """Change a replica in place as is due when so many steps of ``epoch`` are done."""
         if not self.is_due_within(epoch, step):
             return None
-        n_grown, growth = self._evolve(replica, TimeInRun(epoch - 1, step, self._n_steps))
+        n_grown, growth = self._change_topology(replica, TimeInRun(epoch - 1, step, self._n_steps))
         return EvolutionStep(None, n_grown, growth, len(replica.network.layers))
+
+    def _changes_at(self, time: TimeInRun) -> bool:
+        """Whether connections come or go now."""
+        is_pruned = time.total_steps > 0 and self._pruner is not None and self._pruner.is_due(time)
+        return is_pruned or self._schedule.is_due(time)
+
+    def _change_topology(self, replica: Replica, time: TimeInRun) -> tuple[int, dict[Place, TopologyChange]]:
+        """Take out blocks that are too small, then let the others evolve if it is time: see :meth:`_evolve`."""
+        removed = dict[Place, TopologyChange]()
+        for place in replica.network.evolving() if self._pruner is not None else []:
+            assert self._pruner is not None
+            change = self._pruner.removal(place.name, replica.network.at(place), time)
+            if change is not None:
+                replica.follow(place.layer, {place.name: change})
+                removed |= {place: change} if self._keeps_changes else {}
+        n_grown, changes = self._evolve(replica, time) if self._schedule.is_due(time) else (0, {})
+        both = {place: removed[place].then(change) for place, change in changes.items() if place in removed}
+        return n_grown, {**removed, **changes, **both}
 
     def _prunes_after(self, n_done: int) -> bool:
         settings = self._config.importance_pruning
@@ -161,7 +179,7 @@ class Evolution:
             if self._updater.sees_layers_alone and self._updater.changes_topology:
                 replica.network.at(together[0]).forget_transposed()  # half of what the change takes
             own = self._change(replica, {place: sizes[place] for place in together}, time)
-            n_grown += sum(change.n_grown for change in own.values())
+            n_grown += sum(each.n_grown * replica.network.at(place).values_per_unit for place, each in own.items())
             changes |= own if self._keeps_changes else {}
             del own  # or it would be there during the next change
         return n_grown, changes
@@ -191,23 +209,29 @@ class Evolution:
             views.append(
                 LayerView(
                     connections.topology,
-                    connections.weight,
+                    connections.scores(self._config.evolution.block_score),
                     None if self._momentum is None else replica.state_at(place, self._momentum),
                     size,
                     stream(seed, Purpose.DROP_AND_GROW, layer=number, **address),
                     signals[place.layer],
-                    self._initial_weight(number),
+                    self._initial_scores(connections, number),
                     getattr(connections, "acting_share", ALL_ACT),
+                    connections.unit,
                 )
             )
         fraction = self._schedule.drop_fraction_at(time)
         output = network.layers[-1].connections()[INPUT].topology
         return NetworkView(tuple(views), output, fraction, self._mode is not Mode.SHARED)
 
-    def _initial_weight(self, layer: int) -> Callable[[Topology], Float32Array]:
-        """What connections of a layer weigh in a new network."""
-        key = stream_key(self._config.training.seed, Purpose.WEIGHTS, layer=layer)
-        return lambda topology: draw_weights(self._config.network.initializer, topology, key)
+    def _initial_scores(self, connections: Connections, number: int) -> Callable[[Topology], Float32Array]:
+        """Scores of the units of a topology in a new network."""
+        key = stream_key(self._config.training.seed, Purpose.WEIGHTS, layer=number)
+        initializer, by = self._config.network.initializer, self._config.evolution.block_score
+
+        def scores(topology: Topology) -> Float32Array:
+            return connections.rewired(topology, connections.initial_weight(topology, initializer, key)).scores(by)
+
+        return scores
 
     @property
     def _grows_zero(self) -> bool:
@@ -221,16 +245,26 @@ class Evolution:
         if not self.changes_sizes:
             return sizes
         initial, at_end = initial_size(self._config, network.widths)
-        return shrunk_sizes(sizes, round(initial * self._schedule.remaining_at(time, at_end)))
+        n_each = [network.at(place).values_per_unit for place in network.evolving()]
+        wanted = shrunk_sizes(
+            [n * size for n, size in zip(sizes, n_each, strict=True)],
+            round(initial * self._schedule.remaining_at(time, at_end)),
+        )
+        return [min(n, max(1, size // each)) for n, size, each in zip(sizes, wanted, n_each, strict=True)]
 
     def _apply(self, replica: Replica, place: Place, update: LayerUpdate, key: np.uint64) -> None:
         replica.follow(place.layer, {place.name: update.change})
         connections = replica.network.at(place)
+        initializer, seed = self._config.network.initializer, self._config.training.seed
         if update.weight is not None:
-            connections.weight = update.weight
+            new = stream_key(seed, Purpose.WEIGHTS, layer=stream_number(place, replica))
+            connections.rescale(
+                update.weight,
+                self._config.evolution.block_score,
+                lambda: connections.initial_weight(connections.topology, initializer, new),
+            )
         elif not self._grows_zero:
-            topology, old_position = update.change.topology, update.change.old_position
-            draw_grown_weights(self._config.network.initializer, topology, old_position, key, connections.weight)
+            connections.draw_grown(update.change.old_position, initializer, key)
 
 
 def stream_number(place: Place, replica: Replica) -> int:

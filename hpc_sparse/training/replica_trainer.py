@@ -11,6 +11,7 @@ from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
 from hpc_sparse.monitor.position import Phase
 from hpc_sparse.network.objectives.protocol import Objective
+from hpc_sparse.network.optimizers.group_lasso import GroupLasso
 from hpc_sparse.network.optimizers.learning_rate import LearningRate
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.agreement import check_agreement, network_digest
@@ -65,6 +66,7 @@ class ReplicaTrainer(ABC):
         self._job, self._ctx, self._config, self._shard = job, job.ctx, job.config, job.dataset.train
         self._averaging, self._evolution, self.n_steps = averaging, evolution, n_steps
         self._rate, self._objective, self._optimizer = rate, objective, make_optimizer(job.config)
+        self._lasso = GroupLasso.from_config(job.config)
         self._source = ShardBatches(job)
         self._workspace, self._assembler = job.make_workspace(), job.make_assembler()
         self._stop_agreement = job.make_stop_agreement()
@@ -213,6 +215,8 @@ class ReplicaTrainer(ABC):
                     outcome = replica.train_batch(
                         batch, labels, self._objective, dropouts, self._optimizer, rate, self._workspace
                     )
+                    if self._lasso is not None:
+                        self._lasso.apply(replica.network, rate)
                     sums.loss += outcome.loss
                     sums.n_correct += outcome.n_correct
             self._job.tracker.at(Phase.SYNCING, step=step + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import ConfigError
-from hpc_sparse.network.densities import densities, possible_connections
+from hpc_sparse.network.densities import densities, possible_weights
 
 
 def initial_size(config: RunConfig, widths: list[int]) -> tuple[float, float]:
@@ -22,7 +22,7 @@ def initial_size(config: RunConfig, widths: list[int]) -> tuple[float, float]:
     ConfigError
         They begin with fewer connections than they are to end with.
     """
-    n_possible = possible_connections(widths)[:-1]
+    n_possible = possible_weights(config.network, widths)[:-1]
     shares = densities(config.network, widths)[:-1]
     n_connections = sum(share * n for share, n in zip(shares, n_possible, strict=True))
     final = config.evolution.final_density

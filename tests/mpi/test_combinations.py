@@ -97,7 +97,7 @@ def layers() -> Axis:
         f"{kind} {stored}": ((kind, stored),) * 2 for kind, stored in product(LAYER_SECTIONS, CONNECTION_KINDS)
     }
     tables["different"] = tuple(("sparse", stored) for stored in ("csr", *CONNECTION_KINDS))
-    found, settings = dict[str, tuple[str, ...]](), {"n_of_m": ', pattern = "2:4"'}
+    found, settings = dict[str, tuple[str, ...]](), {"n_of_m": ', pattern = "2:4"', "block": ", block = [4, 8]"}
     for name, pairs in tables.items():
         each = [
             f'{{kind = "{kind}", connections = "{stored}", n = {n}{settings.get(stored, "")}}}'

@@ -10,6 +10,7 @@ import typer
 
 from benchmarks import (
     accuracy_time,
+    block_speed,
     comparison,
     display_cost,
     epoch_speed,
@@ -104,6 +105,18 @@ def tiles(
 ) -> None:
     """Milliseconds of a training step by the width of tiles; HPC_SPARSE_SIMD chooses the instructions."""
     tile_speed.measure_tiles(batch, threads, rounds, as_json=as_json)
+
+
+@app.command()
+def blocks(
+    neurons: Annotated[int, typer.Option(help="Neurons above and below.")] = 2048,
+    density: Annotated[float, typer.Option(help="Share of the blocks that exist.")] = 0.1,
+    batch: Annotated[int, typer.Option(help="Samples.")] = 128,
+    rounds: Annotated[int, typer.Option(help="Measurements of each case.")] = 15,
+    as_json: Json = False,
+) -> None:
+    """Picoseconds per connection and sample by the size of blocks, beside BLAS, SciPy and PyTorch; one thread."""
+    block_speed.measure_blocks(neurons, density, batch, rounds, as_json=as_json)
 
 
 @app.command()

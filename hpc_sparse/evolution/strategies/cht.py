@@ -50,6 +50,7 @@ class ChtUpdater(TopologyUpdater):
     """
 
     name: ClassVar[str] = "cht"
+    decides_on_units: ClassVar[bool] = False
 
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:

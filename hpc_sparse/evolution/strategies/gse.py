@@ -140,7 +140,7 @@ def _strongest_of(views: Sequence[LayerView], candidates: Sequence[Int64Array], 
 
 def _gradients(view: LayerView, keys: Int64Array) -> Float32Array:
     assert view.signals is not None
-    return gradients_at(view.topology.shape, keys, view.signals)
+    return gradients_at(view.topology.shape, keys, view.signals, view.unit)
 
 
 def _keep_largest_of(weights: Sequence[Float32Array], n_drop: int) -> list[BoolArray]:

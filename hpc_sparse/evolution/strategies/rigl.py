@@ -43,5 +43,5 @@ class RiglUpdater(TopologyUpdater):
         n_drop = view.n_to_drop(drop_fraction)
         is_kept = keep_largest(view.weight, n_drop)
         n_grow = view.n_target - (view.weight.size - n_drop)
-        grown = largest_gradients(view.topology, is_kept, view.signals, n_grow)
+        grown = largest_gradients(view.topology, is_kept, view.signals, n_grow, view.unit)
         return LayerUpdate(regrow(view.topology, is_kept, grown))

@@ -103,7 +103,8 @@ class SnfsUpdater(TopologyUpdater):
         assert view.signals is not None
         n_candidates = max(n_grow, math.ceil(self.candidate_ratio * view.weight.size))
         candidates = draw_free_keys(view.topology, is_kept, n_candidates, view.rng)
-        scores = np.nan_to_num(np.abs(gradients_at(view.topology.shape, candidates, view.signals)))
+        gradients = gradients_at(view.topology.shape, candidates, view.signals, view.unit)
+        scores = np.nan_to_num(np.abs(gradients))
         return LayerUpdate(regrow(view.topology, is_kept, candidates[strongest(scores, candidates, n_grow)]))
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from hpc_sparse.config import RunConfig, Section
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.dtypes import OFFSET, BoolArray, Int64Array
-from hpc_sparse.evolution.gradient_tiles import GradientTiles, largest_gradients, samples_of, searching_bytes
+from hpc_sparse.evolution.gradient_tiles import gradient_tiles, largest_gradients, searching_bytes
 from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater, refuse_groups
 from hpc_sparse.evolution.selection import keep_largest, regrow
@@ -88,7 +88,8 @@ class SriglUpdater(TopologyUpdater):
         rows = _rows(view.topology)[is_kept]
         n_wanted = fan_in - np.bincount(rows, minlength=fan_in.size)
         assert view.signals is not None
-        return LayerUpdate(regrow(view.topology, is_kept, _grow(view.topology, is_kept, n_wanted, view.signals)))
+        grown = _grow(view.topology, is_kept, n_wanted, view.signals, view.unit)
+        return LayerUpdate(regrow(view.topology, is_kept, grown))
 
     def _fan_in(self, view: LayerView, n_salient: Int64Array) -> Int64Array:
         """Connections that each neuron is to have, int64[n_out]; 0 if it is ablated."""
@@ -110,7 +111,7 @@ def _salient_by_neuron(view: LayerView, n_keep: int) -> Int64Array:
     assert view.signals is not None
     by_weight = view.topology.keys()[keep_largest(view.weight, view.weight.size - n_keep)]
     nothing_kept = np.zeros(view.weight.size, np.bool_)
-    by_gradient = largest_gradients(view.topology, nothing_kept, view.signals, view.n_target - n_keep)
+    by_gradient = largest_gradients(view.topology, nothing_kept, view.signals, view.n_target - n_keep, view.unit)
     keys = sorted_distinct(np.concatenate([by_weight, by_gradient]))
     n_out, n_in = view.topology.shape
     return np.bincount(keys // n_in, minlength=n_out).astype(OFFSET)
@@ -131,12 +132,14 @@ def _keep_within(view: LayerView, n_keep: int, fan_in: Int64Array) -> BoolArray:
     return is_kept
 
 
-def _grow(topology: Topology, is_kept: BoolArray, n_wanted: Int64Array, signals: Signals) -> Int64Array:
+def _grow(
+    topology: Topology, is_kept: BoolArray, n_wanted: Int64Array, signals: Signals, unit: tuple[int, int]
+) -> Int64Array:
     """Keys of each neuron's largest |gradients| among the positions that hold no kept connection, increasing."""
     starts = np.cumsum(n_wanted) - n_wanted
     keys = np.empty(int(n_wanted.sum()), OFFSET)
-    n_in, n = topology.shape[1], signals.n_samples
-    for start, tile in GradientTiles(samples_of(signals.delta, n), samples_of(signals.source, n)):
+    n_in = topology.shape[1]
+    for start, tile in gradient_tiles(signals, unit):
         grow_rows(*topology.rows, is_kept, n_in, start, n_wanted, tile, starts, keys)
     return keys
 

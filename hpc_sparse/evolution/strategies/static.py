@@ -42,6 +42,8 @@ class StaticUpdater(TopologyUpdater):
             return f'evolution.static.acting_share = {share}: not with connections = "n_of_m", all of which act'
         if config.evolution.final_density is not None:
             return 'evolution.final_density needs a strategy other than "static"'
+        if config.network.has_units and config.evolution.chosen(StaticSection).acting_share != ALL_ACT:
+            return "evolution.static.acting_share: chooses single connections, not blocks; expected 1"
         return refuse_choice_of_weights(cls.name, config)
 
     def update(self, network: NetworkView) -> list[None]:

@@ -68,6 +68,7 @@ class TopKastUpdater(TopologyUpdater):
     """
 
     name: ClassVar[str] = "top_kast"
+    decides_on_units: ClassVar[bool] = False
     section: ClassVar[type[Section]] = TopKastSection
     sees_layers_alone: ClassVar[bool] = True
 

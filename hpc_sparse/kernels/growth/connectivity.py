@@ -208,3 +208,12 @@ def carry_over(old, old_position, fill, out):
     for k in prange(out.size):
         source = old_position[k]
         out[k] = old[source] if source >= 0 else fill
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def carry_rows(old, old_position, out):
+    """``out[k] = old[old_position[k]]``, or 0 where that is -1, for rows float32[n, m] of values."""
+    for k in prange(out.shape[0]):
+        source = old_position[k]
+        for i in range(out.shape[1]):
+            out[k, i] = old[source, i] if source >= 0 else np.float32(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -11,7 +11,17 @@ import numpy.typing as npt
 import scipy.sparse
 
 from hpc_sparse.checks import check_csr
-from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Float64Array, UInt16Array, pointer_dtype
+from hpc_sparse.dtypes import (
+    INDEX,
+    OFFSET,
+    VALUE,
+    AnyArray,
+    Float32Array,
+    Float64Array,
+    Int64Array,
+    UInt16Array,
+    pointer_dtype,
+)
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.growth import compaction
 from hpc_sparse.kernels.simd.machine import FAR_BYTES
@@ -19,8 +29,8 @@ from hpc_sparse.kernels.sparse import backward, forward, gradient
 from hpc_sparse.kernels.sparse.single_sample import forward_sample
 from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.initial_topology import draw_topology
-from hpc_sparse.network.connections.initial_weights import draw_weights
-from hpc_sparse.network.connections.protocol import ConnectionBytes, Epilogue, Gate
+from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
+from hpc_sparse.network.connections.protocol import ConnectionBytes, Epilogue, Gate, ScoreRule
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSize, StoredSizes
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.sinks import DescendMap, MapSink
@@ -28,6 +38,7 @@ from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.rng import Purpose
 
 if TYPE_CHECKING:
+    from hpc_sparse.config import LayerSection
     from hpc_sparse.network.blueprint import LayerBlueprint
 
 MOST_PARTS = 2
@@ -49,6 +60,7 @@ class Csr:
     """
 
     kind: ClassVar[str] = "csr"
+    unit: ClassVar[tuple[int, int]] = (1, 1)
     values_per_unit: ClassVar[int] = 1
     topology: Topology
     weight: Float32Array
@@ -59,6 +71,11 @@ class Csr:
         topology = draw_topology(blueprint.pattern, blueprint.shape, blueprint.density, blueprint.key(Purpose.TOPOLOGY))
         return cls(topology, draw_weights(blueprint.initializer, topology, blueprint.key(Purpose.WEIGHTS)))
 
+    @classmethod
+    def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> str | None:  # noqa: ARG003
+        """None: any layer may have such connections."""
+        return None
+
     @property
     def shape(self) -> tuple[int, int]:
         """(n_out, n_in)."""
@@ -67,6 +84,10 @@ class Csr:
     def forget_transposed(self) -> None:
         """Give the memory of the transposed index back."""
         self.topology.forget_transposed()
+
+    def shape_with(self, topology: Topology) -> tuple[int, int]:
+        """(n_out, n_in) with another topology."""
+        return topology.shape
 
     def multipliers(self) -> Float32Array:
         """float32[nnz]: what signals are multiplied by in the forward pass that follows."""
@@ -173,6 +194,35 @@ class Csr:
             (weight_gradient,) = parts
             sink.accept(weight_gradient, bias_gradient)
 
+    def scores(self, by: ScoreRule = "norm") -> Float32Array:  # noqa: ARG002  (the same for one weight)
+        """float32[nnz]: the weights themselves, with their signs."""
+        return self.weight
+
+    def rescale(self, scores: Float32Array, by: ScoreRule, initial: Callable[[], Float32Array]) -> None:  # noqa: ARG002
+        """Go on with these weights."""
+        self.weight = scores
+
+    def shrink(self, amount: float) -> None:
+        """Make every |weight| smaller by ``amount``, in place, at least 0."""
+        size = np.maximum(np.abs(self.weight) - VALUE(amount), VALUE(0))
+        np.copysign(size, self.weight, out=self.weight)
+
+    def initial_weight(self, topology: Topology, initializer: str, key: np.uint64) -> Float32Array:
+        """float32[nnz]: weights that the connections of a topology have in a new layer."""
+        return draw_weights(initializer, topology, key)
+
+    def draw_grown(self, old_position: Int64Array, initializer: str, key: np.uint64) -> None:
+        """Overwrite the weights whose ``old_position`` is -1 by initial ones."""
+        draw_grown_weights(initializer, self.topology, old_position, key, self.weight)
+
+    def pairs(self) -> Topology:
+        """The topology: its connections are pairs of neurons."""
+        return self.topology
+
+    def acting(self) -> Csr:
+        """Connections that all act and give the same products: these themselves."""
+        return self
+
     def structure(self) -> Mapping[str, AnyArray]:
         """Row pointers and input neurons."""
         return {"indptr": self.topology.indptr, "indices": self.topology.indices}
@@ -205,12 +255,16 @@ class Csr:
         compaction.outgoing_strength(self.topology.indices, self.weight, strength)
         return strength
 
+    def matrix(self, values: AnyArray) -> scipy.sparse.csr_array:
+        """``values`` [nnz] of the weights as a SciPy matrix (n_out, n_in)."""
+        return self.topology.matrix(values)
+
     def to_csr(self) -> scipy.sparse.csr_array:
         """The weights that signals are multiplied by."""
-        return self.topology.matrix(self.multipliers())
+        return self.matrix(self.multipliers())
 
     @classmethod
-    def n_bytes(cls, n_out: int, n_in: int, n_connections: int) -> ConnectionBytes:
+    def n_bytes(cls, n_out: int, n_in: int, n_connections: int, unit: tuple[int, int] = (1, 1)) -> ConnectionBytes:  # noqa: ARG003
         """Indices and row pointers; weights; the same connections grouped by input neuron, with their positions."""
         pointer, index, value = (np.dtype(each).itemsize for each in (pointer_dtype(n_connections), INDEX, VALUE))
         return ConnectionBytes(

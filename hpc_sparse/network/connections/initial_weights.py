@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array, Int64Array
+from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array, Int32Array, Int64Array
 from hpc_sparse.kernels.sparse import initial_weights
 from hpc_sparse.network.connections.topology import Topology
 
 NORMAL_DEVIATION = 0.1
 
 
-def he_uniform(topology: Topology) -> Float64Array:
+class Fans(Protocol):
+    """Connections, as far as the bounds of their initial weights go."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_out, n_in) in neurons."""
+        ...
+
+    def fan_in(self) -> Int64Array | Int32Array:
+        """Incoming connections of each neuron, [n_out]."""
+        ...
+
+
+def he_uniform(topology: Fans) -> Float64Array:
     """sqrt(6 / n_in) with the width of the layer below, as if dense (the choice of Curci et al. 2021)."""
     return np.full(topology.shape[0], np.sqrt(6.0 / topology.shape[1]))
 
 
-def he_fan_in(topology: Topology) -> Float64Array:
+def he_fan_in(topology: Fans) -> Float64Array:
     """sqrt(6 / connections of the neuron): keeps the signal's size at any density (Evci et al., arXiv 2010.03533)."""
     return np.sqrt(6.0 / np.maximum(topology.fan_in(), 1))
 
 
-def xavier_uniform(topology: Topology) -> Float64Array:
+def xavier_uniform(topology: Fans) -> Float64Array:
     """sqrt(6 / (n_in + n_out)) with the layers' widths, as if dense."""
     return np.full(topology.shape[0], np.sqrt(6.0 / sum(topology.shape)))
 
 
-UNIFORM_BOUNDS: dict[str, Callable[[Topology], Float64Array]] = {
+UNIFORM_BOUNDS: dict[str, Callable[[Fans], Float64Array]] = {
     "he_uniform": he_uniform,
     "he_fan_in": he_fan_in,
     "xavier_uniform": xavier_uniform,

@@ -6,7 +6,7 @@ connections, the index takes a quarter of the bytes, there are no row pointers, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -15,15 +15,15 @@ import numpy.typing as npt
 import scipy.sparse
 
 from hpc_sparse.config.layers import GroupPattern
-from hpc_sparse.dtypes import INDEX, VALUE, AnyArray, Float32Array, Float64Array, pointer_dtype
+from hpc_sparse.dtypes import INDEX, VALUE, AnyArray, Float32Array, Float64Array, Int64Array, pointer_dtype
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.patterns import backward, forward, gradient, structure
 from hpc_sparse.kernels.sparse.gradient import bias_gradients
 from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.csr import Csr, derivative_of
 from hpc_sparse.network.connections.grouped_index import GroupedIndex, n_out_groups
-from hpc_sparse.network.connections.initial_weights import draw_weights
-from hpc_sparse.network.connections.protocol import ConnectionBytes, Connections, Epilogue, Gate
+from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
+from hpc_sparse.network.connections.protocol import ConnectionBytes, Connections, Epilogue, Gate, ScoreRule
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSize, StoredSizes
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.sinks import DescendMap, MapSink
@@ -31,6 +31,7 @@ from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.rng import Purpose
 
 if TYPE_CHECKING:
+    from hpc_sparse.config import LayerSection
     from hpc_sparse.network.blueprint import LayerBlueprint
 
 
@@ -49,6 +50,7 @@ class NOfM:
     """
 
     kind: ClassVar[str] = "n_of_m"
+    unit: ClassVar[tuple[int, int]] = (1, 1)
     values_per_unit: ClassVar[int] = 1
     index: GroupedIndex
     weight: Float32Array
@@ -76,6 +78,16 @@ class NOfM:
         structure.choose_largest(*rows, pattern.n, pattern.m, n_in, fan_in, position, weight)
         return cls(GroupedIndex((n_out, n_in), pattern, position), weight)
 
+    @classmethod
+    def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> str | None:
+        """Groups of more inputs than there are."""
+        assert section.pattern is not None
+        try:
+            GroupPattern.parse(section.pattern).check_inputs(shape[1])
+        except ValueError as error:
+            return f'pattern = "{section.pattern}": {error}'
+        return None
+
     @property
     def shape(self) -> tuple[int, int]:
         """(n_out, n_in)."""
@@ -85,6 +97,43 @@ class NOfM:
     def topology(self) -> Topology:
         """The connections in compressed rows, made anew each time."""
         return self.index.topology()
+
+    def shape_with(self, topology: Topology) -> tuple[int, int]:
+        """(n_out, n_in) with another topology."""
+        return topology.shape
+
+    def scores(self, by: ScoreRule = "norm") -> Float32Array:  # noqa: ARG002  (of one weight both are the same)
+        """float32[nnz]: the weights."""
+        return self.weight
+
+    def rescale(self, scores: Float32Array, by: ScoreRule, initial: Callable[[], Float32Array]) -> None:  # noqa: ARG002
+        """Take other weights."""
+        self.weight = scores
+
+    def shrink(self, amount: float) -> None:
+        """Make every |weight| smaller by ``amount``, in place, at least 0."""
+        size = np.maximum(np.abs(self.weight) - VALUE(amount), VALUE(0))
+        np.copysign(size, self.weight, out=self.weight)
+
+    def initial_weight(self, topology: Topology, initializer: str, key: np.uint64) -> Float32Array:
+        """float32[nnz]: weights that the connections of a topology have in a new layer."""
+        return draw_weights(initializer, topology, key)
+
+    def draw_grown(self, old_position: Int64Array, initializer: str, key: np.uint64) -> None:
+        """Overwrite the weights whose ``old_position`` is -1 by initial ones."""
+        draw_grown_weights(initializer, self.topology, old_position, key, self.weight)
+
+    def pairs(self) -> Topology:
+        """The topology: its connections are pairs of neurons."""
+        return self.topology
+
+    def matrix(self, values: AnyArray) -> scipy.sparse.csr_array:
+        """``values`` [nnz] of the weights as a SciPy matrix (n_out, n_in)."""
+        return self.topology.matrix(values)
+
+    def acting(self) -> Self:
+        """The connections themselves: all act."""
+        return self
 
     def forget_transposed(self) -> None:
         """Give the memory of the index by input neuron back."""
@@ -208,10 +257,10 @@ class NOfM:
 
     def to_csr(self) -> scipy.sparse.csr_array:
         """The weights."""
-        return self.topology.matrix(self.weight)
+        return self.matrix(self.weight)
 
     @classmethod
-    def n_bytes(cls, n_out: int, n_in: int, n_connections: int) -> ConnectionBytes:
+    def n_bytes(cls, n_out: int, n_in: int, n_connections: int, unit: tuple[int, int] = (1, 1)) -> ConnectionBytes:  # noqa: ARG003
         """A byte for each position; weights; two bytes by input neuron, and counts; compressed rows for a while."""
         pointer, index, value = (np.dtype(each).itemsize for each in (pointer_dtype(n_connections), INDEX, VALUE))
         counts = n_in * n_out_groups(n_out) * np.dtype(np.uint16).itemsize

@@ -6,14 +6,14 @@ of the forward pass, the gate of the backward pass, the sink of the gradients.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, UInt16Array
+from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, Int64Array, UInt16Array
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSizes
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
@@ -21,10 +21,15 @@ from hpc_sparse.network.sinks import MapSink
 from hpc_sparse.network.tiles import Tiles
 
 if TYPE_CHECKING:
+    from hpc_sparse.config import LayerSection
     from hpc_sparse.network.blueprint import LayerBlueprint
 
 INPUT = "input"
 """Name of a layer's connections to the layer below."""
+
+
+ScoreRule: TypeAlias = Literal["norm", "largest"]
+"""Score of a unit of several weights: their Euclidean norm, or the largest |weight|."""
 
 
 class Epilogue(NamedTuple):
@@ -95,8 +100,6 @@ class Connections(Protocol):
     ----------
     kind : str
         Its name in configurations and checkpoints.
-    values_per_unit : int
-        Weights that come and go as one.
     topology : Topology
         Which units there are, and within which groups they may come and go; may be made anew each time.
     weight : float32[n]
@@ -104,7 +107,6 @@ class Connections(Protocol):
     """
 
     kind: ClassVar[str]
-    values_per_unit: ClassVar[int]
     weight: Float32Array
 
     @property
@@ -117,9 +119,71 @@ class Connections(Protocol):
         """The connections of a new layer to the layer below."""
         ...
 
+    @classmethod
+    def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> str | None:
+        """Reason why a layer (n_out, n_in) cannot have such connections; None if it can.
+
+        It begins with a key of the section: ``block = [16, 16]: larger than ...``.
+        """
+        ...
+
     @property
     def shape(self) -> tuple[int, int]:
         """(n_out, n_in) in neurons."""
+        ...
+
+    @property
+    def unit(self) -> tuple[int, int]:
+        """(r, c): neurons above and below whose connections come and go as one."""
+        ...
+
+    @property
+    def values_per_unit(self) -> int:
+        """Weights of a unit."""
+        ...
+
+    def shape_with(self, topology: Topology) -> tuple[int, int]:
+        """(n_out, n_in) in neurons with other units."""
+        ...
+
+    def scores(self, by: ScoreRule = "norm") -> Float32Array:
+        """float32[n_units]: what strategies go by when they drop: the weight of a connection, or the size of a unit."""
+        ...
+
+    def rescale(self, scores: Float32Array, by: ScoreRule, initial: Callable[[], Float32Array]) -> None:
+        """Give the units other scores.
+
+        Parameters
+        ----------
+        scores : float32[n_units]
+        by : "norm" or "largest"
+        initial : callable
+            Initial weights of all units, for those that are 0: they get the same proportions.
+        """
+        ...
+
+    def shrink(self, amount: float) -> None:
+        """Make the Euclidean norm of every unit smaller by ``amount``, in place; units below it become 0."""
+        ...
+
+    def initial_weight(self, topology: Topology, initializer: str, key: np.uint64) -> Float32Array:
+        """float32[n]: weights that the units of a topology of this shape have in a new layer."""
+        ...
+
+    def draw_grown(self, old_position: Int64Array, initializer: str, key: np.uint64) -> None:
+        """Overwrite the weights of the units whose ``old_position`` int64[n_units] is -1 by initial ones."""
+        ...
+
+    def pairs(self) -> Topology:
+        """Pairs of connected neurons, for analysis; made anew where a unit is more than one."""
+        ...
+
+    def matrix(self, values: AnyArray) -> scipy.sparse.csr_array:
+        """``values`` [n] that belong to the weights as a matrix (n_out, n_in)."""
+        ...
+
+    def acting(self) -> Connections:
+        """Connections of which all act and whose products are these: most times these themselves."""
         ...
 
     def structure(self) -> Mapping[str, AnyArray]:
@@ -185,8 +249,8 @@ class Connections(Protocol):
         ...
 
     @classmethod
-    def n_bytes(cls, n_out: int, n_in: int, n_connections: int) -> ConnectionBytes:
-        """What it takes, for planning."""
+    def n_bytes(cls, n_out: int, n_in: int, n_connections: int, unit: tuple[int, int] = (1, 1)) -> ConnectionBytes:
+        """Bytes of so many weights in units of (r, c), for planning."""
         ...
 
     def state(self) -> ConnectionState:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+from hpc_sparse.config import NetworkSection
 from hpc_sparse.config.layers import CONNECTION_KINDS
 from hpc_sparse.dtypes import Float32Array
+from hpc_sparse.errors import ConfigError
 from hpc_sparse.network.blueprint import LayerBlueprint
+from hpc_sparse.network.connections.block import Block
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.dense import Dense, is_complete
 from hpc_sparse.network.connections.n_of_m import NOfM
@@ -26,11 +31,25 @@ def register_connections(kind: type[Connections]) -> type[Connections]:
     return kind
 
 
-for each in (Csr, Dense, Reserve, NOfM):
+for each in (Csr, Dense, Reserve, Block, NOfM):
     register_connections(each)
 
 UNSTRUCTURED = frozenset({Csr.kind, Dense.kind, Reserve.kind})
 """Kinds of which each can become another one, as the number of connections and the configuration want it."""
+
+
+def check_widths(config: NetworkSection, n_inputs: int) -> None:
+    """Check that each hidden layer can have the connections that a configuration wants for it.
+
+    Raises
+    ------
+    ConfigError
+        One cannot.
+    """
+    for number, (n_in, n_out) in enumerate(pairwise([n_inputs, *config.hidden])):
+        section = config.layer(number)
+        if refusal := CONNECTIONS[section.connections].refuses_shape((n_out, n_in), section):
+            raise ConfigError(f"{f'network.layers.{number}' if config.layers else 'network'}.{refusal}")
 
 
 def unstructured(topology: Topology, weight: Float32Array) -> Csr:

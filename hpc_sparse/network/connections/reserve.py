@@ -70,6 +70,10 @@ class Reserve(Csr):
         """Connections with another topology."""
         return Reserve(topology, weight, self.acting_share)
 
+    def acting(self) -> Csr:
+        """Connections that all act: 0 stands for those that do not."""
+        return Csr(self.topology, self.multipliers().copy())
+
     def state(self) -> ConnectionState:
         """As :class:`Csr`; the share is in the configuration."""
         return replace(super().state(), kind=self.kind)

@@ -265,10 +265,16 @@ class TopologyChange:
         """Connections of the new topology that the old one did not have."""
         return int(np.count_nonzero(self.old_position < 0))
 
-    def carry(self, values: Float32Array) -> Float32Array:
-        """Values of the old connections brought to the new ones, 0 for the grown: weights, momentum, late gradients."""
-        carried = np.empty(self.old_position.size, VALUE)
-        connectivity.carry_over(values, self.old_position, VALUE(0), carried)
+    def carry(self, values: Float32Array, n_each: int = 1) -> Float32Array:
+        """Values of the old connections brought to the new ones, 0 for the grown: weights, momentum, late gradients.
+
+        ``n_each`` is the number of values of a connection.
+        """
+        carried = np.empty(self.old_position.size * n_each, VALUE)
+        if n_each == 1:
+            connectivity.carry_over(values, self.old_position, VALUE(0), carried)
+        else:
+            connectivity.carry_rows(values.reshape(-1, n_each), self.old_position, carried.reshape(-1, n_each))
         return carried
 
     def carry_neurons(self, values: Float32Array) -> Float32Array:

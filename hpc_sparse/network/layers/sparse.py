@@ -122,8 +122,8 @@ class SparseLayer:
     ) -> None:
         """Go on with other connections."""
         topology = topologies.get(INPUT, self.topology)
-        assert topology.shape == shape, (topology.shape, shape)
         self.incoming, self.bias = self.incoming.rewired(topology, values["weight"]), values["bias"]
+        assert self.incoming.shape == shape, (self.incoming.shape, shape)
 
     def copy(self) -> Self:
         """The same with parameters of its own."""

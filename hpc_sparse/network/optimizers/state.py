@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.network.connections.topology import TopologyChange
 from hpc_sparse.network.parameter import Parameter
+
+ONE_EACH: Mapping[str, int] = MappingProxyType({})
+"""One value of each unit, whatever the connections."""
 
 
 @dataclass
@@ -68,11 +72,19 @@ class OptimizerState:
             raise ValueError(f"optimiser's arrays {found}: expected {', '.join(sorted(expected)) or 'none'}")
         return cls({name: {owner: arrays[stored] for owner, stored in own.items()} for name, own in wanted.items()})
 
-    def follow(self, parameters: Mapping[str, Parameter], changes: Mapping[str, TopologyChange]) -> None:
-        """Follow changes of the connections: what is kept keeps its state, what has grown starts at rest."""
+    def follow(
+        self,
+        parameters: Mapping[str, Parameter],
+        changes: Mapping[str, TopologyChange],
+        n_each: Mapping[str, int] = ONE_EACH,
+    ) -> None:
+        """Follow changes of the connections: what is kept keeps its state, what has grown starts at rest.
+
+        ``n_each`` is the number of values of a unit, by the names of the connections.
+        """
         for own in self.values.values():
             for name, parameter in parameters.items():
-                own[name] = carried(parameter.connections, changes, own[name])
+                own[name] = carried(parameter.connections, changes, own[name], n_each)
 
     def reset(self, names: Collection[str]) -> None:
         """Set the state arrays of these names to 0."""
@@ -101,7 +113,12 @@ def arrays_at_rest(values: Mapping[str, Float32Array], names: Iterable[str]) -> 
     return {stored_name(owner, name): np.zeros_like(own) for name in names for owner, own in values.items()}
 
 
-def carried(owner: str | None, changes: Mapping[str, TopologyChange], values: Float32Array) -> Float32Array:
+def carried(
+    owner: str | None,
+    changes: Mapping[str, TopologyChange],
+    values: Float32Array,
+    n_each: Mapping[str, int] = ONE_EACH,
+) -> Float32Array:
     """Values of a parameter brought over changes of a layer's connections; 0 for what has grown.
 
     Parameters
@@ -111,10 +128,12 @@ def carried(owner: str | None, changes: Mapping[str, TopologyChange], values: Fl
     changes : dict of str to TopologyChange
         By the names of the connections; without those that stayed.
     values : float32[n]
+    n_each : dict of str to int
+        Values of a unit, by the names of the connections; one where it is not said.
     """
     if owner is not None:
         change = changes.get(owner)
-        return values if change is None else change.carry(values)
+        return values if change is None else change.carry(values, n_each.get(owner, 1))
     # All connections of a layer lead to the same neurons.
     for change in changes.values():
         return change.carry_neurons(values)

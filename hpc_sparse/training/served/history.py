@@ -32,6 +32,9 @@ class TopologyHistory:
     def __init__(self, network: Network) -> None:
         self.version = 0
         self._layouts = {0: ParameterLayout.of(network)}
+        self._n_each = [
+            {name: each.values_per_unit for name, each in layer.connections().items()} for layer in network.layers
+        ]
         self._owners = [
             {name: parameter.connections for name, parameter in layer.parameters().items()} for layer in network.layers
         ]
@@ -80,10 +83,10 @@ class TopologyHistory:
         layout = self._layouts[self.version]
         carried = np.empty(layout.n_parameters, VALUE)
         old_views, new_views = self._layouts[version].views(gradient), layout.views(carried)
-        of_layers = zip(self._changes[version], self._owners, old_views, new_views, strict=True)
-        for changes, owners, old, new in of_layers:
+        of_layers = zip(self._changes[version], self._owners, self._n_each, old_views, new_views, strict=True)
+        for changes, owners, n_each, old, new in of_layers:
             for name, owner in owners.items():
-                new[name][:] = carried_over(owner, changes, old[name])
+                new[name][:] = carried_over(owner, changes, old[name], n_each)
         return carried
 
 

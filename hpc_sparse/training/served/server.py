@@ -9,6 +9,7 @@ import time
 from hpc_sparse.errors import DivergedError, HpcSparseError
 from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.monitor.position import Phase
+from hpc_sparse.network.optimizers.group_lasso import GroupLasso
 from hpc_sparse.network.optimizers.learning_rate import LearningRate
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.gradient_exchange import ServerEnd
@@ -64,6 +65,7 @@ class Server:
         n_under_way = 2 if parallel.overlap else 1
         self._exchange = WorkerExchange(end, workers, self._parameters, n_under_way)
         self._updates = make_updates(parallel, self._exchange, self._parameters)
+        self._lasso = GroupLasso.from_config(job.config)
         self._evaluation: LateEvaluation | None = None
         self._history: list[EpochMetrics] = []
         self._n_updates, self._n_planned = 0, 0
@@ -134,6 +136,8 @@ class Server:
         if update is not None:
             rate = epoch.totals.rate * update.rate_factor
             self._parameters.descend(update.gradient, rate, self._optimizer)
+            if self._lasso is not None:
+                self._lasso.apply(self._job.replica.network, rate)
             self._n_updates += 1
             epoch.n_updates += 1
             self._job.reporter.step(epoch.n_updates)

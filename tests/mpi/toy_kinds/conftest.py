@@ -42,9 +42,14 @@ class Keys:
     """Unstructured connections whose structure is one array, ``out * n_in + in`` of each."""
 
     kind: ClassVar[str] = "keys"
+    unit: ClassVar[tuple[int, int]] = (1, 1)
     values_per_unit: ClassVar[int] = 1
     topology: Topology
     weight: np.ndarray
+
+    @classmethod
+    def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> None:
+        return None
 
     @classmethod
     def random(cls, blueprint: LayerBlueprint) -> Self:
@@ -57,6 +62,33 @@ class Keys:
 
     def forget_transposed(self) -> None:
         pass
+
+    def shape_with(self, topology: Topology) -> tuple[int, int]:
+        return topology.shape
+
+    def scores(self, by: str = "norm") -> np.ndarray:
+        return self.weight
+
+    def rescale(self, scores: np.ndarray, by: str, initial: Any) -> None:
+        self.weight = scores
+
+    def shrink(self, amount: float) -> None:
+        self._rows.shrink(amount)
+
+    def initial_weight(self, topology: Topology, initializer: str, key: Any) -> np.ndarray:
+        return self._rows.initial_weight(topology, initializer, key)
+
+    def draw_grown(self, old_position: np.ndarray, initializer: str, key: Any) -> None:
+        self._rows.draw_grown(old_position, initializer, key)
+
+    def pairs(self) -> Topology:
+        return self.topology
+
+    def acting(self) -> Self:
+        return self
+
+    def matrix(self, values: np.ndarray) -> Any:
+        return self.topology.matrix(values)
 
     @property
     def _rows(self) -> Csr:
@@ -108,7 +140,7 @@ class Keys:
         return self.topology.matrix(self.weight)
 
     @classmethod
-    def n_bytes(cls, n_out: int, n_in: int, n_connections: int) -> ConnectionBytes:
+    def n_bytes(cls, n_out: int, n_in: int, n_connections: int, unit: tuple[int, int] = (1, 1)) -> ConnectionBytes:
         return ConnectionBytes({"keys": 8 * n_connections}, 4 * n_connections, 0)
 
     def state(self) -> ConnectionState:

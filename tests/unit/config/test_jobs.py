@@ -55,6 +55,13 @@ def test_the_wide_network_that_learns_loads_with_its_variant() -> None:
     assert load_config(path, [override]).network.hidden == (200_000,)
 
 
+def test_the_example_of_blocks_loads() -> None:
+    config = load_config(JOBS / "examples" / "blocks.toml")
+    assert config.network.layer(1).unit == (16, 16)
+    assert config.block_pruning.is_on
+    assert config.group_lasso.is_on
+
+
 @pytest.mark.parametrize("name", HIDDEN)
 def test_the_configuration_loads(name: str) -> None:
     config = load_config(JOBS / f"{name}.toml")

@@ -78,6 +78,23 @@ def test_the_largest_weights_of_each_layer_stay(tmp_path, make_config):
         assert layer.slope == pytest.approx(slope)
 
 
+def test_the_strongest_blocks_of_each_hidden_layer_stay(tmp_path, make_config):
+    network, (r, c) = dense_network(), (4, 8)
+    config = make_config("network.density=0.4", "network.connections=block", f"network.block=[{r},{c}]")
+    sparse = prune_to_density(dense_weights(tmp_path / "f", torch_arrays(network), WIDTHS, "torch"), config)
+    for layer, (weight, _) in zip(sparse.layers[:-1], network[:-1], strict=True):
+        layer.topology.check()
+        found = layer.incoming.to_csr().toarray()
+        np.testing.assert_array_equal(found, np.where(found != 0, weight, 0))
+        padded = np.pad(weight, [(0, -n % side) for n, side in zip(weight.shape, (r, c), strict=True)])
+        norms = np.linalg.norm(padded.reshape(padded.shape[0] // r, r, -1, c), axis=(1, 3))
+        kept = np.zeros(norms.shape, bool)
+        kept.reshape(-1)[layer.topology.keys()] = True
+        assert kept.sum() == round(0.4 * norms.size)
+        assert norms[kept].min() > norms[~kept].max()
+    assert sparse.layers[-1].incoming.unit == (1, 1)
+
+
 @pytest.mark.parametrize("new", ["standardised", "as they are"])
 @pytest.mark.parametrize("own", [("mean", "deviation"), ("deviation",), ("mean",)])
 def test_features_may_have_been_scaled_in_another_way(tmp_path, own, new):

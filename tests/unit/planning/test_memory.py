@@ -17,7 +17,7 @@ from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.planning.memory import plan_memory, shard_bytes
-from hpc_sparse.planning.network_size import NetworkSize
+from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 from hpc_sparse.storage.dataset.validation import set_apart, validation_counts
 from hpc_sparse.training.replica_states import (
     random_replica,
@@ -32,7 +32,14 @@ def items(plan, group: str) -> dict[str, int]:
 
 
 def size_of(network) -> NetworkSize:
-    return NetworkSize.of_layers((layer.topology.shape, layer.topology.n_connections) for layer in network.layers)
+    return NetworkSize(
+        tuple(
+            LayerSize(
+                *each.shape[::-1], each.weight.size, "sparse", "csr" if each.unit == (1, 1) else each.kind, each.unit
+            )
+            for each in network.incoming()
+        )
+    )
 
 
 def transposed_arrays(network) -> Iterator[np.ndarray]:
@@ -41,9 +48,13 @@ def transposed_arrays(network) -> Iterator[np.ndarray]:
         yield from (index.indptr, index.outs, index.position)
 
 
+BLOCKS = ("network.connections=block", "network.block=[4,8]")
+
+
+@pytest.mark.parametrize("stored", [(), BLOCKS], ids=["csr", "block"])
 @pytest.mark.parametrize("hidden", ["[9000, 7001, 11000]", "[333]", "[]"])
-def test_the_network_is_counted_byte_by_byte(wide_config, info, hidden):
-    config = wide_config(f"network.hidden={hidden}")
+def test_the_network_is_counted_byte_by_byte(wide_config, info, hidden, stored):
+    config = wide_config(f"network.hidden={hidden}", *stored)
     replica = random_replica(config, info.n_features, N_OUTPUTS)
     network = replica.network
     plan = plan_memory(config, size_of(network), info, n_ranks=1)
@@ -61,15 +72,22 @@ def test_the_network_is_counted_byte_by_byte(wide_config, info, hidden):
     ("batch_size", "activations"),
     [(1, "float32"), (16, "bfloat16"), (20, "float32"), (64, "float32"), (100, "float32"), (100, "bfloat16")],
 )
-@pytest.mark.parametrize("hidden", ["[9000, 7001, 11000]", "[40, 30]", "[300]", "[]"])
+@pytest.mark.parametrize(
+    ("hidden", "stored"),
+    [
+        *((hidden, ()) for hidden in ("[9000, 7001, 11000]", "[40, 30]", "[300]", "[]")),
+        ("[40, 3000, 30]", BLOCKS),
+    ],
+)
 @pytest.mark.parametrize("is_fused", [True, False])
 def test_the_working_memory_of_an_epoch_is_counted_byte_by_byte(
-    wide_config, info, monkeypatch, batch_size, activations, hidden, is_fused
+    wide_config, info, monkeypatch, batch_size, activations, hidden, stored, is_fused
 ):
     if not is_fused:
         monkeypatch.setattr(Sgd, "is_fused", False)
         monkeypatch.setattr(Sgd, "sink", Optimizer.sink)
     names = [f"network.hidden={hidden}", f"training.batch_size={batch_size}", f"training.activations={activations}"]
+    names += stored
     config = wide_config(*names)
     replica = random_replica(config, info.n_features, N_OUTPUTS)
     network = replica.network

@@ -41,6 +41,13 @@ def test_right_gradients_of_several_tiles_pass(make_config, make_dataset, width)
 
 
 @pytest.mark.usefixtures("is_served")
+@pytest.mark.parametrize("block", [(1, 1), (4, 8), (16, 4)], ids=str)
+def test_gradients_of_blocks_pass(make_config, make_dataset, block):
+    config = make_config("network.connections=block", f"network.block=[{block[0]},{block[1]}]", "network.epsilon=8")
+    job = make_job(config, make_dataset())
+    assert 0 < check_gradients(job, 1) < 1e-4
+
+
 @pytest.mark.parametrize("kind", ["float32", "uint8", "csr"])
 @pytest.mark.parametrize("activation", ["all_relu", "relu", "leaky_relu"])
 def test_right_gradients_pass_and_the_network_stays(make_config, make_dataset, kind, activation):

@@ -9,6 +9,7 @@ from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.kernels.simd import machine
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
+from hpc_sparse.network.connections.block import Block
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.dense import Dense
 from hpc_sparse.network.connections.grouped_index import GroupedIndex
@@ -38,7 +39,12 @@ def in_one_group(topology, weight):
     return NOfM(index, weight)
 
 
-MAKERS = {NOfM.kind: in_one_group}
+def in_single_blocks(topology, weight):
+    """Connections in blocks of one weight."""
+    return Block.of(topology.shape, (1, 1), topology, weight)
+
+
+MAKERS = {NOfM.kind: in_one_group, Block.kind: in_single_blocks}
 """How kinds with settings are made of a complete topology and weights."""
 
 
