@@ -12,7 +12,7 @@ from numba import njit, prange
 from hpc_sparse.kernels.patterns.expansion import OVERRUN, PANEL, expand_columns, expand_outs, panel_stop
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile, width_at
-from hpc_sparse.kernels.simd.machine import FAR_BYTES
+from hpc_sparse.kernels.simd.prefetch import distance_of
 from hpc_sparse.kernels.simd.row_loops import (
     indirect_row_sum,
     indirect_row_sum_and_dots,
@@ -47,7 +47,7 @@ def backward(outs, slots, counts, starts, n, m, fan_in, weight, delta, record, s
     room = PANEL + n_out + OVERRUN
     for work in prange(n_tiles_of(n_columns, width) * n_blocks):
         column, own = nth_tile(work // n_blocks, n_columns, width)
-        is_far = n_out * own * delta.itemsize > FAR_BYTES
+        distance = distance_of(n_out * own * delta.itemsize)
         found, places = np.empty(room, np.int32), np.empty(room, starts.dtype)
         first, end = bounds[work % n_blocks], bounds[work % n_blocks + 1]
         while first < end:
@@ -57,7 +57,7 @@ def backward(outs, slots, counts, starts, n, m, fan_in, weight, delta, record, s
             last = starts[stop] - begin - 1
             for row in range(first, stop):
                 offset, start, end_of_row = column * n_in + row * own, starts[row] - begin, starts[row + 1] - begin
-                connections = found, places, weight, start, end_of_row, last, is_far
+                connections = found, places, weight, start, end_of_row, last, distance
                 indirect_row_sum(own, delta, column * n_out, *connections, out, offset)
                 if record.size:
                     apply_derivative(record, slope, scale, offset, own, out)
@@ -98,7 +98,7 @@ def backward_and_gradient(
     own = out.size // n_in
     n_out = delta.size // own
     room = PANEL + n_out + OVERRUN
-    is_far = delta.nbytes > FAR_BYTES
+    distance = distance_of(delta.nbytes)
     for block in prange(bounds.size - 1):
         found, places = np.empty(room, np.int32), np.empty(room, starts.dtype)
         first, end = bounds[block], bounds[block + 1]
@@ -109,7 +109,7 @@ def backward_and_gradient(
             last = starts[stop] - begin - 1
             for row in range(first, stop):
                 offset, start, end_of_row = row * own, starts[row] - begin, starts[row + 1] - begin
-                connections = delta, 0, found, places, weight, start, end_of_row, last, is_far
+                connections = delta, 0, found, places, weight, start, end_of_row, last, distance
                 derivative = record, offset // BLOCK * WORDS, slope, scale
                 indirect_row_sum_and_dots(own, *connections, source, offset, *derivative, out, weight_gradient)
             first = stop
@@ -187,7 +187,7 @@ def backward_and_gradient_of_tiles(
         column = 0
         while column < n_columns:
             own = width_at(column, n_columns, width)
-            is_far = n_out * own * delta.itemsize > FAR_BYTES
+            distance = distance_of(n_out * own * delta.itemsize)
             first = begin_row
             while first < end:
                 stop = panel_stop(starts, first, end)
@@ -196,7 +196,7 @@ def backward_and_gradient_of_tiles(
                 last, panel_weights, panel_dots = starts[stop] - begin - 1, weights[begin:], gradients[begin:]
                 for row in range(first, stop):
                     offset, start, end_of_row = column * n_in + row * own, starts[row] - begin, starts[row + 1] - begin
-                    connections = delta, column * n_out, found, found, panel_weights, start, end_of_row, last, is_far
+                    connections = delta, column * n_out, found, found, panel_weights, start, end_of_row, last, distance
                     derivative = record, offset // BLOCK * WORDS, slope, scale
                     if column == 0:
                         row_sum_and_dots(own, *connections, source, offset, *derivative, out, panel_dots)

@@ -9,7 +9,7 @@ from hpc_sparse.kernels.hashing import GOLDEN, mix64
 from hpc_sparse.kernels.patterns.expansion import PANEL, expand_rows
 from hpc_sparse.kernels.simd.activation import BLOCK, COLUMN_STEP, WORDS
 from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile
-from hpc_sparse.kernels.simd.machine import FAR_BYTES
+from hpc_sparse.kernels.simd.prefetch import distance_of
 from hpc_sparse.kernels.simd.row_loops import row_sum, row_sum_activated
 
 
@@ -32,7 +32,7 @@ def forward(position, base, weight, bias, source, slope, bounds, width, out):
     n_rows = max(1, PANEL // fan_in)
     for work in prange(n_tiles_of(n_columns, width) * n_blocks):
         column, own = nth_tile(work // n_blocks, n_columns, width)
-        is_far = n_in * own * source.itemsize > FAR_BYTES
+        distance = distance_of(n_in * own * source.itemsize)
         ins = np.empty(n_rows * fan_in, np.int32)
         first, stop = bounds[work % n_blocks], bounds[work % n_blocks + 1]
         while first < stop:
@@ -40,7 +40,7 @@ def forward(position, base, weight, bias, source, slope, bounds, width, out):
             expand_rows(position, base, first, n_here, ins)
             weights, last = weight[first * fan_in :], n_here * fan_in - 1
             for row in range(n_here):
-                rows = ins, weights, row * fan_in, (row + 1) * fan_in, last, is_far, bias[first + row]
+                rows = ins, weights, row * fan_in, (row + 1) * fan_in, last, distance, bias[first + row]
                 row_sum(own, source, column * n_in, *rows, slope, out, column * n_out + (first + row) * own)
             first += n_here
 
@@ -79,7 +79,7 @@ def forward_train(
     shift = np.uint32(np.uint64(first_column) * np.uint64(COLUMN_STEP))
     for work in prange(n_tiles_of(n_columns, width) * n_blocks):
         column, own = nth_tile(work // n_blocks, n_columns, width)
-        is_far = n_in * own * source.itemsize > FAR_BYTES
+        distance = distance_of(n_in * own * source.itemsize)
         ins = np.empty(n_rows * fan_in, np.int32)
         first, stop = bounds[work % n_blocks], bounds[work % n_blocks + 1]
         while first < stop:
@@ -90,7 +90,7 @@ def forward_train(
                 number = first + row
                 row_key = np.uint32(np.uint32(mix64(key + np.uint64(first_row + number) * GOLDEN)) + shift)
                 offset = column * n_out + number * own
-                rows = ins, weights, row * fan_in, (row + 1) * fan_in, last, is_far, bias[number]
+                rows = ins, weights, row * fan_in, (row + 1) * fan_in, last, distance, bias[number]
                 dropout = column, slope, scale, drop_below, row_key, record, offset // BLOCK * WORDS
                 row_sum_activated(own, source, column * n_in, *rows, out, offset, *dropout)
             first += n_here

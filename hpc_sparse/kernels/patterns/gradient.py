@@ -7,7 +7,7 @@ from numba import njit, prange
 
 from hpc_sparse.kernels.patterns.expansion import PANEL, expand_rows
 from hpc_sparse.kernels.simd.columns import width_at
-from hpc_sparse.kernels.simd.machine import FAR_BYTES
+from hpc_sparse.kernels.simd.prefetch import distance_of
 from hpc_sparse.kernels.simd.row_loops import more_row_dots, row_dots
 from hpc_sparse.kernels.sparse.gradient import descend, row_total
 
@@ -34,7 +34,7 @@ def weight_gradients(position, base, delta, source, bounds, n_parts, width, out)
         column = 0
         while column < n_columns:
             own = width_at(column, n_columns, width)
-            is_far = n_in * own * source.itemsize > FAR_BYTES
+            distance = distance_of(n_in * own * source.itemsize)
             first = begin
             while first < stop:
                 n_here = min(n_rows, stop - first)
@@ -42,7 +42,7 @@ def weight_gradients(position, base, delta, source, bounds, n_parts, width, out)
                 last = n_here * fan_in - 1
                 for row in range(n_here):
                     start, offset = row * fan_in, column * n_out + (first + row) * own
-                    connections = source, column * n_in, ins, start, start + fan_in, last, is_far
+                    connections = source, column * n_in, ins, start, start + fan_in, last, distance
                     if column == 0:
                         row_dots(own, *connections, delta, offset, out, first * fan_in)
                     else:
@@ -81,7 +81,7 @@ bias_velocity
     none, n_out, fan_in = np.float32(0), bias.size, base.size
     own = delta.size // n_out
     n_rows = max(1, PANEL // fan_in)
-    is_far = source.nbytes > FAR_BYTES
+    distance = distance_of(source.nbytes)
     for block in prange(bounds.size - 1):
         ins, gradients = np.empty(n_rows * fan_in, np.int32), np.empty(n_rows * fan_in, np.float32)
         first, stop = bounds[block], bounds[block + 1]
@@ -91,7 +91,7 @@ bias_velocity
             last = n_here * fan_in - 1
             for row in range(n_here):
                 start, number = row * fan_in, first + row
-                connections = source, 0, ins, start, start + fan_in, last, is_far
+                connections = source, 0, ins, start, start + fan_in, last, distance
                 row_dots(own, *connections, delta, number * own, gradients, 0)
                 g = row_total(delta, number, n_out, own, width)
                 descend(bias, bias_velocity, number, g, learning_rate, momentum, none, is_nesterov)
