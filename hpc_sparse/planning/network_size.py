@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from hpc_sparse.config import LayerSection, NetworkSection
 from hpc_sparse.network.connections.protocol import INPUT, ConnectionBytes
-from hpc_sparse.network.connections.registry import CONNECTIONS
+from hpc_sparse.network.connections.registry import CONNECTIONS, UNSTRUCTURED
 from hpc_sparse.network.densities import densities
 from hpc_sparse.network.layers.registry import LAYERS
 
@@ -66,6 +66,15 @@ class LayerSize:
     def n_copies(self, *, is_tiled: bool) -> int:
         """Copies of the weights that a backward pass makes room for: gradients, and weights in transposed order."""
         return 2 if is_tiled and self.values_per_unit == 1 else 1
+
+    def n_written(self, n_parts: int) -> int:
+        """Copies of the gradients of a first layer that a step writes.
+
+        Single connections write none of a single tile; unstructured ones ``n_parts`` of several.
+        """
+        if self.values_per_unit > 1:
+            return 1
+        return n_parts if self.connections in UNSTRUCTURED else min(n_parts, 1)
 
     @property
     def n_parameters(self) -> int:
