@@ -12,7 +12,16 @@ if TYPE_CHECKING:
 
 
 def wrong_combinations(config: RunConfig) -> Iterator[str]:
-    """One line per contradiction: the key, its value, and what it would need."""
+    """One line per setting that contradicts others: the key, its value, and what it would need."""
+    said = set[str]()
+    for line in _contradictions(config):
+        setting = line.partition(": ")[0]
+        if setting not in said:
+            said.add(setting)
+            yield line
+
+
+def _contradictions(config: RunConfig) -> Iterator[str]:
     evolution, pruning, network = config.evolution, config.importance_pruning, config.network
     if evolution.every_steps is not None and config.parallel.overlap and config.parallel.algorithm == "local_sgd":
         yield (
