@@ -9,10 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from hpc_sparse.kernels.patterns.expansion import OVERRUN, PANEL, expand_columns, expand_outs, panel_stop
+from hpc_sparse.kernels.patterns.expansion import (
+    OVERRUN,
+    PANEL,
+    distance_in_groups,
+    expand_columns,
+    expand_outs,
+    panel_stop,
+)
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile, width_at
-from hpc_sparse.kernels.simd.prefetch import distance_of
 from hpc_sparse.kernels.simd.row_loops import (
     indirect_row_sum,
     indirect_row_sum_and_dots,
@@ -47,7 +53,7 @@ def backward(outs, slots, counts, starts, n, m, fan_in, weight, delta, record, s
     room = PANEL + n_out + OVERRUN
     for work in prange(n_tiles_of(n_columns, width) * n_blocks):
         column, own = nth_tile(work // n_blocks, n_columns, width)
-        distance = distance_of(n_out * own * delta.itemsize)
+        distance = distance_in_groups(n_out * own * delta.itemsize)
         found, places = np.empty(room, np.int32), np.empty(room, starts.dtype)
         first, end = bounds[work % n_blocks], bounds[work % n_blocks + 1]
         while first < end:
@@ -98,7 +104,7 @@ def backward_and_gradient(
     own = out.size // n_in
     n_out = delta.size // own
     room = PANEL + n_out + OVERRUN
-    distance = distance_of(delta.nbytes)
+    distance = distance_in_groups(delta.nbytes)
     for block in prange(bounds.size - 1):
         found, places = np.empty(room, np.int32), np.empty(room, starts.dtype)
         first, end = bounds[block], bounds[block + 1]
@@ -187,7 +193,7 @@ def backward_and_gradient_of_tiles(
         column = 0
         while column < n_columns:
             own = width_at(column, n_columns, width)
-            distance = distance_of(n_out * own * delta.itemsize)
+            distance = distance_in_groups(n_out * own * delta.itemsize)
             first = begin_row
             while first < end:
                 stop = panel_stop(starts, first, end)

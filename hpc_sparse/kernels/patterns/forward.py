@@ -6,10 +6,9 @@ import numpy as np
 from numba import njit, prange
 
 from hpc_sparse.kernels.hashing import GOLDEN, mix64
-from hpc_sparse.kernels.patterns.expansion import PANEL, expand_rows
+from hpc_sparse.kernels.patterns.expansion import PANEL, distance_in_groups, expand_rows
 from hpc_sparse.kernels.simd.activation import BLOCK, COLUMN_STEP, WORDS
 from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile
-from hpc_sparse.kernels.simd.prefetch import distance_of
 from hpc_sparse.kernels.simd.row_loops import row_sum, row_sum_activated
 
 
@@ -32,7 +31,7 @@ def forward(position, base, weight, bias, source, slope, bounds, width, out):
     n_rows = max(1, PANEL // fan_in)
     for work in prange(n_tiles_of(n_columns, width) * n_blocks):
         column, own = nth_tile(work // n_blocks, n_columns, width)
-        distance = distance_of(n_in * own * source.itemsize)
+        distance = distance_in_groups(n_in * own * source.itemsize)
         ins = np.empty(n_rows * fan_in, np.int32)
         first, stop = bounds[work % n_blocks], bounds[work % n_blocks + 1]
         while first < stop:
@@ -79,7 +78,7 @@ def forward_train(
     shift = np.uint32(np.uint64(first_column) * np.uint64(COLUMN_STEP))
     for work in prange(n_tiles_of(n_columns, width) * n_blocks):
         column, own = nth_tile(work // n_blocks, n_columns, width)
-        distance = distance_of(n_in * own * source.itemsize)
+        distance = distance_in_groups(n_in * own * source.itemsize)
         ins = np.empty(n_rows * fan_in, np.int32)
         first, stop = bounds[work % n_blocks], bounds[work % n_blocks + 1]
         while first < stop:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from hpc_sparse.kernels.patterns.expansion import PANEL, expand_rows
+from hpc_sparse.kernels.patterns.expansion import PANEL, distance_in_groups, expand_rows
 from hpc_sparse.kernels.simd.columns import width_at
-from hpc_sparse.kernels.simd.prefetch import distance_of
 from hpc_sparse.kernels.simd.row_loops import more_row_dots, row_dots
 from hpc_sparse.kernels.sparse.gradient import descend, row_total
 
@@ -34,7 +33,7 @@ def weight_gradients(position, base, delta, source, bounds, n_parts, width, out)
         column = 0
         while column < n_columns:
             own = width_at(column, n_columns, width)
-            distance = distance_of(n_in * own * source.itemsize)
+            distance = distance_in_groups(n_in * own * source.itemsize)
             first = begin
             while first < stop:
                 n_here = min(n_rows, stop - first)
@@ -81,7 +80,7 @@ bias_velocity
     none, n_out, fan_in = np.float32(0), bias.size, base.size
     own = delta.size // n_out
     n_rows = max(1, PANEL // fan_in)
-    distance = distance_of(source.nbytes)
+    distance = distance_in_groups(source.nbytes)
     for block in prange(bounds.size - 1):
         ins, gradients = np.empty(n_rows * fan_in, np.int32), np.empty(n_rows * fan_in, np.float32)
         first, stop = bounds[block], bounds[block + 1]
