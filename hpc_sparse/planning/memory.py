@@ -92,7 +92,7 @@ def plan_memory(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks
     stride = padded_columns(config.training.batch_size)
     items = (
         *_network_items(config, size),
-        *_working_items(config, size, stride, info.n_features, is_tiled=_is_tiled(config, size, info, n_ranks)),
+        *_working_items(config, size, stride, info.n_features, _batch_sizes(config, info, n_ranks)),
         *_acting_items(config, size),
         *_parallel_items(config, size, n_ranks),
         *_data_items(config, info, n_ranks),
@@ -143,40 +143,40 @@ def _network_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
     ]
 
 
-def _is_tiled(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks: int) -> bool:
-    """Whether some batch of an epoch fills several tiles: a whole one, or what is left of a shard at the end."""
+def _batch_sizes(config: RunConfig, info: DatasetInfo, n_ranks: int) -> set[int]:
+    """Samples of the batches of an epoch: of a whole one, and what is left of a shard at the end."""
     n_train, n_batch = (
         info.n_train - count_validation(info, config.data.validation_fraction),
         config.training.batch_size,
     )
     n_shards = n_ranks if config.parallel.algorithm == "local_sgd" else max(1, n_ranks - 1)
     shards = {n_train // n_shards, -(-n_train // n_shards)}
-    sizes = {min(n_batch, max(shards)), *(shard % n_batch for shard in shards)}
-    return any(phases.fills_several_tiles(n_samples, size) for n_samples in sizes)
+    return {min(n_batch, max(shards)), *(shard % n_batch for shard in shards)}
 
 
 def _working_items(
-    config: RunConfig, size: NetworkSize, stride: int, n_features: int, *, is_tiled: bool
+    config: RunConfig, size: NetworkSize, stride: int, n_features: int, batch_sizes: set[int]
 ) -> list[MemoryItem]:
     widths, hidden = size.widths, HIDDEN_VALUES[config.training.activations]
     n_hidden, n_outputs = sum(widths[1:-1]) * stride, 2 * widths[-1] * stride  # sums and deltas of the output layer
     return [
         MemoryItem("working", "activations and deltas", n_hidden * _bytes(hidden) + n_outputs * _bytes(VALUE)),
         MemoryItem("working", "records of activations", sum(layer.saved_bytes(stride) for layer in size.layers[:-1])),
-        MemoryItem("working", "gradients of one layer", _gradient_bytes(config, size, is_tiled=is_tiled)),
+        MemoryItem("working", "gradients of one layer", _gradient_bytes(config, size, batch_sizes)),
         MemoryItem("working", "batch of samples", batch_bytes(n_features, stride)),
     ]
 
 
-def _gradient_bytes(config: RunConfig, size: NetworkSize, *, is_tiled: bool) -> int:
+def _gradient_bytes(config: RunConfig, size: NetworkSize, batch_sizes: set[int]) -> int:
     """The gradients of the layer with most of them that are written, and what a step from them takes."""
+    is_tiled = any(phases.fills_several_tiles(n_samples, size) for n_samples in batch_sizes)
     optimizer, (first, *later) = make_optimizer(config), size.layers
     # For several tiles, weights and gradients are brought into the order in which deltas are passed on.
     passing = max((layer.n_connections * layer.n_copies(is_tiled=is_tiled) for layer in later), default=0)
     if optimizer.is_fused:
         # The first layer passes no deltas on: gradients of a single tile are used as soon as they are there.
-        is_written = is_tiled or first.values_per_unit > 1
-        return max(passing, first.n_connections if is_written else 0) * _bytes(VALUE)
+        n_parts = max(phases.first_gradient_parts(n_samples, size) for n_samples in batch_sizes)
+        return max(passing, first.n_written(n_parts) * first.n_connections) * _bytes(VALUE)
     largest = max(layer.n_parameters for layer in size.layers)
     return max(passing, largest) * _bytes(VALUE) + optimizer.step_bytes(largest)
 

@@ -67,6 +67,10 @@ class LayerSize:
         """Copies of the weights that a backward pass makes room for: gradients, and weights in transposed order."""
         return 2 if is_tiled and self.values_per_unit == 1 else 1
 
+    def n_written(self, n_parts: int) -> int:
+        """Gradients that the first layer keeps of each weight: ``n_parts`` of single connections, one in a block."""
+        return n_parts if self.values_per_unit == 1 else 1
+
     @property
     def n_parameters(self) -> int:
         """Numbers that are learned."""
