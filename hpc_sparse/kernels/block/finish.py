@@ -25,7 +25,10 @@ def _for_columns(builder: ir.IRBuilder, columns: ir.Value, emit: Callable[[ir.Va
 
 @intrinsic
 def _finish(tc, sums, sums_at, columns, slope, out, out_at):
-    """``out[out_at:][:columns] = f(sums[sums_at:][:columns])``; f: :func:`~...simd.activation.activated`."""
+    """``out[out_at:][:columns] = f(sums[sums_at:][:columns])``.
+
+    For ``f``, see :func:`hpc_sparse.kernels.simd.activation.activated`.
+    """
     signature = types.void(sums, sums_at, columns, slope, out, out_at)
 
     def codegen(context, builder, signature, args):
