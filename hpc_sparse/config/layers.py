@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
@@ -18,6 +18,9 @@ Activation = Literal["all_relu", "relu", "leaky_relu"]
 
 class LayerSection(Section):
     """One hidden layer. Keys that are left out have the value of ``[network]``."""
+
+    reads_sequences: ClassVar[bool] = False
+    """Whether the layer goes through the steps of sequences."""
 
     kind: str = "sparse"
     """Kind of the layer: see the table of kinds of layers."""
@@ -39,6 +42,11 @@ class LayerSection(Section):
 
     dropout: Fraction | None = None
     """Share of its activations dropped in training."""
+
+    @property
+    def gives_sequences(self) -> bool:
+        """Whether what comes out are sequences if what comes in are."""
+        return True
 
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:  # noqa: ARG003
@@ -72,6 +80,7 @@ def checked_layers(values: Any) -> Any:
         for key, own, known in (
             ("kind", kind, list(LAYER_SECTIONS)),
             ("connections", connections, CONNECTION_KINDS),
+            *((key, own, CONNECTION_KINDS) for key, own in value.items() if key.endswith("_connections")),
         ):
             if own not in known:
                 problems.append(problem("literal_error", f"Input should be {listed(known)}", (number, key), own))

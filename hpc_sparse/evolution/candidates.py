@@ -50,18 +50,18 @@ def gradients_at(shape: tuple[int, int], keys: Int64Array, signals: Signals) -> 
     t = Topology.from_keys(shape, keys)
     gradients = np.empty(keys.size, VALUE)
     delta, source = signals.delta, signals.source
-    tiles = (threads_in_use(), delta.width)
+    tiles = (threads_in_use(), delta.layout)
     gradient.weight_gradients(*t.rows, delta.values, source.values, t.bounds, *tiles, gradients)
     return gradients
 
 
 def _importances(signals: Signals, rule: CandidateRule, rng: np.random.Generator) -> tuple[Float64Array, Float64Array]:
     """Weights of the input and of the output neurons, float64[n_in] and float64[n_out]."""
-    both = (samples_of(each, signals.n_samples) for each in (signals.source, signals.delta))
+    both = [samples_of(each, signals.n_samples) for each in (signals.source, signals.delta)]
     if rule == "grabo":
         source, delta = (np.abs(each).sum(axis=1, dtype=np.float64) for each in both)
     else:
-        signs = rng.choice(np.array([-1, 1], VALUE), signals.n_samples)
+        signs = rng.choice(np.array([-1, 1], VALUE), both[0].shape[1])
         source, delta = (np.abs((each * signs).sum(axis=1, dtype=np.float64)) for each in both)
     return source, delta
 

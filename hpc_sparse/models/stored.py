@@ -91,7 +91,7 @@ class StoredNetwork:
         """
         batch_size = self.config.training.batch_size
         front_end = self.front_end.choosing(network.neuron_ids[0])
-        assembler = BatchAssembler(front_end, dataset.info.n_features, batch_size, network.tile_width)
+        assembler = BatchAssembler(front_end, dataset.info.n_features, batch_size, network.tile_width, network.n_places)
         objective = make_objective(self.config)
         workspace = network.make_workspace(batch_size, activations=self.config.training.activations)
         return evaluate(ctx, network, objective, dataset.test, assembler, workspace, batch_size)

@@ -60,7 +60,9 @@ def calibrate(config: RunConfig, size: NetworkSize, n_rounds: int = 5) -> Calibr
     _load_kernels(config)
     value_bytes = np.dtype(HIDDEN_VALUES[config.training.activations]).itemsize
     row_bytes = value_bytes * padded_columns(config.training.batch_size)
-    if size.n_connections <= PROBE_CONNECTIONS and size.n_neurons * row_bytes <= 2 * PROBE_ROW_BYTES:
+    is_small = size.n_connections <= PROBE_CONNECTIONS and size.n_neurons * row_bytes <= 2 * PROBE_ROW_BYTES
+    # Networks that read sequences are measured whole, as their layers cannot be measured one by one.
+    if is_small or size.n_places > 1:
         return Calibration(time_network(config, size, n_rounds), size.n_connections)
     kinds = Counter((layer, _place(number, len(size.layers))) for number, layer in enumerate(size.layers))
     total, n_measured, width = Seconds(), 0, tile_width(size.widths)

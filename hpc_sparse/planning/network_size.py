@@ -2,20 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from hpc_sparse.config import LayerSection, NetworkSection
+from hpc_sparse.config import NetworkSection, RunConfig
+from hpc_sparse.inputs.sequences import n_places
+from hpc_sparse.network.blueprint import LayerBlueprint
 from hpc_sparse.network.connections.protocol import INPUT, ConnectionBytes
 from hpc_sparse.network.connections.registry import CONNECTIONS
-from hpc_sparse.network.densities import densities
+from hpc_sparse.network.connections.state import Setting
 from hpc_sparse.network.layers.registry import LAYERS
+from hpc_sparse.network.network import blueprints
+from hpc_sparse.network.tiles import BatchShape
+from hpc_sparse.storage.dataset.samples import DatasetInfo
+
+
+@dataclass(frozen=True)
+class MapSize:
+    """Connections of a layer.
+
+    Attributes
+    ----------
+    name : str
+        Their name in the layer.
+    n_in, n_out : int
+        Neurons that they come from; sums that they lead to.
+    n_connections : int
+    connections : str
+        Their kind.
+    """
+
+    name: str
+    n_in: int
+    n_out: int
+    n_connections: int
+    connections: str = "csr"
+
+    @property
+    def n_bytes(self) -> ConnectionBytes:
+        """Bytes that they take."""
+        return CONNECTIONS[self.connections].n_bytes(self.n_out, self.n_in, self.n_connections)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether every connection exists."""
+        return self.n_connections == self.n_in * self.n_out
 
 
 @dataclass(frozen=True)
 class LayerSize:
-    """One layer of connections.
+    """One layer.
 
     Attributes
     ----------
@@ -25,6 +61,12 @@ class LayerSize:
         Stored connections; where they are drawn at random, as many as are expected.
     kind, connections : str
         Kind of layer and of its connections.
+    maps : tuple of MapSize
+        Its connections one by one, where there are several.
+    settings : tuple of (name, value)
+        Of the kind of layer.
+    places, places_out : int
+        Places of each sample that it reads and gives, such as the steps of sequences.
     """
 
     n_in: int
@@ -32,26 +74,31 @@ class LayerSize:
     n_connections: int
     kind: str = "sparse"
     connections: str = "csr"
+    maps: tuple[MapSize, ...] = ()
+    settings: tuple[tuple[str, Setting], ...] = ()
+    places: int = 1
+    places_out: int = 1
 
     @property
-    def n_bytes(self) -> ConnectionBytes:
-        """Bytes of its connections."""
-        return CONNECTIONS[self.connections].n_bytes(self.n_out, self.n_in, self.n_connections)
+    def each_map(self) -> tuple[MapSize, ...]:
+        """All its connections, from the layer below first."""
+        return self.maps or (MapSize(INPUT, self.n_in, self.n_out, self.n_connections, self.connections),)
 
     @property
     def n_parameters(self) -> int:
         """Numbers that are learned."""
-        sizes = LAYERS[self.kind].parameter_sizes((self.n_out, self.n_in), {INPUT: self.n_connections}, {})
+        n_values = {each.name: each.n_connections for each in self.each_map}
+        sizes = LAYERS[self.kind].parameter_sizes((self.n_out, self.n_in), n_values, dict(self.settings))
         return sum(sizes.values())
 
-    def saved_bytes(self, width: int) -> int:
-        """Bytes that the layer keeps for the backward pass of a batch of ``width`` columns."""
-        return LAYERS[self.kind].saved_bytes(self.n_out, width)
+    def saved_bytes(self, n_samples: int) -> int:
+        """Bytes that the layer keeps for the backward pass of a batch."""
+        return LAYERS[self.kind].saved_bytes(self.n_out, BatchShape(n_samples, self.places), dict(self.settings))
 
     @property
     def is_dense(self) -> bool:
         """Whether every connection exists."""
-        return self.n_connections == self.n_in * self.n_out
+        return all(each.is_dense for each in self.each_map)
 
 
 @dataclass(frozen=True)
@@ -61,20 +108,59 @@ class NetworkSize:
     layers: tuple[LayerSize, ...]
 
     @classmethod
-    def expected(cls, config: NetworkSection, n_inputs: int, n_outputs: int) -> NetworkSize:
-        """The size of a new network of a configuration."""
-        widths = [n_inputs, *config.hidden, n_outputs]
+    def of_run(cls, config: RunConfig, info: DatasetInfo, n_outputs: int) -> NetworkSize:
+        """The size of the new network of a run.
+
+        Raises
+        ------
+        DataError
+            Layers read sequences, and the samples are none.
+        """
+        steps = n_places(config, info)
+        return cls.expected(config.network, info.n_features // steps, n_outputs, steps)
+
+    @classmethod
+    def expected(cls, config: NetworkSection, n_inputs: int, n_outputs: int, n_places: int = 1) -> NetworkSize:
+        """The size of a new network of a configuration, for samples of so many places."""
         layers = []
-        for number, (pair, density) in enumerate(zip(pairwise(widths), densities(config, widths), strict=True)):
-            n_connections = _n_connections(config.initial_topology, *pair, density)
-            own = config.layer(number) if number < len(config.hidden) else LayerSection(n=n_outputs)
-            layers.append(LayerSize(*pair, n_connections, own.kind, own.connections))
+        for blueprint in blueprints(config, n_inputs, n_outputs, n_places=n_places):
+            kind, (n_out, n_in) = LAYERS[blueprint.kind], blueprint.shape
+            maps = tuple(_map_size(config, name, own) for name, own in kind.maps(blueprint).items())
+            sequences = blueprint.section is None or blueprint.section.gives_sequences
+            size = LayerSize(
+                n_in,
+                n_out,
+                sum(each.n_connections for each in maps),
+                blueprint.kind,
+                blueprint.connections,
+                maps if len(maps) > 1 else (),
+                tuple(kind.planned_settings(blueprint).items()),
+                n_places,
+                n_places if sequences else 1,
+            )
+            layers.append(size)
+            n_places = size.places_out
         return cls(tuple(layers))
 
     @classmethod
     def of_layers(cls, layers: Iterable[tuple[tuple[int, int], int]]) -> NetworkSize:
-        """The size of a network that exists, from each layer's (n_out, n_in) and connections."""
+        """The size of a network of sparse layers that exists, from each layer's (n_out, n_in) and connections."""
         return cls(tuple(LayerSize(n_in, n_out, n_connections) for (n_out, n_in), n_connections in layers))
+
+    def with_connections(self, layers: Iterable[Mapping[str, tuple[tuple[int, int], int]]]) -> NetworkSize:
+        """The same layers with the neurons and connections that they have now.
+
+        Parameters
+        ----------
+        layers : iterable of dict of str to ((n_out, n_in), int)
+            Shape and number of each of a layer's connections, by their names.
+        """
+        return NetworkSize(tuple(_resized(size, maps) for size, maps in zip(self.layers, layers, strict=True)))
+
+    @property
+    def n_places(self) -> int:
+        """Places of each sample that the network reads."""
+        return self.layers[0].places
 
     @property
     def widths(self) -> list[int]:
@@ -95,6 +181,20 @@ class NetworkSize:
     def n_parameters(self) -> int:
         """Numbers that are learned, of all layers."""
         return sum(layer.n_parameters for layer in self.layers)
+
+
+def _map_size(config: NetworkSection, name: str, blueprint: LayerBlueprint) -> MapSize:
+    n_out, n_in = blueprint.shape
+    n_connections = _n_connections(config.initial_topology, n_in, n_out, blueprint.density)
+    return MapSize(name, n_in, n_out, n_connections, blueprint.connections)
+
+
+def _resized(size: LayerSize, maps: Mapping[str, tuple[tuple[int, int], int]]) -> LayerSize:
+    own = tuple(replace(each, n_connections=maps[each.name][1]) for each in size.maps)
+    n_connections = sum(n for _, n in maps.values())
+    (n_out, n_in), _ = maps[INPUT]
+    # Neurons only go from layers with one map.
+    return replace(size, n_in=n_in, n_out=size.n_out if own else n_out, n_connections=n_connections, maps=own)
 
 
 def _n_connections(pattern: str, n_in: int, n_out: int, density: float) -> int:

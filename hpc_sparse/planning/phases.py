@@ -43,8 +43,8 @@ def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
     Connections are made in network/connections/topology.py and initial_topology.py, weights in initial_weights.py.
     """
     built, worst = 0, 0
-    for layer in size.layers:
-        rows, connections = layer.n_out, layer.n_connections
+    for each in (own for layer in size.layers for own in layer.each_map):
+        rows, connections = each.n_out, each.n_connections
         own = connections * (INDEX + VALUE) + rows * POINTER
         worst = max(worst, built + own + connections * POSITION + rows * 2 * KEY)
         if config.initial_topology != "erdos_renyi":
@@ -74,30 +74,30 @@ def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> in
     Strategies that see layers alone change them one after the other. Otherwise all layers' changes are decided first;
     then each new layer replaces its old one.
     """
-    changing = size.layers[:-1]
+    changing = [(layer, each) for layer in size.layers[:-1] for each in layer.each_map]
     updater = make_updater(config.evolution)
     if not updater.changes_topology or not changing:
         return 0
     worst, decided, following = 0, 0, 0
-    for number, layer in enumerate(changing):
+    for number, (layer, each) in enumerate(changing):
         figures = LayerFigures(
-            layer.n_in,
-            layer.n_out,
-            layer.n_connections,
+            each.n_in,
+            each.n_out,
+            each.n_connections,
             config.evolution.drop_fraction,
-            config.evolution.growth_samples,
+            config.evolution.growth_samples * layer.places,
             fills_several_tiles(config.evolution.growth_samples, size),
         )
         # Layers above the first have an index by input neuron, which is given back first.
-        given_back = layer.n_bytes.transposed if updater.sees_layers_alone and number else 0
+        given_back = each.n_bytes.transposed if updater.sees_layers_alone and number else 0
         worst = max(worst, decided + round(updater.n_bytes(figures)) - given_back)
         if updater.sees_layers_alone:
-            new = change_bytes(layer.n_out, layer.n_connections) + VALUE * layer.n_connections
+            new = change_bytes(each.n_out, each.n_connections) + VALUE * each.n_connections
             following = max(following, new - given_back)
         else:
-            decided += change_bytes(layer.n_out, layer.n_connections)
+            decided += change_bytes(each.n_out, each.n_connections)
     if decided:
-        following = decided + VALUE * changing[0].n_connections
+        following = decided + VALUE * changing[0][1].n_connections
     signals = _signal_bytes(config, size, n_features) if updater.needs_signals else 0
     return max(worst + signals, following)
 
@@ -113,7 +113,8 @@ def sync_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
         return bucket
     grown = config.evolution.drop_fraction
     united = 1 + grown * n_ranks
-    sparse = [layer.n_connections for layer in size.layers if not layer.is_dense]
+    maps = [each for layer in size.layers for each in layer.each_map]
+    sparse = [each.n_connections for each in maps if not each.is_dense]
     # Keys of the union, the own places in it, weights and their states on it, and the last layer's keys being joined.
     placed = sum(sparse) * ((KEY + n_arrays * VALUE) * united + KEY)
     joining = max(sparse, default=0) * KEY * (2 + 3 * united)
@@ -124,11 +125,16 @@ def checkpoint_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
     """While a checkpoint is written: arrays go to the file as they are, or to the root that writes for all."""
     if n_ranks == 1 or config.runtime.hdf5 == "mpio":
         return 0
-    largest = max(max(layer.n_connections * INDEX, layer.n_out * POINTER) for layer in size.layers)
+    maps = [each for layer in size.layers for each in layer.each_map]
+    largest = max(max(each.n_connections * INDEX, each.n_out * POINTER) for each in maps)
     return min(CHUNK_BYTES, -(-largest // n_ranks))
 
 
 def _signal_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
     """Activations, records and deltas of the samples that guide growth (network/layer_signals.py)."""
-    stride, widths = padded_columns(config.evolution.growth_samples), size.widths
-    return sum(widths[1:]) * stride * (2 * VALUE + VALUE // 4) + n_features * stride * VALUE
+    stride, total = padded_columns(config.evolution.growth_samples), 0
+    for layer in size.layers:
+        n = layer.n_out * stride
+        total += n * layer.places_out * 2 * VALUE
+        total += max(n * layer.places_out * VALUE // 4, layer.saved_bytes(stride) if layer.maps else 0)
+    return total + n_features * stride * VALUE * (2 if size.n_places > 1 else 1)

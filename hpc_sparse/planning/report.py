@@ -65,7 +65,7 @@ def plan_run(ctx: ParallelContext, request: PlanRequest) -> dict[str, Any]:
     with collective_errors(ctx, "starting threads"):
         use_threads(threads)
     n_outputs = make_objective(config).n_outputs(info.n_classes)
-    size = NetworkSize.expected(config.network, info.n_features, n_outputs)
+    size = NetworkSize.of_run(config, info, n_outputs)
     report = {
         "config": str(request.config_path),
         "ranks": n_ranks,

@@ -35,7 +35,7 @@ def checkpoint_file_bytes(config: RunConfig, size: NetworkSize) -> int:
     """Size of a checkpoint if all ranks have the same network."""
     values = 4 * (1 + len(make_optimizer(config).state_arrays))
     per_connection, per_row = 4 + values, 8 + values
-    n_rows = sum(layer.n_out for layer in size.layers)
+    n_rows = sum(each.n_out for layer in size.layers for each in layer.each_map)
     return size.n_connections * per_connection + n_rows * per_row + FILE_OVERHEAD
 
 

@@ -33,7 +33,10 @@ def check_memory(ctx: ParallelContext, plan: RunPlan) -> None:
 
 def starting_size(plan: RunPlan) -> NetworkSize:
     """Size of the network that a run begins with: a new one, or the checkpoint's, which may have been pruned."""
+    new = NetworkSize.of_run(plan.config, plan.info, n_outputs(plan.config, plan.info))
     if plan.checkpoint is None:
-        return NetworkSize.expected(plan.config.network, plan.info.n_features, n_outputs(plan.config, plan.info))
+        return new
     layers = read_checkpoint_info(plan.checkpoint).layers
-    return NetworkSize.of_layers((layer.shape, layer.n_connections) for layer in layers)
+    return new.with_connections(
+        {name: (each.shape, each.n_values[0]) for name, each in layer.connections.items()} for layer in layers
+    )

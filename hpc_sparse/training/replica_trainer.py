@@ -210,9 +210,8 @@ class ReplicaTrainer(ABC):
                 if step < len(batches):
                     batch, labels = self._assembler.assemble(*next(prepared))
                     dropouts = self._job.dropouts(epoch, step)
-                    outcome = replica.train_batch(
-                        batch, labels, self._objective, dropouts, self._optimizer, rate, self._workspace
-                    )
+                    step_by = self._optimizer, rate, self._workspace, self._config.optimizer.clip_norm
+                    outcome = replica.train_batch(batch, labels, self._objective, dropouts, *step_by)
                     sums.loss += outcome.loss
                     sums.n_correct += outcome.n_correct
             self._job.tracker.at(Phase.SYNCING, step=step + 1)

@@ -73,10 +73,10 @@ class Csr:
         t, dropout = self.topology, epilogue.dropout
         sums = (t.indptr, t.indices, self.multipliers(), epilogue.bias, source.values, epilogue.slope)
         if dropout is None:
-            forward.forward(*sums, t.bounds, source.width, out.values)
+            forward.forward(*sums, t.bounds, source.layout, out.values)
         else:
             drop = (dropout.drop_below, dropout.scale, dropout.key, epilogue.first_row, epilogue.first_column)
-            forward.forward_train(*sums, *drop, t.bounds, source.width, out.values, epilogue.record)
+            forward.forward_train(*sums, *drop, t.bounds, source.layout, out.values, epilogue.record)
 
     def product_alone(self, source: Float32Array, bias: Float32Array, slope: np.float32, out: Float32Array) -> None:
         """The bits of :meth:`product` for one sample; one thread."""
@@ -87,13 +87,13 @@ class Csr:
         """``out = (W^T delta) * gate``."""
         t = self.topology.transposed
         connections = (t.indptr, t.outs, t.position, self.multipliers_of_last_product())
-        backward.backward(*connections, delta.values, *_derivative(gate), t.bounds, delta.width, out.values)
+        backward.backward(*connections, delta.values, *_derivative(gate), t.bounds, delta.layout, out.values)
 
     def gradient(self, delta: Tiles, source: Tiles, sink: MapSink) -> None:
         """The gradients of weights and biases; a step of SGD on one tile stores none beyond a block of rows."""
         if isinstance(sink, DescendMap) and delta.is_single:
             t, signals = self.topology, (delta.values, source.values)
-            gradient.gradient_update(t.indptr, t.indices, *signals, t.bounds, delta.width, *sink[:-1])
+            gradient.gradient_update(t.indptr, t.indices, *signals, t.bounds, delta.layout, *sink[:-1])
             return
         written = self._room(sink)
         self._weight_gradient(delta, source, written)
@@ -122,7 +122,7 @@ class Csr:
             return written
         transposed = sink.scratch(2 * n).reshape(2, n)
         written = self._room(sink)
-        tiles = (threads_in_use(), delta.width, out.values, transposed, written)
+        tiles = (threads_in_use(), delta.layout, out.values, transposed, written)
         backward.backward_and_gradient_of_tiles(*connections, *signals, *tiles)
         return written
 
@@ -138,17 +138,17 @@ class Csr:
 
     def _weight_gradient(self, delta: Tiles, source: Tiles, out: Float32Array) -> None:
         t = self.topology
-        signals, tiles = (delta.values, source.values), (threads_in_use(), delta.width)
+        signals, tiles = (delta.values, source.values), (threads_in_use(), delta.layout)
         gradient.weight_gradients(t.indptr, t.indices, *signals, t.bounds, *tiles, out)
 
     def _accept(self, weight_gradient: Float32Array, delta: Tiles, sink: MapSink) -> None:
         """Give gradients to the sink, those of the biases too."""
         t = self.topology
         if isinstance(sink, DescendMap):
-            gradient.update(t.indptr, weight_gradient, delta.values, t.bounds, delta.width, *sink[:-1])
+            gradient.update(t.indptr, weight_gradient, delta.values, t.bounds, delta.layout, *sink[:-1])
         else:
             bias_gradient = sink.bias_gradient
-            gradient.bias_gradients(delta.values, t.bounds, delta.width, bias_gradient)
+            gradient.bias_gradients(delta.values, t.bounds, delta.layout, bias_gradient)
             sink.accept(weight_gradient, bias_gradient)
 
     def structure(self) -> Mapping[str, AnyArray]:

@@ -208,3 +208,8 @@ class Connections(Protocol):
     def from_state(cls, state: ConnectionState, weight: Float32Array) -> Connections:
         """The connections again, with their weights, from a state that has been checked."""
         ...
+
+
+def exact_matrix(connections: Connections, weight: Float64Array) -> scipy.sparse.csr_array:
+    """The map with other weights, float64[n], in float64: for checks."""
+    return connections.rewired(connections.topology, weight).to_csr().astype(np.float64)  # type: ignore[arg-type]

@@ -163,6 +163,12 @@ class Contents:
         return max(1, self.n_replicas)
 
     @property
+    def n_features(self) -> int:
+        """Features of a sample from which none was removed: the inputs of all steps that layers read."""
+        steps = [layer.settings.get("time_steps", 1) for layer in self.layers]
+        return self.widths[0] * max(number for number in steps if isinstance(number, int))
+
+    @property
     def widths(self) -> list[int]:
         """Neurons per layer, from the inputs to the outputs."""
         return [self.layers[0].shape[1], *(layer.shape[0] for layer in self.layers)]
