@@ -84,7 +84,7 @@ class TrainedModel:
         inputs = self.network.neuron_ids[0]
         if self.front_end.n_features is not None:
             return self.front_end.n_features
-        return self.network.n_places * self.network.widths[0] if inputs is None else int(inputs[-1]) + 1
+        return self.network.n_inputs if inputs is None else int(inputs[-1]) + 1
 
     @property
     def n_classes(self) -> int:

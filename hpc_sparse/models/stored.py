@@ -112,5 +112,5 @@ def _front_end(path: Path, checkpoint: Checkpoint, config: RunConfig, replica: R
     """The front ends of a checkpoint, checked against its network."""
     chain = FrontEndChain.restore(config, checkpoint.front_end, replica.network.neuron_ids[0])
     if chain.n_features is not None:
-        chain.check_fits(str(path), chain.n_features, replica.network.widths[0])
+        chain.check_fits(str(path), chain.n_features, replica.network.n_inputs)
     return chain

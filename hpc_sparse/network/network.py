@@ -155,6 +155,11 @@ class Network:
         return max(layer.n_places for layer in self.layers)
 
     @property
+    def n_inputs(self) -> int:
+        """Numbers of each sample: those of all places."""
+        return self.n_places * self.widths[0]
+
+    @property
     def n_neurons(self) -> int:
         """Neurons of all layers, input and output included."""
         return sum(self.widths)

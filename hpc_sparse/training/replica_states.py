@@ -136,9 +136,10 @@ def check_fits(network: Network, config: RunConfig, info: DatasetInfo, origin: s
         Its inputs or outputs are not as many as the data set's features or classes.
     """
     input_ids, n_out = network.neuron_ids[0], network.widths[-1]
-    n_inputs = network.n_places * network.widths[0]
-    if input_ids is None and n_inputs != info.n_features:
-        raise DataError(f"{info.path}: {info.n_features} features, but the network in {origin} has {n_inputs} inputs")
+    if input_ids is None and network.n_inputs != info.n_features:
+        raise DataError(
+            f"{info.path}: {info.n_features} features, but the network in {origin} has {network.n_inputs} inputs"
+        )
     if network.n_places not in {1, info.time_steps}:
         raise DataError(
             f"{info.path}: time_steps = {info.time_steps}, but the network in {origin} reads {network.n_places} steps"

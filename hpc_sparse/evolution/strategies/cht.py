@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from hpc_sparse.config import RunConfig
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Int64Array
 from hpc_sparse.evolution import memory
@@ -49,6 +50,13 @@ class ChtUpdater(TopologyUpdater):
     """
 
     name: ClassVar[str] = "cht"
+
+    @classmethod
+    def refuses(cls, config: RunConfig) -> str | None:
+        """Layers with several maps: a chain of maps is looked at."""
+        if config.network.reads_sequences:
+            return 'evolution.strategy = "cht": not with layers that read sequences, which have two maps each'
+        return None
 
     def update(self, network: NetworkView) -> list[LayerUpdate | None]:
         """Drop in all layers, then grow in each."""

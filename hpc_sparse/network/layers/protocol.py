@@ -43,15 +43,17 @@ class Layer(Protocol):
         Whether its output is still needed when its deltas arrive: they then get a buffer of their own.
     weights : dict of str to str
         Name of the parameter with the weights of each of its connections, by their names.
-    activation : str
-        Name of the activation, as a checkpoint tells it.
     """
 
     kind: ClassVar[str]
     section: ClassVar[type[LayerSection]]
     keeps_output: ClassVar[bool]
     weights: ClassVar[Mapping[str, str]]
-    activation: str
+
+    @property
+    def activation(self) -> str:
+        """Name of the activation, as a checkpoint tells it."""
+        ...
 
     @property
     def n_places(self) -> int:

@@ -28,7 +28,7 @@ from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.cells import CELLS, Cell
 from hpc_sparse.network.layers.protocol import Saved, SavedArray
 from hpc_sparse.network.layers.recurrent_section import RecurrentSection
-from hpc_sparse.network.layers.state import LayerState
+from hpc_sparse.network.layers.state import PLACES, LayerState
 from hpc_sparse.network.parameter import Parameter
 from hpc_sparse.network.sinks import Sink
 from hpc_sparse.network.tiles import BatchShape, Tiles
@@ -96,8 +96,9 @@ class RecurrentLayer:
         """A new layer, its biases 0."""
         maps, section = cls.maps(blueprint), _section(blueprint)
         incoming, recurrent = (random_connections(maps[name]) for name in NAMES)
-        bias = [np.zeros(each.shape[0], VALUE) for each in (incoming, recurrent)]
-        return cls(incoming, recurrent, *bias, CELLS[section.cell], section.output, blueprint.n_places)
+        bias, recurrent_bias = (np.zeros(each.shape[0], VALUE) for each in (incoming, recurrent))
+        cell = CELLS[section.cell]
+        return cls(incoming, recurrent, bias, recurrent_bias, cell, section.output, blueprint.n_places)
 
     @classmethod
     def maps(cls, blueprint: LayerBlueprint) -> Mapping[str, LayerBlueprint]:
@@ -142,13 +143,13 @@ class RecurrentLayer:
 
     def settings(self) -> Mapping[str, Setting]:
         """Cell, output and steps."""
-        return {"cell": self.cell.name, "output": self.output, "time_steps": self.n_places}
+        return {"cell": self.cell.name, "output": self.output, PLACES: self.n_places}
 
     @classmethod
     def planned_settings(cls, blueprint: LayerBlueprint) -> Mapping[str, Setting]:
         """Those of a new layer."""
         section = _section(blueprint)
-        return {"cell": section.cell, "output": section.output, "time_steps": blueprint.n_places}
+        return {"cell": section.cell, "output": section.output, PLACES: blueprint.n_places}
 
     def bind(self, values: Mapping[str, Float32Array]) -> None:
         """Go on with other arrays for parameters, of the same sizes."""
@@ -372,12 +373,12 @@ def _checked(settings: Mapping[str, Any]) -> tuple[type[Cell], str, int]:
     ------
     ValueError
     """
-    if settings.keys() != {"cell", "output", "time_steps"}:
-        raise ValueError(f"settings {', '.join(sorted(settings)) or 'none'}: expected cell, output, time_steps")
-    cell, output, n_places = settings["cell"], settings["output"], settings["time_steps"]
+    if settings.keys() != {"cell", "output", PLACES}:
+        raise ValueError(f"settings {', '.join(sorted(settings)) or 'none'}: expected cell, output, places")
+    cell, output, n_places = settings["cell"], settings["output"], settings[PLACES]
     for name, value, known in (("cell", cell, CELLS), ("output", output, OUTPUTS)):
         if value not in known:
             raise ValueError(f'{name} "{quoted(str(value))}": expected one of {", ".join(known)}')
     if isinstance(n_places, str) or n_places != int(n_places) or n_places < 1:
-        raise ValueError(f"time_steps {quoted(str(n_places))}: expected a whole number >= 1")
+        raise ValueError(f"places {quoted(str(n_places))}: expected a whole number >= 1")
     return CELLS[cell], str(output), int(n_places)
