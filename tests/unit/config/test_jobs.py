@@ -35,7 +35,7 @@ VARIANTS = [
 
 
 def test_there_is_one_configuration_for_each_experiment() -> None:
-    assert {path.stem for path in JOBS.glob("*.toml")} == {*HIDDEN, *SCALES, "news20"}
+    assert {path.stem for path in JOBS.glob("*.toml")} == {*HIDDEN, *SCALES, "news20", "rows_fashion_mnist"}
 
 
 def test_the_wide_network_that_learns_loads_with_its_variant() -> None:
@@ -44,6 +44,15 @@ def test_the_wide_network_that_learns_loads_with_its_variant() -> None:
     assert (config.data.path, config.network.hidden) == ("news20_bydate_65536.h5", (1_000_000,))
     (override,) = re.findall(r"--set (\w+\.\w+=\S+)", path.read_text())
     assert load_config(path, [override]).network.hidden == (200_000,)
+
+
+def test_the_rows_of_images_load_with_their_variants() -> None:
+    path = JOBS / "rows_fashion_mnist.toml"
+    config = load_config(path)
+    assert (config.data.path, config.network.hidden) == ("rows_fashion_mnist.h5", (512,))
+    assert config.network.reads_sequences
+    for override in re.findall(r"--set (\w+\.\w+=\w+)", path.read_text()):
+        assert load_config(path, [override]) != config
 
 
 @pytest.mark.parametrize("name", HIDDEN)
