@@ -29,8 +29,10 @@ def wrong_combinations(config: RunConfig) -> Iterator[str]:
             f"evolution.final_density = {evolution.final_density}: not with importance_pruning.mode = "
             f'"{pruning.mode}", which changes what it is a share of; use one of them'
         )
+    said = set[str]()
     for number, layer in enumerate(network.layers or ()):
-        if refusal := layer.refuses(config):
+        if (refusal := layer.refuses(config)) and refusal not in said:  # once for all layers of a kind
+            said.add(refusal)
             yield f"network.layers.{number}: {refusal}"
     for kind in (
         OBJECTIVES[config.training.loss],

@@ -59,7 +59,7 @@ class Network:
     tile_width: int = 0
 
     def __post_init__(self) -> None:
-        self.tile_width = self.tile_width or tile_width(self.widths)
+        self.tile_width = self.tile_width or tile_width(self._rows)
         self.neuron_ids = self.neuron_ids or [None] * (len(self.layers) + 1)
         assert len(self.neuron_ids) == len(self.layers) + 1, (len(self.neuron_ids), len(self.layers))
 
@@ -67,7 +67,7 @@ class Network:
         """Take up a pickled network, in tiles that this machine has."""
         self.__dict__.update(state)
         if self.tile_width not in WIDTHS:
-            self.tile_width = tile_width(self.widths)
+            self.tile_width = tile_width(self._rows)
 
     @classmethod
     def random(
@@ -148,6 +148,11 @@ class Network:
     def widths(self) -> list[int]:
         """Neurons per layer, from the input to the output."""
         return [self.layers[0].shape[1], *(layer.shape[0] for layer in self.layers)]
+
+    @property
+    def _rows(self) -> list[int]:
+        """Rows of all tiles that connections read: activations of neurons, or sums of several for each."""
+        return [*self.widths, *(connections.shape[0] for _, connections in self.connections())]
 
     @property
     def n_places(self) -> int:

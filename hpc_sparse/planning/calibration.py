@@ -65,7 +65,7 @@ def calibrate(config: RunConfig, size: NetworkSize, n_rounds: int = 5) -> Calibr
     if is_small or size.n_places > 1:
         return Calibration(time_network(config, size, n_rounds), size.n_connections)
     kinds = Counter((layer, _place(number, len(size.layers))) for number, layer in enumerate(size.layers))
-    total, n_measured, width = Seconds(), 0, tile_width(size.widths)
+    total, n_measured, width = Seconds(), 0, size.tile_width
     for (layer, place), n_times in kinds.items():
         measured, factor = smaller_layer(layer, row_bytes)
         seconds = time_layer(config, measured, place, n_rounds, width)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from hpc_sparse.config import NetworkSection, RunConfig
 from hpc_sparse.inputs.sequences import n_places
+from hpc_sparse.kernels.simd.machine import tile_width
 from hpc_sparse.network.blueprint import LayerBlueprint
 from hpc_sparse.network.connections.protocol import INPUT, ConnectionBytes
 from hpc_sparse.network.connections.registry import CONNECTIONS
@@ -166,6 +167,11 @@ class NetworkSize:
     def widths(self) -> list[int]:
         """Neurons per layer, from the input to the output."""
         return [self.layers[0].n_in, *(layer.n_out for layer in self.layers)]
+
+    @property
+    def tile_width(self) -> int:
+        """Columns of a tile of activations in a new network of this size."""
+        return tile_width([*self.widths, *(each.n_out for layer in self.layers for each in layer.each_map)])
 
     @property
     def n_neurons(self) -> int:

@@ -12,7 +12,6 @@ from hpc_sparse.evolution.gradient_tiles import TILE_ROWS
 from hpc_sparse.evolution.initial.saliency import PRODUCTS
 from hpc_sparse.evolution.memory import INDEX, KEY, POINTER, POSITION, VALUE, LayerFigures, change_bytes
 from hpc_sparse.kernels.simd.buffers import padded_columns
-from hpc_sparse.kernels.simd.machine import tile_width
 from hpc_sparse.network.densities import source_densities
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.tiles import width_of_tile
@@ -34,7 +33,7 @@ CORRELATING = 52
 def fills_several_tiles(n_samples: int, size: NetworkSize) -> bool:
     """Whether activations of so many samples are more than one tile in a new network of this size."""
     n_columns = padded_columns(n_samples)
-    return int(width_of_tile(0, n_columns, tile_width(size.widths))) < n_columns
+    return int(width_of_tile(0, n_columns, size.tile_width)) < n_columns
 
 
 def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
