@@ -99,6 +99,7 @@ def prune_checkpoint(ctx: ParallelContext, request: PruningRequest) -> dict[str,
     with collective_errors(ctx, "starting threads"):
         use_threads(ctx.threads)
     stored = StoredNetwork.read(ctx, request.checkpoint)
+    _check_layers(request, stored.replica.network)
     dataset = None if request.dataset is None else stored.load_data(ctx, request.dataset)
     result: dict[str, Any] = {
         "checkpoint": str(request.checkpoint),
@@ -111,6 +112,16 @@ def prune_checkpoint(ctx: ParallelContext, request: PruningRequest) -> dict[str,
     if request.has_curve:
         result["curve"] = _curve(ctx, request, stored, dataset)
     return result
+
+
+def _check_layers(request: PruningRequest, network: Network) -> None:
+    """Refuse (InputError) layers whose neurons are those of several maps."""
+    for number, layer in enumerate(network.layers):
+        if len(layer.connections()) > 1:
+            raise InputError(
+                f'{request.checkpoint}: layer {number} is of the kind "{layer.kind}": expected layers with one map '
+                "from the neurons below, whose neurons can go"
+            )
 
 
 def _prune(

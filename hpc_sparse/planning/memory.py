@@ -169,8 +169,15 @@ def _working_items(
         MemoryItem("working", "activations and deltas", n_hidden * _bytes(hidden) + n_outputs * _bytes(VALUE)),
         MemoryItem("working", "records of activations", sum(layer.saved_bytes(stride) for layer in size.layers[:-1])),
         MemoryItem("working", "gradients of one layer", _gradient_bytes(config, size, is_tiled=is_tiled)),
+        *_adjoint_items(size),
         MemoryItem("working", "batch of samples", batch_bytes(n_features, stride) + n_placed * _bytes(VALUE)),
     ]
+
+
+def _adjoint_items(size: NetworkSize) -> list[MemoryItem]:
+    """The weights of a layer's connections from its own state, in the order of the backward pass."""
+    n_most = max((each.n_connections for layer in size.layers for each in layer.maps[1:]), default=0)
+    return [MemoryItem("working", "weights of the backward pass", n_most * _bytes(VALUE))] if n_most else []
 
 
 def _gradient_bytes(config: RunConfig, size: NetworkSize, *, is_tiled: bool) -> int:

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from recurrent_reference import Reference
 
+from hpc_sparse.analysis.checkpoints import read_topologies
 from hpc_sparse.config import load_config
-from hpc_sparse.errors import ConfigError, DataError, HpcSparseError
+from hpc_sparse.errors import ConfigError, DataError, HpcSparseError, InputError
 from hpc_sparse.inference import load_model
 from hpc_sparse.interop.exchange import export_model, import_model
 from hpc_sparse.models.inspection import evaluate_checkpoint
+from hpc_sparse.models.pruning import PruningRequest, prune_checkpoint
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.connections.registry import connections_from_state
 from hpc_sparse.parallel.collectives import barrier, on_root
@@ -141,6 +143,11 @@ def check_files(folder: Path, path: Path) -> None:
     found = model.weighted_sums(values)
     np.testing.assert_allclose(found, outputs(path, values), rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(model.weighted_sums(values[:1]), found[:1])
+    np.testing.assert_array_equal(model.weighted_sums(values.reshape(len(values), TIME_STEPS, -1)), found)
+    with pytest.raises(InputError, match='layer 1 is of the kind "recurrent": expected layers with one map'):
+        prune_checkpoint(alone, PruningRequest(path, percentile=20))
+    with pytest.raises(InputError, match='layer 1 is of the kind "recurrent", with connections input and recurrent'):
+        read_topologies(path)
     accuracy = evaluate_checkpoint(alone, path, data)["test_accuracy"]
     assert accuracy == np.mean(model.predict(values) == test.labels) > 0.7
     archive, back = path.with_suffix(".npz"), path.with_name("back.h5")

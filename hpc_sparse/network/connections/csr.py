@@ -19,7 +19,7 @@ from hpc_sparse.kernels.sparse.single_sample import forward_sample
 from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.initial_topology import draw_topology
 from hpc_sparse.network.connections.initial_weights import draw_weights
-from hpc_sparse.network.connections.protocol import ConnectionBytes, Epilogue, Gate
+from hpc_sparse.network.connections.protocol import Adjoint, ConnectionBytes, Epilogue, Gate
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSize, StoredSizes
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.sinks import DescendMap, MapSink
@@ -88,6 +88,21 @@ class Csr:
         t = self.topology.transposed
         connections = (t.indptr, t.outs, t.position, self.multipliers_of_last_product())
         backward.backward(*connections, delta.values, *_derivative(gate), t.bounds, delta.layout, out.values)
+
+    def adjoint(self) -> Adjoint:
+        """Products with the transposed map, whose weights are brought into its order once; the bits of both agree."""
+        t = self.topology.transposed
+        weight, no_bias, linear = (
+            self.multipliers_of_last_product()[t.position],
+            np.zeros(self.shape[1], VALUE),
+            VALUE(1),
+        )
+
+        def product(delta: Tiles, out: Tiles) -> None:
+            connections = (t.indptr, t.outs, weight, no_bias)
+            forward.forward(*connections, delta.values, linear, t.bounds, delta.layout, out.values)
+
+        return product
 
     def gradient(self, delta: Tiles, source: Tiles, sink: MapSink) -> None:
         """The gradients of weights and biases; a step of SGD on one tile stores none beyond a block of rows."""

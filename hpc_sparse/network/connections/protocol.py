@@ -6,8 +6,8 @@ of the forward pass, the gate of the backward pass, the sink of the gradients.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from hpc_sparse.network.tiles import Tiles
 
 if TYPE_CHECKING:
     from hpc_sparse.network.blueprint import LayerBlueprint
+
+Adjoint: TypeAlias = Callable[[Tiles, Tiles], None]
+"""``adjoint(delta, out)``: ``out = W^T delta``."""
 
 INPUT = "input"
 """Name of a layer's connections to the layer below."""
@@ -141,6 +144,10 @@ class Connections(Protocol):
 
     def transposed(self, delta: Tiles, gate: Gate | None, out: Tiles) -> None:
         """``out = (W^T delta) * gate``; ``delta`` of n_out neurons, ``out`` of n_in is overwritten."""
+        ...
+
+    def adjoint(self) -> Adjoint:
+        """:meth:`transposed` without a gate and with the weights as they are now, for many calls of few tiles each."""
         ...
 
     def gradient(self, delta: Tiles, source: Tiles, sink: MapSink) -> None:

@@ -259,14 +259,14 @@ class RecurrentLayer:
         n = steps.gates.n_places
         steps.through.values.fill(0)
         steps.carried.values.fill(0)
-        deltas = self._recurrent_deltas(steps)
+        deltas, passed_on = self._recurrent_deltas(steps), self.recurrent.adjoint()
         for step in reversed(range(n)):
             above = delta.place(step) if self.output == "all" else delta if step == n - 1 else None
             states = steps.states.place(step), steps.states.place(step + 1)
             gates, products = steps.gates.place(step), self._products(steps, step)
             self.cell.backward(gates, products, *states, above, steps.through, steps.carried)
             if step:
-                self.recurrent.transposed(deltas.place(step), None, steps.through)
+                passed_on(deltas.place(step), steps.through)
 
     def signals(self, delta: Tiles, source: Tiles, saved: Saved) -> Mapping[str, tuple[Tiles, Tiles]]:  # noqa: ARG002
         """Those of both maps, of all steps."""

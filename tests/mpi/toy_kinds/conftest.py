@@ -68,6 +68,9 @@ class Keys:
     def transposed(self, delta: Tiles, gate: Gate | None, out: Tiles) -> None:
         self._rows.transposed(delta, gate, out)
 
+    def adjoint(self) -> Any:
+        return self._rows.adjoint()
+
     def gradient(self, delta: Tiles, source: Tiles, sink: Any) -> None:
         sink.accept(self.gradient_of(delta, source), row_sums(tile for _, tile in delta))
 
