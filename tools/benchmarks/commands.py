@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import (
+    accuracy_time,
     comparison,
     display_cost,
     epoch_speed,
@@ -30,6 +31,10 @@ app = typer.Typer(help="Benchmarks: interleaved, medians with least and most.", 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Threads = Annotated[int, typer.Option(help="Threads; all cores by default.")]
 N_CORES = len(os.sched_getaffinity(0))
+SetMlp = Annotated[
+    Path | None,
+    typer.Option(envvar="SET_MLP", help="A checkout of the authors' own program (large-scale-sparse-neural-networks)."),
+]
 
 
 @app.callback()
@@ -49,13 +54,33 @@ def peers(
     nerva: Annotated[
         Path | None, typer.Option(envvar="NERVA", help="The program mlp of a built copy of Nerva (nerva-rowwise).")
     ] = None,
+    set_mlp: SetMlp = None,
     as_json: Json = False,
 ) -> None:
     """Train the same network with every peer that is installed; seconds are scaled to a whole epoch."""
     if nerva is not None:
         os.environ["NERVA"] = str(nerva)
+    if set_mlp is not None:
+        os.environ["SET_MLP"] = str(set_mlp)
     names = tuple(only.split(",")) if only else comparison.peers.NAMES
     comparison.compare_peers(network, threads, rounds, steps, names, as_json=as_json)
+
+
+@app.command()
+def accuracy(
+    threads: Threads = N_CORES,
+    limit: Annotated[float, typer.Option(help="Most seconds of training of each peer.")] = 150.0,
+    epochs: Annotated[int, typer.Option(help="Epochs of our own run, which evolves.")] = 150,
+    only: Annotated[str, typer.Option(help="Comma-separated peers; all by default.")] = "",
+    dataset: Annotated[Path, typer.Option(help="Imported Fashion-MNIST.")] = Path("data/fashion_mnist.h5"),
+    set_mlp: SetMlp = None,
+    as_json: Json = False,
+) -> None:
+    """Seconds of training until the test accuracy of Fashion-MNIST reaches 88 and 90 %, by peer."""
+    if set_mlp is not None:
+        os.environ["SET_MLP"] = str(set_mlp)
+    names = tuple(only.split(",")) if only else comparison.peers.NAMES
+    accuracy_time.measure_accuracy(dataset, threads, limit, epochs, names, as_json=as_json)
 
 
 @app.command()

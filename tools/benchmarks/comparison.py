@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from functools import partial
 
+from threadpoolctl import threadpool_info
+
 from benchmarks import peers, report, workload
 from benchmarks.timing import interleave, measure
+from hpc_sparse.kernels import INSTRUCTION_SET
 
 WORKLOADS: dict[str, Callable[[], workload.Workload]] = {
     "fashion-mnist": workload.fashion_mnist,
@@ -48,7 +52,18 @@ def compare_peers(
         f"{n_rounds} rounds of at least {n_steps} steps and about {LEAST_SECONDS:g} s each, interleaved; "
         f"scaled to {task.n_epoch_samples:,} samples"
     )
+    notes += [instructions(), "no change of topology is included"]
     report.show(title, rows, notes, as_json=as_json)
+
+
+def instructions() -> str:
+    """Vector instructions that each library chose in this process."""
+    blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    found = [f"{each['internal_api']} {each['version']} {each.get('architecture') or ''}".strip() for each in blas]
+    found.insert(0, f"hpc_sparse {INSTRUCTION_SET.name}")
+    if "torch" in sys.modules:
+        found.append(f"PyTorch {sys.modules['torch'].backends.cpu.get_cpu_capability()}")
+    return f"instructions: {', '.join(found)}"
 
 
 def _enough_steps(trainer: peers.Peer, n_steps: int) -> int:

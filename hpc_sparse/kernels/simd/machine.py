@@ -46,6 +46,9 @@ L2_BYTES, L3_BYTES = cache_bytes(2), cache_bytes(3)
 FAR_BYTES = L2_BYTES // 4
 """A tile of more bytes than this is read at random places, for which it is asked early: :data:`AHEAD`. Measured."""
 
+LOST_BYTES = L3_BYTES
+"""A tile of more bytes than this comes from memory, and is asked for into the second cache. Measured."""
+
 AHEAD = 16
 """Connections between the one that is computed and the one whose source is asked for. Measured."""
 

@@ -7,8 +7,8 @@ tile can have, the first argument.
 
 All are functions over array pointers and do no bounds checks: callers own the arithmetic. Offsets count numbers from
 the start of a flat array. ``source`` and ``delta`` are read from ``base`` on, where their tile begins; its row of
-neuron i lies ``i * width`` further. ``last`` is the number of the last connection of all. If the tile
-``is_far``, its rows are asked for early, see :mod:`hpc_sparse.kernels.simd.prefetch`.
+neuron i lies ``i * width`` further. ``last`` is the number of the last connection of all. Rows of a tile whose
+``distance`` is not near are asked for early, see :mod:`hpc_sparse.kernels.simd.prefetch`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS, activated, activated_and_dropped, differentiated
 from hpc_sparse.kernels.simd.machine import LANES, WIDTHS
-from hpc_sparse.kernels.simd.prefetch import ahead, prefetch
+from hpc_sparse.kernels.simd.prefetch import NEAR, ahead, prefetch, prefetch_rows
 from hpc_sparse.kernels.simd.vector_code import (
     FLOAT,
     INT32,
@@ -80,13 +80,17 @@ def _row(builder: Builder, tile: Value, neuron: Value, width: int) -> Value:
 
 
 def _ask_ahead(
-    builder: Builder, is_far: Value, tile: Value, width: int, indices: Value, k: Value, n: int, last: Value
+    builder: Builder, distance: Value, tile: Value, width: int, indices: Value, k: Value, n: int, last: Value
 ) -> None:
-    """Ask for the rows of the ``n`` connections that come some connections after ``k``, if they are far."""
-    with builder.if_then(is_far):
-        for i in range(n):
-            row = _row(builder, tile, ahead(builder, indices, builder.add(k, INT64(i)), last), width)
-            prefetch(builder, row, width * item_bytes(tile))
+    """Ask for the rows of the ``n`` connections that come some connections after ``k``, if they are not near."""
+    with builder.if_then(_is_not_near(builder, distance)):
+        neurons = [ahead(builder, indices, builder.add(k, INT64(i)), last) for i in range(n)]
+        rows = [_row(builder, tile, neuron, width) for neuron in neurons]
+        prefetch_rows(builder, distance, rows, width * item_bytes(tile))
+
+
+def _is_not_near(builder: Builder, distance: Value) -> Value:
+    return builder.icmp_signed(">", distance, INT64(NEAR))
 
 
 def _in_groups(
@@ -110,7 +114,7 @@ def _weighted_sum(
     start: Value,
     stop: Value,
     last: Value,
-    is_far: Value,
+    distance: Value,
     initial: Value,
 ) -> Value:
     """``initial + sum_k w_k * row of indices[k]`` over ``start <= k < stop`` in order.
@@ -119,7 +123,7 @@ def _weighted_sum(
     """
 
     def add_connections(k: Value, sums: list[Value], n: int) -> list[Value]:
-        _ask_ahead(builder, is_far, tile, width, indices, k, n, last)
+        _ask_ahead(builder, distance, tile, width, indices, k, n, last)
         slots = [builder.add(k, INT64(i)) for i in range(n)]
         rows = [_row(builder, tile, load_index(builder, indices, slot), width) for slot in slots]
         where = slots if position is None else [load_index(builder, position, slot) for slot in slots]
@@ -137,18 +141,18 @@ def _weighted_sum(
 
 
 @intrinsic
-def _row_sum(tc, width, source, base, indices, weight, start, stop, last, is_far, initial, slope, out, out_offset):
+def _row_sum(tc, width, source, base, indices, weight, start, stop, last, distance, initial, slope, out, out_offset):
     """``out[out_offset:][:width] = f(initial + sum_k weight[k] * row of indices[k])`` over ``start <= k < stop``.
 
     The sum runs in order; ``f`` is :func:`hpc_sparse.kernels.simd.activation.activated`.
     """
-    given = (width, source, base, indices, weight, start, stop, last, is_far, initial, slope, out, out_offset)
+    given = (width, source, base, indices, weight, start, stop, last, distance, initial, slope, out, out_offset)
     signature = types.void(*given)
 
     def codegen(context, builder, signature, args):
         values = _pointers(context, builder, signature, args)
-        width, source, base, indices, weight, start, stop, last, is_far, initial, slope, out, out_offset = values
-        connections = (indices, weight, None, start, stop, last, is_far, initial)
+        width, source, base, indices, weight, start, stop, last, distance, initial, slope, out, out_offset = values
+        connections = (indices, weight, None, start, stop, last, distance, initial)
 
         def emit(own: int) -> None:
             total = _weighted_sum(builder, own, builder.gep(source, [base]), *connections)
@@ -161,15 +165,15 @@ def _row_sum(tc, width, source, base, indices, weight, start, stop, last, is_far
 
 
 @intrinsic
-def _indirect_row_sum(tc, width, source, base, indices, position, weight, start, stop, last, is_far, out, out_offset):
+def _indirect_row_sum(tc, width, source, base, indices, position, weight, start, stop, last, distance, out, out_offset):
     """``out[out_offset:][:width] = sum_k weight[position[k]] * row of indices[k]``, in order."""
-    given = (width, source, base, indices, position, weight, start, stop, last, is_far, out, out_offset)
+    given = (width, source, base, indices, position, weight, start, stop, last, distance, out, out_offset)
     signature = types.void(*given)
 
     def codegen(context, builder, signature, args):
         values = _pointers(context, builder, signature, args)
-        width, source, base, indices, position, weight, start, stop, last, is_far, out, out_offset = values
-        connections = (indices, weight, position, start, stop, last, is_far, ir.Constant(FLOAT, 0.0))
+        width, source, base, indices, position, weight, start, stop, last, distance, out, out_offset = values
+        connections = (indices, weight, position, start, stop, last, distance, ir.Constant(FLOAT, 0.0))
 
         def emit(own: int) -> None:
             total = _weighted_sum(builder, own, builder.gep(source, [base]), *connections)
@@ -192,7 +196,7 @@ def _row_sum_activated(
     start,
     stop,
     last,
-    is_far,
+    distance,
     initial,
     out,
     out_offset,
@@ -210,14 +214,16 @@ def _row_sum_activated(
     reading them and writing them again would cost as much as adding them up. The row's part of ``record`` begins at
     ``place``. ``column`` is the number of the tile's first column, for the random numbers.
     """
-    given = (width, source, base, indices, weight, start, stop, last, is_far, initial, out, out_offset, column)
+    given = (width, source, base, indices, weight, start, stop, last, distance, initial, out, out_offset, column)
     signature = types.void(*given, slope, scale, drop_below, row_key, record, place)
 
     def codegen(context, builder, signature, args):
         values = _pointers(context, builder, signature, args)
-        width, source, base, indices, weight, start, stop, last, is_far, initial, out, out_offset, column = values[:13]
+        width, source, base, indices, weight, start, stop, last, distance, initial, out, out_offset, column = values[
+            :13
+        ]
         slope, scale, drop_below, row_key, record, place = values[13:]
-        connections = (indices, weight, None, start, stop, last, is_far, initial)
+        connections = (indices, weight, None, start, stop, last, distance, initial)
 
         def emit(own: int) -> None:
             total = _weighted_sum(builder, own, builder.gep(source, [base]), *connections)
@@ -258,13 +264,13 @@ def _make_row_dots(*, adds: bool) -> Callable[..., Any]:
     """
 
     @intrinsic
-    def row_dots(tc, width, source, base, indices, start, stop, last, is_far, delta, offset, dots, shift):
-        given = (width, source, base, indices, start, stop, last, is_far, delta, offset, dots, shift)
+    def row_dots(tc, width, source, base, indices, start, stop, last, distance, delta, offset, dots, shift):
+        given = (width, source, base, indices, start, stop, last, distance, delta, offset, dots, shift)
         signature = types.void(*given)
 
         def codegen(context, builder, signature, args):
             values = _pointers(context, builder, signature, args)
-            width, source, base, indices, start, stop, last, is_far, delta, offset, dots, shift = values
+            width, source, base, indices, start, stop, last, distance, delta, offset, dots, shift = values
             tile = builder.gep(source, [base])
 
             def emit(own: int) -> None:
@@ -272,7 +278,7 @@ def _make_row_dots(*, adds: bool) -> Callable[..., Any]:
                 factors = _row_vectors(builder, builder.gep(delta, [offset]), own)
 
                 def add_group(k: Value, nothing: list[Value], n: int) -> list[Value]:
-                    _ask_ahead(builder, is_far, tile, own, indices, k, n, last)
+                    _ask_ahead(builder, distance, tile, own, indices, k, n, last)
                     slots = [builder.add(k, INT64(g)) for g in range(n)]
                     rows = [_row(builder, tile, load_index(builder, indices, slot), own) for slot in slots]
                     products = [ir.Constant(float_vector(lanes), [0.0] * lanes)] * n
@@ -316,7 +322,7 @@ def _make_row_sum_and_dots(*, is_indirect: bool, adds: bool) -> Callable[..., An
         start,
         stop,
         last,
-        is_far,
+        distance,
         source,
         offset,
         record,
@@ -326,12 +332,12 @@ def _make_row_sum_and_dots(*, is_indirect: bool, adds: bool) -> Callable[..., An
         out,
         dots,
     ):
-        given = (width, delta, base, outs, position, weight, start, stop, last, is_far, source, offset)
+        given = (width, delta, base, outs, position, weight, start, stop, last, distance, source, offset)
         signature = types.void(*given, record, place, slope, scale, out, dots)
 
         def codegen(context, builder, signature, args):
             values = _pointers(context, builder, signature, args)
-            width, delta, base, outs, position, weight, start, stop, last, is_far, source, offset = values[:12]
+            width, delta, base, outs, position, weight, start, stop, last, distance, source, offset = values[:12]
             record, place, slope, scale, out, dots = values[12:]
             tile, target = builder.gep(delta, [base]), builder.gep(out, [offset])
 
@@ -342,9 +348,9 @@ def _make_row_sum_and_dots(*, is_indirect: bool, adds: bool) -> Callable[..., An
                 factors = _row_vectors(builder, builder.gep(source, [offset]), own)
 
                 def add_group(k: Value, sums: list[Value], n: int) -> list[Value]:
-                    _ask_ahead(builder, is_far, tile, own, outs, k, n, last)
+                    _ask_ahead(builder, distance, tile, own, outs, k, n, last)
                     if is_indirect:
-                        with builder.if_then(is_far):
+                        with builder.if_then(_is_not_near(builder, distance)):
                             for g in range(n):
                                 at = ahead(builder, position, builder.add(k, INT64(g)), last)
                                 prefetch(builder, builder.gep(weight, [at]), 1)

@@ -11,7 +11,7 @@ from numba import njit, prange
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS, differentiate
 from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile, width_at
-from hpc_sparse.kernels.simd.machine import FAR_BYTES
+from hpc_sparse.kernels.simd.prefetch import distance_of
 from hpc_sparse.kernels.simd.row_loops import (
     indirect_row_sum,
     indirect_row_sum_and_dots,
@@ -59,11 +59,11 @@ def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds
     n_out = delta.size // n_columns
     for work in prange(n_tiles_of(n_columns, width) * n_blocks):
         column, own = nth_tile(work // n_blocks, n_columns, width)
-        is_far = n_out * own * delta.itemsize > FAR_BYTES
+        distance = distance_of(n_out * own * delta.itemsize)
         block = work % n_blocks
         for row in range(bounds[block], bounds[block + 1]):
             offset, start, stop = column * n_in + row * own, np.int64(indptr[row]), np.int64(indptr[row + 1])
-            connections = delta, column * n_out, outs, position, weight, start, stop, last, is_far
+            connections = delta, column * n_out, outs, position, weight, start, stop, last, distance
             indirect_row_sum(own, *connections, out, offset)
             if record.size:
                 apply_derivative(record, slope, scale, offset, own, out)
@@ -86,11 +86,11 @@ def backward_and_gradient(
     """
     n_in, last = indptr.size - 1, outs.size - 1
     own = out.size // n_in
-    is_far = delta.nbytes > FAR_BYTES
+    distance = distance_of(delta.nbytes)
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
             offset, start, stop = row * own, np.int64(indptr[row]), np.int64(indptr[row + 1])
-            connections = delta, 0, outs, position, weight, start, stop, last, is_far
+            connections = delta, 0, outs, position, weight, start, stop, last, distance
             derivative = record, offset // BLOCK * WORDS, slope, scale
             indirect_row_sum_and_dots(own, *connections, source, offset, *derivative, out, weight_gradient)
 
@@ -140,10 +140,10 @@ def backward_and_gradient_of_tiles(
         column = 0
         while column < n_columns:
             own = width_at(column, n_columns, width)
-            is_far = n_out * own * delta.itemsize > FAR_BYTES
+            distance = distance_of(n_out * own * delta.itemsize)
             for row in range(bounds[first], bounds[stop_block]):
                 offset, start, stop = column * n_in + row * own, np.int64(indptr[row]), np.int64(indptr[row + 1])
-                connections = delta, column * n_out, outs, position, weights, start, stop, last, is_far
+                connections = delta, column * n_out, outs, position, weights, start, stop, last, distance
                 derivative = record, offset // BLOCK * WORDS, slope, scale
                 if column == 0:
                     row_sum_and_dots(own, *connections, source, offset, *derivative, out, gradients)

@@ -7,7 +7,7 @@ from numba import njit, prange
 
 from hpc_sparse.kernels.simd.bfloat16 import as_float
 from hpc_sparse.kernels.simd.columns import width_at
-from hpc_sparse.kernels.simd.machine import FAR_BYTES
+from hpc_sparse.kernels.simd.prefetch import distance_of
 from hpc_sparse.kernels.simd.row_loops import more_row_dots, row_dots
 
 
@@ -88,10 +88,10 @@ def weight_gradients(indptr, indices, delta, source, bounds, n_parts, width, out
         column = 0
         while column < n_columns:
             own = width_at(column, n_columns, width)
-            is_far = n_in * own * source.itemsize > FAR_BYTES
+            distance = distance_of(n_in * own * source.itemsize)
             for row in range(bounds[first], bounds[stop_block]):
                 start, stop = np.int64(indptr[row]), np.int64(indptr[row + 1])
-                connections = source, column * n_in, indices, start, stop, last, is_far
+                connections = source, column * n_in, indices, start, stop, last, distance
                 if column == 0:
                     row_dots(own, *connections, delta, row * own, out, 0)
                 else:
@@ -145,7 +145,7 @@ def gradient_update(
     none, n_out, final = np.float32(0), bias.size, indices.size - 1
     own = delta.size // n_out
     largest = largest_block(indptr, bounds)
-    is_far = source.nbytes > FAR_BYTES
+    distance = distance_of(source.nbytes)
     for block in prange(bounds.size - 1):
         first, last = bounds[block], bounds[block + 1]
         start, stop = np.int64(indptr[first]), np.int64(indptr[last])  # to 64 bits once, not at every use
@@ -153,7 +153,7 @@ def gradient_update(
         row_stop = start
         for row in range(first, last):
             row_start, row_stop = row_stop, np.int64(indptr[row + 1])
-            connections = source, 0, indices, row_start, row_stop, final, is_far
+            connections = source, 0, indices, row_start, row_stop, final, distance
             row_dots(own, *connections, delta, row * own, block_gradient, -start)
             g = row_total(delta, row, n_out, own, width)
             descend(bias, bias_velocity, row, g, learning_rate, momentum, none, is_nesterov)

@@ -9,9 +9,10 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from hpc_sparse.kernels.simd import prefetch as prefetch_module
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.machine import AHEAD, FAR_BYTES, WIDTHS
-from hpc_sparse.kernels.simd.prefetch import ahead, prefetch
+from hpc_sparse.kernels.simd.prefetch import FAR, LOST, ahead, distance_of, prefetch, prefetch_rows
 from hpc_sparse.kernels.simd.vector_code import pointer_or_value
 from hpc_sparse.kernels.sparse import backward, forward, gradient
 from hpc_sparse.network.connections.protocol import Gate
@@ -66,6 +67,20 @@ def test_every_line_of_a_row_is_asked_for(n_bytes, n_lines):
     assert all(f"i64 {64 * line}\n" in str(builder.block) for line in range(n_lines))
 
 
+def test_lost_rows_are_asked_for_into_the_second_cache_and_others_into_the_first():
+    module = ir.Module()
+    kinds = [ir.IntType(64), ir.FloatType().as_pointer()]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "ask")
+    builder = ir.IRBuilder(function.append_basic_block())
+    distance, row = function.args
+    prefetch_rows(builder, distance, [row, row], 128)
+    builder.ret_void()
+    for name, locality in (("if", 2), ("else", 3)):
+        (block,) = (block for block in function.blocks if block.name.endswith(f".{name}"))
+        assert str(block).count(f"i32 0, i32 {locality}, i32 1") == 4
+    assert f"icmp eq i64 {distance.get_reference()}, {LOST}" in str(function)
+
+
 POSITIONS = {
     "row_sum": 8,
     "row_sum_activated": 8,
@@ -76,7 +91,7 @@ POSITIONS = {
     "row_sum_and_dots": 9,
     "row_sum_and_more_dots": 9,
 }
-"""Of ``is_far`` among the arguments; the number of the last connection comes before it."""
+"""Of ``distance`` among the arguments; the number of the last connection comes before it."""
 
 
 class Loops:
@@ -90,7 +105,7 @@ class Loops:
     def _noting(self, position):
         def note(*arguments):
             own, _, base = arguments[:3]
-            self.tiles.add((int(own), int(base), bool(arguments[position])))
+            self.tiles.add((int(own), int(base), int(arguments[position])))
             self.lasts.add(int(arguments[position - 1]))
 
         return note
@@ -131,10 +146,12 @@ def calls(topology, stride, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.uint16])
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize(
-    ("columns", "less", "far"), [(WIDTH, 0, []), (WIDTH, 1, [32]), (16, 0, [32]), (16, 1, [16, 32]), (0, 0, [16, 32])]
+    ("columns", "less", "beyond"),
+    [(WIDTH, 0, []), (WIDTH, 1, [32]), (16, 0, [32]), (16, 1, [16, 32]), (0, 0, [16, 32])],
 )
-def test_tiles_are_far_if_they_have_more_bytes_than_the_bound(
-    monkeypatch, make_topology, name, dtype, columns, less, far
+@pytest.mark.parametrize(("bound", "distance"), [("FAR_BYTES", FAR), ("LOST_BYTES", LOST)])
+def test_a_tile_is_far_or_lost_if_it_has_more_bytes_than_the_bound(
+    monkeypatch, make_topology, name, dtype, columns, less, beyond, bound, distance
 ):
     topology = make_topology(43, 37)
     module, n_rows, arguments = calls(topology, WIDTH if name in SINGLE else WIDTH + 16, dtype)[name]
@@ -143,10 +160,14 @@ def test_tiles_are_far_if_they_have_more_bytes_than_the_bound(
     for other in {"mix64", "row_total", "descend"} & vars(module).keys():
         monkeypatch.setattr(module, other, lambda *_: np.uint64(0))
     monkeypatch.setattr(module, "GOLDEN", np.uint64(0), raising=False)
-    monkeypatch.setattr(module, "FAR_BYTES", n_rows * columns * np.dtype(dtype).itemsize - less)
+    bounds = {"FAR_BYTES": 0 if distance == LOST else 1 << 62, "LOST_BYTES": 1 << 62}
+    bounds = bounds | {bound: n_rows * columns * np.dtype(dtype).itemsize - less}
+    for which, n_bytes in bounds.items():
+        monkeypatch.setattr(prefetch_module, which, n_bytes)
+    monkeypatch.setattr(module, "distance_of", distance_of.py_func)
     getattr(module, name).py_func(*arguments)
     tiles = [(WIDTH, 0)] if name in SINGLE else [(WIDTH, 0), (16, WIDTH * n_rows)]
-    assert loops.tiles == {(own, base, own in far) for own, base in tiles}
+    assert loops.tiles == {(own, base, distance if own in beyond else distance - 1) for own, base in tiles}
     assert loops.lasts == {topology.n_connections - 1}
 
 

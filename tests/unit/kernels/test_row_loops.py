@@ -16,6 +16,7 @@ from hpc_sparse.kernels.hashing import MIX32_FACTORS, MIX32_SHIFTS
 from hpc_sparse.kernels.simd import dense_tiles, row_loops
 from hpc_sparse.kernels.simd.activation import BLOCK, COLUMN_STEP, WORDS, record_words
 from hpc_sparse.kernels.simd.machine import SUMS
+from hpc_sparse.kernels.simd.prefetch import FAR, LOST, NEAR
 
 LOOPS = [
     "row_sum",
@@ -34,7 +35,7 @@ BEFORE = 48
 STOPS = [40, N_CONNECTIONS]
 """Where the row of a neuron ends: among others, of which some are asked for early, and at the last connection."""
 
-ROWS = [(stop, is_far) for stop in STOPS for is_far in (False, True)]
+ROWS = [(stop, distance) for stop in STOPS for distance in (NEAR, FAR, LOST)]
 
 
 @pytest.fixture(scope="module", params=[lanes for lanes in (4, 8, 16) if lanes >= INSTRUCTION_SET.lanes])
@@ -85,18 +86,18 @@ def test_dots_are_those_of_numpy_at_every_width(loops, row, n_connections, shift
     for width in loops.widths:
         tile, own = flat(row.source, width), np.concatenate([[np.nan] * 16, row.own[:width]]).astype(np.float32)
         found = {}
-        for stop, is_far in ROWS:
+        for stop, distance in ROWS:
             start = stop - n_connections
             dots = np.full(N_CONNECTIONS, np.nan, np.float32) if not adds else before.copy()
-            run(width, tile, BEFORE, row.indices, start, stop, N_CONNECTIONS - 1, is_far, own, 16, dots, shift)
+            run(width, tile, BEFORE, row.indices, start, stop, N_CONNECTIONS - 1, distance, own, 16, dots, shift)
             written = np.arange(start + shift, stop + shift)
             expected = row.source.astype(np.float64)[row.indices[start:stop], :width] @ own[16:].astype(np.float64)
             expected += before[written] if adds else 0
             np.testing.assert_allclose(dots[written], expected, rtol=1e-5, atol=1e-5)
             others = np.delete(dots, written)
             np.testing.assert_array_equal(others, np.delete(before, written) if adds else np.full_like(others, np.nan))
-            found[stop, is_far] = dots.tobytes()
-        assert all(found[stop, True] == found[stop, False] for stop in STOPS)
+            found[stop, distance] = dots.tobytes()
+        assert all(found[stop, far] == found[stop, NEAR] for stop in STOPS for far in (FAR, LOST))
 
 
 @pytest.mark.parametrize("n_connections", range(12))
@@ -104,7 +105,7 @@ def test_dots_are_those_of_numpy_at_every_width(loops, row, n_connections, shift
 @pytest.mark.parametrize("is_indirect", [False, True])
 def test_row_sums_are_those_of_numpy_at_every_width(loops, row, n_connections, position_type, is_indirect):
     initial, slope, position = np.float32(0.5), np.float32(-0.25), row.position.astype(position_type)
-    for stop, is_far in ROWS:
+    for stop, distance in ROWS:
         connections = slice(stop - n_connections, stop)
         used = row.weight[position[connections]] if is_indirect else row.weight[connections]
         product = used.astype(np.float64) @ row.source[row.indices[connections]]
@@ -112,7 +113,7 @@ def test_row_sums_are_those_of_numpy_at_every_width(loops, row, n_connections, p
         narrowest = None
         for width in loops.widths:
             tile, out = flat(row.source, width), np.full(3 * width, np.nan, np.float32)
-            bounds = stop - n_connections, stop, N_CONNECTIONS - 1, is_far
+            bounds = stop - n_connections, stop, N_CONNECTIONS - 1, distance
             if is_indirect:
                 loops.indirect_row_sum(width, tile, BEFORE, row.indices, position, row.weight, *bounds, out, width)
             else:
@@ -129,15 +130,15 @@ def test_far_rows_have_the_same_sums(loops, row):
         tile = flat(row.source, width)
         for stop in STOPS:
             found = []
-            for is_far in (False, True):
+            for distance in (NEAR, FAR, LOST):
                 out = np.full(2 * width, np.nan, np.float32)
-                bounds = stop - 31, stop, N_CONNECTIONS - 1, is_far
+                bounds = stop - 31, stop, N_CONNECTIONS - 1, distance
                 loops.row_sum(
                     width, tile, BEFORE, row.indices, row.weight, *bounds, np.float32(0.5), np.float32(1), out, 0
                 )
                 loops.indirect_row_sum(width, tile, BEFORE, row.indices, row.position, row.weight, *bounds, out, width)
                 found.append(out.tobytes())
-            assert found[0] == found[1]
+            assert len(set(found)) == 1
 
 
 @pytest.mark.parametrize("n_connections", [0, 1, 4, 7, 20])
@@ -146,14 +147,14 @@ def test_sums_activated_in_registers_are_to_the_bit_those_activated_afterwards(l
     slope, scale, initial = np.float32(-0.5), np.float32(1.25), np.float32(0.5)
     for width in loops.widths:
         tile, place = flat(row.source, width), record_words(width)
-        for stop, is_far in ROWS:
+        for stop, distance in ROWS:
             sums, out = (np.full(2 * width, np.nan, np.float32) for _ in range(2))
             record = np.full(3 * place, 0xA5C3, np.uint16)
             bounds = stop - n_connections, stop, N_CONNECTIONS - 1
             connections = width, tile, BEFORE, row.indices, row.weight, *bounds
-            loops.row_sum(*connections, False, initial, np.float32(1), sums, width)
+            loops.row_sum(*connections, NEAR, initial, np.float32(1), sums, width)
             dropout = column, slope, scale, drop_below, row_key, record, place
-            loops.row_sum_activated(*connections, is_far, initial, out, width, *dropout)
+            loops.row_sum_activated(*connections, distance, initial, out, width, *dropout)
             found = sums[width:]
             is_kept = column_numbers(row_key, np.arange(column, column + width)) >= drop_below
             assert 0 < is_kept.sum() < width
@@ -212,11 +213,11 @@ def test_the_fused_pass_handles_every_remainder_at_every_width(loops, row, n_con
         derivative = np.where(is_kept, np.where(is_negative, -1.0, 2.0), 0.0)
         delta, source = flat(row.source, width), np.concatenate([np.full(width, np.nan), row.own[:width]])
         found = {}
-        for stop, is_far in ROWS:
+        for stop, distance in ROWS:
             start = stop - n_connections
             out = np.full(2 * width, np.nan, np.float32)
             dots = np.full(N_CONNECTIONS, np.nan, np.float32) if before is None else before.copy()
-            connections = delta, BEFORE, row.indices, row.position, row.weight, start, stop, N_CONNECTIONS - 1, is_far
+            connections = delta, BEFORE, row.indices, row.position, row.weight, start, stop, N_CONNECTIONS - 1, distance
             factors = words.ravel(), place, np.float32(-0.5), np.float32(2)
             run(width, *connections, source.astype(np.float32), width, *factors, out, dots)
             rows = row.source.astype(np.float64)[row.indices[start:stop], :width]
@@ -229,8 +230,8 @@ def test_the_fused_pass_handles_every_remainder_at_every_width(loops, row, n_con
             others = np.delete(dots, where)
             unchanged = np.full_like(others, np.nan) if before is None else np.delete(before, where)
             np.testing.assert_array_equal(others, unchanged)
-            found[stop, is_far] = out.tobytes() + dots.tobytes()
-        assert all(found[stop, True] == found[stop, False] for stop in STOPS)
+            found[stop, distance] = out.tobytes() + dots.tobytes()
+        assert all(found[stop, far] == found[stop, NEAR] for stop in STOPS for far in (FAR, LOST))
 
 
 @pytest.mark.parametrize("n_connections", [0, 1, 3, 8, 17])
@@ -238,8 +239,8 @@ def test_the_fused_pass_gives_the_bits_of_sums_and_dots_at_every_width(loops, ro
     for width in loops.widths:
         tile, own = flat(row.source, width), row.own[:width].copy()
         every = np.tile(np.uint16([0xFFFF, 0]), width // BLOCK)
-        for stop, is_far in ROWS:
-            bounds = stop - n_connections, stop, N_CONNECTIONS - 1, is_far
+        for stop, distance in ROWS:
+            bounds = stop - n_connections, stop, N_CONNECTIONS - 1, distance
             sums, out = np.full(width, np.nan, np.float32), np.full(width, np.nan, np.float32)
             dots, found = (np.full(N_CONNECTIONS, np.nan, np.float32) for _ in range(2))
             loops.row_sum(width, tile, BEFORE, row.indices, row.weight, *bounds, np.float32(0), np.float32(1), sums, 0)
@@ -257,8 +258,8 @@ def test_short_rows_give_the_bits_of_the_same_rows_widened(loops, row, n_connect
         short = (flat(row.source, width).view(np.uint32) >> 16).astype(np.uint16)
         short_own = (row.own[:width].view(np.uint32) >> 16).astype(np.uint16)
         every = np.tile(np.uint16([0xFFFF, 0]), width // BLOCK)
-        for stop, is_far in ROWS:
-            bounds = stop - n_connections, stop, N_CONNECTIONS - 1, is_far
+        for stop, distance in ROWS:
+            bounds = stop - n_connections, stop, N_CONNECTIONS - 1, distance
             results = []
             for tile, own in ((short, short_own), (widened(short), widened(short_own))):
                 sums, out = np.full(width, np.nan, np.float32), np.full(width, np.nan, np.float32)
@@ -281,7 +282,7 @@ def machine_independent_code(loops, row, name):
     """What a loop is compiled to, in LLVM's terms."""
     width = loops.widths[0]
     tile, own, dots = flat(row.source, width), row.own[:width].copy(), np.zeros(N_CONNECTIONS, np.float32)
-    out, record, bounds, one = np.zeros(width, np.float32), np.zeros(2, np.uint16), (0, 2, 5, False), np.float32(1)
+    out, record, bounds, one = np.zeros(width, np.float32), np.zeros(2, np.uint16), (0, 2, 5, NEAR), np.float32(1)
     indirect, direct = (row.position, row.weight), (row.weight,)
     dropout = (0, one, one, np.uint32(0), np.uint32(0), record, 0)
     derived = (own, 0, record, 0, one, one, out, dots)

@@ -12,12 +12,17 @@ from benchmarks.workload import Workload
 NAMES = (
     "ours",
     "torch_dense",
+    "torch_dense_tuned",
+    "torch_dense_bfloat16",
+    "numpy_dense",
     "torch_masked",
     "torch_csr",
     "torch_csr_autograd",
     "sparselab_layers",
     "sparseprop_layers",
     "nerva",
+    "authors",
+    "scipy_csr_threads",
     "scipy_csr",
 )
 

@@ -13,6 +13,7 @@ from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.rng import Purpose, step_key, stream_key
 from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
 
@@ -31,6 +32,15 @@ class Trainer:
         self._assembler = BatchAssembler(FrontEndChain((front_end,)), n_features, w.BATCH, network.tile_width)
         self._workspace = network.make_workspace(w.BATCH)
         self._keys = [stream_key(0, Purpose.DROPOUT, layer=n) for n in range(len(workload.widths) - 2)]
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """int64[n]: classes of samples, float32[n, n_features]."""
+        network, classes = self._replica.network, []
+        for start in range(0, len(features), w.BATCH):
+            chosen = features[start : start + w.BATCH]
+            sums = network.forward(Tiles.of(chosen.T, network.tile_width), self._workspace).matrix()
+            classes.append(sums[:, : len(chosen)].argmax(0))
+        return np.concatenate(classes)
 
     def train(self, n_steps: int) -> None:
         use_threads(self._n_threads)

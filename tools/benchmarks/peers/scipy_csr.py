@@ -26,34 +26,52 @@ class Trainer:
     def train(self, n_steps: int) -> None:
         """Train for ``n_steps`` steps."""
         for step in range(n_steps):
-            chosen = self._workload.batch(step)
-            self._step(np.ascontiguousarray(self._workload.features[chosen].T), self._workload.labels[chosen])
+            self._descend(self._gradients(self._workload.batch(step), self._rng))
 
-    def _step(self, batch: np.ndarray, labels: np.ndarray) -> None:
-        activations, factors = [batch], []
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """int64[n]: classes of samples, float32[n, n_features]."""
+        signals = np.ascontiguousarray(features.T)
+        for matrix, bias, layer in zip(self._matrices, self._biases, self._layers, strict=True):
+            sums = matrix @ signals + bias
+            signals = np.where(sums >= 0, sums, np.float32(layer.slope) * sums)
+        return sums.argmax(0)
+
+    def _gradients(self, chosen: np.ndarray, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Gradients of the weights and biases of each layer, summed over the chosen samples."""
+        activations, factors = [np.ascontiguousarray(self._workload.features[chosen].T)], []
         for matrix, bias, layer in zip(self._matrices, self._biases, self._layers, strict=True):
             sums = matrix @ activations[-1] + bias
             if layer is self._layers[-1]:
                 break
             slope = np.where(sums >= 0, np.float32(1), np.float32(layer.slope))
-            kept = (self._rng.random(sums.shape, np.float32) >= w.DROPOUT) * np.float32(1 / (1 - w.DROPOUT))
+            kept = (rng.random(sums.shape, np.float32) >= w.DROPOUT) * np.float32(1 / (1 - w.DROPOUT))
             factors.append(slope * kept)
             activations.append(sums * factors[-1])
-        probability = np.exp(sums - sums.max(0))
-        probability /= probability.sum(0)
-        probability[labels, np.arange(labels.size)] -= 1
-        delta = probability / labels.size
+        delta, gradients = class_deltas(sums, self._workload.labels[chosen]), []
         for number in range(len(self._layers) - 1, -1, -1):
             matrix = self._matrices[number]
-            below = (matrix.T @ delta) * factors[number - 1] if number else None
             gradient = np.einsum("kc,kc->k", delta[self._rows[number]], activations[number][matrix.indices])
-            weight_velocity, bias_velocity = self._velocities[number]
-            _descend(matrix.data, gradient, weight_velocity)
-            _descend(self._biases[number], delta.sum(1, keepdims=True), bias_velocity)
-            delta = below
+            gradients.append((gradient, delta.sum(1, keepdims=True)))
+            delta = (matrix.T @ delta) * factors[number - 1] if number else None
+        return gradients[::-1]
+
+    def _descend(self, gradients: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        for number, pair in enumerate(gradients):
+            values = self._matrices[number].data, self._biases[number]
+            for own, gradient, velocity in zip(values, pair, self._velocities[number], strict=True):
+                descend(own, gradient, velocity)
 
 
-def _descend(values: np.ndarray, gradient: np.ndarray, velocity: np.ndarray) -> None:
+def class_deltas(sums: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Derivative of a batch's mean cross-entropy by the weighted sums [n_classes, n_samples] of the output layer."""
+    probability = np.exp(sums - sums.max(0))
+    probability /= probability.sum(0)
+    probability[labels, np.arange(labels.size)] -= 1
+    return probability / np.float32(w.BATCH)
+
+
+def descend(values: np.ndarray, gradient: np.ndarray, velocity: np.ndarray) -> None:
+    """One step of SGD with momentum."""
     velocity *= w.MOMENTUM
     velocity -= w.LEARNING_RATE * gradient
     values += velocity

@@ -22,21 +22,45 @@ class AllRelu(torch.nn.Module):
 
 
 class TorchTrainer:
-    """Autograd, cross-entropy and ``torch.optim.SGD`` around layers that a peer makes from ours."""
+    """Autograd, cross-entropy and ``torch.optim.SGD`` around layers that a peer makes from ours.
 
-    def __init__(self, workload: w.Workload, n_threads: int, make_layer: Callable[..., torch.nn.Module]) -> None:
+    ``is_fused`` chooses the optimiser's fused step, by default PyTorch's own choice.
+    """
+
+    def __init__(
+        self,
+        workload: w.Workload,
+        n_threads: int,
+        make_layer: Callable[..., torch.nn.Module],
+        *,
+        is_fused: bool | None = None,
+    ) -> None:
         torch.manual_seed(0)
         self._n_threads, self._workload = n_threads, workload
         modules: list[torch.nn.Module] = []
         for layer in workload.network.layers[:-1]:
             modules += [make_layer(layer), AllRelu(layer.slope), torch.nn.Dropout(w.DROPOUT)]
         self.model = torch.nn.Sequential(*modules, make_layer(workload.network.layers[-1]))
-        self._optimizer = torch.optim.SGD(self.model.parameters(), lr=w.LEARNING_RATE, momentum=w.MOMENTUM)
+        self._optimizer = torch.optim.SGD(
+            self.model.parameters(), lr=w.LEARNING_RATE, momentum=w.MOMENTUM, fused=is_fused
+        )
         self._features = torch.from_numpy(workload.features)
         self._labels = torch.from_numpy(workload.labels.astype(np.int64))
 
     def after_step(self) -> None:
         """Hook after each update."""
+
+    def loss(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Mean loss of a batch."""
+        return torch.nn.functional.cross_entropy(self.model(features), labels)
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """int64[n]: classes of samples, float32[n, n_features]."""
+        self.model.eval()
+        with torch.no_grad():
+            classes = self.model(torch.from_numpy(features)).argmax(1).numpy()
+        self.model.train()
+        return classes  # type: ignore[no-any-return]
 
     def train(self, n_steps: int) -> None:
         """Train for ``n_steps`` steps."""
@@ -44,8 +68,7 @@ class TorchTrainer:
         for step in range(n_steps):
             chosen = torch.from_numpy(self._workload.batch(step))
             self._optimizer.zero_grad(set_to_none=True)
-            loss = torch.nn.functional.cross_entropy(self.model(self._features[chosen]), self._labels[chosen])
-            loss.backward()
+            self.loss(self._features[chosen], self._labels[chosen]).backward()
             self._optimizer.step()
             self.after_step()
 
