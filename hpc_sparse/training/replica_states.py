@@ -18,6 +18,8 @@ from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.tiles import BatchShape
+from hpc_sparse.network.workspace import output_shapes
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 
@@ -91,7 +93,10 @@ def replica_from_states(
             raise FileFormatError(f"{origin}: layer {number}: {error}") from error
         layers.append(layer)
     width = tile_width if tile_width in WIDTHS else 0
-    return Replica(Network(layers, list(neuron_ids), tile_width=width), optimizers)
+    network = Network(layers, list(neuron_ids), tile_width=width)
+    if output_shapes(layers, BatchShape(1, network.n_places))[-1].n_places > 1:
+        raise FileFormatError(f"{origin}: sequences reach the output layer: expected a layer that ends them")
+    return Replica(network, optimizers)
 
 
 def replica_to_states(replica: Replica) -> tuple[LayerState, ...]:

@@ -379,6 +379,6 @@ def _checked(settings: Mapping[str, Any]) -> tuple[type[Cell], str, int]:
     for name, value, known in (("cell", cell, CELLS), ("output", output, OUTPUTS)):
         if value not in known:
             raise ValueError(f'{name} "{quoted(str(value))}": expected one of {", ".join(known)}')
-    if isinstance(n_places, str) or n_places != int(n_places) or n_places < 1:
+    if not isinstance(n_places, int) or n_places < 1:
         raise ValueError(f"places {quoted(str(n_places))}: expected a whole number >= 1")
-    return CELLS[cell], str(output), int(n_places)
+    return CELLS[cell], str(output), n_places
