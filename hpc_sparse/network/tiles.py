@@ -16,9 +16,10 @@ import numpy as np
 
 from hpc_sparse.dtypes import VALUE, AnyArray
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
-from hpc_sparse.kernels.simd.columns import width_at, with_places
+from hpc_sparse.kernels.simd.columns import n_tiles_of, width_at, with_places
 from hpc_sparse.kernels.simd.machine import WIDTHS
 
+tiles_of_columns: Any = getattr(n_tiles_of, "py_func", n_tiles_of)
 width_of_tile: Any = getattr(width_at, "py_func", width_at)
 """The same as a plain function, which it is already where compilation is off."""
 
@@ -111,6 +112,16 @@ class Tiles:
     def layout(self) -> int:
         """How columns are divided into tiles, as kernels take it: the width, and what a place has of columns."""
         return self.width if self.n_places == 1 else with_places(self.width, self.n_columns // self.n_places)
+
+    @property
+    def n_tiles(self) -> int:
+        """Number of tiles."""
+        return int(tiles_of_columns(self.n_columns, self.layout))
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of a tile of full width."""
+        return self.n_neurons * self.width * self.values.itemsize
 
     @property
     def is_single(self) -> bool:

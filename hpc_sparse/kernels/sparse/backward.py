@@ -153,3 +153,33 @@ def backward_and_gradient_of_tiles(
     for block in prange(n_blocks):
         for k in range(indptr[bounds[block]], indptr[bounds[block + 1]]):
             weight_gradient[position[k]] = gradients[k]
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def backward_and_gradient_by_tile(
+    indptr, outs, position, weight, delta, source, record, slope, scale, bounds, width, out, gradients
+):
+    """:func:`backward_and_gradient` for several tiles, each with gradients of its own.
+
+    A thread computes whole tiles, or few of them, as it does in :func:`~hpc_sparse.kernels.sparse.forward.forward`:
+    what it reads at random then lies in the cache of its own core.
+
+    Parameters
+    ----------
+    indptr, outs, position, weight, delta, source, record, slope, scale, bounds, width, out
+        As in :func:`backward_and_gradient_of_tiles`.
+    gradients : float32[n_tiles, nnz]
+        Overwritten, in the order of the weights.
+    """
+    n_in, n_blocks, last = indptr.size - 1, bounds.size - 1, outs.size - 1
+    n_columns = out.size // n_in
+    n_out = delta.size // n_columns
+    for work in prange(gradients.shape[0] * n_blocks):
+        tile, block = work // n_blocks, work % n_blocks
+        column, own = nth_tile(tile, n_columns, width)
+        distance, found = distance_of(n_out * own * delta.itemsize), gradients[tile]
+        for row in range(bounds[block], bounds[block + 1]):
+            offset, start, stop = column * n_in + row * own, np.int64(indptr[row]), np.int64(indptr[row + 1])
+            connections = delta, column * n_out, outs, position, weight, start, stop, last, distance
+            derivative = record, offset // BLOCK * WORDS, slope, scale
+            indirect_row_sum_and_dots(own, *connections, source, offset, *derivative, out, found)

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, prange
 
 from hpc_sparse.kernels.simd.bfloat16 import as_float
-from hpc_sparse.kernels.simd.columns import width_at
+from hpc_sparse.kernels.simd.columns import nth_tile, width_at
 from hpc_sparse.kernels.simd.prefetch import distance_of
 from hpc_sparse.kernels.simd.row_loops import more_row_dots, row_dots
 
@@ -100,6 +100,22 @@ def weight_gradients(indptr, indices, delta, source, bounds, n_parts, width, out
 
 
 @njit(parallel=True, cache=True, nogil=True)
+def weight_gradients_by_tile(indptr, indices, delta, source, bounds, width, gradients):
+    """:func:`weight_gradients` of each tile, float32[n_tiles, nnz]; a thread computes whole tiles, or few of them."""
+    n_out, n_blocks, last = indptr.size - 1, bounds.size - 1, indices.size - 1
+    n_columns = delta.size // n_out
+    n_in = source.size // n_columns
+    for work in prange(gradients.shape[0] * n_blocks):
+        tile, block = work // n_blocks, work % n_blocks
+        column, own = nth_tile(tile, n_columns, width)
+        distance, found = distance_of(n_in * own * source.itemsize), gradients[tile]
+        for row in range(bounds[block], bounds[block + 1]):
+            start, stop = np.int64(indptr[row]), np.int64(indptr[row + 1])
+            connections = source, column * n_in, indices, start, stop, last, distance
+            row_dots(own, *connections, delta, column * n_out + row * own, found, 0)
+
+
+@njit(parallel=True, cache=True, nogil=True)
 def bias_gradients(delta, bounds, width, out):
     """Gradient of the loss at each bias, float32[n_out]; other arguments as in :func:`weight_gradients`."""
     n_columns = delta.size // out.size
@@ -165,7 +181,7 @@ def gradient_update(
 @njit(parallel=True, cache=True, nogil=True)
 def update(
     indptr,
-    weight_gradient,
+    gradients,
     delta,
     bounds,
     width,
@@ -182,7 +198,8 @@ def update(
 
     Parameters
     ----------
-    weight_gradient : float32[nnz]
+    gradients : float32[n, nnz]
+        Parts that are added in their order; the first is overwritten with the sum.
     indptr, delta, bounds, width, learning_rate, momentum, decay, is_nesterov, weight, bias, weight_velocity, \
 bias_velocity
         As in :func:`gradient_update`.
@@ -195,6 +212,10 @@ bias_velocity
         for row in range(first, last):
             g = row_total(delta, row, n_out, n_columns, width)
             descend(bias, bias_velocity, row, g, learning_rate, momentum, none, is_nesterov)
-        w, velocity, gradients = weight[start:stop], weight_velocity[start:stop], weight_gradient[start:stop]
+        w, velocity, total = weight[start:stop], weight_velocity[start:stop], gradients[0, start:stop]
+        for part in range(1, gradients.shape[0]):
+            added = gradients[part, start:stop]
+            for i in range(stop - start):
+                total[i] += added[i]
         for i in range(stop - start):
-            descend(w, velocity, i, gradients[i], learning_rate, momentum, decay, is_nesterov)
+            descend(w, velocity, i, total[i], learning_rate, momentum, decay, is_nesterov)

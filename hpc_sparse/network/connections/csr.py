@@ -14,6 +14,7 @@ from hpc_sparse.checks import check_csr
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Float64Array, UInt16Array, pointer_dtype
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.growth import compaction
+from hpc_sparse.kernels.simd.machine import FAR_BYTES
 from hpc_sparse.kernels.sparse import backward, forward, gradient
 from hpc_sparse.kernels.sparse.single_sample import forward_sample
 from hpc_sparse.kernels.threads import threads_in_use
@@ -28,6 +29,9 @@ from hpc_sparse.rng import Purpose
 
 if TYPE_CHECKING:
     from hpc_sparse.network.blueprint import LayerBlueprint
+
+MOST_PARTS = 2
+"""Tiles of which a step keeps gradients apart."""
 
 NO_RECORD: UInt16Array = np.empty(0, np.uint16)
 """The record of a layer that applies its own derivative."""
@@ -110,36 +114,49 @@ class Csr:
             t, signals = self.topology, (delta.values, source.values)
             gradient.gradient_update(t.indptr, t.indices, *signals, t.bounds, delta.layout, *sink[:-1])
             return
-        written = self._room(sink)
-        self._weight_gradient(delta, source, written)
-        self._accept(written, delta, sink)
+        self._accept(self._gradient_parts(delta, source, sink), delta, sink)
 
     def transposed_and_gradient(
         self, delta: Tiles, source: Tiles, gate: Gate | None, sink: MapSink, out: Tiles
     ) -> None:
         """Both: each row of deltas is read once for both; ``out`` may be ``source``."""
         if gate is None:
-            written = self._room(sink)
-            self._weight_gradient(delta, source, written)
+            parts = self._gradient_parts(delta, source, sink)
             self.transposed(delta, None, out)
         else:
-            written = self._fused(delta, source, gate, sink, out)
-        self._accept(written, delta, sink)
+            parts = self._fused(delta, source, gate, sink, out)
+        self._accept(parts, delta, sink)
 
     def _fused(self, delta: Tiles, source: Tiles, gate: Gate, sink: MapSink, out: Tiles) -> Float32Array:
-        """float32[nnz]: the gradient of the weights, from the pass that writes the deltas below."""
+        """float32[n_parts, nnz]: the gradient of the weights, from the pass that writes the deltas below."""
         t, n = self.topology.transposed, self.weight.size
         connections = (t.indptr, t.outs, t.position, self.multipliers_of_last_product())
         signals = (delta.values, source.values, *_derivative(gate), t.bounds)
         if delta.is_single:
             written = self._room(sink)
             backward.backward_and_gradient(*connections, *signals, out.values, written)
-            return written
-        transposed = sink.scratch(2 * n).reshape(2, n)
-        written = self._room(sink)
-        tiles = (threads_in_use(), delta.layout, out.values, transposed, written)
-        backward.backward_and_gradient_of_tiles(*connections, *signals, *tiles)
-        return written
+        elif _has_parts(delta, sink):
+            parts = sink.scratch(delta.n_tiles * n).reshape(delta.n_tiles, n)
+            backward.backward_and_gradient_by_tile(*connections, *signals, delta.layout, out.values, parts)
+            return parts
+        else:
+            transposed = sink.scratch(2 * n).reshape(2, n)
+            written = self._room(sink)
+            tiles = (threads_in_use(), delta.layout, out.values, transposed, written)
+            backward.backward_and_gradient_of_tiles(*connections, *signals, *tiles)
+        return written.reshape(1, n)
+
+    def _gradient_parts(self, delta: Tiles, source: Tiles, sink: MapSink) -> Float32Array:
+        """float32[n_parts, nnz]: the gradient of the weights."""
+        t, n = self.topology, self.weight.size
+        if not _has_parts(source, sink):
+            written = self._room(sink)
+            self._weight_gradient(delta, source, written)
+            return written.reshape(1, n)
+        parts = sink.scratch(delta.n_tiles * n).reshape(delta.n_tiles, n)
+        signals = (delta.values, source.values, t.bounds, delta.layout)
+        gradient.weight_gradients_by_tile(t.indptr, t.indices, *signals, parts)
+        return parts
 
     def gradient_of(self, delta: Tiles, source: Tiles) -> Float32Array:
         """float32[nnz]: the gradient of the weights, without changing anything."""
@@ -156,14 +173,15 @@ class Csr:
         signals, tiles = (delta.values, source.values), (threads_in_use(), delta.layout)
         gradient.weight_gradients(t.indptr, t.indices, *signals, t.bounds, *tiles, out)
 
-    def _accept(self, weight_gradient: Float32Array, delta: Tiles, sink: MapSink) -> None:
+    def _accept(self, parts: Float32Array, delta: Tiles, sink: MapSink) -> None:
         """Give gradients to the sink, those of the biases too."""
         t = self.topology
         if isinstance(sink, DescendMap):
-            gradient.update(t.indptr, weight_gradient, delta.values, t.bounds, delta.layout, *sink[:-1])
+            gradient.update(t.indptr, parts, delta.values, t.bounds, delta.layout, *sink[:-1])
         else:
             bias_gradient = sink.bias_gradient
             gradient.bias_gradients(delta.values, t.bounds, delta.layout, bias_gradient)
+            (weight_gradient,) = parts
             sink.accept(weight_gradient, bias_gradient)
 
     def structure(self) -> Mapping[str, AnyArray]:
@@ -239,3 +257,13 @@ class Csr:
 def _derivative(gate: Gate | None) -> tuple[UInt16Array, np.float32, np.float32]:
     """Record, slope and scale, as kernels take them."""
     return (NO_RECORD, VALUE(1), VALUE(1)) if gate is None else (gate.record, gate.slope, gate.scale)
+
+
+def _has_parts(read_at_random: Tiles, sink: MapSink) -> bool:
+    """Whether a step has gradients of each tile, so that a thread computes whole tiles.
+
+    What it reads at random then stays in the cache of its core, if that holds a tile. More than two tiles would need
+    more memory than other passes do.
+    """
+    is_near = read_at_random.tile_bytes <= FAR_BYTES
+    return isinstance(sink, DescendMap) and is_near and read_at_random.n_tiles <= MOST_PARTS

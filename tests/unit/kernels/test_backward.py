@@ -7,7 +7,12 @@ import pytest
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS
 from hpc_sparse.kernels.simd.machine import WIDTHS
-from hpc_sparse.kernels.sparse.backward import backward, backward_and_gradient, backward_and_gradient_of_tiles
+from hpc_sparse.kernels.sparse.backward import (
+    backward,
+    backward_and_gradient,
+    backward_and_gradient_by_tile,
+    backward_and_gradient_of_tiles,
+)
 from hpc_sparse.kernels.sparse.gradient import gradient_update, update, weight_gradients
 from hpc_sparse.network.tiles import Tiles
 
@@ -151,6 +156,28 @@ def test_the_fused_pass_over_tiles_gives_the_bits_of_the_two_passes(
         assert gradients.tobytes() == expected_gradients.tobytes()
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize(("stride", "width"), SEVERAL_TILES)
+def test_the_fused_pass_by_tile_gives_the_bits_of_each_tile_alone(
+    make_connections, make_columns, stride, width, in_place
+):
+    layer = make_connections(43, 37)
+    delta, source, record = make_columns(43, stride), make_columns(37, stride, seed=7), random_record(37, stride)
+    expected = run_backward(layer, delta, record, -0.6, 1.25)
+    t, signals = layer.topology.transposed, [Tiles.of(each, width) for each in (delta, source)]
+    out = signals[1] if in_place else not_a_number(*signals[1].shape, width)
+    parts = np.full((out.n_tiles, layer.weight.size), np.nan, np.float32)
+    values, factors = (each.values for each in signals), np.float32([-0.6, 1.25])
+    connections = (t.indptr, t.outs, t.position, layer.weight)
+    gated = (*values, packed(record, width), *factors, t.bounds)
+    backward_and_gradient_by_tile(*connections, *gated, width, out.values, parts)
+    assert out.matrix().tobytes() == expected.tobytes()
+    total = parts[0].copy()
+    for part in parts[1:]:
+        total += part
+    assert total.tobytes() == run_gradient(layer, delta, source, width).tobytes()
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("stride", STRIDES)
 def test_gradients_of_the_fused_pass_are_those_of_float64(make_connections, make_columns, stride, width):
@@ -192,6 +219,6 @@ def test_the_update_from_stored_gradients_gives_the_bits_of_the_fused_update(
     states = [[layer.weight.copy(), np.ones(43, np.float32), layer.weight * 2, np.ones(43, np.float32)] for _ in "ab"]
     signals = delta.ravel(), source.ravel()
     gradient_update(t.indptr, t.indices, *signals, t.bounds, width, *settings, *states[0])
-    update(t.indptr, gradients, signals[0], t.bounds, width, *settings, *states[1])
+    update(t.indptr, gradients.reshape(1, -1), signals[0], t.bounds, width, *settings, *states[1])
     for one, other in zip(*states, strict=True):
         assert one.tobytes() == other.tobytes()

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from hpc_sparse.kernels.simd.machine import WIDTHS
-from hpc_sparse.kernels.sparse.gradient import bias_gradients, gradient_update, update, weight_gradients
+from hpc_sparse.kernels.sparse.gradient import (
+    bias_gradients,
+    gradient_update,
+    update,
+    weight_gradients,
+    weight_gradients_by_tile,
+)
 from hpc_sparse.network.tiles import Tiles
 
 SHAPES = [(1, 1), (3, 1), (1, 40), (43, 37), (150, 96)]
@@ -61,6 +67,36 @@ def test_gradients_of_tiles_are_added_in_ascending_order(make_connections, make_
             assert found.tobytes() == total.tobytes()
 
 
+@pytest.mark.parametrize(("n_batch", "stride"), BATCHES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_gradients_by_tile_are_those_of_each_tile_alone(make_connections, make_columns, width, n_batch, stride):
+    layer = make_connections(43, 37)
+    delta, source = make_columns(43, n_batch, stride), make_columns(37, n_batch, stride, seed=3)
+    expected = [
+        run_gradient(layer, tile, source[:, first : first + tile.shape[1]])[0].tobytes()
+        for first, tile in Tiles.of(delta, width)
+    ]
+    t, signals = layer.topology, (Tiles.of(delta, width), Tiles.of(source, width))
+    found = np.full((signals[0].n_tiles, t.n_connections), np.nan, np.float32)
+    weight_gradients_by_tile(t.indptr, t.indices, *(each.values for each in signals), t.bounds, width, found)
+    assert [part.tobytes() for part in found] == expected
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3])
+def test_an_update_adds_the_parts_of_gradients_in_their_order(make_connections, make_columns, n_parts):
+    layer, delta = make_connections(43, 37), make_columns(43, 16)
+    t = layer.topology
+    parts = np.random.default_rng(5).standard_normal((n_parts, t.n_connections)).astype(np.float32)
+    total = parts[0].copy()
+    for part in parts[1:]:
+        total += part
+    states = [[layer.weight.copy(), layer.bias.copy(), layer.weight * 2, layer.bias.copy()] for _ in "ab"]
+    for gradients, state in zip((parts, total.reshape(1, -1)), states, strict=True):
+        update(t.indptr, gradients, delta.ravel(), t.bounds, 16, *np.float32([0.1, 0.9, 0.01]), False, *state)
+    for one, other in zip(*states, strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_batch_of_one_tile_has_the_same_gradients_whatever_the_width(make_connections, make_columns, width):
     layer, delta, source = make_connections(150, 96), make_columns(150, width), make_columns(96, width, seed=3)
@@ -101,7 +137,7 @@ def run_steps(layer, steps, *, width, rate, momentum, weight_decay, is_nesterov)
                 gradient_update(t.indptr, t.indices, *values, t.bounds, width, *factors, *state)
             else:
                 gradient, _ = run_gradient(layer, delta, source, width)
-                update(t.indptr, gradient, values[0], t.bounds, width, *factors, *state)
+                update(t.indptr, gradient.reshape(1, -1), values[0], t.bounds, width, *factors, *state)
         results.append(state)
     assert [array.tobytes() for array in results[0]] == [array.tobytes() for array in results[1]]
     return results[0]

@@ -115,7 +115,9 @@ ONE = np.float32(1)
 SINGLE = ["backward_and_gradient", "gradient_update"]
 """Kernels for a batch of a single tile."""
 
-KERNELS = [*SINGLE, "forward", "forward_train", "backward", "backward_and_gradient_of_tiles", "weight_gradients"]
+BY_TILE = ["backward_and_gradient_by_tile", "weight_gradients_by_tile"]
+KERNELS = [*SINGLE, *BY_TILE, "forward", "forward_train", "backward", "backward_and_gradient_of_tiles"]
+KERNELS += ["weight_gradients"]
 
 
 def calls(topology, stride, dtype):
@@ -138,6 +140,8 @@ def calls(topology, stride, dtype):
         "backward": (backward, n_out, (*transposed, *ungated, WIDTH, below)),
         "backward_and_gradient": (backward, n_out, (*transposed, *gated, below, weight)),
         "backward_and_gradient_of_tiles": (backward, n_out, (*transposed, *gated, 2, WIDTH, below, room, weight)),
+        "backward_and_gradient_by_tile": (backward, n_out, (*transposed, *gated, WIDTH, below, room)),
+        "weight_gradients_by_tile": (gradient, n_in, (*signals, t.bounds, WIDTH, room)),
         "weight_gradients": (gradient, n_in, (*signals, t.bounds, 2, WIDTH, weight)),
         "gradient_update": (gradient, n_in, (*signals, t.bounds, WIDTH, ONE, ONE, ONE, False, *states)),
     }

@@ -226,15 +226,16 @@ def test_steps_are_bitwise_equal_on_any_number_of_threads(on_every_thread_count,
     assert alone == together
 
 
+@pytest.mark.parametrize("n_batch", [144, 240])
 @pytest.mark.parametrize("width", machine.WIDTHS)
-def test_written_gradients_are_those_of_steps_in_tiles_of_any_width(width):
+def test_written_gradients_are_those_of_steps_in_tiles_of_any_width(width, n_batch):
     network = make_network(width)
-    batch, labels = make_batch(240)
+    batch, labels = make_batch(n_batch)
     gradients = [
         {name: np.empty_like(each.values) for name, each in layer.parameters().items()} for layer in network.layers
     ]
     network.gradient_batch(
-        Tiles.of(batch, width), labels, LOSS, [NO_DROPOUT] * len(SLOPES), network.make_workspace(240), gradients
+        Tiles.of(batch, width), labels, LOSS, [NO_DROPOUT] * len(SLOPES), network.make_workspace(n_batch), gradients
     )
     velocities, _, _ = train_once(network, batch, labels, rate=1.0)
     for own, velocity in zip(gradients, velocities, strict=True):
