@@ -13,11 +13,6 @@ MOST_DENSE = 0.5
 """Highest density of a layer of a source network, unless the network itself is denser."""
 
 
-def possible_connections(widths: list[int]) -> list[int]:
-    """Pairs of neurons between each two consecutive layers."""
-    return [below * above for below, above in pairwise(widths)]
-
-
 def densities(config: NetworkSection, widths: list[int]) -> list[float]:
     """Density of each layer of connections between layers of the given widths."""
     wanted = _common_densities(config, widths)

@@ -20,6 +20,7 @@ from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.kernels.simd.machine import PADDING
 from hpc_sparse.network.activations import LINEAR
 from hpc_sparse.network.blueprint import STREAM_NUMBERS, LayerBlueprint
+from hpc_sparse.network.connections.dense import Dense
 from hpc_sparse.network.connections.protocol import INPUT, Connections, Epilogue, Gate, exact_matrix
 from hpc_sparse.network.connections.registry import connections_from_state, random_connections
 from hpc_sparse.network.connections.state import Setting
@@ -114,7 +115,7 @@ class RecurrentLayer:
                 blueprint,
                 number=blueprint.number + STREAM_NUMBERS,
                 shape=(n_gates * n, n),
-                density=1.0 if stored == "dense" else density or blueprint.density,
+                density=1.0 if stored == Dense.kind else density or blueprint.density,
                 section=section.model_copy(update={"connections": stored}),
             ),
         }
