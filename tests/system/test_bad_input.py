@@ -83,7 +83,7 @@ OVERRIDES = {
     "never syncing": ("parallel.sync_every_steps=0", ("parallel.sync_every_steps = 0: ",)),
     "two classes": ("training.loss=binary_cross_entropy", ('training.loss = "binary_cross_entropy": for two classes',)),
     "recurrent layers of plain samples": (
-        'network={density=0.5, layers=[{kind="recurrent", n=4}]}',
+        'network.layers=[{kind="recurrent", n=24, output="all"}, {kind="recurrent", n=17}]',
         ("data.h5: time_steps = 1: expected sequences",),
     ),
     "missing data": ('data.path="nowhere.h5"', ('data.path = "nowhere.h5": no such data set', "data/nowhere.h5")),
