@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -71,9 +72,12 @@ def measure_accuracy(
         except ImportError as error:
             notes.append(f"left out: {name} ({error})")
             continue
-        rows.append(curve.row(name))
+        curves = {name: curve}
         if name == OURS:
-            rows.append(_train_real(n_threads, n_epochs).row(OURS_EVOLVING))
+            curves[OURS_EVOLVING] = _train_real(n_threads, n_epochs)
+        for each, own in curves.items():
+            rows.append(own.row(each))
+            print(rows[-1], file=sys.stderr, flush=True)  # for those who wait, or interrupt it
     notes += [
         "one seed; test accuracy after each epoch; evaluation and the first three steps are not counted",
         "the same learning rate, momentum, dropout and batches of 128",

@@ -26,7 +26,7 @@ UNUSED = {"utils.load_data": ("load_fashion_mnist_data",), "wasap_sgd.train.moni
 """Modules of the program that training does not need, and what is imported from them; they need TensorFlow."""
 
 FORMER_ISIN = "in1d"
-"""Name of ``numpy.isin`` in the releases that it was written for."""
+"""Name of ``numpy.isin`` in the releases that it was written for, where the result was flat."""
 
 WEIGHT_DECAY = 0.0
 """That of the other peers; the program's own is 0.0002."""
@@ -89,5 +89,5 @@ def load_program() -> tuple[Any, Any]:
             setattr(stand_in, each, None)
         sys.modules[name] = stand_in
     if not hasattr(np, FORMER_ISIN):
-        setattr(np, FORMER_ISIN, np.isin)
+        setattr(np, FORMER_ISIN, lambda values, others: np.isin(values, others).ravel())
     return importlib.import_module("set_mlp_sequential"), importlib.import_module("utils.nn_functions")
