@@ -17,11 +17,28 @@ import numpy as np
 from hpc_sparse.dtypes import VALUE, AnyArray
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
 from hpc_sparse.kernels.simd.columns import n_tiles_of, width_at, with_places
-from hpc_sparse.kernels.simd.machine import WIDTHS
+from hpc_sparse.kernels.simd.machine import FAR_BYTES, WIDTHS
 
 tiles_of_columns: Any = getattr(n_tiles_of, "py_func", n_tiles_of)
 width_of_tile: Any = getattr(width_at, "py_func", width_at)
 """The same as a plain function, which it is already where compilation is off."""
+
+
+MOST_PARTS = 2
+"""Tiles of which a training step keeps gradients apart: more would need more memory than other passes do."""
+
+
+def gradient_parts(n_neurons: int, n_columns: int, width: int, item_bytes: int) -> int:
+    """Parts in which a step computes the gradients of connections whose rows, of so many neurons, are read at random.
+
+    One for each tile if the cache of a core holds a tile, so that a thread computes whole tiles and finds there what
+    it has written; else 1.
+    """
+    return _parts(int(tiles_of_columns(n_columns, width)), n_neurons * width * item_bytes)
+
+
+def _parts(n_tiles: int, tile_bytes: int) -> int:
+    return n_tiles if tile_bytes <= FAR_BYTES and n_tiles <= MOST_PARTS else 1
 
 
 class BatchShape(NamedTuple):
@@ -119,9 +136,9 @@ class Tiles:
         return int(tiles_of_columns(self.n_columns, self.layout))
 
     @property
-    def tile_bytes(self) -> int:
-        """Bytes of a tile of full width."""
-        return self.n_neurons * self.width * self.values.itemsize
+    def gradient_parts(self) -> int:
+        """Parts in which a step computes the gradients of connections that read these rows at random."""
+        return _parts(self.n_tiles, self.n_neurons * self.width * self.values.itemsize)
 
     @property
     def is_single(self) -> bool:

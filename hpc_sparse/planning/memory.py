@@ -19,6 +19,7 @@ from hpc_sparse.inputs.chain import planned_bytes
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.optimizers.registry import make_optimizer
+from hpc_sparse.network.tiles import MOST_PARTS
 from hpc_sparse.planning import phases
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.dataset.samples import DatasetInfo
@@ -92,7 +93,7 @@ def plan_memory(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks
     stride = padded_columns(config.training.batch_size)
     items = (
         *_network_items(config, size),
-        *_working_items(config, size, stride, info.n_features, is_tiled=_is_tiled(config, size, info, n_ranks)),
+        *_working_items(config, size, stride, info.n_features, _batch_sizes(config, info, n_ranks)),
         *_acting_items(config, size),
         *_parallel_items(config, size, n_ranks),
         *_data_items(config, info, n_ranks),
@@ -146,20 +147,19 @@ def _network_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
     ]
 
 
-def _is_tiled(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks: int) -> bool:
-    """Whether some batch of an epoch fills several tiles: a whole one, or what is left of a shard at the end."""
+def _batch_sizes(config: RunConfig, info: DatasetInfo, n_ranks: int) -> set[int]:
+    """Samples of the batches of an epoch: of a whole one, and what is left of a shard at the end."""
     n_train, n_batch = (
         info.n_train - count_validation(info, config.data.validation_fraction),
         config.training.batch_size,
     )
     n_shards = n_ranks if config.parallel.algorithm == "local_sgd" else max(1, n_ranks - 1)
     shards = {n_train // n_shards, -(-n_train // n_shards)}
-    sizes = {min(n_batch, max(shards)), *(shard % n_batch for shard in shards)}
-    return any(phases.fills_several_tiles(n_samples, size) for n_samples in sizes)
+    return {min(n_batch, max(shards)), *(shard % n_batch for shard in shards)}
 
 
 def _working_items(
-    config: RunConfig, size: NetworkSize, stride: int, n_features: int, *, is_tiled: bool
+    config: RunConfig, size: NetworkSize, stride: int, n_features: int, batch_sizes: set[int]
 ) -> list[MemoryItem]:
     hidden = HIDDEN_VALUES[config.training.activations]
     n_columns = [layer.n_out * layer.places_out * stride for layer in size.layers]
@@ -168,7 +168,7 @@ def _working_items(
     return [
         MemoryItem("working", "activations and deltas", n_hidden * _bytes(hidden) + n_outputs * _bytes(VALUE)),
         MemoryItem("working", "records of activations", sum(layer.saved_bytes(stride) for layer in size.layers[:-1])),
-        MemoryItem("working", "gradients of one layer", _gradient_bytes(config, size, is_tiled=is_tiled)),
+        MemoryItem("working", "gradients of one layer", _gradient_bytes(config, size, batch_sizes)),
         *_adjoint_items(size),
         MemoryItem("working", "batch of samples", batch_bytes(n_features, stride) + n_placed * _bytes(VALUE)),
     ]
@@ -180,11 +180,11 @@ def _adjoint_items(size: NetworkSize) -> list[MemoryItem]:
     return [MemoryItem("working", "weights of the backward pass", n_most * _bytes(VALUE))] if n_most else []
 
 
-def _gradient_bytes(config: RunConfig, size: NetworkSize, *, is_tiled: bool) -> int:
+def _gradient_bytes(config: RunConfig, size: NetworkSize, batch_sizes: set[int]) -> int:
     """The gradients of the layer with most of them that are written, or of all, and what a step from them takes."""
     optimizer, first = make_optimizer(config), size.layers[0].each_map[0]
     later = [each.n_connections for layer in size.layers for each in layer.each_map][1:]
-    is_tiled |= size.n_places > 1
+    is_tiled = size.n_places > 1 or any(phases.fills_several_tiles(n_samples, size) for n_samples in batch_sizes)
     # For several tiles, weights and gradients are brought into the order in which deltas are passed on.
     passing = max(later, default=0) * (2 if is_tiled else 1)
     if config.optimizer.clip_norm is not None:
@@ -192,7 +192,10 @@ def _gradient_bytes(config: RunConfig, size: NetworkSize, *, is_tiled: bool) -> 
         return (size.n_parameters + (passing if is_tiled else 0)) * _bytes(VALUE) + optimizer.step_bytes(largest)
     if optimizer.is_fused:
         # The first layer passes no deltas on: gradients of a single tile are used as soon as they are there.
-        return max(passing, first.n_connections if is_tiled else 0) * _bytes(VALUE)
+        n_parts = max(phases.first_gradient_parts(n_samples, size) for n_samples in batch_sizes)
+        if size.n_places > 1:
+            n_parts = max(n_parts, size.n_places if size.n_places <= MOST_PARTS else 1)
+        return max(passing, n_parts * first.n_connections) * _bytes(VALUE)
     largest = max(layer.n_parameters for layer in size.layers)
     return max(passing, largest) * _bytes(VALUE) + optimizer.step_bytes(largest)
 

@@ -14,7 +14,7 @@ from hpc_sparse.evolution.memory import INDEX, KEY, POINTER, POSITION, VALUE, La
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.network.densities import source_densities
 from hpc_sparse.network.optimizers.registry import make_optimizer
-from hpc_sparse.network.tiles import width_of_tile
+from hpc_sparse.network.tiles import gradient_parts, width_of_tile
 from hpc_sparse.parallel.averaging import BUCKET_ITEMS
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.container.hdf5 import CHUNK_BYTES
@@ -34,6 +34,12 @@ def fills_several_tiles(n_samples: int, size: NetworkSize) -> bool:
     """Whether activations of so many samples are more than one tile in a new network of this size."""
     n_columns = padded_columns(n_samples)
     return int(width_of_tile(0, n_columns, size.tile_width)) < n_columns
+
+
+def first_gradient_parts(n_samples: int, size: NetworkSize) -> int:
+    """Parts of the gradients that a step on so many samples keeps of the first layer: none if they are one tile."""
+    n_columns, width = padded_columns(n_samples), size.tile_width
+    return gradient_parts(size.widths[0], n_columns, width, VALUE) if fills_several_tiles(n_samples, size) else 0
 
 
 def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:

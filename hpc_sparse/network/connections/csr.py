@@ -14,7 +14,6 @@ from hpc_sparse.checks import check_csr
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Float64Array, UInt16Array, pointer_dtype
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.growth import compaction
-from hpc_sparse.kernels.simd.machine import FAR_BYTES
 from hpc_sparse.kernels.sparse import backward, forward, gradient
 from hpc_sparse.kernels.sparse.single_sample import forward_sample
 from hpc_sparse.kernels.threads import threads_in_use
@@ -29,9 +28,6 @@ from hpc_sparse.rng import Purpose
 
 if TYPE_CHECKING:
     from hpc_sparse.network.blueprint import LayerBlueprint
-
-MOST_PARTS = 2
-"""Tiles of which a step keeps gradients apart."""
 
 NO_RECORD: UInt16Array = np.empty(0, np.uint16)
 """The record of a layer that applies its own derivative."""
@@ -135,7 +131,7 @@ class Csr:
         if delta.is_single:
             written = self._room(sink)
             backward.backward_and_gradient(*connections, *signals, out.values, written)
-        elif _has_parts(delta, sink):
+        elif isinstance(sink, DescendMap) and delta.gradient_parts > 1:
             parts = sink.scratch(delta.n_tiles * n).reshape(delta.n_tiles, n)
             backward.backward_and_gradient_by_tile(*connections, *signals, delta.layout, out.values, parts)
             return parts
@@ -149,7 +145,7 @@ class Csr:
     def _gradient_parts(self, delta: Tiles, source: Tiles, sink: MapSink) -> Float32Array:
         """float32[n_parts, nnz]: the gradient of the weights."""
         t, n = self.topology, self.weight.size
-        if not _has_parts(source, sink):
+        if not isinstance(sink, DescendMap) or source.gradient_parts == 1:
             written = self._room(sink)
             self._weight_gradient(delta, source, written)
             return written.reshape(1, n)
@@ -257,13 +253,3 @@ class Csr:
 def _derivative(gate: Gate | None) -> tuple[UInt16Array, np.float32, np.float32]:
     """Record, slope and scale, as kernels take them."""
     return (NO_RECORD, VALUE(1), VALUE(1)) if gate is None else (gate.record, gate.slope, gate.scale)
-
-
-def _has_parts(read_at_random: Tiles, sink: MapSink) -> bool:
-    """Whether a step has gradients of each tile, so that a thread computes whole tiles.
-
-    What it reads at random then stays in the cache of its core, if that holds a tile. More than two tiles would need
-    more memory than other passes do.
-    """
-    is_near = read_at_random.tile_bytes <= FAR_BYTES
-    return isinstance(sink, DescendMap) and is_near and read_at_random.n_tiles <= MOST_PARTS
