@@ -12,11 +12,23 @@ from typing import TYPE_CHECKING, Any
 from hpc_sparse.errors import MachineError
 
 if TYPE_CHECKING:
-    from hpc_sparse.estimators import SparseFeatureSelector, SparseMLPClassifier, SparseMLPRegressor
+    from hpc_sparse.estimators import (
+        SparseFeatureSelector,
+        SparseMLPClassifier,
+        SparseMLPRegressor,
+        SparseRNNClassifier,
+    )
     from hpc_sparse.inference import load_arrays, load_model
 
 __version__ = "0.1.0"
-__all__ = ["SparseFeatureSelector", "SparseMLPClassifier", "SparseMLPRegressor", "load_arrays", "load_model"]
+__all__ = [
+    "SparseFeatureSelector",
+    "SparseMLPClassifier",
+    "SparseMLPRegressor",
+    "SparseRNNClassifier",
+    "load_arrays",
+    "load_model",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -94,13 +94,21 @@ def _thinned(values: np.ndarray, rng: np.random.Generator) -> Features:
 def write_small_data() -> Callable[..., Path]:
     """Write ``n_train + n_test`` synthetic samples, dense or sparse, from one process; gives the path back."""
 
-    def write(path: Path, kind: str = "dense", n_train: int = 331, n_test: int = 97, n_classes: int = 3) -> Path:
+    def write(
+        path: Path,
+        kind: str = "dense",
+        n_train: int = 331,
+        n_test: int = 97,
+        n_classes: int = 3,
+        time_steps: int = 1,
+    ) -> Path:
         write_dataset(
             path,
             small_samples(n_train, kind, n_classes, seed=2),
             small_samples(n_test, kind, n_classes, seed=3),
             title=f"small {kind}",
             class_names=[f"class {number}" for number in range(n_classes)],
+            time_steps=time_steps,
         )
         return path
 

@@ -122,6 +122,12 @@ def in_common_numbers(networks: Sequence[StoredTopology]) -> list[list[Topology]
 
 def _stored(path: Path, checkpoint: Checkpoint) -> StoredTopology:
     name = str(path) if checkpoint.replica is None else f"{path} replica {checkpoint.replica}"
+    for number, layer in enumerate(checkpoint.layers):
+        if len(layer.connections) > 1:
+            raise InputError(
+                f'{path}: layer {number} is of the kind "{layer.kind}", with connections '
+                f"{' and '.join(layer.connections)}: expected layers with one map from the neurons below"
+            )
     topologies = tuple(connections_of(layer)[INPUT].pairs() for layer in checkpoint.layers)
     neuron_ids = checkpoint.neuron_ids or (None,) * (len(topologies) + 1)
     widths = _original_widths(path, checkpoint, topologies, neuron_ids)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from hpc_sparse.cli.data_import_files import files_app
-from hpc_sparse.cli.data_import_options import Divided, OutputFile, Stored, importer
+from hpc_sparse.cli.data_import_options import Divided, OutputFile, Stored, TimeSteps, importer
 
 data = typer.Typer(help="Data sets.", no_args_is_help=True)
 import_app = typer.Typer(help="Turn data of other formats into a data set file.", no_args_is_help=True)
@@ -24,12 +24,14 @@ def import_fashion_mnist(
         Path | None,
         typer.Option(help="Folder of the four files.", show_default="where Debian's dataset-fashion-mnist puts them"),
     ] = None,
+    time_steps: TimeSteps = 1,
     stored: Stored,
 ) -> Any:
-    """Fashion-MNIST, from the four idx files."""
+    """Fashion-MNIST, from the four idx files; with 28 time steps by rows."""
     from hpc_sparse.importers.images import idx
 
-    return idx.import_fashion_mnist(source, output, overwrite=stored.overwrite, order_seed=stored.order_seed)
+    order_seed, overwrite = stored.order_seed, stored.overwrite
+    return idx.import_fashion_mnist(source, output, order_seed=order_seed, overwrite=overwrite, time_steps=time_steps)
 
 
 @importer(import_app, "idx")
@@ -37,20 +39,29 @@ def import_idx(
     source: Annotated[Path, typer.Argument(help="Folder of the four *-ubyte or *-ubyte.gz files.", show_default=False)],
     output: OutputFile,
     *,
+    time_steps: TimeSteps = 1,
     stored: Stored,
 ) -> Any:
     """MNIST-like data in idx files."""
     from hpc_sparse.importers.images import idx
 
-    title = stored.title or source.resolve().name
-    return idx.import_idx(source, output, title=title, overwrite=stored.overwrite, order_seed=stored.order_seed)
+    title, order_seed, overwrite = stored.title or source.resolve().name, stored.order_seed, stored.overwrite
+    return idx.import_idx(
+        source, output, title=title, order_seed=order_seed, overwrite=overwrite, time_steps=time_steps
+    )
 
 
-@importer(import_app, "npz", without=("stratify",))
+@importer(import_app, "npz", without=("stratify", "time_steps"))
 def import_npz(
     source: Annotated[Path, typer.Argument(help="A NumPy archive (.npz).", show_default=False)],
     output: OutputFile,
     *,
+    time_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Steps of each sample, if it is a sequence.", show_default="the second of three dimensions"
+        ),
+    ] = None,
     divided: Divided,
 ) -> Any:
     """A NumPy archive: x_train, y_train, x_test, y_test; or x, y; or CSR arrays."""
@@ -64,6 +75,7 @@ def import_npz(
         tf_idf=divided.tf_idf,
         test_fraction=divided.test_fraction,
         split_seed=divided.seed,
+        time_steps=time_steps,
         overwrite=divided.overwrite,
         order_seed=divided.order_seed,
     )

@@ -31,6 +31,9 @@ OutputFile = Annotated[Path, typer.Argument(help="The data set file to write (.h
 Title = Annotated[str | None, typer.Option(help="Title of the data set.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 OrderSeed = Annotated[int, typer.Option(min=0, help="Seed of the order in which the training samples are stored.")]
+TimeSteps = Annotated[
+    int, typer.Option(min=1, help="Steps of each sample, if it is a sequence: each has an equal part of the features.")
+]
 Log2 = Annotated[
     bool, typer.Option("--log2", help="Store log2(max(x, 1)) instead of x, as for microarray intensities.")
 ]
@@ -85,6 +88,7 @@ class Divided:
     stratify: Stratify = True
     log2: Log2 = False
     tf_idf: TfIdf = False
+    time_steps: TimeSteps = 1
     title: Title = None
     overwrite: Overwrite = False
     order_seed: OrderSeed = 0
@@ -93,8 +97,8 @@ class Divided:
         """The same, for the importers."""
         from hpc_sparse.importers.options import ImportOptions
 
-        division = self.test_fraction, self.seed, self.stratify
-        return ImportOptions(self.title, *division, self.order_seed, self.log2, self.tf_idf, self.overwrite, report)
+        division, steps = (self.test_fraction, self.seed, self.stratify), (self.log2, self.tf_idf, self.time_steps)
+        return ImportOptions(self.title, *division, self.order_seed, *steps, self.overwrite, report)
 
 
 @dataclass(frozen=True)

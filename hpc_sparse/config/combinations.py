@@ -41,8 +41,10 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
     yield from _wrong_with_groups(config)
     yield from _wrong_units(config)
     yield from _wrong_block_pruning(config)
+    said = set[str]()
     for number, layer in enumerate(network.layers or ()):
-        if refusal := layer.refuses(config):
+        if (refusal := layer.refuses(config)) and refusal not in said:  # once for all layers of a kind
+            said.add(refusal)
             yield f"network.layers.{number}: {refusal}"
     for kind in (
         OBJECTIVES[config.training.loss],

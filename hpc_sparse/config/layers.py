@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
@@ -106,6 +106,9 @@ DEFAULT_BLOCK = (16, 16)
 class LayerSection(Section):
     """One hidden layer. Keys that are left out have the value of ``[network]``."""
 
+    reads_sequences: ClassVar[bool] = False
+    """Whether the layer goes through the steps of sequences."""
+
     kind: str = "sparse"
     """Kind of the layer: see the table of kinds of layers."""
 
@@ -138,6 +141,11 @@ class LayerSection(Section):
     def unit(self) -> tuple[int, int]:
         """(r, c): neurons in this layer and in the one below whose connections come and go as one."""
         return self.block or (1, 1)
+
+    @property
+    def gives_sequences(self) -> bool:
+        """Whether what comes out are sequences if what comes in are."""
+        return True
 
     @model_validator(mode="before")
     @classmethod
@@ -192,6 +200,7 @@ def checked_layers(values: Any) -> Any:
         for key, own, known in (
             ("kind", kind, list(LAYER_SECTIONS)),
             ("connections", connections, CONNECTION_KINDS),
+            *((key, own, CONNECTION_KINDS) for key, own in value.items() if key.endswith("_connections")),
         ):
             if own not in known:
                 problems.append(problem("literal_error", f"Input should be {listed(known)}", (number, key), own))

@@ -191,6 +191,23 @@ class NetworkSection(Section):
             except ValueError as error:
                 raise ValueError(f'{where}pattern = "{layer.pattern}": {error}') from None
 
+    @property
+    def reads_sequences(self) -> bool:
+        """Whether a sample is a sequence, of which each step has an equal part of the features."""
+        return any(layer.reads_sequences for layer in self.layers or ())
+
+    @model_validator(mode="after")
+    def _sequences_go_on(self) -> Self:
+        """Each layer that reads sequences gets some, and the output layer gets none."""
+        ends = False
+        for number, layer in enumerate(self.layers or ()):
+            if layer.reads_sequences and ends:
+                raise ValueError(f'layers.{number}: kind = "{layer.kind}": the layers below give no sequences')
+            ends |= not layer.gives_sequences
+        if self.reads_sequences and not ends:
+            raise ValueError("layers: sequences reach the output layer: the last layer that reads some must end them")
+        return self
+
     @model_validator(mode="after")
     def _one_sparsity(self) -> Self:
         if self.epsilon is not None and self.density is not None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+from collections.abc import Collection
 from itertools import pairwise
 from textwrap import dedent
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from hpc_sparse.config.layers import LayerSection
+from hpc_sparse.config.layers import LAYER_SECTIONS, LayerSection
 from hpc_sparse.config.registry import REGISTRIES
 from hpc_sparse.config.run_config import RunConfig
 from hpc_sparse.config.section import MAX_COUNT, Section
@@ -39,20 +40,25 @@ def configuration_reference() -> str:
         parts.append(_section_text(name, section))
         if name == "network":
             parts.append(_section_text("[network.layers]", LayerSection))
+            for kind, own in LAYER_SECTIONS.items():
+                if own.model_fields.keys() > LayerSection.model_fields.keys():
+                    parts.append(
+                        _section_text("[network.layers]", own, LayerSection.model_fields, f" of kind `{kind}`")
+                    )
         for registry in REGISTRIES:
             if registry.place == name:
                 parts += [_section_text(f"{name}.{kind}", own) for kind, own in registry.sections().items()]
     return "\n".join(parts)
 
 
-def _section_text(name: str, section: type[Section]) -> str:
+def _section_text(name: str, section: type[Section], without: Collection[str] = (), kind: str = "") -> str:
     properties = section.model_json_schema()["properties"]
     for registry in REGISTRIES:
         if registry.key_section == name:
             properties[registry.key_name] = {"enum": registry.names()}
     assert section.__doc__ is not None, name
     lines = [
-        f"## `[{name}]`",
+        f"## `[{name}]`{kind}",
         "",
         section.__doc__.strip(),
         "",
@@ -61,6 +67,8 @@ def _section_text(name: str, section: type[Section]) -> str:
     ]
     said = _meanings(section)
     for key, field in section.model_fields.items():
+        if key in without:
+            continue
         meaning = " ".join((field.description or said.get(key, "")).split())
         cells = (f"`{key}`", _default(field), _values(properties[key]), meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

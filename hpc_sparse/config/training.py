@@ -61,6 +61,9 @@ class OptimizerSection(SectionOfKinds):
     weight_decay: NonNegative = 0.0
     """Multiplied by the learning rate and taken off the weights, not off the biases."""
 
+    clip_norm: Positive | None = None
+    """Largest norm of the gradient of all parameters; a longer one is scaled down. Each replica clips its own."""
+
     schedule: Literal["constant", "step", "cosine"] = "constant"
     """Learning rate by epoch. A cosine depends on training.epochs."""
 

@@ -190,6 +190,10 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
     def _strata(self, targets: AnyArray) -> AnyArray | None:
         """By what to stratify the validation samples."""
 
+    def _n_places(self) -> int:
+        """Steps of each sample, if it is a sequence."""
+        return 1
+
     def _checked_samples(self, X: Any, y: Any, *, reset: bool) -> tuple[Features, AnyArray]:
         X, y = self._validate(X, y, reset=reset, **_accepted())
         return to_features(X), y
@@ -230,9 +234,9 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         return int(check_random_state(self.random_state).randint(LARGEST_SEED))
 
     def _new_state(self, samples: Samples, parameters: Parameters) -> FittedState:
-        config, n_outputs = parameters.config, self._output_count()
+        config, n_outputs, steps = parameters.config, self._output_count(), self._n_places()
         try:
-            replica = random_replica(config, samples.features.n_features, n_outputs)
+            replica = random_replica(config, samples.features.n_features // steps, n_outputs, steps)
         except ConfigError as error:
             raise ParameterError(f"{type(self).__name__}: {error}") from None
         return FittedState(replica, config.training.seed, fitted_front_end(config, samples, n_outputs))

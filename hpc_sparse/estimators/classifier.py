@@ -177,9 +177,9 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
         announced = None if classes is None else unique_labels(classes)
         if not hasattr(self, "_state"):
             if announced is None:
-                raise ParameterError("SparseMLPClassifier: classes: must be given in the first call of partial_fit")
+                raise ParameterError(f"{type(self).__name__}: classes: must be given in the first call of partial_fit")
         elif announced is not None and not np.array_equal(announced, self.classes_):
-            raise ParameterError(f"SparseMLPClassifier: classes = {announced}: were {self.classes_} before")
+            raise ParameterError(f"{type(self).__name__}: classes = {announced}: were {self.classes_} before")
         return self._partial_fit(X, y, announced)
 
     def predict(self, X: Any) -> AnyArray:
@@ -209,7 +209,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
         is_known = self.classes_[labels] == y
         if not np.all(is_known):
             raise ParameterError(
-                f"SparseMLPClassifier: y has the class {y[np.argmin(is_known)]!r}: must be one of {self.classes_}"
+                f"{type(self).__name__}: y has the class {y[np.argmin(is_known)]!r}: must be one of {self.classes_}"
             )
         return labels.astype(INDEX)
 
@@ -221,7 +221,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
             return CrossEntropy()
         if self.class_weight == "balanced" and not is_whole:
             raise ParameterError(
-                'SparseMLPClassifier: class_weight = "balanced": partial_fit cannot count the samples that '
+                f'{type(self).__name__}: class_weight = "balanced": partial_fit cannot count the samples that '
                 "will come; must be the weights themselves"
             )
         present = np.unique(targets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -27,7 +27,10 @@ SECTIONS = {
         *("hidden", "epsilon", "density", "connections", "pattern", "activation", "alpha", "initializer", "dropout"),
     ),
     "training": ("batch_size",),
-    "optimizer": ("learning_rate", "momentum", "nesterov", "weight_decay", "schedule", "warmup_epochs"),
+    "optimizer": (
+        *("learning_rate", "momentum", "nesterov", "weight_decay", "schedule", "warmup_epochs"),
+        "clip_norm",
+    ),
     "evolution": ("drop_fraction",),
     "data": ("standardize",),
 }
@@ -38,6 +41,13 @@ RENAMED = {("evolution", "strategy"): "evolution", ("evolution", "every_epochs")
 
 NAMES = RENAMED | {("training", "seed"): "random_state"}
 """Names in messages of keys whose parameter has another name."""
+
+
+LAYER_KEY = 3
+"""Place of the key in the location of a problem with a layer, after ``network.layers.0``."""
+
+LAYER_KEYS = {"n": "hidden"}
+"""Parameters that need another name than the key of a layer."""
 
 
 class FitParameters(Section):
@@ -58,7 +68,15 @@ class Parameters(NamedTuple):
     fit: FitParameters
 
 
-def check_parameters(name: str, values: Mapping[str, Any], *, n_samples: int, n_epochs: int, seed: int) -> Parameters:
+def check_parameters(
+    name: str,
+    values: Mapping[str, Any],
+    *,
+    n_samples: int,
+    n_epochs: int,
+    seed: int,
+    layers: Sequence[Mapping[str, Any]] | None = None,
+) -> Parameters:
     """Check an estimator's parameters.
 
     Parameters
@@ -73,6 +91,8 @@ def check_parameters(name: str, values: Mapping[str, Any], *, n_samples: int, n_
         Epochs trained before.
     seed : int
         Seed of every random stream.
+    layers : sequence of dict, optional
+        Tables of the hidden layers, instead of their neurons alone.
 
     Raises
     ------
@@ -90,6 +110,9 @@ def check_parameters(name: str, values: Mapping[str, Any], *, n_samples: int, n_
     for (section, key), parameter in RENAMED.items():
         tree[section][key] = plain[parameter]
     tree["data"]["path"] = ""
+    if layers is not None:
+        del tree["network"]["hidden"]
+        tree["network"]["layers"] = [{key: _plain(value) for key, value in layer.items()} for layer in layers]
     try:
         fit = FitParameters(**{key: plain[key] for key in FitParameters.model_fields})
         tree["training"] |= {"epochs": n_epochs + fit.epochs, "seed": seed}
@@ -127,4 +150,6 @@ def _described(name: str, problem: Any) -> str:
     if not location or (len(location) == 1 and location[0] in SECTIONS):
         return f"{name}: {message}"
     key = NAMES.get(location[:2], location[0] if len(location) == 1 else location[1])
+    if location[1:2] == ("layers",) and len(location) > LAYER_KEY:
+        key = LAYER_KEYS.get(location[LAYER_KEY], location[LAYER_KEY])
     return f"{name}: {key} = {problem['input']!r}: {message}"

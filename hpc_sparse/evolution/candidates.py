@@ -60,21 +60,21 @@ def gradients_at(
     gradients = np.empty(keys.size, VALUE)
     delta, source = signals.delta, signals.source
     if unit != (1, 1):
-        sums = (unit, delta.n_neurons, delta.values, source.values, t.bounds, delta.width, gradients)
+        sums = (unit, delta.n_neurons, delta.values, source.values, t.bounds, delta.layout, gradients)
         absolute_sums(*t.rows, *sums)
         return gradients
-    tiles = (threads_in_use(), delta.width)
+    tiles = (threads_in_use(), delta.layout)
     gradient.weight_gradients(*t.rows, delta.values, source.values, t.bounds, *tiles, gradients)
     return gradients
 
 
 def _importances(signals: Signals, rule: CandidateRule, rng: np.random.Generator) -> tuple[Float64Array, Float64Array]:
     """Weights of the input and of the output neurons, float64[n_in] and float64[n_out]."""
-    both = (samples_of(each, signals.n_samples) for each in (signals.source, signals.delta))
+    both = [samples_of(each, signals.n_samples) for each in (signals.source, signals.delta)]
     if rule == "grabo":
         source, delta = (np.abs(each).sum(axis=1, dtype=np.float64) for each in both)
     else:
-        signs = rng.choice(np.array([-1, 1], VALUE), signals.n_samples)
+        signs = rng.choice(np.array([-1, 1], VALUE), both[0].shape[1])
         source, delta = (np.abs((each * signs).sum(axis=1, dtype=np.float64)) for each in both)
     return source, delta
 

@@ -170,8 +170,8 @@ class _StrongestFirst(GradientTiles):
     """The rows and columns of strongest signals first."""
 
     def __init__(self, signals: Signals) -> None:
-        n = signals.n_samples
-        delta, source = samples_of(signals.delta, n), samples_of(signals.source, n)
+        delta, source = samples_of(signals.delta, signals.n_samples), samples_of(signals.source, signals.n_samples)
+        n = delta.shape[1]
         row_norm, column_norm = _norms(delta), _norms(source)
         self.row_order, self.column_order = (np.argsort(-norm, kind="stable") for norm in (row_norm, column_norm))
         self.place = np.empty_like(self.column_order)
@@ -188,9 +188,12 @@ class _StrongestFirst(GradientTiles):
 
 
 def samples_of(signals: Tiles, n_samples: int) -> Float32Array:
-    """float32[n_neurons, n_samples]: signals of the samples alone; without a copy if they are a single tile."""
-    matrix: Float32Array = signals.matrix()[:, :n_samples]
-    return matrix
+    """float32[n_neurons, n_places * n_samples]: signals of the samples alone; no copy if they are a single tile."""
+    matrix: Float32Array = signals.matrix()
+    if signals.n_places > 1:
+        places: Float32Array = matrix.reshape(signals.n_neurons, signals.n_places, -1)[:, :, :n_samples]
+        return places.reshape(signals.n_neurons, -1)
+    return matrix[:, :n_samples]
 
 
 def _norms(signals: Float32Array) -> Float64Array:

@@ -34,6 +34,8 @@ class ImportOptions:
         Replace each value x of dense features by log2(max(x, 1)): for intensities of microarrays.
     tf_idf : bool
         Weigh the term counts of sparse features; see :mod:`hpc_sparse.importers.tf_idf`.
+    time_steps : int
+        Steps of each sample, if it is a sequence: each has an equal part of the features, in their order.
     overwrite : bool
         Whether an existing file may be replaced.
     report : callable
@@ -47,6 +49,7 @@ class ImportOptions:
     order_seed: int = 0
     log2: bool = False
     tf_idf: bool = False
+    time_steps: int = 1
     overwrite: bool = False
     report: Report = report_nothing
 

@@ -32,6 +32,7 @@ from hpc_sparse.storage.dataset.writer import (
     DatasetText,
     FeatureLayout,
     PartBlocks,
+    check_time_steps,
     make_way,
     training_order,
     write_blocks,
@@ -114,6 +115,7 @@ def _write(
     if not 1 <= space.n_features <= MAX_NEURONS:
         raise DataError(f"{source.where}: {space.n_features} features: must be >= 1 and <= {MAX_NEURONS}")
     _check_widths(source, spools, space)
+    check_time_steps(source.where, space.n_features, options.time_steps)
     plan = _divided(spools, labels, options)
     with output_errors(target):
         weights = _term_weights(source, plan, space) if options.tf_idf else None
@@ -122,7 +124,9 @@ def _write(
             target,
             _train_part(plan, labels[0], space, weights, folder, options.report),
             _test_part(plan, labels[-1], space, weights),
-            layout=FeatureLayout(space.n_features, space.is_sparse, _dtype(spools), space.names, idf),
+            layout=FeatureLayout(
+                space.n_features, space.is_sparse, _dtype(spools), space.names, idf, options.time_steps
+            ),
             text=DatasetText(
                 title if options.title is None else options.title,
                 source.description() + options.steps(),

@@ -19,6 +19,9 @@ from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Features
 
+SEQUENCES = 3
+"""Dimensions of an array of sequences."""
+
 
 def load_model(path: Path | str, threads: int | None = None) -> TrainedModel:
     """The network of a checkpoint, ready to predict; the average where it holds one per worker. Starts no MPI.
@@ -84,7 +87,7 @@ class TrainedModel:
         inputs = self.network.neuron_ids[0]
         if self.front_end.n_features is not None:
             return self.front_end.n_features
-        return self.network.widths[0] if inputs is None else int(inputs[-1]) + 1
+        return self.network.n_inputs if inputs is None else int(inputs[-1]) + 1
 
     @property
     def n_classes(self) -> int:
@@ -102,7 +105,8 @@ class TrainedModel:
         Parameters
         ----------
         X : array_like or SciPy sparse matrix of numbers, [n_samples, n_features]
-            As in the data set: features are standardised here if they were in training.
+            As in the data set: features are standardised here if they were in training. Sequences may also be an array
+            [n_samples, n_steps, n_features of a step].
         raw : bool
             As the import was given them, such as counts of terms: prepared here as it prepared the data set.
 
@@ -121,6 +125,8 @@ class TrainedModel:
     def weighted_sums(self, X: Any, *, raw: bool = False) -> Float32Array:
         """float32[n_samples, n_outputs]: the output layer before its activation (logits); see :meth:`predict`."""
         is_least = self.front_end.n_features is None and self.network.neuron_ids[0] is not None
+        if self.network.n_places > 1 and getattr(X, "ndim", 0) == SEQUENCES:
+            X = X.reshape(X.shape[0], -1)
         features = checked_features(X, self.n_features, is_least=is_least)
         if raw:
             features = self._prepared(features)

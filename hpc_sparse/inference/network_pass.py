@@ -14,7 +14,8 @@ BATCH = 128
 """Samples that are computed together: the activations of layers of thousands of neurons stay in the caches."""
 
 MOST_CONNECTIONS_ALONE = 1_000_000
-"""Largest network that computes a single sample on one thread; for larger ones, starting threads pays off."""
+"""Largest network that computes a single sample on one thread; for larger ones, starting threads pays off. Networks
+that read sequences compute it as a batch."""
 
 
 class NetworkPass:
@@ -36,7 +37,8 @@ class NetworkPass:
 
     def outputs(self, features: Features) -> Float32Array:
         """float32[n_samples, n_outputs], for all features that the network was trained on."""
-        is_single = features.n_samples == 1 and self._network.n_connections <= MOST_CONNECTIONS_ALONE
+        is_small = self._network.n_connections <= MOST_CONNECTIONS_ALONE and self._network.n_places == 1
+        is_single = features.n_samples == 1 and is_small
         return self._of_one(features)[None] if is_single else self._of_batches(features)
 
     def _of_one(self, features: Features) -> Float32Array:
@@ -61,7 +63,8 @@ class NetworkPass:
         n_samples, widths = features.n_samples, self._network.widths
         outputs = np.empty((n_samples, widths[-1]), VALUE)
         most = min(BATCH, n_samples)
-        assembler = BatchAssembler(self._front_end, features.n_features, most, self._network.tile_width)
+        tiles = self._network.tile_width, self._network.n_places
+        assembler = BatchAssembler(self._front_end, features.n_features, most, *tiles)
         workspace = self._network.make_workspace(most)
         samples = Samples(features, np.zeros(n_samples, INDEX))
         for chosen in ordered_batches(n_samples, BATCH):

@@ -26,12 +26,19 @@ class BatchAssembler:
     which is faster.
     """
 
-    def __init__(self, front_end: FrontEndChain, n_features: int, max_batch: int, tile_width: int = WIDTHS[-1]) -> None:
+    def __init__(
+        self,
+        front_end: FrontEndChain,
+        n_features: int,
+        max_batch: int,
+        tile_width: int = WIDTHS[-1],
+        n_places: int = 1,
+    ) -> None:
         """Prepare for batches of up to ``max_batch`` samples, whose data have ``n_features`` features.
 
-        ``tile_width`` is that of the network.
+        ``tile_width`` and ``n_places`` are those of the network.
         """
-        self._width = tile_width
+        self._width, self._n_places = tile_width, n_places
         self._gather, later = front_end.fused()
         self._n_features, self._features = n_features, self._gather.chosen
         self._row_of = _rows(self._features, n_features)
@@ -49,6 +56,7 @@ class BatchAssembler:
             n_inputs = part.n_inputs(n_inputs)
             self._later.append((part, n_inputs, aligned_empty(n_inputs * n_most, VALUE)))
         self.n_inputs: int = n_inputs
+        self._placed = aligned_empty(n_inputs * n_most if n_places > 1 else 0, VALUE)
 
     def assemble(self, samples: Samples, chosen: Int64Array) -> tuple[Tiles, Int32Array]:
         """The batch of the ``chosen`` samples (int64[n_batch]).
@@ -56,7 +64,8 @@ class BatchAssembler:
         Returns
         -------
         batch : Tiles
-            float32, of the inputs; valid until the next call; 0 in the columns beyond the batch.
+            float32, of the inputs; valid until the next call; 0 in the columns beyond the batch. Of several places,
+            each has an equal part of the inputs, in their order.
         labels : int32[n_batch]
         """
         features = samples.features
@@ -75,7 +84,7 @@ class BatchAssembler:
             for (first, before), (_, after) in zip(batch, out, strict=True):
                 part.apply(before, min(max(chosen.size - first, 0), before.shape[1]), after)
             batch = out
-        return batch, samples.labels[chosen]
+        return batch.as_places(self._n_places, self._placed), samples.labels[chosen]
 
     def _tiles(self, buffer: Float32Array, n_rows: int, chosen: Int64Array) -> Tiles:
         return Tiles.empty(n_rows, chosen.size, self._width, buffer=buffer)

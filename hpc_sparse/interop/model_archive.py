@@ -95,7 +95,8 @@ def read_model(archive: Archive) -> Checkpoint:
     )
     widths = [layers[0].shape[1], *(layer.shape[0] for layer in layers)]
     neuron_ids = tuple(_neuron_ids(archive, number, width) for number, width in enumerate(widths))
-    mean, deviation = _statistics(archive, widths[0], neuron_ids[0])
+    n_inputs = widths[0] * max(layer.n_places for layer in layers)
+    mean, deviation = _statistics(archive, n_inputs, neuron_ids[0])
     return Checkpoint(
         config_text=config.to_toml(),
         epoch=_integer(archive, "epoch"),

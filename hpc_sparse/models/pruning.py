@@ -100,7 +100,7 @@ def prune_checkpoint(ctx: ParallelContext, request: PruningRequest) -> dict[str,
         use_threads(ctx.threads)
     stored = StoredNetwork.read(ctx, request.checkpoint)
     with collective_errors(ctx, "pruning"):
-        _check_units(request.checkpoint, stored.replica.network)
+        _check_layers(request.checkpoint, stored.replica.network)
     dataset = None if request.dataset is None else stored.load_data(ctx, request.dataset)
     result: dict[str, Any] = {
         "checkpoint": str(request.checkpoint),
@@ -115,8 +115,14 @@ def prune_checkpoint(ctx: ParallelContext, request: PruningRequest) -> dict[str,
     return result
 
 
-def _check_units(path: Path, network: Network) -> None:
-    """Refuse connections of which several come and go as one: neurons cannot leave one by one."""
+def _check_layers(path: Path, network: Network) -> None:
+    """Refuse layers whose neurons are those of several maps, or cannot leave one by one."""
+    for number, layer in enumerate(network.layers):
+        if len(layer.connections()) > 1:
+            raise InputError(
+                f'{path}: layer {number} is of the kind "{layer.kind}": expected layers with one map from the neurons '
+                "below, whose neurons can go"
+            )
     for place, connections in network.connections():
         if connections.unit != (1, 1):
             r, c = connections.unit

@@ -91,7 +91,7 @@ class StoredNetwork:
         """
         batch_size = self.config.training.batch_size
         front_end = self.front_end.choosing(network.neuron_ids[0])
-        assembler = BatchAssembler(front_end, dataset.info.n_features, batch_size, network.tile_width)
+        assembler = BatchAssembler(front_end, dataset.info.n_features, batch_size, network.tile_width, network.n_places)
         objective = make_objective(self.config)
         workspace = network.make_workspace(batch_size, activations=self.config.training.activations)
         return evaluate(ctx, network, objective, dataset.test, assembler, workspace, batch_size)
@@ -112,5 +112,5 @@ def _front_end(path: Path, checkpoint: Checkpoint, config: RunConfig, replica: R
     """The front ends of a checkpoint, checked against its network."""
     chain = FrontEndChain.restore(config, checkpoint.front_end, replica.network.neuron_ids[0])
     if chain.n_features is not None:
-        chain.check_fits(str(path), chain.n_features, replica.network.widths[0])
+        chain.check_fits(str(path), chain.n_features, replica.network.n_inputs)
     return chain

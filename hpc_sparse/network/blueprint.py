@@ -12,6 +12,9 @@ from hpc_sparse.network.connections.initial_topology import Pattern
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.rng import Purpose, stream_key
 
+STREAM_NUMBERS = 1 << 20
+"""More than a network has layers: the number by which the streams of a layer's further connections are told apart."""
+
 
 @dataclass(frozen=True)
 class LayerBlueprint:
@@ -38,6 +41,10 @@ class LayerBlueprint:
         Share of the connections that acts: see :mod:`hpc_sparse.network.connections.reserve`.
     section : LayerSection or None
         What a configuration says of this layer alone; None for the output layer.
+    epsilon : float or None
+        Of which ``density`` comes, where it does.
+    n_places : int
+        Places of each sample: the steps of a sequence.
     """
 
     number: int
@@ -50,6 +57,13 @@ class LayerBlueprint:
     pattern: Pattern = "erdos_renyi"
     acting_share: float = ALL_ACT
     section: LayerSection | None = None
+    epsilon: float | None = None
+    n_places: int = 1
+
+    @property
+    def kind(self) -> str:
+        """Kind of the layer."""
+        return "sparse" if self.section is None else self.section.kind
 
     @property
     def connections(self) -> str:
@@ -67,6 +81,12 @@ class LayerBlueprint:
     def unit(self) -> tuple[int, int]:
         """Neurons above and below whose connections come and go as one."""
         return (1, 1) if self.section is None else self.section.unit
+
+    @property
+    def n_possible(self) -> int:
+        """Weights that could be stored, in whole units."""
+        (n_out, n_in), (r, c) = self.shape, self.unit
+        return -(-n_out // r) * r * -(-n_in // c) * c
 
     def key(self, purpose: Purpose) -> np.uint64:
         """Key of one of the layer's random streams."""

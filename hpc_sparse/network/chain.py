@@ -11,8 +11,14 @@ from hpc_sparse.network.sinks import Sink
 from hpc_sparse.network.tiles import Tiles
 
 
-def forward(layers: Sequence[Layer], batch: Tiles, outs: Sequence[Tiles], placement: Placement = WHOLE) -> Tiles:
-    """The output layer's weighted sums, ``outs[-1]``; no dropout, nothing saved.
+def forward(
+    layers: Sequence[Layer],
+    batch: Tiles,
+    outs: Sequence[Tiles],
+    rooms: Sequence[Saved],
+    placement: Placement = WHOLE,
+) -> Tiles:
+    """The output layer's weighted sums, ``outs[-1]``; no dropout.
 
     Parameters
     ----------
@@ -22,11 +28,13 @@ def forward(layers: Sequence[Layer], batch: Tiles, outs: Sequence[Tiles], placem
         Of the inputs.
     outs : sequence of Tiles, one per layer
         Overwritten.
+    rooms : sequence of Saved, one per layer
+        What layers may compute in.
     placement : Placement
     """
     source = batch
-    for number, (layer, out) in enumerate(zip(layers, outs, strict=True)):
-        layer.forward(source, out, None, None)
+    for number, (layer, out, room) in enumerate(zip(layers, outs, rooms, strict=True)):
+        layer.forward(source, out, room, None)
         placement.begin(number, "forward")
         placement.finish(number, "forward")
         source = out
@@ -83,7 +91,7 @@ def backward(
     deltas : sequence of Tiles, one per hidden layer
         Overwritten with the layers' deltas; ``outs`` themselves where activations are not needed any more.
     sinks : sequence of Sink, one per layer, or None
-        None: gradients are not wanted.
+        None: gradients are not wanted, only what :meth:`~hpc_sparse.network.layers.protocol.Layer.signals` tells.
     placement : Placement
     """
     for number in range(len(layers) - 1, 0, -1):
@@ -94,5 +102,4 @@ def backward(
         layers[number].backward(delta, outs[number - 1], saved[number], gate, sink, deltas[number - 1])
         placement.begin(number - 1, "backward")
         delta = deltas[number - 1]
-    if sinks is not None:
-        layers[0].backward(delta, batch, saved[0], None, sinks[0], None)
+    layers[0].backward(delta, batch, saved[0], None, None if sinks is None else sinks[0], None)

@@ -15,19 +15,6 @@ MOST_DENSE = 0.5
 """Highest density of a layer of a source network, unless the network itself is denser."""
 
 
-def possible_connections(widths: list[int]) -> list[int]:
-    """Pairs of neurons between each two consecutive layers."""
-    return [below * above for below, above in pairwise(widths)]
-
-
-def possible_weights(config: NetworkSection, widths: list[int]) -> list[int]:
-    """Weights that each layer of connections could store: of pairs of neurons, in whole units."""
-    units = [*(config.layer(number).unit for number in range(len(widths) - 2)), (1, 1)]
-    return [
-        -(-above // r) * r * -(-below // c) * c for (below, above), (r, c) in zip(pairwise(widths), units, strict=True)
-    ]
-
-
 def densities(config: NetworkSection, widths: list[int]) -> list[float]:
     """Density of each layer of connections between layers of the given widths.
 

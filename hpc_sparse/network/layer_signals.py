@@ -13,20 +13,21 @@ from hpc_sparse.network.dropout import NO_DROPOUT
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.workspace import input_shapes, output_shapes
 
 
 @dataclass(frozen=True)
 class Signals:
-    """Inputs and deltas of a layer; the gradient of a connection is the product of its ends' rows, summed.
+    """Inputs and deltas of connections; the gradient of one is the product of its ends' rows, summed.
 
     Attributes
     ----------
     source : Tiles
-        The layer's inputs; finite in the columns beyond the batch.
+        The map's inputs; finite in the columns beyond the batch.
     delta : Tiles
-        Derivative of the mean loss by the layer's weighted sums; 0 in the columns beyond the batch.
+        Derivative of the mean loss by the map's weighted sums; 0 in the columns beyond the batch.
     n_samples : int
-        Columns that are samples.
+        Columns of each place that are samples.
     """
 
     source: Tiles
@@ -34,8 +35,10 @@ class Signals:
     n_samples: int
 
 
-def layer_signals(network: Network, batch: Tiles, labels: AnyArray, objective: Objective) -> list[Signals]:
-    """The signals of every layer, from one pass forward and one backward without dropout; changes nothing.
+def layer_signals(network: Network, batch: Tiles, labels: AnyArray, objective: Objective) -> list[dict[str, Signals]]:
+    """The signals of every layer's connections by their names, from one pass forward and one backward without dropout.
+
+    Changes nothing.
 
     Needs 8 and a quarter bytes per neuron and sample.
 
@@ -49,14 +52,25 @@ def layer_signals(network: Network, batch: Tiles, labels: AnyArray, objective: O
     """
     layers = network.layers
     assert batch.n_neurons == network.widths[0], (batch.shape, network.widths)
-    activations, deltas = ([batch.like(n) for n in network.widths[1:]] for _ in range(2))
+    shapes = output_shapes(layers, batch.batch)
+    activations, deltas = (
+        [batch.like(n, shape) for n, shape in zip(network.widths[1:], shapes, strict=True)] for _ in range(2)
+    )
     saved = [
         {name: aligned_empty(array.shape, np.dtype(array.dtype).type) for name, array in own.items()}
-        for own in (layer.saved_arrays(batch.n_columns) for layer in layers)
+        for own in (
+            layer.saved_arrays(shape) for layer, shape in zip(layers, input_shapes(layers, batch.batch), strict=True)
+        )
     ]
     dropouts = [*[NO_DROPOUT] * (len(layers) - 1), None]
     sums = chain.forward_train(layers, batch, activations, saved, dropouts)
     objective.evaluate(sums, labels, deltas[-1])
     chain.backward(layers, batch, activations, saved, dropouts, deltas[-1], deltas[:-1], None)
     sources = [batch, *activations]
-    return [Signals(source, delta, len(labels)) for source, delta in zip(sources[:-1], deltas, strict=True)]
+    return [
+        {
+            name: Signals(own_source, own_delta, len(labels))
+            for name, (own_source, own_delta) in layer.signals(delta, source, kept).items()
+        }
+        for layer, source, delta, kept in zip(layers, sources[:-1], deltas, saved, strict=True)
+    ]

@@ -59,7 +59,7 @@ class Network:
     tile_width: int = 0
 
     def __post_init__(self) -> None:
-        self.tile_width = self.tile_width or tile_width(self.widths)
+        self.tile_width = self.tile_width or tile_width(self._rows)
         self.neuron_ids = self.neuron_ids or [None] * (len(self.layers) + 1)
         assert len(self.neuron_ids) == len(self.layers) + 1, (len(self.neuron_ids), len(self.layers))
 
@@ -67,7 +67,7 @@ class Network:
         """Take up a pickled network, in tiles that this machine has."""
         self.__dict__.update(state)
         if self.tile_width not in WIDTHS:
-            self.tile_width = tile_width(self.widths)
+            self.tile_width = tile_width(self._rows)
 
     @classmethod
     def random(
@@ -119,33 +119,50 @@ class Network:
 
     @classmethod
     def from_config(
-        cls, config: NetworkSection, n_inputs: int, n_outputs: int, *, seed: int, acting_share: float = ALL_ACT
+        cls,
+        config: NetworkSection,
+        n_inputs: int,
+        n_outputs: int,
+        *,
+        seed: int,
+        acting_share: float = ALL_ACT,
+        n_places: int = 1,
     ) -> Network:
-        """The network at random that a configuration describes; ``acting_share`` as in :meth:`random`."""
-        widths = [n_inputs, *config.hidden, n_outputs]
-        layers = list[Layer]()
-        for number, (shape, density) in enumerate(zip(pairwise(widths), densities_of(config, widths), strict=True)):
-            is_last = number == len(config.hidden)
-            section = None if is_last else config.layer(number)
-            blueprint = LayerBlueprint(
-                number,
-                shape[::-1],
-                density,
-                OUTPUT_ACTIVATION if is_last else config.activation_of(number),
-                config.alpha if is_last else config.alpha_of(number),
-                config.initializer,
-                seed,
-                config.random_pattern,
-                ALL_ACT if is_last else acting_share,
-                section,
-            )
-            layers.append(LAYERS[SparseLayer.kind if section is None else section.kind].random(blueprint))
-        return cls(layers)
+        """The network at random that a configuration describes.
+
+        Parameters
+        ----------
+        config : NetworkSection
+        n_inputs, n_outputs : int
+            Of each place.
+        seed : int
+        acting_share : float
+            As in :meth:`random`.
+        n_places : int
+            Places of each sample: the steps of a sequence.
+        """
+        plans = blueprints(config, n_inputs, n_outputs, seed=seed, acting_share=acting_share, n_places=n_places)
+        return cls([LAYERS[plan.kind].random(plan) for plan in plans])
 
     @property
     def widths(self) -> list[int]:
         """Neurons per layer, from the input to the output."""
         return [self.layers[0].shape[1], *(layer.shape[0] for layer in self.layers)]
+
+    @property
+    def _rows(self) -> list[int]:
+        """Rows of all tiles that connections read: activations of neurons, or sums of several for each."""
+        return [*self.widths, *(connections.shape[0] for _, connections in self.connections())]
+
+    @property
+    def n_places(self) -> int:
+        """Places of each sample of a batch: the steps of its sequences, if layers read such; else 1."""
+        return max(layer.n_places for layer in self.layers)
+
+    @property
+    def n_inputs(self) -> int:
+        """Numbers of each sample: those of all places."""
+        return self.n_places * self.widths[0]
 
     @property
     def n_neurons(self) -> int:
@@ -196,7 +213,8 @@ class Network:
         workspace : Workspace
         """
         self._check(batch)
-        return chain.forward(self.layers, batch, workspace.activations(batch.n_columns), self.placement)
+        n = batch.batch.n_samples
+        return chain.forward(self.layers, batch, workspace.activations(n), workspace.saved(n), self.placement)
 
     def learn(
         self,
@@ -227,7 +245,7 @@ class Network:
             Of the batch, with dropout and before the parameters change.
         """
         self._check(batch)
-        n = batch.n_columns
+        n = batch.batch.n_samples
         outs, saved, delta = workspace.activations(n), workspace.saved(n), workspace.output_delta(n)
         of_layers = [*dropouts, None]
         sums = chain.forward_train(self.layers, batch, outs, saved, of_layers, self.placement)
@@ -268,7 +286,7 @@ class Network:
 
     def make_workspace(self, max_batch: int, *, activations: str = "float32") -> Workspace:
         """Buffers for batches of up to ``max_batch`` samples; arguments as of :class:`Workspace`."""
-        return Workspace(self.layers, max_batch, self.tile_width, activations=activations)
+        return Workspace(self.layers, max_batch, self.tile_width, activations=activations, n_places=self.n_places)
 
     def note_survivors(self, kept: Sequence[Int64Array | None]) -> None:
         """Note which neurons are left: per layer of neurons the numbers that they had before, None if all stay."""
@@ -278,6 +296,40 @@ class Network:
         """Assert that a batch has the inputs that the network has now: kernels would read whatever is there."""
         assert batch.n_neurons == self.layers[0].shape[1], (batch.shape, self.widths)
         assert batch.width == self.tile_width, (batch.width, self.tile_width)
+        assert batch.n_places == self.n_places, (batch.n_places, self.n_places)
+
+
+def blueprints(
+    config: NetworkSection,
+    n_inputs: int,
+    n_outputs: int,
+    *,
+    seed: int = 0,
+    acting_share: float = ALL_ACT,
+    n_places: int = 1,
+) -> list[LayerBlueprint]:
+    """What the layers of a new network are to be; arguments as of :meth:`Network.from_config`."""
+    widths = [n_inputs, *config.hidden, n_outputs]
+    found = []
+    for number, (shape, density) in enumerate(zip(pairwise(widths), densities_of(config, widths), strict=True)):
+        is_last = number == len(config.hidden)
+        found.append(
+            LayerBlueprint(
+                number,
+                shape[::-1],
+                density,
+                OUTPUT_ACTIVATION if is_last else config.activation_of(number),
+                config.alpha if is_last else config.alpha_of(number),
+                config.initializer,
+                seed,
+                config.random_pattern,
+                ALL_ACT if is_last else acting_share,
+                None if is_last else config.layer(number),
+                config.epsilon,
+                n_places,
+            )
+        )
+    return found
 
 
 def _surviving_ids(ids: Int32Array | None, kept: Int64Array | None) -> Int32Array | None:

@@ -14,8 +14,8 @@ class Parameter(NamedTuple):
     ----------
     values : float32[n]
     connections : str or None
-        Name of the layer's connections whose units the values belong to, in their order; None: one value for each
-        output neuron.
+        Name of the layer's connections whose units the values belong to, in their order; None: values of the output
+        neurons, one or several for each.
     decays : bool
         Whether weight decay applies.
     """

@@ -73,7 +73,8 @@ def gather_states(replica: Replica) -> dict[str, Float32Array]:
     for name in replica.states[0].values:
         vectors[name], views = _gathered(layout, [state[name] for state in replica.states])
         for state, own in zip(replica.states, views, strict=True):
-            state.values[name] = own
+            # In the order that all ranks have, which that of the vector need not be.
+            state.values[name] = {owner: own[owner] for owner in state[name]}
     return vectors
 
 

@@ -14,6 +14,7 @@ from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.network import Network, Place
 from hpc_sparse.network.objectives.protocol import Objective, Outcome
+from hpc_sparse.network.optimizers.clipping import clip
 from hpc_sparse.network.optimizers.protocol import Optimizer
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.optimizers.state import OptimizerState, carried
@@ -50,6 +51,7 @@ class Replica:
         optimizer: Optimizer,
         rate: float,
         workspace: Workspace,
+        clip_norm: float | None = None,
     ) -> Outcome:
         """One training step on one batch; changes parameters and states in place.
 
@@ -60,14 +62,41 @@ class Replica:
         optimizer : Optimizer
         rate : float
             Learning rate.
+        clip_norm : float or None
+            Largest norm of the gradient; None: any.
 
         Returns
         -------
         Outcome
             Of the batch, with dropout and before the update.
         """
+        if clip_norm is not None:
+            return self._train_clipped(batch, labels, objective, dropouts, optimizer, rate, workspace, clip_norm)
         sinks = [optimizer.sink(rate, state, workspace.scratch) for state in self.states]
         return self.network.learn(batch, labels, objective, dropouts, workspace, sinks)
+
+    def _train_clipped(
+        self,
+        batch: Tiles,
+        labels: AnyArray,
+        objective: Objective,
+        dropouts: Sequence[Dropout],
+        optimizer: Optimizer,
+        rate: float,
+        workspace: Workspace,
+        clip_norm: float,
+    ) -> Outcome:
+        """:meth:`train_batch` with the gradient of all parameters written, clipped, then applied."""
+        of_layers = [layer.parameters() for layer in self.network.layers]
+        sizes = [{name: each.values.size for name, each in own.items()} for own in of_layers]
+        vector, gradients = workspace.gradients(sizes)
+        outcome = self.network.gradient_batch(batch, labels, objective, dropouts, workspace, gradients)
+        clip(vector, clip_norm)
+        for parameters, own, state in zip(of_layers, gradients, self.states, strict=True):
+            for name, (values, _, decays) in parameters.items():
+                n_decayed = values.size if decays else 0
+                optimizer.descend(rate, values, own[name], n_decayed, state.of(name))
+        return outcome
 
     def change_rate(self, optimizer: Optimizer, factor: float) -> None:
         """Adapt the states to a learning rate that is ``factor`` times that of the steps before."""
@@ -133,8 +162,8 @@ class Replica:
             parameters = layer.parameters()
             for own in state.values.values():
                 assert parameters.keys() == own.keys(), (parameters.keys(), own.keys())
+            n_values = {name: each.weight.size for name, each in connections.items()}
+            sizes = layer.parameter_sizes(layer.shape, n_values, layer.settings())
             for name, parameter in parameters.items():
-                owner = parameter.connections
-                size = layer.shape[0] if owner is None else connections[owner].weight.size
                 for values in (parameter.values, *state.of(name).values()):
-                    assert values.shape == (size,), name
+                    assert values.shape == (sizes[name],), name

@@ -1,21 +1,22 @@
 """Activations of a layer: tiles of columns, neuron-major within each.
 
-A tile holds some columns of every neuron, so that what a pass reads at random fits into the caches. All columns are
-samples. See :mod:`hpc_sparse.kernels.simd.columns` for where they lie, :mod:`hpc_sparse.kernels.simd.machine` for how
-wide tiles are.
+A tile holds some columns of every neuron, so that what a pass reads at random fits into the caches. The columns of a
+tile are samples, all of one place: a step of a sequence, or the only place there is. Tiles lie place after place. See
+:mod:`hpc_sparse.kernels.simd.columns` for where they lie, :mod:`hpc_sparse.kernels.simd.machine` for how wide tiles
+are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, AnyArray
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
-from hpc_sparse.kernels.simd.columns import n_tiles_of, width_at
+from hpc_sparse.kernels.simd.columns import n_tiles_of, width_at, with_places
 from hpc_sparse.kernels.simd.machine import FAR_BYTES, WIDTHS
 
 tiles_of_columns: Any = getattr(n_tiles_of, "py_func", n_tiles_of)
@@ -33,9 +34,30 @@ def gradient_parts(n_neurons: int, n_columns: int, width: int, item_bytes: int) 
     One for each tile if the cache of a core holds a tile, so that a thread computes whole tiles and finds there what
     it has written; else 1.
     """
-    n_tiles = int(tiles_of_columns(n_columns, width))
-    is_near = n_neurons * width * item_bytes <= FAR_BYTES
-    return n_tiles if is_near and n_tiles <= MOST_PARTS else 1
+    return _parts(int(tiles_of_columns(n_columns, width)), n_neurons * width * item_bytes)
+
+
+def _parts(n_tiles: int, tile_bytes: int) -> int:
+    return n_tiles if tile_bytes <= FAR_BYTES and n_tiles <= MOST_PARTS else 1
+
+
+class BatchShape(NamedTuple):
+    """Shape of the activations of a batch, whatever the layer.
+
+    Attributes
+    ----------
+    n_samples : int
+    n_places : int
+        Places of each sample, such as the steps of a sequence.
+    """
+
+    n_samples: int
+    n_places: int = 1
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of all places, those beyond the samples included."""
+        return self.n_places * padded_columns(self.n_samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +70,18 @@ class Tiles:
         Tile after tile, for kernels; nobody else indexes it.
     n_neurons : int
     n_columns : int
-        Samples, and what fills up the last tile: a multiple of the least width of a tile.
+        Samples, and what fills up the last tile: a multiple of the least width of a tile; of all places.
     width : int
         Columns of a tile, the last ones may be narrower; one of the widths of the machine.
+    n_places : int
+        Places of each sample.
     """
 
     values: AnyArray
     n_neurons: int
     n_columns: int
     width: int
+    n_places: int = 1
 
     def __post_init__(self) -> None:
         assert self.values.shape == (self.n_neurons * self.n_columns,), (self.values.shape, self.shape)
@@ -71,11 +96,13 @@ class Tiles:
         dtype: type[np.generic] = VALUE,
         *,
         buffer: AnyArray | None = None,
+        n_places: int = 1,
     ) -> Tiles:
         """Tiles whose numbers are not set yet, in the front of a ``buffer`` if one is given."""
-        n_columns = padded_columns(n_samples)
+        n_columns = BatchShape(n_samples, n_places).n_columns
         size = n_neurons * n_columns
-        return cls(aligned_empty(size, dtype) if buffer is None else buffer[:size], n_neurons, n_columns, width)
+        values = aligned_empty(size, dtype) if buffer is None else buffer[:size]
+        return cls(values, n_neurons, n_columns, width, n_places)
 
     @classmethod
     def of(cls, matrix: AnyArray, width: int = WIDTHS[-1]) -> Tiles:
@@ -94,25 +121,35 @@ class Tiles:
         return self.n_neurons, self.n_columns
 
     @property
+    def batch(self) -> BatchShape:
+        """Shape of the batch, the columns beyond its last sample counted as samples."""
+        return BatchShape(self.n_columns // self.n_places, self.n_places)
+
+    @property
+    def layout(self) -> int:
+        """How columns are divided into tiles, as kernels take it: the width, and what a place has of columns."""
+        return self.width if self.n_places == 1 else with_places(self.width, self.n_columns // self.n_places)
+
+    @property
     def n_tiles(self) -> int:
         """Number of tiles."""
-        return int(tiles_of_columns(self.n_columns, self.width))
+        return int(tiles_of_columns(self.n_columns, self.layout))
 
     @property
     def gradient_parts(self) -> int:
         """Parts in which a step computes the gradients of connections that read these rows at random."""
-        return gradient_parts(self.n_neurons, self.n_columns, self.width, self.values.itemsize)
+        return _parts(self.n_tiles, self.n_neurons * self.width * self.values.itemsize)
 
     @property
     def is_single(self) -> bool:
         """Whether there is one tile only."""
-        return int(width_of_tile(0, self.n_columns, self.width)) == self.n_columns
+        return int(width_of_tile(0, self.n_columns, self.layout)) == self.n_columns
 
     def __iter__(self) -> Iterator[tuple[int, AnyArray]]:
         """The tiles, each [n_neurons, columns] with the number of its first column; writing changes the activations."""
-        column = 0
+        column, layout = 0, self.layout
         while column < self.n_columns:
-            own = int(width_of_tile(column, self.n_columns, self.width))
+            own = int(width_of_tile(column, self.n_columns, layout))
             start = column * self.n_neurons
             yield column, self.values[start : start + self.n_neurons * own].reshape(self.n_neurons, own)
             column += own
@@ -122,6 +159,43 @@ class Tiles:
         tiles = [tile for _, tile in self]
         return tiles[0] if len(tiles) == 1 else np.concatenate(tiles, axis=1)
 
-    def like(self, n_neurons: int) -> Tiles:
-        """Tiles for the same batch of another number of neurons, their numbers not set yet."""
-        return Tiles.empty(n_neurons, self.n_columns, self.width, self.values.dtype.type)
+    def like(self, n_neurons: int, batch: BatchShape | None = None) -> Tiles:
+        """Tiles of another number of neurons for the same batch, or one of another shape; numbers not set yet."""
+        n_samples, n_places = batch or self.batch
+        return Tiles.empty(n_neurons, n_samples, self.width, self.values.dtype.type, n_places=n_places)
+
+    def places(self, start: int, stop: int) -> Tiles:
+        """The tiles of some places: a view."""
+        n_columns = self.n_columns // self.n_places
+        first, last = start * n_columns, stop * n_columns
+        values = self.values[first * self.n_neurons : last * self.n_neurons]
+        return Tiles(values, self.n_neurons, last - first, self.width, stop - start)
+
+    def place(self, number: int) -> Tiles:
+        """The tiles of one place: a view."""
+        return self.places(number, number + 1)
+
+    def as_places(self, n_places: int, buffer: AnyArray | None = None) -> Tiles:
+        """The same numbers as those of several places, of which each has an equal part of the neurons.
+
+        They stay where they are if there is one tile, else they are copied, into ``buffer`` if one is given.
+
+        Parameters
+        ----------
+        n_places : int
+            A divisor of the neurons.
+        buffer : array, optional
+            At least as long as the numbers.
+        """
+        assert self.n_places == 1, self.n_places
+        assert self.n_neurons % n_places == 0, (self.n_neurons, n_places)
+        n_neurons, n_samples = self.n_neurons // n_places, self.n_columns
+        if self.is_single or n_places == 1:
+            return Tiles(self.values, n_neurons, n_places * n_samples, self.width, n_places)
+        placed = Tiles.empty(n_neurons, n_samples, self.width, self.values.dtype.type, buffer=buffer, n_places=n_places)
+        for first, tile in self:
+            for number in range(n_places):
+                start = (number * n_samples + first) * n_neurons
+                own = tile[number * n_neurons : (number + 1) * n_neurons].reshape(-1)
+                placed.values[start : start + own.size] = own
+        return placed

@@ -119,14 +119,19 @@ def _described(arrays: Mapping[str, AnyArray]) -> list[tuple[str, int, str]]:
 def _rebuild(
     layer: Layer, shape: tuple[int, int], structure: Mapping[str, AnyArray], values: Mapping[str, Float32Array] | None
 ) -> None:
-    """Give a layer another structure; parameters are not set where no values are given."""
-    topologies = {}
+    """Give a layer another structure; parameters are not set where no values are given.
+
+    Only layers whose one map is between all their neurons change their shape.
+    """
+    topologies, is_reshaped = {}, shape != layer.shape
     for owner, connections in layer.connections().items():
         own = {name: structure[f"{owner}/{name}"] for name in connections.structure()}
-        topologies[owner] = connections.rebuilt(shape, own, np.empty(0, VALUE)).topology
+        topologies[owner] = connections.rebuilt(
+            shape if is_reshaped else connections.shape, own, np.empty(0, VALUE)
+        ).topology
     if values is None:
         sizes = {
-            name: shape[0]
+            name: (shape[0] if is_reshaped else parameter.values.size)
             if parameter.connections is None
             else topologies[parameter.connections].n_connections
             * layer.connections()[parameter.connections].values_per_unit

@@ -60,10 +60,12 @@ def calibrate(config: RunConfig, size: NetworkSize, n_rounds: int = 5) -> Calibr
     _load_kernels(config, size)
     value_bytes = np.dtype(HIDDEN_VALUES[config.training.activations]).itemsize
     row_bytes = value_bytes * padded_columns(config.training.batch_size)
-    if size.n_connections <= PROBE_CONNECTIONS and size.n_neurons * row_bytes <= 2 * PROBE_ROW_BYTES:
+    is_small = size.n_connections <= PROBE_CONNECTIONS and size.n_neurons * row_bytes <= 2 * PROBE_ROW_BYTES
+    # Networks that read sequences are measured whole, as their layers cannot be measured one by one.
+    if is_small or size.n_places > 1:
         return Calibration(time_network(config, size, n_rounds), size.n_connections)
     kinds = Counter((layer, _place(number, len(size.layers))) for number, layer in enumerate(size.layers))
-    total, n_measured, width = Seconds(), 0, tile_width(size.widths)
+    total, n_measured, width = Seconds(), 0, size.tile_width
     for (layer, place), n_times in kinds.items():
         measured, factor = smaller_layer(layer, row_bytes)
         seconds = time_layer(config, measured, place, n_rounds, width)
@@ -105,7 +107,8 @@ def _load_kernels(config: RunConfig, size: NetworkSize) -> None:
     places: tuple[LayerPlace, ...] = ("first", "middle", "last")
     for kind in {(layer.connections, layer.unit) for layer in size.layers}:
         tiny = replace(TINY, connections=kind[0], unit=kind[1])
-        tiny = replace(tiny, n_connections=-(-tiny.n_possible_units // 8) * tiny.values_per_unit)
+        (own,) = tiny.each_map
+        tiny = replace(tiny, n_connections=-(-own.n_possible_units // 8) * own.values_per_unit)
         for place in places:
             time_layer(config, tiny, place, 1, tile_width([tiny.n_in]))
         time_network(config, NetworkSize((tiny, TINY)), 1)

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import MAX_NEURONS
+from hpc_sparse.inputs.sequences import n_inputs
 from hpc_sparse.kernels.simd.machine import PADDING
 from hpc_sparse.network.connections.topology import full_epsilon
 from hpc_sparse.planning.memory import plan_memory
@@ -59,11 +60,11 @@ def largest_fitting(
     """
 
     def fits(changed: RunConfig) -> bool:
-        size = NetworkSize.expected(changed.network, info.n_features, n_outputs)
+        size = NetworkSize.of_run(changed, info, n_outputs)
         return plan_memory(changed, size, info, n_ranks).allocated * n_node_ranks <= n_bytes
 
     key = "density" if config.network.epsilon is None else "epsilon"
-    most = 1.0 if key == "density" else _full_epsilon(config, info.n_features, n_outputs)
+    most = 1.0 if key == "density" else _full_epsilon(config, n_inputs(config, info), n_outputs)
     sparsity = _largest(lambda value: fits(_with_network(config, **{key: value})), getattr(config.network, key), most)
     n_trained = info.n_train - count_validation(info, config.data.validation_fraction)
     shard = -(-n_trained // n_ranks)
@@ -109,7 +110,7 @@ def _widened(config: RunConfig, factor: float) -> tuple[int, ...]:
     return tuple(max(1, int(width * factor)) for width in config.network.hidden)
 
 
-def _full_epsilon(config: RunConfig, n_inputs: int, n_outputs: int) -> float:
+def _full_epsilon(config: RunConfig, n_in: int, n_out: int) -> float:
     """The epsilon from which on every connection exists."""
-    pairs = pairwise([n_inputs, *config.network.hidden, n_outputs])
+    pairs = pairwise([n_in, *config.network.hidden, n_out])
     return max(full_epsilon(*pair) for pair in pairs)

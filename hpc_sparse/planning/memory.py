@@ -19,6 +19,7 @@ from hpc_sparse.inputs.chain import planned_bytes
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.optimizers.registry import make_optimizer
+from hpc_sparse.network.tiles import MOST_PARTS
 from hpc_sparse.planning import phases
 from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.storage.dataset.samples import DatasetInfo
@@ -127,9 +128,13 @@ def shard_bytes(info: DatasetInfo, n_ranks: int) -> int:
 def _network_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
     structure, weights, n_parameters = Counter[str](), 0, 0
     for layer in size.layers:
-        structure.update(layer.n_bytes.structure)
-        weights += layer.n_bytes.weights
         n_parameters += layer.n_parameters
+        for each in layer.each_map:
+            structure.update(each.n_bytes.structure)
+            weights += each.n_bytes.weights
+    # The backward pass needs it, which does not go below the first layer.
+    transposed = sum(each.n_bytes.transposed for layer in size.layers for each in layer.each_map)
+    transposed -= size.layers[0].each_map[0].n_bytes.transposed
     return [
         *(MemoryItem("network", name, n_bytes) for name, n_bytes in structure.items()),
         MemoryItem("network", "weights", weights),
@@ -138,8 +143,7 @@ def _network_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
             MemoryItem("network", described, n_parameters * _bytes(VALUE))
             for described in make_optimizer(config).state_arrays.values()
         ),
-        # The backward pass needs it, which does not go below the first layer.
-        MemoryItem("network", "connections by input neuron", sum(each.n_bytes.transposed for each in size.layers[1:])),
+        MemoryItem("network", "connections by input neuron", transposed),
     ]
 
 
@@ -157,25 +161,39 @@ def _batch_sizes(config: RunConfig, info: DatasetInfo, n_ranks: int) -> set[int]
 def _working_items(
     config: RunConfig, size: NetworkSize, stride: int, n_features: int, batch_sizes: set[int]
 ) -> list[MemoryItem]:
-    widths, hidden = size.widths, HIDDEN_VALUES[config.training.activations]
-    n_hidden, n_outputs = sum(widths[1:-1]) * stride, 2 * widths[-1] * stride  # sums and deltas of the output layer
+    hidden = HIDDEN_VALUES[config.training.activations]
+    n_columns = [layer.n_out * layer.places_out * stride for layer in size.layers]
+    n_hidden, n_outputs = sum(n_columns[:-1]), 2 * n_columns[-1]  # sums and deltas of the output layer
+    n_placed = n_features * stride if size.n_places > 1 else 0
     return [
         MemoryItem("working", "activations and deltas", n_hidden * _bytes(hidden) + n_outputs * _bytes(VALUE)),
         MemoryItem("working", "records of activations", sum(layer.saved_bytes(stride) for layer in size.layers[:-1])),
         MemoryItem("working", "gradients of one layer", _gradient_bytes(config, size, batch_sizes)),
-        MemoryItem("working", "batch of samples", batch_bytes(n_features, stride)),
+        *_adjoint_items(size),
+        MemoryItem("working", "batch of samples", batch_bytes(n_features, stride) + n_placed * _bytes(VALUE)),
     ]
 
 
+def _adjoint_items(size: NetworkSize) -> list[MemoryItem]:
+    """The weights of a layer's connections from its own state, in the order of the backward pass."""
+    n_most = max((each.n_connections for layer in size.layers for each in layer.maps[1:]), default=0)
+    return [MemoryItem("working", "weights of the backward pass", n_most * _bytes(VALUE))] if n_most else []
+
+
 def _gradient_bytes(config: RunConfig, size: NetworkSize, batch_sizes: set[int]) -> int:
-    """The gradients of the layer with most of them that are written, and what a step from them takes."""
-    is_tiled = any(phases.fills_several_tiles(n_samples, size) for n_samples in batch_sizes)
-    optimizer, (first, *later) = make_optimizer(config), size.layers
+    """The gradients of the layer with most of them that are written, or of all, and what a step from them takes."""
+    optimizer, (first, *later) = make_optimizer(config), [each for layer in size.layers for each in layer.each_map]
+    is_tiled = size.n_places > 1 or any(phases.fills_several_tiles(n_samples, size) for n_samples in batch_sizes)
     # For several tiles, weights and gradients are brought into the order in which deltas are passed on.
-    passing = max((layer.n_connections * layer.n_copies(is_tiled=is_tiled) for layer in later), default=0)
+    passing = max((each.n_connections * each.n_copies(is_tiled=is_tiled) for each in later), default=0)
+    if config.optimizer.clip_norm is not None:
+        largest = max(layer.n_parameters for layer in size.layers)
+        return (size.n_parameters + (passing if is_tiled else 0)) * _bytes(VALUE) + optimizer.step_bytes(largest)
     if optimizer.is_fused:
         # The first layer passes no deltas on: gradients of a single tile are used as soon as they are there.
         n_parts = max(phases.first_gradient_parts(n_samples, size) for n_samples in batch_sizes)
+        if size.n_places > 1:
+            n_parts = max(n_parts, size.n_places if size.n_places <= MOST_PARTS else 1)
         return max(passing, first.n_written(n_parts) * first.n_connections) * _bytes(VALUE)
     largest = max(layer.n_parameters for layer in size.layers)
     return max(passing, largest) * _bytes(VALUE) + optimizer.step_bytes(largest)
@@ -202,8 +220,8 @@ def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[
         n_arrays = 1 + len(make_optimizer(config).state_arrays)
         return [MemoryItem("exchange", "average under way", 3 * n_arrays * vector)]
     if parallel.replica_topology == "independent" and make_updater(config.evolution).changes_topology:
-        n_rows = sum(layer.n_out for layer in size.layers)
-        n_bytes = sum(layer.n_units for layer in size.layers) * _bytes(INDEX) + n_rows * _bytes(INDEX)
+        maps = [each for layer in size.layers for each in layer.each_map]
+        n_bytes = sum(each.n_units + each.n_out for each in maps) * _bytes(INDEX)
         return [MemoryItem("exchange", "connections of the last sync", n_bytes)]
     return []
 

@@ -3,43 +3,50 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from hpc_sparse.config import LayerSection, NetworkSection
+from hpc_sparse.config import LayerSection, NetworkSection, RunConfig
+from hpc_sparse.config.layers import IN_GROUPS
+from hpc_sparse.inputs.sequences import n_places
+from hpc_sparse.kernels.simd.machine import tile_width
+from hpc_sparse.network.blueprint import LayerBlueprint
 from hpc_sparse.network.connections.protocol import INPUT, ConnectionBytes
 from hpc_sparse.network.connections.registry import CONNECTIONS, UNSTRUCTURED
-from hpc_sparse.network.densities import densities
+from hpc_sparse.network.connections.state import Setting
 from hpc_sparse.network.layers.registry import LAYERS
+from hpc_sparse.network.network import blueprints
+from hpc_sparse.network.tiles import BatchShape
+from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 
 @dataclass(frozen=True)
-class LayerSize:
-    """One layer of connections.
+class MapSize:
+    """Connections of a layer.
 
     Attributes
     ----------
+    name : str
+        Their name in the layer.
     n_in, n_out : int
-        Neurons below and above.
+        Neurons that they come from; sums that they lead to.
     n_connections : int
-        Stored connections; where they are drawn at random, as many as are expected.
-    kind, connections : str
-        Kind of layer and of its connections.
+    connections : str
+        Their kind.
     unit : (r, c)
         Neurons above and below whose connections come and go as one.
     """
 
+    name: str
     n_in: int
     n_out: int
     n_connections: int
-    kind: str = "sparse"
     connections: str = "csr"
     unit: tuple[int, int] = (1, 1)
 
     @property
     def n_bytes(self) -> ConnectionBytes:
-        """Bytes of its connections."""
+        """Bytes that they take."""
         return CONNECTIONS[self.connections].n_bytes(self.n_out, self.n_in, self.n_connections, self.unit)
 
     @property
@@ -58,10 +65,9 @@ class LayerSize:
         return -(-self.n_out // self.unit[0]) * -(-self.n_in // self.unit[1])
 
     @property
-    def section(self) -> LayerSection:
-        """The layer as a configuration has it, as far as its connections go."""
-        block = self.unit if self.values_per_unit > 1 else None
-        return LayerSection.model_construct(n=self.n_out, connections=self.connections, block=block)
+    def is_dense(self) -> bool:
+        """Whether every connection exists."""
+        return self.n_units == self.n_possible_units
 
     def n_copies(self, *, is_tiled: bool) -> int:
         """Copies of the weights that a backward pass makes room for: gradients, and weights in transposed order."""
@@ -76,20 +82,73 @@ class LayerSize:
             return 1
         return n_parts if self.connections in UNSTRUCTURED else min(n_parts, 1)
 
+
+@dataclass(frozen=True)
+class LayerSize:
+    """One layer.
+
+    Attributes
+    ----------
+    n_in, n_out : int
+        Neurons below and above.
+    n_connections : int
+        Stored connections; where they are drawn at random, as many as are expected.
+    kind, connections : str
+        Kind of layer and of its connections.
+    unit : (r, c)
+        Neurons above and below whose connections come and go as one.
+    maps : tuple of MapSize
+        Its connections one by one, where there are several.
+    settings : tuple of (name, value)
+        Of the kind of layer.
+    places, places_out : int
+        Places of each sample that it reads and gives, such as the steps of sequences.
+    """
+
+    n_in: int
+    n_out: int
+    n_connections: int
+    kind: str = "sparse"
+    connections: str = "csr"
+    unit: tuple[int, int] = (1, 1)
+    maps: tuple[MapSize, ...] = ()
+    settings: tuple[tuple[str, Setting], ...] = ()
+    places: int = 1
+    places_out: int = 1
+
+    @property
+    def each_map(self) -> tuple[MapSize, ...]:
+        """All its connections, from the layer below first."""
+        own = MapSize(INPUT, self.n_in, self.n_out, self.n_connections, self.connections, self.unit)
+        return self.maps or (own,)
+
+    @property
+    def section(self) -> LayerSection:
+        """The layer as a configuration has it, as far as its connections go; groups of inputs count as csr."""
+        block = self.unit if self.unit != (1, 1) else None
+        connections = "csr" if self.connections == IN_GROUPS else self.connections
+        return LayerSection.model_construct(n=self.n_out, connections=connections, block=block)
+
+    @property
+    def n_units(self) -> int:
+        """Units of connections that are stored."""
+        return sum(each.n_units for each in self.each_map)
+
     @property
     def n_parameters(self) -> int:
         """Numbers that are learned."""
-        sizes = LAYERS[self.kind].parameter_sizes((self.n_out, self.n_in), {INPUT: self.n_connections}, {})
+        n_values = {each.name: each.n_connections for each in self.each_map}
+        sizes = LAYERS[self.kind].parameter_sizes((self.n_out, self.n_in), n_values, dict(self.settings))
         return sum(sizes.values())
 
-    def saved_bytes(self, width: int) -> int:
-        """Bytes that the layer keeps for the backward pass of a batch of ``width`` columns."""
-        return LAYERS[self.kind].saved_bytes(self.n_out, width)
+    def saved_bytes(self, n_samples: int) -> int:
+        """Bytes that the layer keeps for the backward pass of a batch."""
+        return LAYERS[self.kind].saved_bytes(self.n_out, BatchShape(n_samples, self.places), dict(self.settings))
 
     @property
     def is_dense(self) -> bool:
         """Whether every connection exists."""
-        return self.n_units == self.n_possible_units
+        return all(each.is_dense for each in self.each_map)
 
 
 @dataclass(frozen=True)
@@ -99,28 +158,70 @@ class NetworkSize:
     layers: tuple[LayerSize, ...]
 
     @classmethod
-    def expected(cls, config: NetworkSection, n_inputs: int, n_outputs: int) -> NetworkSize:
-        """The size of a new network of a configuration."""
-        widths = [n_inputs, *config.hidden, n_outputs]
+    def of_run(cls, config: RunConfig, info: DatasetInfo, n_outputs: int) -> NetworkSize:
+        """The size of the new network of a run.
+
+        Raises
+        ------
+        DataError
+            Layers read sequences, and the samples are none.
+        """
+        steps = n_places(config, info)
+        return cls.expected(config.network, info.n_features // steps, n_outputs, steps)
+
+    @classmethod
+    def expected(cls, config: NetworkSection, n_inputs: int, n_outputs: int, n_places: int = 1) -> NetworkSize:
+        """The size of a new network of a configuration, for samples of so many places."""
         layers = []
-        for number, (pair, density) in enumerate(zip(pairwise(widths), densities(config, widths), strict=True)):
-            own = config.layer(number) if number < len(config.hidden) else LayerSection(n=n_outputs)
-            r, c = own.unit
-            # Groups of inputs have as many connections each: their density is exact.
-            drawn = config.initial_topology if own.pattern is None else "pattern"
-            n_units = _n_connections(drawn, -(-pair[0] // c), -(-pair[1] // r), density)
-            layers.append(LayerSize(*pair, n_units * r * c, own.kind, own.connections, own.unit))
+        for blueprint in blueprints(config, n_inputs, n_outputs, n_places=n_places):
+            kind, (n_out, n_in) = LAYERS[blueprint.kind], blueprint.shape
+            maps = tuple(_map_size(config, name, own) for name, own in kind.maps(blueprint).items())
+            sequences = blueprint.section is None or blueprint.section.gives_sequences
+            size = LayerSize(
+                n_in,
+                n_out,
+                sum(each.n_connections for each in maps),
+                blueprint.kind,
+                blueprint.connections,
+                blueprint.unit,
+                maps if len(maps) > 1 else (),
+                tuple(kind.planned_settings(blueprint).items()),
+                n_places,
+                n_places if sequences else 1,
+            )
+            layers.append(size)
+            n_places = size.places_out
         return cls(tuple(layers))
 
     @classmethod
     def of_layers(cls, layers: Iterable[tuple[tuple[int, int], int]]) -> NetworkSize:
-        """The size of a network that exists, from each layer's (n_out, n_in) and connections."""
+        """The size of a network of sparse layers that exists, from each layer's (n_out, n_in) and connections."""
         return cls(tuple(LayerSize(n_in, n_out, n_connections) for (n_out, n_in), n_connections in layers))
+
+    def with_connections(self, layers: Iterable[Mapping[str, tuple[tuple[int, int], int]]]) -> NetworkSize:
+        """The same layers with the neurons and connections that they have now.
+
+        Parameters
+        ----------
+        layers : iterable of dict of str to ((n_out, n_in), int)
+            Shape and number of each of a layer's connections, by their names.
+        """
+        return NetworkSize(tuple(_resized(size, maps) for size, maps in zip(self.layers, layers, strict=True)))
+
+    @property
+    def n_places(self) -> int:
+        """Places of each sample that the network reads."""
+        return self.layers[0].places
 
     @property
     def widths(self) -> list[int]:
         """Neurons per layer, from the input to the output."""
         return [self.layers[0].n_in, *(layer.n_out for layer in self.layers)]
+
+    @property
+    def tile_width(self) -> int:
+        """Columns of a tile of activations in a new network of this size."""
+        return tile_width([*self.widths, *(each.n_out for layer in self.layers for each in layer.each_map)])
 
     @property
     def n_neurons(self) -> int:
@@ -136,6 +237,22 @@ class NetworkSize:
     def n_parameters(self) -> int:
         """Numbers that are learned, of all layers."""
         return sum(layer.n_parameters for layer in self.layers)
+
+
+def _map_size(config: NetworkSection, name: str, blueprint: LayerBlueprint) -> MapSize:
+    (n_out, n_in), (r, c), section = blueprint.shape, blueprint.unit, blueprint.section
+    # Groups of inputs have as many connections each: their density is exact.
+    drawn = config.initial_topology if section is None or section.pattern is None else "pattern"
+    n_units = _n_connections(drawn, -(-n_in // c), -(-n_out // r), blueprint.density)
+    return MapSize(name, n_in, n_out, n_units * r * c, blueprint.connections, blueprint.unit)
+
+
+def _resized(size: LayerSize, maps: Mapping[str, tuple[tuple[int, int], int]]) -> LayerSize:
+    own = tuple(replace(each, n_connections=maps[each.name][1]) for each in size.maps)
+    n_connections = sum(n for _, n in maps.values())
+    (n_out, n_in), _ = maps[INPUT]
+    # Neurons only go from layers with one map.
+    return replace(size, n_in=n_in, n_out=size.n_out if own else n_out, n_connections=n_connections, maps=own)
 
 
 def _n_connections(pattern: str, n_in: int, n_out: int, density: float) -> int:

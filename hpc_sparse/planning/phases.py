@@ -12,7 +12,6 @@ from hpc_sparse.evolution.gradient_tiles import TILE_ROWS
 from hpc_sparse.evolution.initial.saliency import PRODUCTS
 from hpc_sparse.evolution.memory import INDEX, KEY, POINTER, POSITION, VALUE, LayerFigures, change_bytes
 from hpc_sparse.kernels.simd.buffers import padded_columns
-from hpc_sparse.kernels.simd.machine import tile_width
 from hpc_sparse.network.densities import source_densities
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.tiles import gradient_parts, width_of_tile
@@ -34,12 +33,12 @@ CORRELATING = 52
 def fills_several_tiles(n_samples: int, size: NetworkSize) -> bool:
     """Whether activations of so many samples are more than one tile in a new network of this size."""
     n_columns = padded_columns(n_samples)
-    return int(width_of_tile(0, n_columns, tile_width(size.widths))) < n_columns
+    return int(width_of_tile(0, n_columns, size.tile_width)) < n_columns
 
 
 def first_gradient_parts(n_samples: int, size: NetworkSize) -> int:
     """Parts of the gradients that a step on so many samples keeps of the first layer: none if they are one tile."""
-    n_columns, width = padded_columns(n_samples), tile_width(size.widths)
+    n_columns, width = padded_columns(n_samples), size.tile_width
     return gradient_parts(size.widths[0], n_columns, width, VALUE) if fills_several_tiles(n_samples, size) else 0
 
 
@@ -49,9 +48,9 @@ def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
     Connections are made in network/connections/topology.py and initial_topology.py, weights in initial_weights.py.
     """
     built, worst = 0, 0
-    for layer in size.layers:
-        rows, units = layer.n_out, layer.n_units
-        own = units * INDEX + layer.n_connections * VALUE + rows * POINTER
+    for each in (own for layer in size.layers for own in layer.each_map):
+        rows, units = each.n_out, each.n_units
+        own = units * INDEX + each.n_connections * VALUE + rows * POINTER
         worst = max(worst, built + own + units * POSITION + rows * 2 * KEY)
         if config.initial_topology != "erdos_renyi":
             worst = max(worst, built + units * DRAWN_KEYS + rows * 5 * KEY)
@@ -80,32 +79,32 @@ def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> in
     Strategies that see layers alone change them one after the other. Otherwise all layers' changes are decided first;
     then each new layer replaces its old one.
     """
-    changing = size.layers[:-1]
+    changing = [(layer, each) for layer in size.layers[:-1] for each in layer.each_map]
     updater = make_updater(config.evolution)
     if not updater.changes_topology or not changing:
         return 0
     worst, decided, following = 0, 0, 0
-    for number, layer in enumerate(changing):
+    for number, (layer, each) in enumerate(changing):
         figures = LayerFigures(
-            layer.n_in,
-            layer.n_out,
-            layer.n_units,
+            each.n_in,
+            each.n_out,
+            each.n_units,
             config.evolution.drop_fraction,
-            config.evolution.growth_samples,
+            config.evolution.growth_samples * layer.places,
             fills_several_tiles(config.evolution.growth_samples, size),
         )
         # Layers above the first have an index by input neuron, which is given back first.
-        given_back = layer.n_bytes.transposed if updater.sees_layers_alone and number else 0
+        given_back = each.n_bytes.transposed if updater.sees_layers_alone and number else 0
         # Kinds that do not keep a topology make one for whoever asks.
-        made = layer.n_bytes.topology
+        made = each.n_bytes.topology
         worst = max(worst, decided + made + round(updater.n_bytes(figures)) - given_back)
         if updater.sees_layers_alone:
-            new = change_bytes(layer.n_out, layer.n_units) + VALUE * layer.n_connections
+            new = change_bytes(each.n_out, each.n_units) + VALUE * each.n_connections
             following = max(following, made + new - given_back)
         else:
-            decided += made + change_bytes(layer.n_out, layer.n_units)
+            decided += made + change_bytes(each.n_out, each.n_units)
     if decided:
-        following = decided + VALUE * changing[0].n_connections
+        following = decided + VALUE * changing[0][1].n_connections
     signals = _signal_bytes(config, size, n_features) if updater.needs_signals else 0
     return max(worst + signals, following)
 
@@ -121,8 +120,8 @@ def sync_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
         return bucket
     grown = config.evolution.drop_fraction
     united = 1 + grown * n_ranks
-    sparse = [layer for layer in size.layers if not layer.is_dense]
-    n_units, n_values = [layer.n_units for layer in sparse], sum(layer.n_connections for layer in sparse)
+    sparse = [each for layer in size.layers for each in layer.each_map if not each.is_dense]
+    n_units, n_values = [each.n_units for each in sparse], sum(each.n_connections for each in sparse)
     # Keys of the union, the own places in it, weights and their states on it, and the last layer's keys being joined.
     placed = sum(n_units) * (KEY * united + KEY) + n_values * n_arrays * VALUE * united
     joining = max(n_units, default=0) * KEY * (2 + 3 * united)
@@ -133,11 +132,16 @@ def checkpoint_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
     """While a checkpoint is written: arrays go to the file as they are, or to the root that writes for all."""
     if n_ranks == 1 or config.runtime.hdf5 == "mpio":
         return 0
-    largest = max(max(layer.n_connections * INDEX, layer.n_out * POINTER) for layer in size.layers)
+    maps = [each for layer in size.layers for each in layer.each_map]
+    largest = max(max(each.n_connections * INDEX, each.n_out * POINTER) for each in maps)
     return min(CHUNK_BYTES, -(-largest // n_ranks))
 
 
 def _signal_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
     """Activations, records and deltas of the samples that guide growth (network/layer_signals.py)."""
-    stride, widths = padded_columns(config.evolution.growth_samples), size.widths
-    return sum(widths[1:]) * stride * (2 * VALUE + VALUE // 4) + n_features * stride * VALUE
+    stride, total = padded_columns(config.evolution.growth_samples), 0
+    for layer in size.layers:
+        n = layer.n_out * stride
+        total += n * layer.places_out * 2 * VALUE
+        total += max(n * layer.places_out * VALUE // 4, layer.saved_bytes(stride) if layer.maps else 0)
+    return total + n_features * stride * VALUE * (2 if size.n_places > 1 else 1)

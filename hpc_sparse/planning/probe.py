@@ -91,18 +91,22 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
     n_batch, widths, settings = config.training.batch_size, size.widths, config.network
     last = len(size.layers) - 1
     started = time.perf_counter()
-    blueprints = [_blueprint(config, layer, number, last) for number, layer in enumerate(size.layers)]
-    network = Network([SparseLayer.random(blueprint) for blueprint in blueprints])
+    if size.n_places > 1:
+        network = Network.from_config(settings, widths[0], widths[-1], seed=0, n_places=size.n_places)
+    else:
+        blueprints = [_blueprint(config, layer, number, last) for number, layer in enumerate(size.layers)]
+        network = Network([SparseLayer.random(blueprint) for blueprint in blueprints])
     construct = time.perf_counter() - started
     workspace = network.make_workspace(n_batch, activations=config.training.activations)
     optimizer, objective = make_optimizer(config), make_objective(config)
     replica = Replica.at_rest(network, optimizer.state_arrays)
-    batch = _numbers(widths[0], n_batch, network.tile_width)
+    batch = _numbers(widths[0], n_batch, network.tile_width, n_places=size.n_places)
     labels = np.zeros(n_batch, INDEX)
     dropouts = [Dropout(settings.dropout, KEY)] * (len(widths) - 2)
 
     def step() -> None:
-        replica.train_batch(batch, labels, objective, dropouts, optimizer, TINY_RATE, workspace)
+        step_by = optimizer, TINY_RATE, workspace, config.optimizer.clip_norm
+        replica.train_batch(batch, labels, objective, dropouts, *step_by)
 
     seconds = Seconds(construct, timed(step, n_rounds), timed(lambda: network.forward(batch, workspace), n_rounds))
     for place in network.evolving():
@@ -150,11 +154,11 @@ def time_layer(config: RunConfig, size: LayerSize, place: LayerPlace, n_rounds: 
 
 def _blueprint(config: RunConfig, size: LayerSize, number: int, last: int) -> LayerBlueprint:
     """A layer of this size, whose connections all act."""
-    settings = config.network
+    settings, (own,) = config.network, size.each_map
     return LayerBlueprint(
         number,
         (size.n_out, size.n_in),
-        size.n_units / size.n_possible_units,
+        own.n_units / own.n_possible_units,
         settings.activation if number < last else OUTPUT_ACTIVATION,
         settings.alpha,
         settings.initializer,
@@ -185,7 +189,8 @@ def _time_evolution(config: RunConfig, replica: Replica, place: Place) -> float:
     signals, connections = None, replica.network.at(place)
     if updater.needs_signals:
         n_samples, width = settings.growth_samples, replica.network.tile_width
-        source, delta = (_numbers(n, n_samples, width) for n in connections.shape[::-1])
+        n_places = replica.network.n_places
+        source, delta = (_numbers(n, n_samples, width, n_places=n_places) for n in connections.shape[::-1])
         signals = Signals(source, delta, n_samples)
     rng = np.random.default_rng(0)
 
@@ -222,9 +227,11 @@ def _listener(topology: Topology) -> Topology:
     return Topology.from_keys((1, n_out), np.arange(n_out, dtype=OFFSET))
 
 
-def _numbers(n_rows: int, n_batch: int, width: int, dtype: type[np.float32 | np.uint16] = VALUE) -> Tiles:
+def _numbers(
+    n_rows: int, n_batch: int, width: int, dtype: type[np.float32 | np.uint16] = VALUE, *, n_places: int = 1
+) -> Tiles:
     """Activations that are normal numbers, float32 or bfloat16 as uint16."""
-    numbers = Tiles.empty(n_rows, n_batch, width, dtype)
+    numbers = Tiles.empty(n_rows, n_batch, width, dtype, n_places=n_places)
     _refill(numbers)
     return numbers
 

@@ -9,7 +9,6 @@ from typing import Any
 from hpc_sparse.config import RunConfig, find_data, load_config
 from hpc_sparse.errors import ConfigError
 from hpc_sparse.kernels import INSTRUCTION_SET
-from hpc_sparse.kernels.simd.machine import tile_width
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.connections.registry import check_widths
 from hpc_sparse.network.objectives.registry import make_objective
@@ -66,14 +65,14 @@ def plan_run(ctx: ParallelContext, request: PlanRequest) -> dict[str, Any]:
     with collective_errors(ctx, "starting threads"):
         use_threads(threads)
     n_outputs = make_objective(config).n_outputs(info.n_classes)
-    size = NetworkSize.expected(config.network, info.n_features, n_outputs)
+    size = NetworkSize.of_run(config, info, n_outputs)
     report = {
         "config": str(request.config_path),
         "ranks": n_ranks,
         "ranks_per_node": n_node_ranks,
         "threads_per_rank": threads,
         "instructions": INSTRUCTION_SET.name,
-        "tile_width": tile_width(size.widths),
+        "tile_width": size.tile_width,
         "samples": _samples(config, info),
         "neurons": size.n_neurons,
         "connections": size.n_connections,

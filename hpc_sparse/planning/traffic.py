@@ -35,8 +35,9 @@ def checkpoint_file_bytes(config: RunConfig, size: NetworkSize) -> int:
     """Size of a checkpoint if all ranks have the same network."""
     values = 4 * (1 + len(make_optimizer(config).state_arrays))
     # Row pointers, if there are any, have 8 bytes in a file and about 4 in memory.
-    structure = sum(sum(layer.n_bytes.structure.values()) for layer in size.layers)
-    n_rows = sum(layer.n_out for layer in size.layers)
+    maps = [each for layer in size.layers for each in layer.each_map]
+    structure = sum(sum(each.n_bytes.structure.values()) for each in maps)
+    n_rows = sum(each.n_out for each in maps)
     return structure + size.n_connections * values + n_rows * (4 + values) + FILE_OVERHEAD
 
 

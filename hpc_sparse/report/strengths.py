@@ -70,10 +70,15 @@ def strengths_of(checkpoint: Checkpoint) -> Strengths:
     """The strengths of the neurons of a checkpoint."""
     incoming = [connections_of(layer)[INPUT] for layer in checkpoint.layers]
     removed = checkpoint.neuron_ids[0] if checkpoint.neuron_ids else None
-    inputs = incoming[0].outgoing_strength()
+    # Of a sequence, each step has the same inputs.
+    inputs = np.tile(incoming[0].outgoing_strength(), max(layer.n_places for layer in checkpoint.layers))
     if removed is not None:
         n_features = int(removed[-1]) + 1 if checkpoint.mean is None else checkpoint.mean.size
         kept, inputs = inputs, np.full(n_features, np.nan)
         inputs[removed] = kept
-    hidden = tuple(connections.incoming_strength() for connections in incoming[:-1])
+    # The sums of a layer's gates are those of all neurons, gate after gate.
+    hidden = tuple(
+        connections.incoming_strength().reshape(-1, layer.shape[0]).sum(axis=0)
+        for layer, connections in zip(checkpoint.layers[:-1], incoming, strict=False)
+    )
     return Strengths(checkpoint.epoch, hidden, inputs)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array, Float64Array, Int32Array
+from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array, Int32Array
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.network.activations import LINEAR
+from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.protocol import Layer
@@ -22,8 +23,9 @@ from hpc_sparse.network.optimizers.sgd import VELOCITY, Sgd
 from hpc_sparse.network.parameters import ParameterLayout
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.tiles import Tiles
-from hpc_sparse.network.workspace import Workspace
+from hpc_sparse.network.workspace import Workspace, output_shapes
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
+from hpc_sparse.runs.exact_network import ExactNetwork, by_place
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.shard_batches import ShardBatches
 from hpc_sparse.training.trainer import is_served
@@ -33,9 +35,6 @@ TOLERANCES = {"float32": 1e-3, "bfloat16": 0.05}
 
 N_LARGEST, N_SPREAD = 2, 3
 """Weights checked per layer: those with the largest gradients, and some from its first connection to its last."""
-
-STEP = 1e-5
-"""By which a weight is moved in either direction."""
 
 Gradients = list[dict[str, Float32Array]]
 """Gradients of each layer's parameters, by name."""
@@ -70,19 +69,18 @@ def _check_first_batch(job: TrainingJob, epoch: int) -> float:
     worst, objective = 0.0, make_objective(job.config)
     for dropout in ([Dropout(0.0, each.key) for each in dropouts], dropouts):
         gradients, factors = _computed_gradients(job, batch, labels, dropout)
-        source = batch.matrix()[:, : labels.size].astype(np.float64)
-        exact = _Exact(job.replica.network, source, factors, lambda sums: objective.exact_loss(sums, labels))
+        source = by_place(batch, labels.size)
+        exact = ExactNetwork(
+            _copy(job.replica.network), source, factors, lambda sums: objective.exact_loss(sums, labels)
+        )
         for number, of_layer in enumerate(gradients):
-            # In the order of the exact matrix.
-            gradient = exact.connections[number].matrix(of_layer["weight"]).data
-            found = _check_layer(exact, number, gradient, of_layer["bias"], TOLERANCES[training.activations])
-            worst = max(worst, found)
+            worst = max(worst, _check_layer(exact, number, of_layer, TOLERANCES[training.activations]))
     return worst
 
 
 def _computed_gradients(
     job: TrainingJob, batch: Tiles, labels: Int32Array, dropouts: list[Dropout]
-) -> tuple[Gradients, list[Float64Array]]:
+) -> tuple[Gradients, list[Float64Array | None]]:
     """Gradients that the kernels compute for a batch, and the dropout factor of each hidden activation."""
     network, workspace, objective = _copy(job.replica.network), job.make_workspace(), make_objective(job.config)
     if is_served(job.ctx, job.config) or not make_optimizer(job.config).is_fused:
@@ -99,39 +97,40 @@ def _computed_gradients(
 
 def _dropout_factors(
     network: Network, workspace: Workspace, dropouts: list[Dropout], batch: Tiles, n_samples: int
-) -> list[Float64Array]:
-    """Dropout factors of the hidden activations: the outputs of layers whose activations are all 1."""
-    factors = []
-    source = batch.like(1)
-    source.values.fill(0)
-    for number, (layer, dropout) in enumerate(zip(network.layers[:-1], dropouts, strict=True)):
+) -> list[Float64Array | None]:
+    """Dropout factors of the hidden activations: outputs of layers whose activations are all 1; None: no dropout."""
+    factors = list[Float64Array | None]()
+    shapes, saved = output_shapes(network.layers, batch.batch), workspace.saved(batch.batch.n_samples)
+    for layer, dropout, shape, own in zip(network.layers[:-1], dropouts, shapes, saved, strict=False):
+        if layer.gate(own, dropout) is None:
+            factors.append(None)
+            continue
         n_out = layer.shape[0]
         ones = SparseLayer.of(Topology.empty((n_out, 1)), np.empty(0, VALUE), np.ones(n_out, VALUE), LINEAR)
-        out = batch.like(n_out)
-        ones.forward(source, out, workspace.saved(batch.n_columns)[number], dropout)
-        factors.append(out.matrix()[:, :n_samples].astype(np.float64))
+        source, out = batch.like(1, shape), batch.like(n_out, shape)
+        source.values.fill(0)
+        ones.forward(source, out, own, dropout)
+        factors.append(by_place(out, n_samples))
     return factors
 
 
 def _copy(network: Network) -> Network:
     """A network in which every connection acts, with the weights that act in the given one."""
-    layers: list[Layer] = [
-        SparseLayer(each.incoming.acting().copy(), each.bias.copy(), each.slope, each.activation)
-        for each in sparse_layers(network)
-    ]
-    return replace(network, layers=layers)
+    return replace(network, layers=[_acting(layer) for layer in network.layers])
 
 
-def _check_layer(
-    exact: _Exact, number: int, weight_gradient: Float32Array, bias_gradient: Float32Array, tolerance: float
-) -> float:
+def _acting(layer: Layer) -> Layer:
+    if all(getattr(each, "acting_share", ALL_ACT) == ALL_ACT for each in layer.connections().values()):
+        return layer.copy()
+    (own,) = sparse_layers(Network([layer]))
+    return SparseLayer(own.incoming.acting().copy(), own.bias.copy(), own.slope, own.activation)
+
+
+def _check_layer(exact: ExactNetwork, number: int, gradients: Mapping[str, Float32Array], tolerance: float) -> float:
     """The largest difference among the checked parameters, divided by the layer's largest gradient."""
     pairs = [
-        (float(gradient[position]), exact.slope_at(number, values, position))
-        for gradient, values in (
-            (weight_gradient, exact.matrices[number].data),
-            (bias_gradient, exact.biases[number]),
-        )
+        (float(gradient[position]), exact.slope_at(number, exact.values[number][name], position))
+        for name, gradient in gradients.items()
         for position in _positions(gradient)
     ]
     # Below the least single-precision number that computes at full precision, all gradients count as none.
@@ -149,57 +148,3 @@ def _positions(gradient: Float32Array) -> list[int]:
     largest = np.argsort(-np.abs(gradient), kind="stable")[:N_LARGEST]
     spread = np.linspace(0, gradient.size - 1, min(N_SPREAD, gradient.size)).astype(OFFSET)
     return sorted({*largest.tolist(), *spread.tolist()})
-
-
-class _Exact:
-    """The loss of a batch in double precision, as a function of the parameters near those of a network.
-
-    Each activation keeps to the side of 0 on which it is: there, the derivative by its weighted sum is a number.
-
-    Parameters
-    ----------
-    network : Network
-    batch : float64[n_in, n_samples]
-    factors : list of float64[n, n_samples]
-        Dropout factor of each hidden activation.
-    loss : callable
-        Mean loss of the output layer's weighted sums.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        batch: Float64Array,
-        factors: list[Float64Array],
-        loss: Callable[[Float64Array], float],
-    ) -> None:
-        self._loss = loss
-        self._sources, self._factors = [batch], list(factors)
-        layers = sparse_layers(network)
-        self.biases = [layer.bias.astype(np.float64) for layer in layers]
-        self.connections = [layer.incoming for layer in layers]
-        self.matrices = [layer.incoming.to_csr().astype(np.float64) for layer in layers]
-        for number, factor in enumerate(factors):
-            sums = self._sums(number, self._sources[number])
-            self._factors[number] = np.where(sums < 0, layers[number].slope, 1.0) * factor
-            self._sources.append(sums * self._factors[number])
-
-    def slope_at(self, number: int, values: AnyArray, position: int) -> float:
-        """Central difference of the loss by a number in ``values``, parameters of layer ``number``."""
-        before = values[position]
-        losses = []
-        for step in (STEP, -STEP):
-            values[position] = before + step
-            losses.append(self._loss_from(number))
-        values[position] = before
-        return (losses[0] - losses[1]) / (2 * STEP)
-
-    def _loss_from(self, number: int) -> float:
-        source = self._sources[number]
-        for layer in range(number, len(self.matrices) - 1):
-            source = self._sums(layer, source) * self._factors[layer]
-        return self._loss(self._sums(len(self.matrices) - 1, source))
-
-    def _sums(self, number: int, source: Float64Array) -> Float64Array:
-        sums: Float64Array = self.matrices[number] @ source + self.biases[number][:, np.newaxis]
-        return sums

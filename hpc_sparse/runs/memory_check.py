@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.machine import available_memory
@@ -35,13 +33,10 @@ def check_memory(ctx: ParallelContext, plan: RunPlan) -> None:
 
 def starting_size(plan: RunPlan) -> NetworkSize:
     """Size of the network that a run begins with: a new one, or the checkpoint's, which may have been pruned."""
+    new = NetworkSize.of_run(plan.config, plan.info, n_outputs(plan.config, plan.info))
     if plan.checkpoint is None:
-        return NetworkSize.expected(plan.config.network, plan.info.n_features, n_outputs(plan.config, plan.info))
+        return new
     layers = read_checkpoint_info(plan.checkpoint).layers
-    size = NetworkSize.of_layers((layer.shape, layer.n_connections) for layer in layers)
-    sections = [plan.config.network.layer(number) for number in range(len(layers) - 1)]
-    hidden = [
-        replace(layer, connections=own.connections, unit=own.unit)
-        for layer, own in zip(size.layers, sections, strict=False)
-    ]
-    return NetworkSize((*hidden, size.layers[-1]))
+    return new.with_connections(
+        {name: (each.shape, each.n_values[0]) for name, each in layer.connections.items()} for layer in layers
+    )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hpc_sparse.config import RunConfig
+from hpc_sparse.config import LayerSection, RunConfig
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
 from hpc_sparse.inputs.chain import FrontEndChain, any_samples
 from hpc_sparse.kernels.simd.machine import PADDING
@@ -31,6 +31,9 @@ BATCH = 3 * PADDING
 N_SAMPLES = BATCH + 8
 """A batch of several tiles, the narrowest there are, and a batch of one: their backward passes differ."""
 
+STEPS = 2
+"""Of samples that are sequences: a divisor of the features."""
+
 WIDTHS = (8, 8)
 PATTERN = "1:2"
 """Of connections in groups: the run's own groups may be larger than the layers here."""
@@ -54,8 +57,11 @@ def warm_up(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
 
 def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
     config = any_samples(config)
-    widths = WIDTHS if config.network.layers is None else WIDTHS[:1] * len(config.network.layers)
-    network = config.network.model_copy(update={"hidden": widths, "epsilon": None, "density": 0.5})
+    layers = config.network.layers
+    hidden = WIDTHS if layers is None else (WIDTHS[0],) * len(layers)
+    network = config.network.model_copy(
+        update={"hidden": hidden, "layers": _half_dense(layers), "epsilon": None, "density": 0.5}
+    )
     network = network.with_pattern(PATTERN)
     if network.has_units:
         # As large as a layer, they would often not exist at random.
@@ -90,6 +96,16 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
         _serve_tiny(job)
 
 
+def _half_dense(layers: tuple[LayerSection, ...] | None) -> tuple[LayerSection, ...] | None:
+    """Layers without densities of their own, at which none of few connections might be left."""
+    if layers is None:
+        return None
+    return tuple(
+        each.model_copy(update={key: None for key in type(each).model_fields if key.endswith("density")})
+        for each in layers
+    )
+
+
 def _train_complete(ctx: ParallelContext, job: TrainingJob) -> None:
     """A step and a prediction of a network in which all neurons are connected, as most output layers are.
 
@@ -100,7 +116,8 @@ def _train_complete(ctx: ParallelContext, job: TrainingJob) -> None:
     complete.replica.network.tile_width = PADDING
     batch, labels = complete.make_assembler().assemble(job.dataset.train, np.arange(BATCH, dtype=OFFSET))
     objective, optimizer, workspace = make_objective(config), make_optimizer(config), complete.make_workspace()
-    complete.replica.train_batch(batch, labels, objective, complete.dropouts(1, 0), optimizer, TINY_RATE, workspace)
+    step_by = optimizer, TINY_RATE, workspace, config.optimizer.clip_norm
+    complete.replica.train_batch(batch, labels, objective, complete.dropouts(1, 0), *step_by)
     complete.replica.network.forward(batch, workspace)
     if is_served(ctx, config):
         _serve_tiny(complete)
@@ -123,6 +140,7 @@ def _serve_tiny(job: TrainingJob) -> None:
 def _tiny_dataset(info: DatasetInfo) -> Dataset:
     """Features of the kind that ``info`` describes: a batch that fills the registers, and a few more."""
     tiny = DatasetInfo(**{**vars(info), "n_features": N_FEATURES, "n_train": N_SAMPLES, "n_test": N_SAMPLES})
+    tiny = replace(tiny, time_steps=min(info.time_steps, STEPS))
     labels = np.zeros(N_SAMPLES, INDEX)
     if info.is_sparse:
         indptr, indices = np.arange(N_SAMPLES + 1, dtype=OFFSET), np.arange(N_SAMPLES, dtype=INDEX) % N_FEATURES

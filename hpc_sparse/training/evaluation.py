@@ -70,7 +70,7 @@ class Evaluation:
             return False
         batch, labels = self._assembler.assemble(self._samples, self._left.pop())
         sums = self._network.forward(batch, self._workspace)
-        delta = self._workspace.output_delta(batch.n_columns)
+        delta = self._workspace.output_delta(batch.batch.n_samples)
         outcome = self._objective.evaluate(sums, labels, delta)
         self.total_loss += outcome.loss
         self.n_correct += outcome.n_correct

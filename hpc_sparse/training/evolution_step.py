@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -15,6 +15,7 @@ from hpc_sparse.evolution.block_pruning import BlockPruner
 from hpc_sparse.evolution.importance import ImportancePruner
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
 from hpc_sparse.evolution.schedule import EvolutionSchedule, TimeInRun, shrunk_sizes
+from hpc_sparse.network.blueprint import STREAM_NUMBERS
 from hpc_sparse.network.connections.compaction import NetworkChange
 from hpc_sparse.network.connections.protocol import INPUT, Connections
 from hpc_sparse.network.connections.reserve import ALL_ACT
@@ -28,9 +29,6 @@ from hpc_sparse.rng import Purpose, stream, stream_key
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.target_size import initial_size
-
-STREAM_NUMBERS = 1 << 20
-"""More than a network has layers."""
 
 
 @dataclass(frozen=True)
@@ -199,10 +197,10 @@ class Evolution:
     def _view(self, replica: Replica, sizes: dict[Place, int], time: TimeInRun, address: dict[str, int]) -> NetworkView:
         """What the strategy gets to see of the connections at some places."""
         seed, network = self._config.training.seed, replica.network
-        signals: Sequence[Signals | None] = [None] * len(network.layers)
+        signals: Sequence[Mapping[str, Signals]] = [{}] * len(network.layers)
         if self._updater.needs_signals:
             assert self._growth is not None
-            signals = list(self._growth.signals(network, stream(seed, Purpose.GROWTH_BATCH, **address)))
+            signals = self._growth.signals(network, stream(seed, Purpose.GROWTH_BATCH, **address))
         views = []
         for place, size in sizes.items():
             connections, number = network.at(place), stream_number(place, replica)
@@ -213,7 +211,7 @@ class Evolution:
                     None if self._momentum is None else replica.state_at(place, self._momentum),
                     size,
                     stream(seed, Purpose.DROP_AND_GROW, layer=number, **address),
-                    signals[place.layer],
+                    signals[place.layer].get(place.name),
                     self._initial_scores(connections, number),
                     getattr(connections, "acting_share", ALL_ACT),
                     connections.unit,

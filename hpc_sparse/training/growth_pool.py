@@ -44,8 +44,8 @@ class GrowthSource:
         settings, seed = job.config.evolution, job.config.training.seed
         return cls(job, objective, gather_pool(job.ctx, job.dataset.train, settings.growth_pool, seed))
 
-    def signals(self, network: Network, rng: np.random.Generator) -> list[Signals]:
-        """Every layer's signals for a batch drawn by ``rng``."""
+    def signals(self, network: Network, rng: np.random.Generator) -> list[dict[str, Signals]]:
+        """The signals of every layer's connections for a batch drawn by ``rng``."""
         return layer_signals(network, *self.batch(rng), self._objective)
 
     def batch(self, rng: np.random.Generator) -> tuple[Tiles, AnyArray]:

@@ -81,7 +81,8 @@ class TrainingJob:
         """Assembles batches, by default of the configured size, for the inputs that the network has now."""
         network, n_features = self.replica.network, self.dataset.info.n_features
         front_end = self.front_end.choosing(network.neuron_ids[0])
-        return BatchAssembler(front_end, n_features, max_batch or self.config.training.batch_size, network.tile_width)
+        n_most = max_batch or self.config.training.batch_size
+        return BatchAssembler(front_end, n_features, n_most, network.tile_width, network.n_places)
 
     def make_stop_agreement(self) -> StopAgreement:
         """Lets all ranks stop together."""

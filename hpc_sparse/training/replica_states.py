@@ -8,6 +8,7 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError, FileFormatError
 from hpc_sparse.evolution import make_updater
+from hpc_sparse.inputs.sequences import n_places
 from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.registry import LAYERS
@@ -17,6 +18,8 @@ from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.tiles import BatchShape
+from hpc_sparse.network.workspace import output_shapes
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 
@@ -28,13 +31,14 @@ def initial_replica(config: RunConfig, info: DatasetInfo) -> Replica:
     ConfigError
         A layer comes out without connections.
     DataError
-        The loss does not fit the number of classes.
+        The loss does not fit the number of classes, or layers read sequences and the samples are none.
     """
-    return random_replica(config, info.n_features, n_outputs(config, info))
+    steps = n_places(config, info)
+    return random_replica(config, info.n_features // steps, n_outputs(config, info), steps)
 
 
-def random_replica(config: RunConfig, n_inputs: int, n_outputs: int) -> Replica:
-    """The network of a configuration between so many inputs and outputs, at rest.
+def random_replica(config: RunConfig, n_inputs: int, n_outputs: int, steps: int = 1) -> Replica:
+    """The network of a configuration between so many inputs and outputs of each place, at rest.
 
     Raises
     ------
@@ -47,6 +51,7 @@ def random_replica(config: RunConfig, n_inputs: int, n_outputs: int) -> Replica:
         n_outputs,
         seed=config.training.seed,
         acting_share=make_updater(config.evolution).acting_share,
+        n_places=steps,
     )
     for _, connections in network.connections():
         if not connections.weight.size:
@@ -88,7 +93,10 @@ def replica_from_states(
             raise FileFormatError(f"{origin}: layer {number}: {error}") from error
         layers.append(layer)
     width = tile_width if tile_width in WIDTHS else 0
-    return Replica(Network(layers, list(neuron_ids), tile_width=width), optimizers)
+    network = Network(layers, list(neuron_ids), tile_width=width)
+    if output_shapes(layers, BatchShape(1, network.n_places))[-1].n_places > 1:
+        raise FileFormatError(f"{origin}: sequences reach the output layer: expected a layer that ends them")
+    return Replica(network, optimizers)
 
 
 def replica_to_states(replica: Replica) -> tuple[LayerState, ...]:
@@ -133,9 +141,13 @@ def check_fits(network: Network, config: RunConfig, info: DatasetInfo, origin: s
         Its inputs or outputs are not as many as the data set's features or classes.
     """
     input_ids, n_out = network.neuron_ids[0], network.widths[-1]
-    if input_ids is None and network.widths[0] != info.n_features:
+    if input_ids is None and network.n_inputs != info.n_features:
         raise DataError(
-            f"{info.path}: {info.n_features} features, but the network in {origin} has {network.widths[0]} inputs"
+            f"{info.path}: {info.n_features} features, but the network in {origin} has {network.n_inputs} inputs"
+        )
+    if network.n_places not in {1, info.time_steps}:
+        raise DataError(
+            f"{info.path}: time_steps = {info.time_steps}, but the network in {origin} reads {network.n_places} steps"
         )
     if input_ids is not None and input_ids[-1] >= info.n_features:
         raise DataError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import ConfigError
-from hpc_sparse.network.densities import densities, possible_weights
+from hpc_sparse.network.layers.registry import LAYERS
+from hpc_sparse.network.network import blueprints
 
 
 def initial_size(config: RunConfig, widths: list[int]) -> tuple[float, float]:
@@ -22,9 +23,10 @@ def initial_size(config: RunConfig, widths: list[int]) -> tuple[float, float]:
     ConfigError
         They begin with fewer connections than they are to end with.
     """
-    n_possible = possible_weights(config.network, widths)[:-1]
-    shares = densities(config.network, widths)[:-1]
-    n_connections = sum(share * n for share, n in zip(shares, n_possible, strict=True))
+    hidden = blueprints(config.network, widths[0], widths[-1])[:-1]
+    maps = [own for layer in hidden for own in LAYERS[layer.kind].maps(layer).values()]
+    n_possible = [own.n_possible for own in maps]
+    n_connections = sum(own.density * n for own, n in zip(maps, n_possible, strict=True))
     final = config.evolution.final_density
     if final is None or not n_possible:
         return n_connections, 1.0

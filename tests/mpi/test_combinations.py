@@ -92,9 +92,14 @@ def strategies() -> Axis:
 
 
 def layers() -> Axis:
-    """Two hidden layers of each kind with each kind of connections, and layers of different kinds of connections."""
+    """Two hidden layers of each kind with each kind of connections, and layers of different kinds of connections.
+
+    Those that read sequences have connections of one kind: others differ in what tests of the layer look at.
+    """
     tables: dict[str, tuple[tuple[str, str], ...]] = {
-        f"{kind} {stored}": ((kind, stored),) * 2 for kind, stored in product(LAYER_SECTIONS, CONNECTION_KINDS)
+        f"{kind} {stored}": ((kind, stored),) * 2
+        for kind, stored in product(LAYER_SECTIONS, CONNECTION_KINDS)
+        if not LAYER_SECTIONS[kind].reads_sequences or stored == CONNECTION_KINDS[0]
     }
     tables["different"] = tuple(("sparse", stored) for stored in ("csr", *CONNECTION_KINDS))
     found, settings = dict[str, tuple[str, ...]](), {"n_of_m": ', pattern = "2:4"', "block": ", block = [4, 8]"}
@@ -103,6 +108,8 @@ def layers() -> Axis:
             f'{{kind = "{kind}", connections = "{stored}", n = {n}{settings.get(stored, "")}}}'
             for (kind, stored), n in zip(pairs, (24, 17, 20, *range(21, 40)), strict=False)
         ]
+        if LAYER_SECTIONS[pairs[0][0]].reads_sequences:
+            each[0] = each[0].replace("}", ', output = "all"}')
         found[name] = (f"network.layers=[{', '.join(each)}]",)
     return found
 
@@ -190,7 +197,8 @@ def cover(ctx: ParallelContext, mpi_tmp_path: Path, write_small_data: Callable[.
 
     def write() -> None:
         (mpi_tmp_path / "run.toml").write_text(CONFIG)
-        write_small_data(mpi_tmp_path / "data.h5", n_train=N_SAMPLES * ctx.size, n_test=20, n_classes=2)
+        n_train = N_SAMPLES * ctx.size
+        write_small_data(mpi_tmp_path / "data.h5", n_train=n_train, n_test=20, n_classes=2, time_steps=3)
 
     on_root(ctx, write)
     return Cover(mpi_tmp_path / "run.toml")

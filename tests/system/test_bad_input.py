@@ -82,6 +82,10 @@ OVERRIDES = {
     "infinite learning rate": ("optimizer.learning_rate=inf", ("optimizer.learning_rate = inf: ",)),
     "never syncing": ("parallel.sync_every_steps=0", ("parallel.sync_every_steps = 0: ",)),
     "two classes": ("training.loss=binary_cross_entropy", ('training.loss = "binary_cross_entropy": for two classes',)),
+    "recurrent layers of plain samples": (
+        'network.layers=[{kind="recurrent", n=24, output="all"}, {kind="recurrent", n=17}]',
+        ("data.h5: time_steps = 1: expected sequences",),
+    ),
     "missing data": ('data.path="nowhere.h5"', ('data.path = "nowhere.h5": no such data set', "data/nowhere.h5")),
     "too many threads": ("runtime.threads=4096", ("runtime.threads = 4096: ",)),
     "memory beyond the machine": ("training.batch_size=4000000000000", ("memory",)),
@@ -276,6 +280,8 @@ def test_wrong_data_to_import_are_refused(workplace, refuse, ranks):
         refuse("data", "import", "npz", source, "new.h5", says=says)
     refuse("data", "import", "idx", ".", "new.h5", says=("train-images",))
     np.savez(workplace / "good.npz", x=np.eye(4, dtype=np.float32), y=np.array([0, 1, 0, 1]))
+    says = ("new.h5: time_steps = 5: expected a divisor of the 4 features",)
+    refuse("data", "import", "npz", "good.npz", "new.h5", "--time-steps", "5", says=says)
     says = ("data.h5: exists already and is not overwritten without --overwrite",)
     refuse("data", "import", "npz", "good.npz", "data.h5", says=says, ranks=ranks)
 

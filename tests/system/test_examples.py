@@ -20,6 +20,7 @@ LEAST = {
     "retrain_pattern": 90.0,
     "run_and_report": 93.0,
     "select_features": 60.0,
+    "sequences": 90.0,
 }
 """Accuracies in %, well below what the scripts come to."""
 

@@ -83,7 +83,7 @@ def main(
     config = load_config(path, chosen)
     info = read_info(find_data(config.data.path, path))
     n_outputs = make_objective(config).n_outputs(info.n_classes)
-    size = NetworkSize.expected(config.network, info.n_features, n_outputs)
+    size = NetworkSize.of_run(config, info, n_outputs)
     constants = _constants(config, size, info, latency, bandwidth)
     several = ranks_per_node > 1 or bool(check)
     crowding = _crowding(config, size, info, constants) if several else 1.0

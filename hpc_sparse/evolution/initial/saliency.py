@@ -6,7 +6,7 @@ times denser than the network to be made. Restricting the search by a random mas
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +15,7 @@ import scipy.sparse
 from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array, Float64Array, Int64Array
 from hpc_sparse.evolution.gradient_tiles import samples_of
 from hpc_sparse.evolution.top_k import strongest
+from hpc_sparse.network.connections.protocol import INPUT
 from hpc_sparse.network.layer_signals import Signals
 from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
 from hpc_sparse.network.network import Network
@@ -27,23 +28,23 @@ PRODUCTS = 1 << 18
 """Numbers that are multiplied at a time while gradients are summed up."""
 
 
-def snip_scores(network: Network, signals: Sequence[Signals]) -> list[Float32Array]:
+def snip_scores(network: Network, signals: Sequence[Mapping[str, Signals]]) -> list[Float32Array]:
     """Saliency of each connection: |gradient x weight| (Lee et al. 2019, arXiv 1810.02340).
 
     Parameters
     ----------
     network : Network
         The source.
-    signals : sequence of Signals
-        Signals of its layers, for a batch.
+    signals : sequence of dict of str to Signals
+        Signals of its layers' connections, for a batch.
 
     Returns
     -------
     list of float32[nnz], one per layer
     """
     return [
-        np.abs(connections.gradient_of(signal.delta, signal.source) * connections.weight)
-        for connections, signal in zip(network.incoming(), signals, strict=True)
+        np.abs(connections.gradient_of(own[INPUT].delta, own[INPUT].source) * connections.weight)
+        for connections, own in zip(network.incoming(), signals, strict=True)
     ]
 
 

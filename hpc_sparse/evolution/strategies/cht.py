@@ -54,7 +54,9 @@ class ChtUpdater(TopologyUpdater):
 
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:
-        """Groups of inputs."""
+        """Groups of inputs, and layers with several maps: a chain of maps is looked at."""
+        if config.network.reads_sequences:
+            return 'evolution.strategy = "cht": not with layers that read sequences, which have two maps each'
         return refuse_groups(cls.name, config)
 
     def update(self, network: NetworkView) -> list[LayerUpdate | None]:

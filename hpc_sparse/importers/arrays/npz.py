@@ -4,6 +4,7 @@ Contents of an archive (C means ``indptr``, ``indices`` and, unless all values a
 
 - ``x_train, y_train, x_test, y_test``, with ``x_valid, y_valid`` in place of a missing test part;
 - ``x`` and labels: divided at random;
+- features of three dimensions are sequences: samples, steps, features of a step;
 - ``train_C, test_C, shape = [n_train, n_test, n_features]``, ``train_label, test_label``;
 - ``C, shape`` (or all four with ``feat_`` before) and labels: divided at random.
 
@@ -51,6 +52,7 @@ def import_npz(
     test_fraction: float = 0.2,
     split_seed: int = 0,
     order_seed: int = 0,
+    time_steps: int | None = None,
     overwrite: bool = False,
 ) -> DatasetInfo:
     """Import an archive in one of the layouts that this module's description lists.
@@ -69,6 +71,8 @@ def import_npz(
         Fraction of each class that a random division gives to the test part.
     split_seed, order_seed : int
         Seeds of the random division and of the order of the training samples.
+    time_steps : int, optional
+        Steps of each sample, if it is a sequence; by default those of an array [n_samples, n_steps, n_features].
     overwrite : bool
         Whether an existing target may be replaced.
 
@@ -80,7 +84,8 @@ def import_npz(
         ``target`` exists and is not to be overwritten, or cannot be written.
     """
     path = Path(source)
-    divided = _divide(Archive(path), test_fraction, split_seed)
+    archive = Archive(path)
+    divided = _divide(archive, test_fraction, split_seed)
     train, test = (log2_of(str(path), part) if log2 else part for part in (divided.train, divided.test))
     train, test, idf = tf_idf_of(str(path), train, test) if tf_idf else (train, test, None)
     write_dataset(
@@ -94,8 +99,17 @@ def import_npz(
         order_seed=order_seed,
         overwrite=overwrite,
         idf=idf,
+        time_steps=_steps_of(archive) if time_steps is None else time_steps,
     )
     return read_info(target)
+
+
+def _steps_of(archive: Archive) -> int:
+    """The second axis of three-dimensional features."""
+    for name in ("x_train", "x"):
+        if name in archive and archive.array(name).ndim == 3:
+            return int(archive.array(name).shape[1])
+    return 1
 
 
 def _divide(archive: Archive, test_fraction: float, seed: int) -> _Divided:

@@ -46,9 +46,17 @@ IdxStream: TypeAlias = gzip.GzipFile | BinaryIO
 
 
 def import_fashion_mnist(
-    source: Path | str | None, target: Path | str, *, order_seed: int = 0, overwrite: bool = False
+    source: Path | str | None,
+    target: Path | str,
+    *,
+    order_seed: int = 0,
+    overwrite: bool = False,
+    time_steps: int = 1,
 ) -> DatasetInfo:
-    """Import Fashion-MNIST (Xiao, Rasul, Vollgraf 2017) from a folder, or from the Debian package's without one."""
+    """Import Fashion-MNIST (Xiao, Rasul, Vollgraf 2017) from a folder, or from the Debian package's without one.
+
+    With 28 ``time_steps``, samples are sequences of rows of 28 pixels.
+    """
     folder = FASHION_MNIST_FOLDER if source is None else Path(source)
     if source is None and not folder.is_dir():
         raise DataError(
@@ -61,6 +69,7 @@ def import_fashion_mnist(
         title="Fashion-MNIST",
         order_seed=order_seed,
         overwrite=overwrite,
+        time_steps=time_steps,
     )
 
 
@@ -72,6 +81,7 @@ def import_idx(
     class_names: Sequence[str] | None = None,
     order_seed: int = 0,
     overwrite: bool = False,
+    time_steps: int = 1,
 ) -> DatasetInfo:
     """Import a folder with the files train-images, train-labels, t10k-images and t10k-labels.
 
@@ -104,6 +114,7 @@ def import_idx(
         split="as published",
         order_seed=order_seed,
         overwrite=overwrite,
+        time_steps=time_steps,
     )
     return read_info(target)
 

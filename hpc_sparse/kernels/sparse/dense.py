@@ -40,7 +40,7 @@ def forward_dense(weight, bias, source, slope, width, out):
         while column < stop:
             first, own = tile_of(column, n_columns, width)
             rows = n_in, own, column - first, group, n_out, slope
-            if column - first + DENSE_COLUMNS <= own:
+            if column + DENSE_COLUMNS <= stop and column - first + DENSE_COLUMNS <= own:
                 dense_tile(weight, bias, source, first * n_in, *rows, out, first * n_out)
                 column += DENSE_COLUMNS
             else:

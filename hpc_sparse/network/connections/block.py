@@ -26,7 +26,7 @@ from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.csr import derivative_of
 from hpc_sparse.network.connections.initial_topology import draw_topology
 from hpc_sparse.network.connections.initial_weights import NORMAL_DEVIATION, UNIFORM_BOUNDS
-from hpc_sparse.network.connections.protocol import ConnectionBytes, Epilogue, Gate, ScoreRule
+from hpc_sparse.network.connections.protocol import Adjoint, ConnectionBytes, Epilogue, Gate, ScoreRule
 from hpc_sparse.network.connections.single_block import SETTINGS, SingleBlock
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSize, StoredSizes
 from hpc_sparse.network.connections.topology import BLOCKS, Topology
@@ -111,10 +111,10 @@ class Block:
         t, dropout = self.topology, epilogue.dropout
         sums = (t.indptr, t.indices, self.weight, self.unit, epilogue.bias, source.values, epilogue.slope)
         if dropout is None:
-            forward.forward(*sums, t.bounds, source.width, out.values)
+            forward.forward(*sums, t.bounds, source.layout, out.values)
         else:
             drop = (dropout.drop_below, dropout.scale, dropout.key, epilogue.first_row, epilogue.first_column)
-            forward.forward_train(*sums, *drop, t.bounds, source.width, out.values, epilogue.record)
+            forward.forward_train(*sums, *drop, t.bounds, source.layout, out.values, epilogue.record)
 
     def product_alone(self, source: Float32Array, bias: Float32Array, slope: np.float32, out: Float32Array) -> None:
         """The bits of :meth:`product` for one sample; one thread."""
@@ -125,8 +125,16 @@ class Block:
         """``out = (W^T delta) * gate``."""
         t = self.topology.transposed
         connections = (t.indptr, t.outs, t.position, self.weight, self.unit)
-        tiles = (*derivative_of(gate), t.bounds, delta.width, out.values)
+        tiles = (*derivative_of(gate), t.bounds, delta.layout, out.values)
         backward.backward(*connections, delta.values, delta.n_columns, *tiles)
+
+    def adjoint(self) -> Adjoint:
+        """Products with the transposed map."""
+
+        def product(delta: Tiles, out: Tiles) -> None:
+            self.transposed(delta, None, out)
+
+        return product
 
     def gradient(self, delta: Tiles, source: Tiles, sink: MapSink) -> None:
         """The gradients of weights and biases."""
@@ -150,14 +158,14 @@ class Block:
     def _weight_gradient(self, delta: Tiles, source: Tiles, out: Float32Array) -> Float32Array:
         t = self.topology
         blocks = (t.indptr, t.indices, self.unit, self.shape[0])
-        tiles = (t.bounds, threads_in_use(), delta.width)
+        tiles = (t.bounds, threads_in_use(), delta.layout)
         gradient.weight_gradients(*blocks, delta.values, source.values, *tiles, out)
         return out
 
     def _accept(self, weight_gradient: Float32Array, delta: Tiles, sink: MapSink) -> None:
         """Give gradients to the sink, those of the biases too."""
         bias_gradient = np.empty(self.shape[0], VALUE) if isinstance(sink, DescendMap) else sink.bias_gradient
-        bias_gradients(delta.values, even_bounds(self.shape[0], BLOCKS), delta.width, bias_gradient)
+        bias_gradients(delta.values, even_bounds(self.shape[0], BLOCKS), delta.layout, bias_gradient)
         sink.accept(weight_gradient, bias_gradient)
 
     def scores(self, by: ScoreRule = "norm") -> Float32Array:

@@ -29,7 +29,7 @@ from hpc_sparse.kernels.sparse.single_sample import forward_sample
 from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.initial_topology import draw_topology
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
-from hpc_sparse.network.connections.protocol import ConnectionBytes, Epilogue, Gate, ScoreRule
+from hpc_sparse.network.connections.protocol import Adjoint, ConnectionBytes, Epilogue, Gate, ScoreRule
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSize, StoredSizes
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.sinks import DescendMap, MapSink
@@ -98,10 +98,10 @@ class Csr:
         t, dropout = self.topology, epilogue.dropout
         sums = (t.indptr, t.indices, self.multipliers(), epilogue.bias, source.values, epilogue.slope)
         if dropout is None:
-            forward.forward(*sums, t.bounds, source.width, out.values)
+            forward.forward(*sums, t.bounds, source.layout, out.values)
         else:
             drop = (dropout.drop_below, dropout.scale, dropout.key, epilogue.first_row, epilogue.first_column)
-            forward.forward_train(*sums, *drop, t.bounds, source.width, out.values, epilogue.record)
+            forward.forward_train(*sums, *drop, t.bounds, source.layout, out.values, epilogue.record)
 
     def product_alone(self, source: Float32Array, bias: Float32Array, slope: np.float32, out: Float32Array) -> None:
         """The bits of :meth:`product` for one sample; one thread."""
@@ -112,13 +112,28 @@ class Csr:
         """``out = (W^T delta) * gate``."""
         t = self.topology.transposed
         connections = (t.indptr, t.outs, t.position, self.multipliers_of_last_product())
-        backward.backward(*connections, delta.values, *derivative_of(gate), t.bounds, delta.width, out.values)
+        backward.backward(*connections, delta.values, *derivative_of(gate), t.bounds, delta.layout, out.values)
+
+    def adjoint(self) -> Adjoint:
+        """Products with the transposed map, whose weights are brought into its order once; the bits of both agree."""
+        t = self.topology.transposed
+        weight, no_bias, linear = (
+            self.multipliers_of_last_product()[t.position],
+            np.zeros(self.shape[1], VALUE),
+            VALUE(1),
+        )
+
+        def product(delta: Tiles, out: Tiles) -> None:
+            connections = (t.indptr, t.outs, weight, no_bias)
+            forward.forward(*connections, delta.values, linear, t.bounds, delta.layout, out.values)
+
+        return product
 
     def gradient(self, delta: Tiles, source: Tiles, sink: MapSink) -> None:
         """The gradients of weights and biases; a step of SGD on one tile stores none beyond a block of rows."""
         if isinstance(sink, DescendMap) and delta.is_single:
             t, signals = self.topology, (delta.values, source.values)
-            gradient.gradient_update(t.indptr, t.indices, *signals, t.bounds, delta.width, *sink[:-1])
+            gradient.gradient_update(t.indptr, t.indices, *signals, t.bounds, delta.layout, *sink[:-1])
             return
         self._accept(self._gradient_parts(delta, source, sink), delta, sink)
 
@@ -143,12 +158,12 @@ class Csr:
             backward.backward_and_gradient(*connections, *signals, out.values, written)
         elif isinstance(sink, DescendMap) and delta.gradient_parts > 1:
             parts = sink.scratch(delta.n_tiles * n).reshape(delta.n_tiles, n)
-            backward.backward_and_gradient_by_tile(*connections, *signals, delta.width, out.values, parts)
+            backward.backward_and_gradient_by_tile(*connections, *signals, delta.layout, out.values, parts)
             return parts
         else:
             transposed = sink.scratch(2 * n).reshape(2, n)
             written = self._room(sink)
-            tiles = (threads_in_use(), delta.width, out.values, transposed, written)
+            tiles = (threads_in_use(), delta.layout, out.values, transposed, written)
             backward.backward_and_gradient_of_tiles(*connections, *signals, *tiles)
         return written.reshape(1, n)
 
@@ -160,7 +175,7 @@ class Csr:
             self._weight_gradient(delta, source, written)
             return written.reshape(1, n)
         parts = sink.scratch(delta.n_tiles * n).reshape(delta.n_tiles, n)
-        signals = (delta.values, source.values, t.bounds, delta.width)
+        signals = (delta.values, source.values, t.bounds, delta.layout)
         gradient.weight_gradients_by_tile(t.indptr, t.indices, *signals, parts)
         return parts
 
@@ -176,17 +191,17 @@ class Csr:
 
     def _weight_gradient(self, delta: Tiles, source: Tiles, out: Float32Array) -> None:
         t = self.topology
-        signals, tiles = (delta.values, source.values), (threads_in_use(), delta.width)
+        signals, tiles = (delta.values, source.values), (threads_in_use(), delta.layout)
         gradient.weight_gradients(t.indptr, t.indices, *signals, t.bounds, *tiles, out)
 
     def _accept(self, parts: Float32Array, delta: Tiles, sink: MapSink) -> None:
         """Give gradients to the sink, those of the biases too."""
         t = self.topology
         if isinstance(sink, DescendMap):
-            gradient.update(t.indptr, parts, delta.values, t.bounds, delta.width, *sink[:-1])
+            gradient.update(t.indptr, parts, delta.values, t.bounds, delta.layout, *sink[:-1])
         else:
             bias_gradient = sink.bias_gradient
-            gradient.bias_gradients(delta.values, t.bounds, delta.width, bias_gradient)
+            gradient.bias_gradients(delta.values, t.bounds, delta.layout, bias_gradient)
             (weight_gradient,) = parts
             sink.accept(weight_gradient, bias_gradient)
 

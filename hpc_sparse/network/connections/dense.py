@@ -30,7 +30,7 @@ class Dense(Csr):
     def product(self, source: Tiles, epilogue: Epilogue, out: Tiles) -> None:
         """``out = epilogue(W source)``."""
         if epilogue.dropout is None:
-            forward_dense(self.weight, epilogue.bias, source.values, epilogue.slope, source.width, out.values)
+            forward_dense(self.weight, epilogue.bias, source.values, epilogue.slope, source.layout, out.values)
         else:
             super().product(source, epilogue, out)
 

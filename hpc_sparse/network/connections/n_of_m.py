@@ -23,7 +23,7 @@ from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.csr import Csr, derivative_of
 from hpc_sparse.network.connections.grouped_index import GroupedIndex, n_out_groups
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
-from hpc_sparse.network.connections.protocol import ConnectionBytes, Connections, Epilogue, Gate, ScoreRule
+from hpc_sparse.network.connections.protocol import Adjoint, ConnectionBytes, Connections, Epilogue, Gate, ScoreRule
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSize, StoredSizes
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.sinks import DescendMap, MapSink
@@ -144,10 +144,10 @@ class NOfM:
         t, dropout = self.index, epilogue.dropout
         sums = (t.position, t.base, self.weight, epilogue.bias, source.values, epilogue.slope)
         if dropout is None:
-            forward.forward(*sums, t.bounds, source.width, out.values)
+            forward.forward(*sums, t.bounds, source.layout, out.values)
         else:
             drop = (dropout.drop_below, dropout.scale, dropout.key, epilogue.first_row, epilogue.first_column)
-            forward.forward_train(*sums, *drop, t.bounds, source.width, out.values, epilogue.record)
+            forward.forward_train(*sums, *drop, t.bounds, source.layout, out.values, epilogue.record)
 
     def product_alone(self, source: Float32Array, bias: Float32Array, slope: np.float32, out: Float32Array) -> None:
         """The bits of :meth:`product` for one sample; one thread."""
@@ -155,15 +155,23 @@ class NOfM:
 
     def transposed(self, delta: Tiles, gate: Gate | None, out: Tiles) -> None:
         """``out = (W^T delta) * gate``."""
-        bounds, width = self.index.column_bounds, delta.width
+        bounds, layout = self.index.column_bounds, delta.layout
         signals = (self.weight, delta.values, *derivative_of(gate))
-        backward.backward(*self.index.columns, *signals, bounds, width, out.values)
+        backward.backward(*self.index.columns, *signals, bounds, layout, out.values)
+
+    def adjoint(self) -> Adjoint:
+        """Products with the transposed map."""
+
+        def product(delta: Tiles, out: Tiles) -> None:
+            self.transposed(delta, None, out)
+
+        return product
 
     def gradient(self, delta: Tiles, source: Tiles, sink: MapSink) -> None:
         """The gradients of weights and biases; a step of SGD on one tile stores none beyond some rows."""
         if isinstance(sink, DescendMap) and delta.is_single:
             t, signals = self.index, (delta.values, source.values)
-            gradient.gradient_update(t.position, t.base, *signals, t.bounds, delta.width, *sink[:-1])
+            gradient.gradient_update(t.position, t.base, *signals, t.bounds, delta.layout, *sink[:-1])
             return
         written = self._room(sink)
         self._weight_gradient(delta, source, written)
@@ -193,7 +201,7 @@ class NOfM:
         written = self._room(sink)
         backward.bring_weights(*columns, bounds, self.weight, weights)
         index = (columns.outs, columns.counts, columns.starts)
-        tiles = (threads_in_use(), delta.width, out.values, gradients)
+        tiles = (threads_in_use(), delta.layout, out.values, gradients)
         backward.backward_and_gradient_of_tiles(*index, weights, *signals, *tiles)
         backward.bring_back(*columns, bounds, gradients, written)
         return written
@@ -209,16 +217,16 @@ class NOfM:
         return sink.scratch(self.weight.size) if isinstance(sink, DescendMap) else sink.weight_gradient
 
     def _weight_gradient(self, delta: Tiles, source: Tiles, out: Float32Array) -> None:
-        t, tiles = self.index, (threads_in_use(), delta.width)
+        t, tiles = self.index, (threads_in_use(), delta.layout)
         gradient.weight_gradients(t.position, t.base, delta.values, source.values, t.bounds, *tiles, out)
 
     def _accept(self, weight_gradient: Float32Array, delta: Tiles, sink: MapSink) -> None:
         """Give gradients to the sink, those of the biases too."""
         bounds = self.index.bounds
         if isinstance(sink, DescendMap):
-            gradient.update(weight_gradient, delta.values, bounds, delta.width, *sink[:-1])
+            gradient.update(weight_gradient, delta.values, bounds, delta.layout, *sink[:-1])
         else:
-            bias_gradients(delta.values, bounds, delta.width, sink.bias_gradient)
+            bias_gradients(delta.values, bounds, delta.layout, sink.bias_gradient)
             sink.accept(weight_gradient, sink.bias_gradient)
 
     def structure(self) -> Mapping[str, AnyArray]:

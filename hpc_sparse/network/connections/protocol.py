@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from hpc_sparse.config import LayerSection
     from hpc_sparse.network.blueprint import LayerBlueprint
 
+Adjoint: TypeAlias = Callable[[Tiles, Tiles], None]
+"""``adjoint(delta, out)``: ``out = W^T delta``."""
+
 INPUT = "input"
 """Name of a layer's connections to the layer below."""
 
@@ -218,6 +221,10 @@ class Connections(Protocol):
         """``out = (W^T delta) * gate``; ``delta`` of n_out neurons, ``out`` of n_in is overwritten."""
         ...
 
+    def adjoint(self) -> Adjoint:
+        """:meth:`transposed` without a gate and with the weights as they are now, for many calls of few tiles each."""
+        ...
+
     def gradient(self, delta: Tiles, source: Tiles, sink: MapSink) -> None:
         """The gradients of the weights and of the rows' biases go to ``sink``."""
         ...
@@ -283,3 +290,8 @@ class Connections(Protocol):
     def from_state(cls, state: ConnectionState, weight: Float32Array) -> Connections:
         """The connections again, with their weights, from a state that has been checked."""
         ...
+
+
+def exact_matrix(connections: Connections, weight: Float64Array) -> scipy.sparse.csr_array:
+    """The map with other weights, float64[n], in float64: for checks."""
+    return connections.matrix(weight).astype(np.float64)

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 import numpy.typing as npt
 
 from hpc_sparse.config import LayerSection, NetworkSection
-from hpc_sparse.dtypes import AnyArray, Float32Array
+from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array
 from hpc_sparse.network.blueprint import LayerBlueprint
 from hpc_sparse.network.connections.protocol import Connections, Gate
 from hpc_sparse.network.connections.state import Setting
@@ -17,7 +17,7 @@ from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.network.parameter import Parameter
 from hpc_sparse.network.sinks import Sink
-from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tiles import BatchShape, Tiles
 
 Saved = Mapping[str, AnyArray]
 """What a layer keeps from its forward pass for the backward pass, by name."""
@@ -43,19 +43,31 @@ class Layer(Protocol):
         Whether its output is still needed when its deltas arrive: they then get a buffer of their own.
     weights : dict of str to str
         Name of the parameter with the weights of each of its connections, by their names.
-    activation : str
-        Name of the activation, as a checkpoint tells it.
     """
 
     kind: ClassVar[str]
     section: ClassVar[type[LayerSection]]
     keeps_output: ClassVar[bool]
     weights: ClassVar[Mapping[str, str]]
-    activation: str
+
+    @property
+    def activation(self) -> str:
+        """Name of the activation, as a checkpoint tells it."""
+        ...
+
+    @property
+    def n_places(self) -> int:
+        """Places of each sample that it reads, such as the steps of a sequence; 1 if it takes any number."""
+        ...
 
     @classmethod
     def random(cls, blueprint: LayerBlueprint) -> Self:
         """A new layer."""
+        ...
+
+    @classmethod
+    def maps(cls, blueprint: LayerBlueprint) -> Mapping[str, LayerBlueprint]:
+        """What the connections of a new layer are to be, by their names: the blueprint for each, with its shape."""
         ...
 
     @property
@@ -89,17 +101,19 @@ class Layer(Protocol):
         """The same with parameters of its own."""
         ...
 
-    def saved_arrays(self, n_columns: int) -> Mapping[str, SavedArray]:
-        """What :meth:`forward` needs in training to save for :meth:`backward`, for a batch of so many columns."""
+    def shape_out(self, shape: BatchShape) -> BatchShape:
+        """Shape of the layer's output for a batch of inputs of some shape."""
         ...
 
-    @classmethod
-    def saved_bytes(cls, n_out: int, n_columns: int) -> int:
-        """Bytes of these arrays in a hidden layer, for planning."""
+    def saved_arrays(self, shape: BatchShape) -> Mapping[str, SavedArray]:
+        """What :meth:`forward` needs to save for :meth:`backward`, for a batch of inputs of some shape."""
         ...
 
     def forward(self, source: Tiles, out: Tiles, saved: Saved | None, dropout: Dropout | None) -> None:
-        """``out`` of n_out neurons from ``source`` of n_in; in training with ``saved``, if hidden with dropout."""
+        """``out`` of n_out neurons from ``source`` of n_in; in training with ``saved``, if hidden with dropout.
+
+        An evaluation may give ``saved``, too, as room to compute in; it has no dropout.
+        """
         ...
 
     def forward_alone(self, source: Float32Array, out: Float32Array) -> None:
@@ -123,6 +137,52 @@ class Layer(Protocol):
 
         ``out`` may be ``source``, whose activations nobody needs any more.
         """
+        ...
+
+    def signals(self, delta: Tiles, source: Tiles, saved: Saved) -> Mapping[str, tuple[Tiles, Tiles]]:
+        """Inputs of each of its connections and derivatives by their weighted sums, by name, after a :meth:`backward`.
+
+        Parameters
+        ----------
+        delta, source, saved
+            As that got, with deltas below that are elsewhere than the activations.
+        """
+        ...
+
+    def exact(
+        self,
+        source: Float64Array,
+        values: Mapping[str, Float64Array],
+        factor: Float64Array | None,
+        bend: Float64Array | None = None,
+    ) -> tuple[Float64Array, Float64Array | None]:
+        """The layer in float64, by NumPy: what its kernels are checked against.
+
+        Parameters
+        ----------
+        source : float64[n_places, n_in, n_samples]
+        values : dict of str to float64[n]
+            Parameters to use instead of its own.
+        factor : float64[n_places_out, n_out, n_samples] or None
+            Dropout factor of each output.
+        bend : float64[n_places_out, n_out, n_samples] or None
+            From an earlier call: what piecewise linear activations multiply by, and dropout; the sums do not decide.
+
+        Returns
+        -------
+        out, bend : float64[n_places_out, n_out, n_samples]
+            The latter is None where the activation is smooth.
+        """
+        ...
+
+    @classmethod
+    def saved_bytes(cls, n_out: int, shape: BatchShape, settings: Mapping[str, Setting]) -> int:
+        """Bytes of the arrays of :meth:`saved_arrays` in a hidden layer, for planning."""
+        ...
+
+    @classmethod
+    def planned_settings(cls, blueprint: LayerBlueprint) -> Mapping[str, Setting]:
+        """What :meth:`settings` says of a new layer."""
         ...
 
     @classmethod

@@ -6,6 +6,7 @@ from hpc_sparse.config.layers import LAYER_SECTIONS
 from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.connections.registry import connections_from_state
 from hpc_sparse.network.layers.protocol import Layer
+from hpc_sparse.network.layers.recurrent import RecurrentLayer
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.layers.state import LayerState
 
@@ -21,7 +22,7 @@ def register_layer(kind: type[Layer]) -> type[Layer]:
     return kind
 
 
-for each in (SparseLayer,):
+for each in (SparseLayer, RecurrentLayer):
     register_layer(each)
 
 

@@ -9,12 +9,12 @@ from typing import ClassVar, Protocol, Self
 import numpy as np
 
 from hpc_sparse.config import LayerSection, NetworkSection
-from hpc_sparse.dtypes import VALUE, Float32Array
+from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array
 from hpc_sparse.errors import InputError, quoted
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.network.activations import LINEAR, NEGATIVE_SLOPES, OUTPUT_ACTIVATION, negative_slope
 from hpc_sparse.network.blueprint import LayerBlueprint
-from hpc_sparse.network.connections.protocol import INPUT, Connections, Epilogue, Gate
+from hpc_sparse.network.connections.protocol import INPUT, Connections, Epilogue, Gate, exact_matrix
 from hpc_sparse.network.connections.registry import connections_from_state, random_connections, unstructured
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.state import Setting
@@ -24,7 +24,7 @@ from hpc_sparse.network.layers.protocol import Layer, Saved, SavedArray
 from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.network.parameter import Parameter
 from hpc_sparse.network.sinks import Sink, Write
-from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tiles import BatchShape, Tiles
 
 NAMES = ("weight", "bias")
 """Names of the parameters."""
@@ -77,6 +77,11 @@ class SparseLayer:
         return cls(random_connections(blueprint), bias, slope, blueprint.activation)
 
     @classmethod
+    def maps(cls, blueprint: LayerBlueprint) -> Mapping[str, LayerBlueprint]:
+        """The one map."""
+        return {INPUT: blueprint}
+
+    @classmethod
     def of(cls, topology: Topology, weight: Float32Array, bias: Float32Array, slope: float) -> SparseLayer:
         """A layer of unstructured connections, hidden unless ``slope`` is 1."""
         activation = OUTPUT_ACTIVATION if slope == LINEAR else "leaky_relu"
@@ -86,6 +91,11 @@ class SparseLayer:
     def shape(self) -> tuple[int, int]:
         """(n_out, n_in)."""
         return self.incoming.shape
+
+    @property
+    def n_places(self) -> int:
+        """1: it takes any number of places."""
+        return 1
 
     @property
     def topology(self) -> Topology:
@@ -129,16 +139,15 @@ class SparseLayer:
         """The same with parameters of its own."""
         return replace(self, incoming=self.incoming.copy(), bias=self.bias.copy())
 
-    def saved_arrays(self, n_columns: int) -> Mapping[str, SavedArray]:
+    def shape_out(self, shape: BatchShape) -> BatchShape:
+        """That of the inputs: all places have the same map."""
+        return shape
+
+    def saved_arrays(self, shape: BatchShape) -> Mapping[str, SavedArray]:
         """Two bits per activation: :mod:`hpc_sparse.kernels.simd.activation`."""
         if self.activation == OUTPUT_ACTIVATION:
             return {}
-        return {"record": SavedArray((self.shape[0] * record_words(n_columns),), np.uint16)}
-
-    @classmethod
-    def saved_bytes(cls, n_out: int, n_columns: int) -> int:
-        """Bytes of these arrays in a hidden layer."""
-        return n_out * record_words(n_columns) * np.dtype(np.uint16).itemsize
+        return {"record": SavedArray((self.shape[0] * record_words(shape.n_columns),), np.uint16)}
 
     def forward(self, source: Tiles, out: Tiles, saved: Saved | None = None, dropout: Dropout | None = None) -> None:
         """``out = f(W source + b)``, in training with dropout and a record of what :meth:`backward` needs."""
@@ -177,6 +186,34 @@ class SparseLayer:
             self.incoming.gradient(delta, source, target)
         else:
             self.incoming.transposed_and_gradient(delta, source, gate_below, target, out)
+
+    def signals(self, delta: Tiles, source: Tiles, saved: Saved) -> Mapping[str, tuple[Tiles, Tiles]]:  # noqa: ARG002
+        """Those of the one map."""
+        return {INPUT: (source, delta)}
+
+    def exact(
+        self,
+        source: Float64Array,
+        values: Mapping[str, Float64Array],
+        factor: Float64Array | None,
+        bend: Float64Array | None = None,
+    ) -> tuple[Float64Array, Float64Array | None]:
+        """``f(W x + b)`` in float64, by SciPy."""
+        matrix = exact_matrix(self.incoming, values["weight"])
+        sums = np.array([matrix @ own + values["bias"][:, None] for own in source])
+        if bend is None:
+            bend = np.where(sums < 0, self.slope, 1.0) * (1.0 if factor is None else factor)
+        return sums * bend, bend
+
+    @classmethod
+    def saved_bytes(cls, n_out: int, shape: BatchShape, settings: Mapping[str, Setting]) -> int:  # noqa: ARG003
+        """Bytes of the record."""
+        return n_out * record_words(shape.n_columns) * np.dtype(np.uint16).itemsize
+
+    @classmethod
+    def planned_settings(cls, blueprint: LayerBlueprint) -> Mapping[str, Setting]:  # noqa: ARG003
+        """None."""
+        return {}
 
     @classmethod
     def parameter_sizes(

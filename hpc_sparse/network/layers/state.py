@@ -11,6 +11,9 @@ from hpc_sparse.dtypes import AnyArray, Float32Array, Int32Array, PointerArray
 from hpc_sparse.network.connections.protocol import INPUT
 from hpc_sparse.network.connections.state import ConnectionState, Setting
 
+PLACES = "places"
+"""Setting of layers that read several places of each sample, such as the steps of a sequence: how many."""
+
 
 @dataclass(frozen=True)
 class LayerState:
@@ -73,6 +76,11 @@ class LayerState:
         incoming = ConnectionState("csr", shape, indices.size, {"indptr": indptr, "indices": indices})
         return cls("sparse", shape, activation, {INPUT: incoming}, {"weight": weight, "bias": bias}, states)
 
+    @property
+    def n_places(self) -> int:
+        """Places of each sample that it reads; 1 if it takes any number."""
+        return places_of(self.settings)
+
     def check_shapes(self, shapes: Mapping[str, tuple[int, int]]) -> None:
         """Check the shapes (n_out, n_in) of connections, by their names, on which kernels rely.
 
@@ -94,3 +102,9 @@ class LayerState:
         }
         arrays |= {f"parameters/{name}": array for name, array in self.parameters.items()}
         return arrays | {f"states/{name}": array for name, array in self.states.items()}
+
+
+def places_of(settings: Mapping[str, Setting]) -> int:
+    """Places of each sample by a layer's settings, which need not have been checked."""
+    number = settings.get(PLACES, 1)
+    return number if isinstance(number, int) and number > 0 else 1

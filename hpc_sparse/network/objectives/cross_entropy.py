@@ -20,7 +20,7 @@ class CrossEntropy(Objective):
 
     def evaluate(self, sums: Tiles, targets: AnyArray, delta: Tiles) -> Outcome:
         """Loss, deltas and correct predictions of labels."""
-        loss, n_correct = softmax_cross_entropy(sums.values, targets, sums.n_neurons, sums.width, delta.values)
+        loss, n_correct = softmax_cross_entropy(sums.values, targets, sums.n_neurons, sums.layout, delta.values)
         return Outcome(loss, {N_CORRECT: n_correct})
 
     def exact_loss(self, sums: Float64Array, targets: AnyArray) -> float:

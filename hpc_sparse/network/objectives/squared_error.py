@@ -20,7 +20,7 @@ class SquaredError(Objective):
 
     def evaluate(self, sums: Tiles, targets: AnyArray, delta: Tiles) -> Outcome:
         """Loss and deltas of values, float32[n_samples, n_outputs]."""
-        loss, _ = squared_deviation(sums.values, targets, sums.n_neurons, sums.width, delta.values)
+        loss, _ = squared_deviation(sums.values, targets, sums.n_neurons, sums.layout, delta.values)
         return Outcome(loss, {})
 
     def exact_loss(self, sums: Float64Array, targets: AnyArray) -> float:

@@ -31,7 +31,7 @@ class WeightedCrossEntropy(Objective):
     def evaluate(self, sums: Tiles, targets: AnyArray, delta: Tiles) -> Outcome:
         """Loss, deltas and correct predictions of labels."""
         loss, n_correct = weighted_cross_entropy(
-            sums.values, targets, self.weights, sums.n_neurons, sums.width, delta.values
+            sums.values, targets, self.weights, sums.n_neurons, sums.layout, delta.values
         )
         return Outcome(loss, {N_CORRECT: n_correct})
 

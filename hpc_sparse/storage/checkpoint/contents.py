@@ -16,6 +16,7 @@ from hpc_sparse.dtypes import MAX_NEURONS, VALUE
 from hpc_sparse.network.connections.registry import CONNECTIONS
 from hpc_sparse.network.connections.state import Setting, StoredSizes
 from hpc_sparse.network.layers.registry import LAYERS
+from hpc_sparse.network.layers.state import places_of
 from hpc_sparse.storage.container.reader import ContainerReader
 
 MOST_CONFIG_BYTES = 1024 * 1024
@@ -161,6 +162,11 @@ class Contents:
     def n_networks(self) -> int:
         """Networks in the file, the same one of all ranks included."""
         return max(1, self.n_replicas)
+
+    @property
+    def n_features(self) -> int:
+        """Features of a sample from which none was removed: the inputs of all places that layers read."""
+        return self.widths[0] * max(places_of(layer.settings) for layer in self.layers)
 
     @property
     def widths(self) -> list[int]:

@@ -39,7 +39,7 @@ def read_front_end(reader: ContainerReader, contents: Contents, input_ids: Int32
     """The arrays; those of statistics have as many features as inputs, or more where some were removed (collective)."""
     places = contents.front_end
     arrays: dict[str, AnyArray] = {}
-    n_features = contents.widths[0] if input_ids is None else None
+    n_features = contents.n_features if input_ids is None else None
     for name in (MEAN, DEVIATION):
         if name in places:
             (n_features,) = reader.require(places[name], VALUE, (n_features,))

@@ -3,7 +3,8 @@
 Layout of format version 2; version 1 differs in its checksums only. Parts ``train`` and ``test`` hold
 ``labels`` int32[n] and either ``features`` uint8 or float32[n, f], or ``indptr`` int64[n + 1], ``indices`` int32 and
 ``values`` float32. ``statistics`` holds ``mean`` and ``deviation`` float32[f] of dense training features and
-``class_counts`` int64[2, n_classes]; ``class_names`` is text; the rest are attributes of the root.
+``class_counts`` int64[2, n_classes]; ``class_names`` is text; the rest are attributes of the root. Samples that are
+sequences have the attribute ``time_steps``.
 """
 
 from __future__ import annotations
@@ -168,6 +169,7 @@ def _read_info(reader: ContainerReader) -> DatasetInfo:
         file_bytes=reader.path.stat().st_size,
         creator=str(reader.attribute("/", "creator")),
         format_version=reader.integer("/", "format_version", minimum=1),
+        time_steps=reader.integer("/", "time_steps", 1) if "time_steps" in reader.attribute_names("/") else 1,
     )
     _check_info(reader, info)
     return info
@@ -182,6 +184,8 @@ def _check_info(reader: ContainerReader, info: DatasetInfo) -> None:
     ):
         if sum(counts) != n_samples or min(counts) < 0:
             reader.fail(f"class_counts of {part}: sum {sum(counts)}: expected {n_samples}, one per sample")
+    if info.n_features % info.time_steps:
+        reader.fail(f"/: time_steps = {info.time_steps}: expected a divisor of n_features = {info.n_features}")
     expected = ("float32",) if info.is_sparse else ("uint8", "float32")
     if info.dtype not in expected:
         reader.fail(f"features: dtype {info.dtype}: expected {' or '.join(expected)}")

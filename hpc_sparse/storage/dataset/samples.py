@@ -117,6 +117,8 @@ class DatasetInfo:
     creator : str
         The program that wrote the file.
     format_version : int
+    time_steps : int
+        Steps of each sample, if it is a sequence: each has an equal part of the features, in their order.
     """
 
     path: Path
@@ -135,6 +137,7 @@ class DatasetInfo:
     file_bytes: int
     creator: str
     format_version: int
+    time_steps: int = 1
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ class FeatureLayout:
         By feature.
     idf : float32[n_features], optional
         The weights that term counts were multiplied with.
+    time_steps : int
+        Steps of each sample, if it is a sequence; a divisor of the features.
     """
 
     n_features: int
@@ -61,6 +63,7 @@ class FeatureLayout:
     dtype: np.dtype[np.generic]
     names: Sequence[str] | None = None
     idf: Float32Array | None = None
+    time_steps: int = 1
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def write_dataset(
     overwrite: bool = False,
     feature_names: Sequence[str] | None = None,
     idf: Float32Array | None = None,
+    time_steps: int = 1,
 ) -> None:
     """Write a data set file from one process.
 
@@ -117,6 +121,8 @@ def write_dataset(
         Name of each feature.
     idf : float32[n_features], optional
         The weights that term counts were multiplied with.
+    time_steps : int
+        Steps of each sample, if it is a sequence: each has an equal part of the features, in their order.
 
     Raises
     ------
@@ -128,9 +134,10 @@ def write_dataset(
     target = Path(path)
     make_way(target, overwrite=overwrite)
     _check_parts(target, train, test, len(class_names))
+    check_time_steps(str(target), train.features.n_features, time_steps)
     dtype = train.features.values.dtype
     layout = FeatureLayout(
-        train.features.n_features, isinstance(train.features, CsrFeatures), dtype, feature_names, idf
+        train.features.n_features, isinstance(train.features, CsrFeatures), dtype, feature_names, idf, time_steps
     )
     order = training_order(train.n_samples, order_seed)
     write_blocks(
@@ -140,6 +147,12 @@ def write_dataset(
         layout=layout,
         text=DatasetText(title, source, split, class_names),
     )
+
+
+def check_time_steps(where: str, n_features: int, time_steps: int) -> None:
+    """Refuse (DataError) steps among which the features cannot be divided."""
+    if time_steps < 1 or n_features % time_steps:
+        raise DataError(f"{where}: time_steps = {time_steps}: expected a divisor of the {n_features} features")
 
 
 def make_way(target: Path, *, overwrite: bool) -> None:
@@ -183,6 +196,8 @@ def write_blocks(
             writer.set_attribute("/", name, value)
         writer.set_attribute("/", "n_features", layout.n_features)
         writer.set_attribute("/", "n_classes", n_classes)
+        if layout.time_steps > 1:
+            writer.set_attribute("/", "time_steps", layout.time_steps)
         writer.write_replicated("class_names", _as_text(text.class_names))
         _write_part(writer, "train", train, layout, statistics)
         _write_part(writer, "test", test, layout)

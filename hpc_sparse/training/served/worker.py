@@ -9,6 +9,7 @@ from hpc_sparse.dtypes import AnyArray, Float32Array, Int64Array
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.monitor.position import Phase
 from hpc_sparse.network.objectives.registry import make_objective
+from hpc_sparse.network.optimizers.clipping import clip
 from hpc_sparse.network.parameters import ParameterLayout, gather_network
 from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, WorkerEnd
 from hpc_sparse.parallel.replication import take_topology
@@ -98,6 +99,9 @@ class Worker:
         outcome = self._job.replica.network.gradient_batch(
             batch, labels, self._objective, dropouts, self._workspace, views
         )
+        clip_norm = self._job.config.optimizer.clip_norm
+        if clip_norm is not None:
+            clip(vector, clip_norm)
         header = GradientHeader(
             version=self._header.version,
             base_update=self._header.base_update,

@@ -27,7 +27,7 @@ from hpc_sparse.network.layers.protocol import SavedArray
 from hpc_sparse.network.layers.registry import LAYERS, register_layer
 from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.network.parameter import Parameter
-from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tiles import BatchShape, Tiles
 
 ONE = np.float32(1)
 
@@ -102,6 +102,9 @@ class Keys:
 
     def transposed(self, delta: Tiles, gate: Gate | None, out: Tiles) -> None:
         self._rows.transposed(delta, gate, out)
+
+    def adjoint(self) -> Any:
+        return self._rows.adjoint()
 
     def gradient(self, delta: Tiles, source: Tiles, sink: Any) -> None:
         sink.accept(self.gradient_of(delta, source), row_sums(tile for _, tile in delta))
@@ -224,12 +227,40 @@ class Gained:
     def copy(self) -> Self:
         return replace(self, incoming=self.incoming.copy(), bias=self.bias.copy(), gain=self.gain.copy())
 
-    def saved_arrays(self, n_columns: int) -> Mapping[str, SavedArray]:
-        return {"tanh": SavedArray((self.shape[0] * n_columns,), np.float32)}
+    @classmethod
+    def maps(cls, blueprint: LayerBlueprint) -> Mapping[str, LayerBlueprint]:
+        return {INPUT: blueprint}
+
+    @property
+    def n_places(self) -> int:
+        return 1
+
+    def shape_out(self, shape: BatchShape) -> BatchShape:
+        return shape
+
+    def saved_arrays(self, shape: BatchShape) -> Mapping[str, SavedArray]:
+        return {"tanh": SavedArray((self.shape[0] * shape.n_columns,), np.float32)}
 
     @classmethod
-    def saved_bytes(cls, n_out: int, n_columns: int) -> int:
-        return 4 * n_out * n_columns
+    def saved_bytes(cls, n_out: int, shape: BatchShape, settings: Mapping[str, Any]) -> int:
+        return 4 * n_out * shape.n_columns
+
+    @classmethod
+    def planned_settings(cls, blueprint: LayerBlueprint) -> Mapping[str, Any]:
+        return {}
+
+    def exact(
+        self, source: np.ndarray, values: Mapping[str, np.ndarray], factor: Any, bend: Any = None
+    ) -> tuple[np.ndarray, None]:
+        matrix = self.topology_matrix(values["weight"])
+        out = [values["gain"][:, None] * np.tanh(matrix @ own + values["bias"][:, None]) for own in source]
+        return np.array(out), None
+
+    def topology_matrix(self, weight: np.ndarray) -> Any:
+        return self.incoming.topology.matrix(weight)
+
+    def signals(self, delta: Tiles, source: Tiles, saved: Any) -> Mapping[str, tuple[Tiles, Tiles]]:
+        return {INPUT: (source, delta)}
 
     def forward(self, source: Tiles, out: Tiles, saved: Any, dropout: Any) -> None:
         self.incoming.product(source, Epilogue(self.bias, ONE), out)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from hpc_sparse.cli.app import app
 from hpc_sparse.config import RunConfig
-from hpc_sparse.config.layers import LayerSection
+from hpc_sparse.config.layers import LAYER_SECTIONS, LayerSection
 from hpc_sparse.config.reference import configuration_reference
 from hpc_sparse.config.registry import STRATEGIES
 
@@ -21,7 +21,7 @@ def rows():
     found, section = {}, ""
     for line in configuration_reference().splitlines():
         if line.startswith("## "):
-            section = line[len("## `[") : -len("]`")]
+            section = ".".join(part.removeprefix("[").removesuffix("]") for part in line.split("`")[1::2])
         elif line.startswith("| `"):
             key, *cells = line.strip("| ").split(" | ")
             found[f"{section}.{key.strip('`')}"] = cells
@@ -40,6 +40,8 @@ def test_every_key_has_its_values_and_its_meaning():
     }
     keys |= {f"evolution.{name}.{key}" for name, own in STRATEGIES.sections().items() for key in own.model_fields}
     keys |= {f"[network.layers].{key}" for key in LayerSection.model_fields}
+    own = {kind: section.model_fields.keys() - LayerSection.model_fields for kind, section in LAYER_SECTIONS.items()}
+    keys |= {f"[network.layers].{kind}.{key}" for kind, found in own.items() for key in found}
     assert set(rows()) == keys
     assert all(values and meaning for _, values, meaning in rows().values())
 

@@ -35,7 +35,8 @@ VARIANTS = [
 
 
 def test_there_is_one_configuration_for_each_experiment() -> None:
-    assert {path.stem for path in JOBS.glob("*.toml")} == {*HIDDEN, *SCALES, "news20", "patterns_fashion_mnist"}
+    others = {"news20", "patterns_fashion_mnist", "rows_fashion_mnist"}
+    assert {path.stem for path in JOBS.glob("*.toml")} == {*HIDDEN, *SCALES, *others}
 
 
 def test_the_network_of_a_pattern_loads() -> None:
@@ -60,6 +61,15 @@ def test_the_example_of_blocks_loads() -> None:
     assert config.network.layer(1).unit == (16, 16)
     assert config.block_pruning.is_on
     assert config.group_lasso.is_on
+
+
+def test_the_rows_of_images_load_with_their_variants() -> None:
+    path = JOBS / "rows_fashion_mnist.toml"
+    config = load_config(path)
+    assert (config.data.path, config.network.hidden) == ("rows_fashion_mnist.h5", (512,))
+    assert config.network.reads_sequences
+    for override in re.findall(r"--set (\w+\.\w+=\w+)", path.read_text()):
+        assert load_config(path, [override]) != config
 
 
 @pytest.mark.parametrize("name", HIDDEN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from hpc_sparse import SparseFeatureSelector, SparseMLPClassifier, SparseMLPRegressor
+from hpc_sparse import SparseFeatureSelector, SparseMLPClassifier, SparseMLPRegressor, SparseRNNClassifier
 
 # Not all checks set the seed, and each is to be the same each time.
 QUICK = {"hidden": (32,), "epochs": 5, "random_state": 0, "n_jobs": 1}
@@ -15,6 +15,7 @@ ESTIMATORS = [
     SparseMLPClassifier(**QUICK),
     SparseMLPClassifier(**QUICK, early_stopping=True, validation_fraction=0.3),
     SparseMLPRegressor(**QUICK),
+    SparseRNNClassifier(hidden=(12,), epochs=3, random_state=0, n_jobs=1),
     SparseFeatureSelector(SparseMLPClassifier(**QUICK)),
 ]
 

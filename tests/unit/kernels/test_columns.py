@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile, tile_of, width_at
+from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile, tile_of, width_at, with_places
 
 WIDTHS = [16, 32, 64, 128]
 """Of any machine."""
@@ -76,3 +76,18 @@ def test_python_finds_the_tiles_that_kernels_find(width):
     for n_columns in range(16, MOST_COLUMNS + 1, 16):
         tiles = model(n_columns, width)
         assert [width_at.py_func(first, n_columns, width) for first, _ in tiles] == [own for _, own in tiles]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_each_of_several_places_has_the_tiles_of_one(width):
+    for n_columns in (16, 32, 48, 112, 128, 144, 240, 256):
+        one_of_columns, one_of_tiles = layout_of(n_columns, width)
+        for n_places in (1, 2, 5):
+            of_columns, of_tiles = layout_of(n_places * n_columns, with_places(width, n_columns))
+            for place in range(n_places):
+                shift = np.array([place * n_columns, 0, 0])
+                n = len(one_of_tiles)
+                np.testing.assert_array_equal(of_tiles[place * n : (place + 1) * n], one_of_tiles + shift)
+                own = of_columns[place * n_columns : (place + 1) * n_columns]
+                np.testing.assert_array_equal(own, one_of_columns + shift[:2])
+            assert len(of_tiles) == n_places * len(one_of_tiles)

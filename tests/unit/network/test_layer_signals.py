@@ -28,7 +28,8 @@ def test_signals_give_the_gradient_of_every_connection_without_dropout(make_colu
     no_dropout = [Dropout(0.0, np.uint64(1))] * (len(widths) - 2)
     network.gradient_batch(batch, labels, loss, no_dropout, network.make_workspace(n_samples), expected)
     signals = layer_signals(network, batch, labels, loss)
-    for layer, own, gradients in zip(network.layers, signals, expected, strict=True):
+    for layer, signals_of, gradients in zip(network.layers, signals, expected, strict=True):
+        own = signals_of["input"]
         assert own.n_samples == n_samples
         delta, source = own.delta.matrix(), own.source.matrix()
         assert not delta[:, n_samples:].any()

@@ -129,3 +129,30 @@ def test_other_widths_are_refused(width):
 def test_values_of_another_size_are_refused():
     with pytest.raises(AssertionError, match="143"):
         Tiles(np.zeros(143, np.float32), 3, 48, WIDTHS[0])
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("n_samples", SAMPLES)
+def test_neurons_become_those_of_places_one_after_the_other(n_samples, width):
+    matrix = numbers(15, n_samples)
+    tiles = Tiles.of(matrix, width)
+    placed = tiles.as_places(5)
+    assert (placed.n_neurons, placed.n_places, placed.batch.n_samples) == (3, 5, tiles.n_columns)
+    assert placed.is_single == (placed.n_columns in WIDTHS and placed.n_columns <= width and placed.n_places == 1)
+    assert np.shares_memory(placed.values, tiles.values) == tiles.is_single
+    for number in range(5):
+        own = placed.place(number)
+        assert np.shares_memory(own.values, placed.values)
+        np.testing.assert_array_equal(own.matrix(), tiles.matrix()[3 * number : 3 * number + 3])
+        np.testing.assert_array_equal(own.values, Tiles.of(tiles.matrix()[3 * number : 3 * number + 3], width).values)
+    np.testing.assert_array_equal(placed.places(1, 3).matrix(), np.hstack([placed.place(n).matrix() for n in (1, 2)]))
+    assert [first for first, _ in placed] == [
+        place * tiles.n_columns + first for place in range(5) for first, _ in tiles
+    ]
+
+
+def test_places_share_a_buffer_that_is_given():
+    tiles, buffer = Tiles.of(numbers(6, 112), WIDTHS[0]), np.empty(700, np.float32)
+    assert np.shares_memory(tiles.as_places(2, buffer).values, buffer)
+    assert tiles.like(4).batch == tiles.batch
+    assert tiles.as_places(3).like(4).batch == (112, 3)

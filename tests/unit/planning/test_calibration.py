@@ -117,6 +117,15 @@ def test_layers_are_timed_by_their_place(make_config, batch_size, width, is_fuse
     assert seconds["last"].evolve == 0 < seconds["middle"].evolve
 
 
+@pytest.mark.parametrize(("connections", "settings"), [("block", "block=[4,4]"), ("n_of_m", "pattern=2:4")])
+def test_networks_of_other_connections_are_measured(make_config, connections, settings):
+    config = make_config("network.hidden=[24, 24]", f"network.connections={connections}", f"network.{settings}")
+    size = NetworkSize.expected(config.network, 12, 3)
+    assert calibrate(config, size, 1).n_measured == size.n_connections
+    middle = time_layer(config, size.layers[1], "middle", 1, machine.WIDTHS[0])
+    assert middle.step > middle.forward > 0
+
+
 def test_a_network_too_large_to_be_measured_whole_is_measured_by_kinds_of_layers(make_config, monkeypatch):
     config = make_config("network.hidden=[400, 400, 400, 400]")
     size = NetworkSize.expected(config.network, 12, 3)

@@ -62,7 +62,9 @@ def test_a_batch_is_standardised_like_those_of_training_and_depends_on_its_strea
     replica.network.tile_width = width
     job = TrainingJob(CTX, config, dataset, replica, SilentReporter())
     source = GrowthSource.start(job, CrossEntropy())
-    one, same, other = (source.signals(replica.network, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    one, same, other = (
+        [layer["input"] for layer in source.signals(replica.network, np.random.default_rng(seed))] for seed in (1, 1, 2)
+    )
     assert [layer.n_samples for layer in one] == [33] * 3
     for first, second in zip(one, same, strict=True):
         assert first.source.width == first.delta.width == width
@@ -92,4 +94,4 @@ def test_inputs_that_were_pruned_are_left_out(make_config, make_dataset):
     replica.network.neuron_ids[0] = kept
     job = TrainingJob(CTX, config, dataset, replica, SilentReporter())
     signals = GrowthSource.start(job, CrossEntropy()).signals(replica.network, np.random.default_rng(1))
-    assert signals[0].source.shape[0] == 4
+    assert signals[0]["input"].source.shape[0] == 4

@@ -189,6 +189,9 @@ def test_deltas_without_a_gate_are_those_through_one_that_lets_everything_pass(
     connections.transposed(delta, None, plain)
     connections.transposed(delta, Gate(np.float32(1), np.float32(1), everything), gated)
     assert plain.values.tobytes() == gated.values.tobytes()
+    gated.values.fill(np.nan)
+    connections.adjoint()(delta, gated)
+    assert plain.values.tobytes() == gated.values.tobytes()
     matrix = connections.to_csr().astype(np.float64)
     np.testing.assert_allclose(plain.matrix(), matrix.T @ delta.matrix(), rtol=1e-4, atol=1e-5)
 

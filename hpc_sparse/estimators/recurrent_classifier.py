@@ -1,0 +1,183 @@
+"""A truly sparse recurrent network as scikit-learn's classifier of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array
+from hpc_sparse.errors import ParameterError
+from hpc_sparse.estimators.classifier import SparseMLPClassifier
+from hpc_sparse.estimators.parameters import Parameters, check_parameters
+
+SEQUENCES = 3
+"""Dimensions of an array of sequences."""
+
+
+class SparseRNNClassifier(SparseMLPClassifier):
+    """Classification of sequences by a truly sparse recurrent network; its last state leads to softmax outputs.
+
+    Samples are a NumPy array [n_samples, n_steps, n_features]. Of two dimensions, each feature is a step unless
+    ``time_steps`` says otherwise. All sequences have the same length. Sparse matrices are taken as well.
+
+    Parameters
+    ----------
+    hidden : sequence of int
+        Neurons of each recurrent layer.
+    cell : {"gru", "tanh"}
+        Cell of these layers.
+    time_steps : int, optional
+        Steps of the samples of a two-dimensional X: each has an equal part of the features, in their order.
+    clip_norm : float, optional
+        Largest norm of the gradient.
+    epsilon, density, initializer, epochs, batch_size, learning_rate, momentum, nesterov, weight_decay, schedule, \
+warmup_epochs, evolution, drop_fraction, evolve_every_epochs, standardize, early_stopping, validation_fraction, \
+n_iter_no_change, tol, warm_start, class_weight, random_state, n_jobs
+        As in :class:`SparseMLPClassifier`.
+
+    Attributes
+    ----------
+    n_steps_ : int
+        Steps of a sample.
+    network_, classes_, n_iter_, loss_curve_, validation_losses_, n_features_in_, feature_names_in_
+        As in :class:`SparseMLPClassifier`; features are those of all steps.
+    feature_importances_ : float64[n_features]
+        All steps have the same.
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (64,),
+        *,
+        cell: Literal["gru", "tanh"] = "gru",
+        time_steps: int | None = None,
+        clip_norm: float | None = 5.0,
+        epsilon: float | None = None,
+        density: float | None = None,
+        initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "he_fan_in",
+        epochs: int = 100,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: float = 0.05,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        schedule: Literal["constant", "step", "cosine"] = "constant",
+        warmup_epochs: int = 0,
+        evolution: str = "set",
+        drop_fraction: float = 0.3,
+        evolve_every_epochs: int | Literal["auto"] = "auto",
+        standardize: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        super().__init__(
+            hidden,
+            epsilon=epsilon,
+            density=density,
+            initializer=initializer,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            schedule=schedule,
+            warmup_epochs=warmup_epochs,
+            evolution=evolution,
+            drop_fraction=drop_fraction,
+            evolve_every_epochs=evolve_every_epochs,
+            standardize=standardize,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            warm_start=warm_start,
+            class_weight=class_weight,
+            random_state=random_state,
+            n_jobs=n_jobs,
+        )
+        self.cell = cell
+        self.time_steps = time_steps
+        self.clip_norm = clip_norm
+
+    @property
+    def feature_importances_(self) -> Float64Array:
+        """float64[n_features], summing to 1: the strength of each input of a step, for all steps alike."""
+        strength = np.tile(super().feature_importances_, self.n_steps_)
+        return strength / self.n_steps_
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_steps, n_features), or as in :class:`SparseMLPClassifier`
+        y : array-like of shape (n_samples,)
+
+        Raises
+        ------
+        ParameterError
+            A parameter is wrong, or X has another number of steps; it is a ``ValueError``.
+        DivergedError
+            The loss or a weight is no longer a finite number.
+        """
+        return super().fit(self._flat(X, is_first=not self.warm_start or not hasattr(self, "_state")), y)
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+        """Train one epoch on these samples: as in :class:`SparseMLPClassifier`."""
+        return super().partial_fit(self._flat(X, is_first=not hasattr(self, "_state")), y, classes)
+
+    def _outputs(self, X: Any) -> Float32Array:
+        return super()._outputs(self._flat(X, is_first=False))
+
+    def _flat(self, X: Any, *, is_first: bool) -> Any:
+        """Samples with the features of all steps one after the other; the first ones decide on the steps."""
+        steps, is_sequence = self.time_steps, getattr(X, "ndim", 0) == SEQUENCES
+        if is_sequence:
+            steps, X = X.shape[1], X.reshape(X.shape[0], X.shape[1] * X.shape[2])
+        if is_first:
+            self._steps_given = steps
+        elif is_sequence and steps != getattr(self, "n_steps_", steps):
+            raise ParameterError(f"{type(self).__name__}: X has {steps} steps: expected {self.n_steps_}, as in fit")
+        return X
+
+    def _validate(self, X: Any, y: Any, **options: Any) -> tuple[Any, AnyArray]:
+        X, y = super()._validate(X, y, **options)
+        if options.get("reset", True):
+            self.n_steps_ = self._divisor(int(X.shape[1]))
+        return X, y
+
+    def _divisor(self, n_features: int) -> int:
+        steps = n_features if self._steps_given is None else self._steps_given
+        if steps < 1 or n_features % steps:
+            raise ParameterError(
+                f"{type(self).__name__}: time_steps = {steps!r}: must be a divisor of the {n_features} features"
+            )
+        return int(steps)
+
+    def _parameters(self, n_samples: int, n_epochs: int, seed: int) -> Parameters:
+        name, values = type(self).__name__, self.get_params(deep=False)
+        sizes = {"n_samples": n_samples, "n_epochs": n_epochs, "seed": seed}
+        return check_parameters(name, values, **sizes, layers=_layers(name, self.hidden, self.cell))
+
+    def _n_places(self) -> int:
+        return self.n_steps_
+
+
+def _layers(name: str, hidden: Any, cell: Any) -> list[dict[str, Any]]:
+    """The tables of the recurrent layers; what is wrong in them is said where they are checked."""
+    if not isinstance(hidden, (Sequence, np.ndarray)) or not len(hidden):
+        raise ParameterError(f"{name}: hidden = {hidden!r}: must be a list of at least one number, such as [64]")
+    outputs = ["all"] * (len(hidden) - 1) + ["last"]
+    return [
+        {"kind": "recurrent", "n": width, "cell": cell, "output": output}
+        for width, output in zip(hidden, outputs, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""The cells of recurrent layers: what happens to the sums of a step."""

@@ -1,0 +1,61 @@
+"""Keys of recurrent layers in tables ``[[network.layers]]``."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from hpc_sparse.config import LayerSection, RunConfig
+from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.config.section import Share
+
+UNSUITABLE_TOPOLOGIES = ("snip", "grasp", "csti")
+"""Initial topologies that are made for layers with one map."""
+
+
+class RecurrentSection(LayerSection):
+    """A recurrent layer."""
+
+    reads_sequences: ClassVar[bool] = True
+
+    cell: Literal["gru", "tanh"] = "gru"
+    """gru: gated recurrent unit, the reset gate after the recurrent product. tanh: one sum for each neuron."""
+
+    output: Literal["last", "all"] = "last"
+    """The state after the last step, or those of all steps for another recurrent layer."""
+
+    recurrent_connections: str | None = None
+    """Storage of the connections from the state, by default that of the others."""
+
+    recurrent_density: Share | None = None
+    """Density of the connections from the state, by default by the same keys as that of the others."""
+
+    @property
+    def gives_sequences(self) -> bool:
+        """Whether all states go on."""
+        return self.output == "all"
+
+    @model_validator(mode="after")
+    def _has_no_activation(self) -> Self:
+        for key in ("activation", "alpha", "dropout"):
+            if getattr(self, key) is not None:
+                raise ValueError(f'{key} = {getattr(self, key)}: kind = "recurrent" has none')
+        return self
+
+    @classmethod
+    def refuses(cls, config: RunConfig) -> str | None:
+        """Anything but float32, removal of neurons, reserves, and topologies for layers with one map."""
+        for key, value, usual in (
+            ("training.activations", config.training.activations, ("float32",)),
+            ("importance_pruning.mode", config.importance_pruning.mode, ("off",)),
+        ):
+            if value not in usual:
+                return f'kind = "recurrent": not with {key} = "{value}"; use "{usual[0]}"'
+        strategy = config.evolution.strategy
+        if (share := getattr(config.evolution.chosen(STRATEGIES[strategy].section), "acting_share", 1.0)) < 1:
+            return f'kind = "recurrent": not with evolution.{strategy}.acting_share = {share}; use 1'
+        chosen = config.network.initial_topology
+        if chosen in UNSUITABLE_TOPOLOGIES:
+            return f'kind = "recurrent": not with network.initial_topology = "{chosen}"; use "erdos_renyi"'
+        return None
