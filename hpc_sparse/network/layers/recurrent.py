@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from hpc_sparse.config import LayerSection, NetworkSection
+from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array
 from hpc_sparse.errors import quoted
 from hpc_sparse.kernels.simd.buffers import aligned_empty
@@ -108,6 +109,8 @@ class RecurrentLayer:
         n_gates, density = CELLS[section.cell].n_gates, section.recurrent_density or section.density
         if density is None and blueprint.epsilon is not None:
             density = erdos_renyi_density(blueprint.epsilon, n, n)
+        if section.pattern is not None:
+            density = GroupPattern.parse(section.pattern).fan_in(n) / n
         stored = section.recurrent_connections or section.connections
         return {
             INPUT: replace(blueprint, shape=(n_gates * n, n_in)),

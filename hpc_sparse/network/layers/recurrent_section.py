@@ -7,8 +7,12 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from hpc_sparse.config import LayerSection, RunConfig
+from hpc_sparse.config.layers import IN_GROUPS, GroupPattern
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.config.section import Share
+
+OF_BOTH = {"block", IN_GROUPS}
+"""Kinds of connections with settings that both maps share."""
 
 UNSUITABLE_TOPOLOGIES = ("snip", "grasp", "csti")
 """Initial topologies that are made for layers with one map."""
@@ -41,6 +45,24 @@ class RecurrentSection(LayerSection):
         for key in ("activation", "alpha", "dropout"):
             if getattr(self, key) is not None:
                 raise ValueError(f'{key} = {getattr(self, key)}: kind = "recurrent" has none')
+        return self
+
+    @model_validator(mode="after")
+    def _suits_its_state(self) -> Self:
+        """Blocks and groups are those of both maps, and fit the state."""
+        own = self.recurrent_connections or self.connections
+        if own != self.connections and OF_BOTH & {own, self.connections}:
+            raise ValueError(
+                f'recurrent_connections = "{own}": must be that of connections, "{self.connections}", where either is '
+                f"{' or '.join(sorted(OF_BOTH))}"
+            )
+        if self.block is not None and any(self.n % side for side in self.block):
+            raise ValueError(f"block = {list(self.block)}: must divide n = {self.n}, the width of the state")
+        if self.pattern is not None:
+            try:
+                GroupPattern.parse(self.pattern).check_inputs(self.n)
+            except ValueError as error:
+                raise ValueError(f'pattern = "{self.pattern}": {error}') from None
         return self
 
     @classmethod

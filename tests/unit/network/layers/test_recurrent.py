@@ -15,6 +15,9 @@ from hpc_sparse.network.sinks import Write
 from hpc_sparse.network.tiles import BatchShape, Tiles
 
 N_STEPS, N_IN, N = 5, 7, 11
+SETTINGS = {"block": {"block": (1, 1)}, "n_of_m": {"pattern": "2:4"}}
+"""Of kinds of connections that need some."""
+
 KINDS = sorted(set(CONNECTIONS) - {"reserve"})
 
 
@@ -27,6 +30,7 @@ def make_layer(cell, output="all", kind="csr", recurrent_kind=None, n_steps=N_ST
         density=0.4,
         connections=kind,
         recurrent_connections=recurrent_kind,
+        **SETTINGS.get(kind, {}),
     )
     density = 1.0 if kind == "dense" else 0.4
     blueprint = LayerBlueprint(0, (n, n_in), density, "relu", 0.0, "he_fan_in", 3, section=section, n_places=n_steps)
@@ -124,10 +128,13 @@ def test_states_and_gradients_are_those_of_the_reference(cell, output, width, n_
 
 
 @pytest.mark.parametrize("cell", ["gru", "tanh"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_connections_gives_the_gradients_of_the_reference(cell, kind):
-    layer = make_layer(cell, kind=kind, recurrent_kind="csr" if kind == "dense" else kind)
-    x, above = sequences(N_STEPS, N_IN, 45), sequences(N_STEPS, N, 45, seed=4)
+@pytest.mark.parametrize(("kind", "block"), [*((kind, None) for kind in KINDS), ("block", (4, 4)), ("block", (1, 8))])
+def test_every_kind_of_connections_gives_the_gradients_of_the_reference(cell, kind, block, monkeypatch):
+    if block is not None:
+        monkeypatch.setitem(SETTINGS, "block", {"block": block})
+    n = N if block is None else 16
+    layer = make_layer(cell, kind=kind, recurrent_kind="csr" if kind == "dense" else kind, n=n)
+    x, above = sequences(N_STEPS, N_IN, 45), sequences(N_STEPS, n, 45, seed=4)
     model = reference(layer)
     _, below, gradients = run(layer, x, above, WIDTHS[1])
     model.forward(x.astype(np.float64))
