@@ -187,6 +187,24 @@ def test_every_strategy_evolves_both_maps(ctx: ParallelContext, folder: Path) ->
 
 
 @pytest.mark.mpi(ranks=[2])
+@pytest.mark.usefixtures("narrow_tiles")
+def test_blocks_and_groups_go_all_the_way(ctx: ParallelContext, folder: Path) -> None:
+    layers = '[{{kind="recurrent", n=16, output="all", {0}}}, {{kind="recurrent", n=12, {0}}}]'
+    for name, stored in (
+        ("blocks", "connections='block', block=[4, 4]"),
+        ("groups", "connections='n_of_m', pattern='2:4'"),
+    ):
+        overrides = ("network.layers=" + layers.format(stored),)
+        whole = run(ctx, folder, f"{name}-whole", *overrides, is_debug=True)
+        run(ctx, folder, f"{name}-parts", "training.epochs=1", *overrides)
+        parts = run(ctx, folder, f"{name}-parts", *overrides)
+        on_root(ctx, lambda whole=whole, parts=parts: check_same(whole, parts))
+        found = on_root(ctx, lambda whole=whole: read_checkpoint_info(whole).layers[0].connections)
+        assert {each.kind for each in found.values()} == {"block" if name == "blocks" else "n_of_m"}
+    barrier(ctx)
+
+
+@pytest.mark.mpi(ranks=[2])
 def test_what_recurrent_layers_cannot_is_one_message(
     ctx: ParallelContext,
     folder: Path,
@@ -202,6 +220,9 @@ def test_what_recurrent_layers_cannot_is_one_message(
         ('network.layers=[{kind="recurrent", n=5, output="all"}]', "sequences reach the output layer"),
         ('network.layers=[{kind="recurrent", n=5}, {kind="recurrent", n=5}]', "the layers below give no sequences"),
         ('network.layers=[{kind="recurrent", n=5, recurrent_connections="x"}]', "recurrent_connections = 'x'"),
+        ('network.layers=[{kind="recurrent", n=6, connections="block", block=[4, 4]}]', "must divide n = 6"),
+        ('network.layers=[{kind="recurrent", n=6, recurrent_connections="block"}]', "must be that of connections"),
+        ('network.layers=[{kind="recurrent", n=6, connections="n_of_m", pattern="2:8"}]', "groups of 8 inputs"),
     ):
         message = same_error_everywhere(ConfigError, lambda override=override: run(ctx, folder, "refused", override))
         assert said in message, message
