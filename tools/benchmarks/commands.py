@@ -22,6 +22,7 @@ from benchmarks import (
     kernel_speed,
     pattern_speed,
     rank_speed,
+    recurrent_speed,
     scaling,
     server_speed,
     tile_speed,
@@ -149,6 +150,19 @@ def patterns(
 ) -> None:
     """Time and bytes of patterns N:M beside unstructured connections; what another order of inputs keeps."""
     pattern_speed.measure_patterns(width, batch, threads, rounds, as_json=as_json)
+
+
+@app.command()
+def recurrent(
+    width: Annotated[int, typer.Option(help="Neurons of the layer, a multiple of 16.")] = 2048,
+    density: Annotated[float, typer.Option(help="Of both maps.")] = 0.1,
+    batch: Annotated[int, typer.Option(help="Samples.")] = 128,
+    threads: Threads = N_CORES,
+    rounds: Annotated[int, typer.Option(help="Measurements of each step.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """A training step of a gated recurrent network by its connections, beside PyTorch's dense one."""
+    recurrent_speed.measure_recurrent(width, density, batch, threads, rounds, as_json=as_json)
 
 
 @app.command()
