@@ -129,6 +129,9 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         Source: Atashgahi et al. 2022, "Quick and robust feature selection" (Machine Learning 111). Strengths of
         features on different scales do not compare: standardise the features.
         """
+        return self._importances()
+
+    def _importances(self) -> Float64Array:
         strength = self.network_.incoming()[0].outgoing_strength()
         total = strength.sum()
         return strength / total if total > 0 else strength

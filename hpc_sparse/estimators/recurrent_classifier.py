@@ -108,11 +108,9 @@ n_iter_no_change, tol, warm_start, class_weight, random_state, n_jobs
         self.time_steps = time_steps
         self.clip_norm = clip_norm
 
-    @property
-    def feature_importances_(self) -> Float64Array:
-        """float64[n_features], summing to 1: the strength of each input of a step, for all steps alike."""
-        strength = np.tile(super().feature_importances_, self.n_steps_)
-        return strength / self.n_steps_
+    def _importances(self) -> Float64Array:
+        """Those of the inputs of a step, for all steps alike."""
+        return np.tile(super()._importances(), self.n_steps_) / self.n_steps_
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train the network.

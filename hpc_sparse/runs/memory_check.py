@@ -36,7 +36,10 @@ def starting_size(plan: RunPlan) -> NetworkSize:
     new = NetworkSize.of_run(plan.config, plan.info, n_outputs(plan.config, plan.info))
     if plan.checkpoint is None:
         return new
-    layers = read_checkpoint_info(plan.checkpoint).layers
-    return new.with_connections(
-        {name: (each.shape, each.n_values[0]) for name, each in layer.connections.items()} for layer in layers
-    )
+    stored = [
+        {name: (each.shape, each.n_values[0]) for name, each in layer.connections.items()}
+        for layer in read_checkpoint_info(plan.checkpoint).layers
+    ]
+    planned = [{each.name for each in layer.each_map} for layer in new.layers]
+    # What does not fit is refused where the checkpoint is read.
+    return new.with_connections(stored) if [layer.keys() for layer in stored] == planned else new

@@ -31,6 +31,9 @@ BATCH = 3 * PADDING
 N_SAMPLES = BATCH + 8
 """A batch of several tiles, the narrowest there are, and a batch of one: their backward passes differ."""
 
+TWO_TILES = 2 * PADDING
+"""A batch whose gradients are computed tile by tile."""
+
 STEPS = 2
 """Of samples that are sequences: a divisor of the features."""
 
@@ -114,7 +117,8 @@ def _train_complete(ctx: ParallelContext, job: TrainingJob) -> None:
     config = job.config.model_copy(update={"network": job.config.network.model_copy(update={"density": 1.0})})
     complete = replace(job, config=config, replica=initial_replica(config, job.dataset.info))
     complete.replica.network.tile_width = PADDING
-    batch, labels = complete.make_assembler().assemble(job.dataset.train, np.arange(BATCH, dtype=OFFSET))
+    chosen = np.arange(TWO_TILES, dtype=OFFSET)
+    batch, labels = complete.make_assembler().assemble(job.dataset.train, chosen)
     objective, optimizer, workspace = make_objective(config), make_optimizer(config), complete.make_workspace()
     step_by = optimizer, TINY_RATE, workspace, config.optimizer.clip_norm
     complete.replica.train_batch(batch, labels, objective, complete.dropouts(1, 0), *step_by)

@@ -64,6 +64,8 @@ CONFIG_KEYS = {
     "optimizer": {"learning_rate", "momentum", "nesterov", "weight_decay", "schedule"},
     "evolution": {"strategy", "drop_fraction", "every_epochs"},
     "importance_pruning": {"mode", "after_epoch", "every_epochs", "until_epoch", "percentile", "input_percentile"},
+    "block_pruning": {"every_steps", "after_epoch", "ramp", "end", "block_scale"},
+    "group_lasso": {"strength"},
     "parallel": {
         "algorithm",
         "sync_every_steps",
