@@ -83,12 +83,12 @@ def _wrong_units(config: RunConfig) -> Iterator[str]:
         )
     if pruning.mode != "off":
         yield f'importance_pruning.mode = "{pruning.mode}": not with connections in blocks, which hold several neurons'
-    for kind in (STRATEGIES[config.evolution.strategy],):
-        if not getattr(kind, "decides_on_units", True):
-            yield (
-                f'evolution.strategy = "{kind.name}": decides about single connections, not blocks; use "set", "gse", '
-                '"rigl", "snfs", "deep_r", "srigl" or "static"'
-            )
+    strategy = STRATEGIES[config.evolution.strategy]
+    if not getattr(strategy, "decides_on_units", True):
+        yield (
+            f'evolution.strategy = "{strategy.name}": decides about single connections, not blocks; use "set", "gse", '
+            '"rigl", "snfs", "deep_r", "srigl" or "static"'
+        )
 
 
 def _wrong_block_pruning(config: RunConfig) -> Iterator[str]:

@@ -136,7 +136,10 @@ def pattern_config(config: RunConfig, pattern: GroupPattern) -> RunConfig:
 
 def _checked_layers(request: PatternRequest, pattern: GroupPattern, network: Network) -> list[SparseLayer]:
     """The layers of the network, all of which can have the pattern."""
-    layers = sparse_layers(network)
+    try:
+        layers = sparse_layers(network)
+    except InputError as error:
+        raise InputError(f"{request.checkpoint}: {error}") from None
     for number, layer in enumerate(layers[:-1]):
         try:
             pattern.check_inputs(layer.shape[1])

@@ -30,7 +30,7 @@ class RecurrentSection(LayerSection):
     """The state after the last step, or those of all steps for another recurrent layer."""
 
     recurrent_connections: str | None = None
-    """Storage of the connections from the state, by default that of the others."""
+    """Storage of the connections from the state, by default that of the others; block and n_of_m only for both."""
 
     recurrent_density: Share | None = None
     """Density of the connections from the state, by default by the same keys as that of the others."""
