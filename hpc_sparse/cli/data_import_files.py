@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hpc_sparse.cli.data_import_options import Columns, Divided, Names, OutputFile, Report, TestFile, importer
+from hpc_sparse.cli.data_import_options import Columns, Divided, Names, OutputFile, Report, Stored, TestFile, importer
 
 files_app = typer.Typer()
 
@@ -84,6 +84,34 @@ def import_svmlight(
 
     return svmlight.import_svmlight(
         source, output, test=test, zero_based=zero_based, n_features=features, options=divided.options(report)
+    )
+
+
+@importer(files_app, "text", without=("order_seed",))
+def import_text(
+    source: Annotated[Path, typer.Argument(help="The text, in UTF-8; plain, .gz, .bz2 or .xz.", show_default=False)],
+    output: OutputFile,
+    *,
+    words: Annotated[
+        bool, typer.Option("--words", help="Words, signs and ends of lines instead of characters.")
+    ] = False,
+    time_steps: Annotated[int, typer.Option(min=2, help="Tokens of a sequence.")] = 50,
+    vocabulary: Annotated[
+        int | None,
+        typer.Option(min=2, help="Most frequent tokens that are kept, the unknown one included.", show_default="all"),
+    ] = None,
+    test: TestFile = None,
+    test_fraction: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share of the text for testing, at its end.")
+    ] = 0.1,
+    stored: Stored,
+) -> Any:
+    """A text as characters or words, for the prediction of the next one."""
+    from hpc_sparse.importers.text import tokens
+
+    options = tokens.TextOptions("word" if words else "character", time_steps, vocabulary, test_fraction)
+    return tokens.import_text(
+        source, output, options=options, test=test, title=stored.title, overwrite=stored.overwrite
     )
 
 

@@ -33,6 +33,11 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
             f'network.initial_topology = "grasp": not with training.loss = "{config.training.loss}"; use '
             '"cross_entropy", or initial_topology = "snip"'
         )
+    if network.gives_sequences and not getattr(OBJECTIVES[config.training.loss], "takes_places", False):
+        yield (
+            f'training.loss = "{config.training.loss}": not with outputs of each step; use "cross_entropy", or '
+            'output = "last" in the last recurrent layer'
+        )
     if evolution.final_density is not None and pruning.mode != "off":
         yield (
             f"evolution.final_density = {evolution.final_density}: not with importance_pruning.mode = "

@@ -109,6 +109,9 @@ class LayerSection(Section):
     reads_sequences: ClassVar[bool] = False
     """Whether the layer goes through the steps of sequences."""
 
+    reads_tokens: ClassVar[bool] = False
+    """Whether the layer can read tokens, if it is the first."""
+
     kind: str = "sparse"
     """Kind of the layer: see the table of kinds of layers."""
 

@@ -204,9 +204,12 @@ class NetworkSection(Section):
             if layer.reads_sequences and ends:
                 raise ValueError(f'layers.{number}: kind = "{layer.kind}": the layers below give no sequences')
             ends |= not layer.gives_sequences
-        if self.reads_sequences and not ends:
-            raise ValueError("layers: sequences reach the output layer: the last layer that reads some must end them")
         return self
+
+    @property
+    def gives_sequences(self) -> bool:
+        """Whether there are outputs for each step of a sequence."""
+        return self.reads_sequences and all(layer.gives_sequences for layer in self.layers or ())
 
     @model_validator(mode="after")
     def _one_sparsity(self) -> Self:

@@ -6,6 +6,9 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import DataError
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
+LARGEST_VOCABULARY = 4096
+"""Tokens at most where connections grow by gradients, whose samples are then as many as there are tokens."""
+
 
 def n_places(config: RunConfig, info: DatasetInfo) -> int:
     """Steps of each sample; 1 where the layers read no sequences, even if the samples are some.
@@ -13,8 +16,10 @@ def n_places(config: RunConfig, info: DatasetInfo) -> int:
     Raises
     ------
     DataError
-        The layers read sequences, and the samples are none.
+        The layers read sequences, tokens or labels of steps, and the samples are others.
     """
+    _check_tokens(config, info)
+    _check_labels(config, info)
     if not config.network.reads_sequences:
         return 1
     if info.time_steps == 1:
@@ -26,5 +31,28 @@ def n_places(config: RunConfig, info: DatasetInfo) -> int:
 
 
 def n_inputs(config: RunConfig, info: DatasetInfo) -> int:
-    """Input neurons for a data set: its features, or those of a step."""
-    return info.n_features // n_places(config, info)
+    """Input neurons for a data set: its features, or those of a step, or the tokens of its vocabulary."""
+    return info.n_tokens or info.n_features // n_places(config, info)
+
+
+def _check_tokens(config: RunConfig, info: DatasetInfo) -> None:
+    layers = config.network.layers or ()
+    if info.n_tokens and not (layers and layers[0].reads_tokens):
+        raise DataError(
+            f"{info.path}: holds tokens: expected numbers, for a first layer that reads no tokens; make it one "
+            'of kind = "recurrent"'
+        )
+
+
+def _check_labels(config: RunConfig, info: DatasetInfo) -> None:
+    goes_on = config.network.gives_sequences
+    if info.has_step_labels and not goes_on:
+        raise DataError(
+            f"{info.path}: has a label for each step: expected one for each sample, as the outputs are; set output = "
+            '"all" in the last recurrent layer'
+        )
+    if goes_on and not info.has_step_labels:
+        raise DataError(
+            f"{info.path}: has one label for each sample: expected one for each step, as the outputs are; set output = "
+            '"last" in the last recurrent layer'
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
 from hpc_sparse.kernels.simd.columns import tile_of
 
@@ -62,6 +62,32 @@ def softmax_cross_entropy(sums, labels, n_outputs, width, delta):
         loss += own_loss
         n_correct += is_correct
     return loss, n_correct
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def softmax_cross_entropy_of_places(sums, labels, n_outputs, width, delta):
+    """As :func:`softmax_cross_entropy`, for each place of each sample; ``labels`` int32[n_samples, n_places].
+
+    Places with label -1 do not count; ``delta`` is there 0. The loss is that of all that count, in their order.
+    """
+    (n_samples, n_places), n_columns = labels.shape, sums.size // n_outputs
+    n_each, n_counted = n_columns // n_places, max(1, np.count_nonzero(labels >= 0))
+    losses, correct = np.zeros(n_places), np.zeros(n_places, np.int64)
+    for place in prange(n_places):
+        loss, n_correct = 0.0, 0
+        for c in range(n_each):
+            start, stride = place_of(place * n_each + c, n_outputs, n_columns, width)
+            if c < n_samples and labels[c, place] >= 0:
+                label = labels[c, place]
+                own, is_correct = _softmax_column(sums, start, stride, n_outputs, label, n_counted, 1.0, delta)
+                loss += own
+                n_correct += is_correct
+            else:
+                for j in range(n_outputs):
+                    delta[start + j * stride] = np.float32(0)
+        losses[place] = loss
+        correct[place] = n_correct
+    return losses.sum(), correct.sum()
 
 
 @njit(cache=True, nogil=True)

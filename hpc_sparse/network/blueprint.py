@@ -45,6 +45,8 @@ class LayerBlueprint:
         Of which ``density`` comes, where it does.
     n_places : int
         Places of each sample: the steps of a sequence.
+    reads_tokens : bool
+        Whether its inputs are tokens.
     """
 
     number: int
@@ -59,6 +61,7 @@ class LayerBlueprint:
     section: LayerSection | None = None
     epsilon: float | None = None
     n_places: int = 1
+    reads_tokens: bool = False
 
     @property
     def kind(self) -> str:

@@ -18,7 +18,7 @@ from hpc_sparse.network.optimizers.clipping import clip
 from hpc_sparse.network.optimizers.protocol import Optimizer
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.optimizers.state import OptimizerState, carried
-from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tokens import Batch
 from hpc_sparse.network.workspace import Workspace
 
 
@@ -44,7 +44,7 @@ class Replica:
 
     def train_batch(
         self,
-        batch: Tiles,
+        batch: Batch,
         labels: AnyArray,
         objective: Objective,
         dropouts: Sequence[Dropout],
@@ -77,7 +77,7 @@ class Replica:
 
     def _train_clipped(
         self,
-        batch: Tiles,
+        batch: Batch,
         labels: AnyArray,
         objective: Objective,
         dropouts: Sequence[Dropout],

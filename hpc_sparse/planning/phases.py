@@ -144,4 +144,7 @@ def _signal_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
         n = layer.n_out * stride
         total += n * layer.places_out * 2 * VALUE
         total += max(n * layer.places_out * VALUE // 4, layer.saved_bytes(stride) if layer.maps else 0)
+    if size.n_tokens:
+        # A sample for each token, with all its deltas.
+        return total + size.n_tokens * VALUE * (2 * size.n_tokens + 2 * size.layers[0].each_map[0].n_out)
     return total + n_features * stride * VALUE * (2 if size.n_places > 1 else 1)

@@ -32,6 +32,7 @@ def choose_first_topology(job: TrainingJob) -> None:
         return
     source = GrowthSource.start(job, make_objective(job.config))
     batch, labels = source.batch(stream(job.config.training.seed, Purpose.GROWTH_BATCH))
+    assert isinstance(batch, Tiles), "layers that read tokens refuse these topologies"
     is_pruned = config.initial_topology != "csti"
     topologies = _pruned(job, batch, labels) if is_pruned else [_correlated(job, batch, len(labels))]
     for number, topology in enumerate(topologies):
