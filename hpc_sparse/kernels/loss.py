@@ -74,20 +74,27 @@ def softmax_cross_entropy_of_places(sums, labels, n_outputs, width, delta):
     n_each, n_counted = n_columns // n_places, max(1, np.count_nonzero(labels >= 0))
     losses, correct = np.zeros(n_places), np.zeros(n_places, np.int64)
     for place in prange(n_places):
-        loss, n_correct = 0.0, 0
-        for c in range(n_each):
-            start, stride = place_of(place * n_each + c, n_outputs, n_columns, width)
-            if c < n_samples and labels[c, place] >= 0:
-                label = labels[c, place]
-                own, is_correct = _softmax_column(sums, start, stride, n_outputs, label, n_counted, 1.0, delta)
-                loss += own
-                n_correct += is_correct
-            else:
-                for j in range(n_outputs):
-                    delta[start + j * stride] = np.float32(0)
-        losses[place] = loss
-        correct[place] = n_correct
+        of_place = (labels, np.int64(place), n_each, n_outputs, n_columns, width, n_counted, delta)
+        losses[place], correct[place] = _softmax_place(sums, *of_place)
     return losses.sum(), correct.sum()
+
+
+@njit(cache=True, nogil=True)
+def _softmax_place(sums, labels, place, n_each, n_outputs, n_columns, width, n_counted, delta):
+    """Loss and correct predictions of a place of all samples."""
+    loss, n_correct = 0.0, 0
+    for c in range(n_each):
+        start, stride = place_of(place * n_each + c, n_outputs, n_columns, width)
+        if c < labels.shape[0] and labels[c, place] >= 0:
+            own, is_correct = _softmax_column(
+                sums, start, stride, n_outputs, labels[c, place], n_counted, 1.0, delta
+            )
+            loss += own
+            n_correct += is_correct
+        else:
+            for j in range(n_outputs):
+                delta[start + j * stride] = np.float32(0)
+    return loss, n_correct
 
 
 @njit(cache=True, nogil=True)
