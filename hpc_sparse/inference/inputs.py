@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hpc_sparse.checks import check_csr, check_finite
+from hpc_sparse.checks import check_csr, check_finite, check_tokens
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray
 from hpc_sparse.errors import DataError
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features
@@ -50,6 +50,30 @@ def checked_features(X: Any, n_features: int, *, is_least: bool = False) -> Feat
     else:
         check_finite("X", features.values, error=DataError)
     return features
+
+
+def checked_tokens(X: Any, n_steps: int, n_tokens: int) -> DenseFeatures:
+    """The tokens of a caller's samples, checked.
+
+    Parameters
+    ----------
+    X : array_like of integers, [n_samples, n_steps]
+    n_steps, n_tokens : int
+        Steps of a sample, and size of the vocabulary.
+
+    Raises
+    ------
+    DataError
+        Not a matrix of integers, of another width, or beyond the vocabulary.
+    """
+    values = _as_array(X)
+    if values.ndim != 2 or values.dtype.kind not in "iu" or values.shape[1] != n_steps:
+        raise DataError(
+            f"X: {values.dtype}{list(values.shape)}: expected tokens, integers [n_samples, {n_steps}], as the "
+            "network was trained on"
+        )
+    check_tokens("X", values, n_tokens, error=DataError)
+    return DenseFeatures(_owned(np.ascontiguousarray(values, INDEX)))
 
 
 def to_features(X: Any) -> Features:

@@ -8,10 +8,11 @@ from typing import Any
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Float32Array, Int64Array
 from hpc_sparse.errors import DataError
-from hpc_sparse.inference.inputs import checked_features
+from hpc_sparse.inference.inputs import checked_features, checked_tokens
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.inference.outputs import to_classes, to_probabilities
 from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.inputs.vocabulary import Vocabulary
 from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.network.network import Network
@@ -102,11 +103,13 @@ class TrainedModel:
     def predict(self, X: Any, *, raw: bool = False) -> Int64Array:
         """int64[n_samples]: the class of each sample, numbered as in the data set the network was trained on.
 
+        Where the network has outputs for each step of a sequence, int64[n_samples, n_steps].
+
         Parameters
         ----------
         X : array_like or SciPy sparse matrix of numbers, [n_samples, n_features]
             As in the data set: features are standardised here if they were in training. Sequences may also be an array
-            [n_samples, n_steps, n_features of a step].
+            [n_samples, n_steps, n_features of a step]; tokens are integers [n_samples, n_steps].
         raw : bool
             As the import was given them, such as counts of terms: prepared here as it prepared the data set.
 
@@ -124,6 +127,9 @@ class TrainedModel:
 
     def weighted_sums(self, X: Any, *, raw: bool = False) -> Float32Array:
         """float32[n_samples, n_outputs]: the output layer before its activation (logits); see :meth:`predict`."""
+        if self.network.reads_tokens:
+            with at_most_threads(self.threads):
+                return self._pass.outputs(checked_tokens(X, self.network.n_places, self.network.n_tokens))
         is_least = self.front_end.n_features is None and self.network.neuron_ids[0] is not None
         if self.network.n_places > 1 and getattr(X, "ndim", 0) == SEQUENCES:
             X = X.reshape(X.shape[0], -1)
@@ -134,6 +140,31 @@ class TrainedModel:
             raise DataError("X: sparse: expected dense features, which the network was trained to get standardised")
         with at_most_threads(self.threads):
             return self._pass.outputs(features)
+
+    def generate(self, text: str, *, length: int = 200, temperature: float = 1.0, seed: int = 0) -> str:
+        """``text`` as the network goes on with it, a character or a word at a time.
+
+        Parameters
+        ----------
+        text : str
+            What it begins with: at least one token, all of which the network was trained on.
+        length : int
+            Tokens to add.
+        temperature : float
+            What the weighted sums are divided by: lower ones give likelier tokens, 0 always the likeliest.
+        seed : int
+            Of the draws.
+
+        Raises
+        ------
+        DataError
+            The network was not trained on a text, or does not know a token.
+        """
+        from hpc_sparse.inference.generation import generate  # noqa: PLC0415 - few models are of texts
+
+        vocabulary = self.front_end.part(Vocabulary)
+        with at_most_threads(1):
+            return generate(self.network, vocabulary, text, length=length, temperature=temperature, seed=seed)
 
     def _prepared(self, features: Features) -> Features:
         if not self.front_end.prepares:

@@ -36,7 +36,10 @@ class NetworkPass:
         self._gather, self._later = front_end.fused()
 
     def outputs(self, features: Features) -> Float32Array:
-        """float32[n_samples, n_outputs], for all features that the network was trained on."""
+        """float32[n_samples, n_outputs], for all features that the network was trained on.
+
+        Where there are outputs for each step, float32[n_samples, n_steps, n_outputs].
+        """
         is_small = self._network.n_connections <= MOST_CONNECTIONS_ALONE and self._network.n_places == 1
         is_single = features.n_samples == 1 and is_small
         return self._of_one(features)[None] if is_single else self._of_batches(features)
@@ -61,14 +64,17 @@ class NetworkPass:
 
     def _of_batches(self, features: Features) -> Float32Array:
         n_samples, widths = features.n_samples, self._network.widths
-        outputs = np.empty((n_samples, widths[-1]), VALUE)
+        n_places = self._network.n_places_out
+        outputs = np.empty((n_samples, n_places, widths[-1]), VALUE)
         most = min(BATCH, n_samples)
-        tiles = self._network.tile_width, self._network.n_places
+        tiles = self._network.tile_width, self._network.n_places, self._network.n_tokens
         assembler = BatchAssembler(self._front_end, features.n_features, most, *tiles)
         workspace = self._network.make_workspace(most)
         samples = Samples(features, np.zeros(n_samples, INDEX))
         for chosen in ordered_batches(n_samples, BATCH):
             batch, _ = assembler.assemble(samples, chosen)
-            sums = self._network.forward(batch, workspace).matrix()
-            outputs[chosen[0] : chosen[-1] + 1] = sums[:, : chosen.size].T
-        return outputs
+            sums = self._network.forward(batch, workspace)
+            for place in range(n_places):
+                own = sums.place(place).matrix()[:, : chosen.size]
+                outputs[chosen[0] : chosen[-1] + 1, place] = own.T
+        return outputs if n_places > 1 else outputs[:, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hpc_sparse.config import RunConfig
+from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.errors import DataError
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
@@ -41,6 +42,13 @@ def _check_tokens(config: RunConfig, info: DatasetInfo) -> None:
         raise DataError(
             f"{info.path}: holds tokens: expected numbers, for a first layer that reads no tokens; make it one "
             'of kind = "recurrent"'
+        )
+
+    strategy = STRATEGIES[config.evolution.strategy]
+    if info.n_tokens > LARGEST_VOCABULARY and getattr(strategy, "needs_signals", False):
+        raise DataError(
+            f"{info.path}: {info.n_tokens} tokens: expected at most {LARGEST_VOCABULARY} with evolution.strategy = "
+            f'"{strategy.name}", which computes gradients for all of them; use "set", or import with --vocabulary'
         )
 
 

@@ -70,7 +70,7 @@ def softmax_cross_entropy_of_places(sums, labels, n_outputs, width, delta):
 
     Places with label -1 do not count; ``delta`` is there 0. The loss is that of all that count, in their order.
     """
-    (n_samples, n_places), n_columns = labels.shape, sums.size // n_outputs
+    n_places, n_columns = labels.shape[1], sums.size // n_outputs
     n_each, n_counted = n_columns // n_places, max(1, np.count_nonzero(labels >= 0))
     losses, correct = np.zeros(n_places), np.zeros(n_places, np.int64)
     for place in prange(n_places):
@@ -86,9 +86,7 @@ def _softmax_place(sums, labels, place, n_each, n_outputs, n_columns, width, n_c
     for c in range(n_each):
         start, stride = place_of(place * n_each + c, n_outputs, n_columns, width)
         if c < labels.shape[0] and labels[c, place] >= 0:
-            own, is_correct = _softmax_column(
-                sums, start, stride, n_outputs, labels[c, place], n_counted, 1.0, delta
-            )
+            own, is_correct = _softmax_column(sums, start, stride, n_outputs, labels[c, place], n_counted, 1.0, delta)
             loss += own
             n_correct += is_correct
         else:

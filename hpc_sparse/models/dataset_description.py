@@ -9,7 +9,6 @@ from typing import Any
 from hpc_sparse.storage.dataset.feature_summary import read_feature_summary
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
-
 SHOWN = 20
 """Tokens of a vocabulary, the most frequent first."""
 
