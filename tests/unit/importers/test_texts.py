@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -72,7 +74,7 @@ def test_strands_go_through_all_samples_once():
     for n_samples, batch_size in ((10, 4), (10, 3), (1, 8), (7, 7), (12, 4)):
         rows = np.array(strands(n_samples, batch_size))
         assert sorted(rows[rows >= 0]) == list(range(n_samples))
-        for before, after in zip(rows[:-1], rows[1:], strict=True):
+        for before, after in pairwise(rows):
             assert all((b == a + 1) or b == -1 for a, b in zip(before, after, strict=True))
     assert strands(0, 4) == []
 
