@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
-from studies.recurrent import ngram_bits
+
+TOOLS = Path(__file__).resolve().parents[3] / "tools"
 
 
 def share(train, context, token, n_tokens):
@@ -24,7 +26,10 @@ def share(train, context, token, n_tokens):
 ORDER = 3
 
 
-def test_bits_are_those_of_the_definition():
+def test_bits_are_those_of_the_definition(monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    from studies.recurrent import ngram_bits
+
     rng = np.random.default_rng(0)
     train, test = rng.integers(0, 4, 60), rng.integers(0, 5, 20)
     given = train.tolist()
