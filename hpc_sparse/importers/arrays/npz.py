@@ -5,6 +5,8 @@ Contents of an archive (C means ``indptr``, ``indices`` and, unless all values a
 - ``x_train, y_train, x_test, y_test``, with ``x_valid, y_valid`` in place of a missing test part;
 - ``x`` and labels: divided at random;
 - features of three dimensions are sequences: samples, steps, features of a step;
+- with ``vocabulary`` (text), features are tokens: integers, samples x steps;
+- with ``lengths_train, lengths_test``, or ``lengths`` beside ``x``: the steps of each sequence that count;
 - ``train_C, test_C, shape = [n_train, n_test, n_features]``, ``train_label, test_label``;
 - ``C, shape`` (or all four with ``feat_`` before) and labels: divided at random.
 
@@ -32,6 +34,7 @@ from hpc_sparse.storage.dataset.samples import DatasetInfo, Features, Samples, t
 from hpc_sparse.storage.dataset.writer import write_dataset
 
 PREFIXES = ("", "feat_")
+PARTS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -100,14 +103,15 @@ def import_npz(
         overwrite=overwrite,
         idf=idf,
         time_steps=_steps_of(archive) if time_steps is None else time_steps,
+        vocabulary=archive.vocabulary(),
     )
     return read_info(target)
 
 
 def _steps_of(archive: Archive) -> int:
-    """The second axis of three-dimensional features."""
+    """The second axis of three-dimensional features, or of tokens."""
     for name in ("x_train", "x"):
-        if name in archive and archive.array(name).ndim == 3:
+        if name in archive and (archive.array(name).ndim == 3 or archive.vocabulary()):
             return int(archive.array(name).shape[1])
     return 1
 
@@ -116,7 +120,7 @@ def _divide(archive: Archive, test_fraction: float, seed: int) -> _Divided:
     if "x_train" in archive:
         test = "valid" if "x_valid" in archive and "x_test" not in archive else "test"
         split = "as published; the test part is the validation part" if test == "valid" else "as published"
-        train_features, test_features = archive.dense("x_train"), archive.dense(f"x_{test}")
+        train_features, test_features = archive.values("x_train"), archive.values(f"x_{test}")
         return _published(
             archive, (train_features, test_features), (archive.array("y_train"), archive.array(f"y_{test}")), split
         )
@@ -125,7 +129,7 @@ def _divide(archive: Archive, test_fraction: float, seed: int) -> _Divided:
         parts = archive.csr("train_", n_train, n_features), archive.csr("test_", n_test, n_features)
         return _published(archive, parts, (archive.labels("train_"), archive.labels("test_")), "as published")
     if "x" in archive:
-        return _undivided(archive, archive.dense("x"), test_fraction, seed)
+        return _undivided(archive, archive.values("x"), test_fraction, seed)
     for prefix in PREFIXES:
         if f"{prefix}indptr" in archive:
             n_rows, n_features = archive.shape(f"{prefix}shape", 2)
@@ -139,10 +143,12 @@ def _divide(archive: Archive, test_fraction: float, seed: int) -> _Divided:
 def _published(
     archive: Archive, features: tuple[Features, Features], labels: tuple[AnyArray, AnyArray], split: str
 ) -> _Divided:
-    for part, part_features, part_labels in zip(("train", "test"), features, labels, strict=True):
+    for part, part_features, part_labels in zip(PARTS, features, labels, strict=True):
         _check_n_labels(archive, part, part_features, part_labels)
     encoded, names = encode_labels(str(archive.path), labels, archive.class_names())
-    return _Divided(Samples(features[0], encoded[0]), Samples(features[1], encoded[1]), names, split)
+    lengths = [archive.lengths(f"lengths_{part}", each.n_samples) for part, each in zip(PARTS, features, strict=True)]
+    train, test = (Samples(*each) for each in zip(features, encoded, lengths, strict=True))
+    return _Divided(train, test, names, split)
 
 
 def _undivided(archive: Archive, features: Features, test_fraction: float, seed: int) -> _Divided:
@@ -155,7 +161,11 @@ def _undivided(archive: Archive, features: Features, test_fraction: float, seed:
     else:
         train_rows, test_rows = stratified_split(encoded, test_fraction, seed)
         split = f"random within each class, test fraction {test_fraction:g}, seed {seed}"
-    train, test = (Samples(take_rows(features, rows), encoded[rows]) for rows in (train_rows, test_rows))
+    lengths = archive.lengths("lengths", features.n_samples)
+    train, test = (
+        Samples(take_rows(features, rows), encoded[rows], None if lengths is None else lengths[rows])
+        for rows in (train_rows, test_rows)
+    )
     return _Divided(train, test, names, split)
 
 

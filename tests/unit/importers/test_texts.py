@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.errors import ConfigError, DataError
+from hpc_sparse.importers.arrays.npz import import_npz
 from hpc_sparse.importers.text.tokens import UNKNOWN, TextOptions, import_text, join_tokens, split_text
 from hpc_sparse.inputs.batches import strands
 from hpc_sparse.parallel.context import ParallelContext
@@ -117,3 +118,35 @@ def test_tokens_with_lengths_come_back_and_wrong_ones_are_refused(tmp_path):
         write_dataset(tmp_path / "t.h5", samples([[0, 2, 1]]), samples([[0, 0, 1]]), **own)
     with pytest.raises(DataError, match=r"train/lengths\[0\] = 4: must be >= 1 and <= 3, the steps"):
         write_dataset(tmp_path / "t.h5", samples([[0, 1, 1]], np.array([4])), samples([[0, 0, 1]]), **own)
+
+
+def archive(folder, **arrays):
+    tokens = np.array([[0, 1, 2], [2, 1, 0], [1, 1, 1], [0, 0, 2]])
+    own = {"x_train": tokens, "y_train": [0, 1, 0, 1], "x_test": tokens[:2], "y_test": [0, 1]}
+    own |= {"vocabulary": ["x", "y", "z"], "lengths_train": [3, 1, 2, 3], "lengths_test": [1, 3]}
+    np.savez(folder / "in.npz", **{name: np.array(each) for name, each in {**own, **arrays}.items()})
+    return folder / "in.npz"
+
+
+def test_archives_may_have_tokens_and_lengths(tmp_path):
+    info = import_npz(archive(tmp_path), tmp_path / "out.h5")
+    assert (info.vocabulary, info.time_steps, info.has_lengths, info.is_text) == (("x", "y", "z"), 3, True, False)
+    found = load_samples(info.path, "test")
+    np.testing.assert_array_equal(found.features.values, [[0, 1, 2], [2, 1, 0]])
+    np.testing.assert_array_equal(found.lengths, [1, 3])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"x_test": [[0, 1, 3], [0, 0, 0]]}, "x_test[0, 2] = 3: must be >= 0 and < 3, one of the vocabulary"),
+        ({"x_train": np.zeros((4, 3))}, "x_train: float64[4, 3]: expected tokens"),
+        ({"lengths_train": [3, 1, 2]}, "lengths_train: int64[3]: expected integers [4], the steps of each sample"),
+        ({"lengths_train": [3, 1, 0, 3]}, "lengths["),
+        ({"x_train": np.array([[0], [1, 2], [1], [2]], dtype=object)}, "with an array of lengths"),
+    ],
+)
+def test_archives_whose_sequences_do_not_fit_are_refused(tmp_path, arrays, said):
+    with pytest.raises(DataError) as caught:
+        import_npz(archive(tmp_path, **arrays), tmp_path / "out.h5")
+    assert said in str(caught.value)
