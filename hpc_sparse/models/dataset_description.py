@@ -9,6 +9,9 @@ from typing import Any
 from hpc_sparse.storage.dataset.feature_summary import read_feature_summary
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
+OF_SEQUENCES = ("vocabulary", "n_tokens", "has_step_labels", "has_lengths", "is_text", "unit")
+"""Shown of the data sets that have them."""
+
 SHOWN = 20
 """Tokens of a vocabulary, the most frequent first."""
 
@@ -19,6 +22,7 @@ def describe_dataset(info: DatasetInfo) -> dict[str, Any]:
     values["path"] = str(info.path)
     values["vocabulary"] = ", ".join(f"{name!r}" for name in info.vocabulary[:SHOWN]) if info.n_tokens else None
     values["n_tokens"] = info.n_tokens or None
+    values = {name: value for name, value in values.items() if value or name not in OF_SEQUENCES}
     if info.has_step_labels:
         # One for each token: thousands, and the vocabulary says it.
         values |= {"class_names": (), "class_counts_train": (), "class_counts_test": ()}

@@ -203,6 +203,8 @@ def _check_info(reader: ContainerReader, info: DatasetInfo) -> None:
     if info.n_features % info.time_steps:
         reader.fail(f"/: time_steps = {info.time_steps}: expected a divisor of n_features = {info.n_features}")
     expected = ("float32",) if info.is_sparse else ("int32",) if info.n_tokens else ("uint8", "float32")
+    if info.is_text and not info.has_step_labels:
+        reader.fail("train/labels: one for each sample: expected one for each step of a text")
     if info.n_tokens and info.n_features != info.time_steps:
         reader.fail(f"/: n_features = {info.n_features}: expected time_steps = {info.time_steps}, a token for each")
     if info.dtype not in expected:

@@ -20,6 +20,8 @@ from hpc_sparse.runs.exact_network import ExactNetwork
 N_STEPS, N_TOKENS, N, N_SAMPLES = 5, 13, 16, 21
 CONFIG = """
 data.path = "none.h5"
+training = {{ epochs = 1, batch_size = 8 }}
+optimizer.learning_rate = 0.1
 [network]
 density = {density}
 initializer = "he_fan_in"
