@@ -99,7 +99,7 @@ def check_parameters(
     ParameterError
         One line for every wrong parameter.
     """
-    plain = {key: _plain(value) for key, value in values.items()}
+    plain = {key: as_plain(value) for key, value in values.items()}
     if plain["batch_size"] == "auto":
         plain["batch_size"] = automatic_batch(n_samples)
     if plain["evolve_every_epochs"] == "auto":
@@ -112,7 +112,7 @@ def check_parameters(
     tree["data"]["path"] = ""
     if layers is not None:
         del tree["network"]["hidden"]
-        tree["network"]["layers"] = [{key: _plain(value) for key, value in layer.items()} for layer in layers]
+        tree["network"]["layers"] = [{key: as_plain(value) for key, value in layer.items()} for layer in layers]
     try:
         fit = FitParameters(**{key: plain[key] for key in FitParameters.model_fields})
         tree["training"] |= {"epochs": n_epochs + fit.epochs, "seed": seed}
@@ -134,12 +134,12 @@ def automatic_interval(n_samples: int, batch_size: Any) -> int:
     return -(-STEPS_PER_EVOLUTION // -(-n_samples // batch_size))
 
 
-def _plain(value: Any) -> Any:
+def as_plain(value: Any) -> Any:
     """NumPy's numbers, as a parameter grid may hold them, as Python's; and every sequence as a list."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(item) for item in value]
+        return [as_plain(item) for item in value]
     return value
 
 

@@ -12,6 +12,7 @@ from hpc_sparse.errors import ParameterError
 from hpc_sparse.estimators.arrays import mean_and_deviation
 from hpc_sparse.estimators.base import SparseMLPEstimator
 from hpc_sparse.network.objectives.protocol import Objective
+from hpc_sparse.network.objectives.sample_weights import SampleSquaredError, with_weights
 from hpc_sparse.network.objectives.squared_error import SquaredError
 
 
@@ -42,9 +43,9 @@ class SparseMLPRegressor(RegressorMixin, SparseMLPEstimator):
         As in every estimator of scikit-learn.
     """
 
-    def partial_fit(self, X: Any, y: Any) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train one epoch on these samples: as :meth:`SparseMLPClassifier.partial_fit`."""
-        return self._partial_fit(X, y)
+        return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> Float64Array:
         """Predictions, float64 of the shape of ``y``: (n_samples,) or (n_samples, n_outputs)."""
@@ -61,7 +62,14 @@ class SparseMLPRegressor(RegressorMixin, SparseMLPEstimator):
         checked: tuple[Any, AnyArray] = validate_data(self, X, y, multi_output=True, y_numeric=True, **options)
         return checked
 
-    def _encode(self, y: AnyArray, *, is_first: bool, classes: AnyArray | None = None) -> AnyArray:  # noqa: ARG002
+    def _encode(
+        self,
+        y: AnyArray,
+        *,
+        is_first: bool,
+        is_whole: bool,  # noqa: ARG002
+        classes: AnyArray | None = None,  # noqa: ARG002
+    ) -> AnyArray:
         columns = y.astype("float64").reshape(y.shape[0], -1)
         if is_first:
             self.n_outputs_, self._is_flat = columns.shape[1], y.ndim == 1
@@ -73,8 +81,16 @@ class SparseMLPRegressor(RegressorMixin, SparseMLPEstimator):
     def _output_count(self) -> int:
         return int(self.n_outputs_)
 
-    def _objective(self, targets: AnyArray, *, is_whole: bool) -> Objective:  # noqa: ARG002
-        return SquaredError()
+    def _objective(
+        self,
+        targets: AnyArray,
+        weights: Float64Array | None,
+        *,
+        is_whole: bool,  # noqa: ARG002
+    ) -> tuple[Objective, AnyArray]:
+        if weights is None:
+            return SquaredError(), targets
+        return SampleSquaredError(), with_weights(targets, weights)
 
     def _strata(self, targets: AnyArray) -> None:  # noqa: ARG002
         return None

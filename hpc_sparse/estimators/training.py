@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from hpc_sparse.dtypes import Float64Array
 from hpc_sparse.estimators.arrays import make_dataset
 from hpc_sparse.estimators.parameters import Parameters
 from hpc_sparse.inputs.chain import FrontEndChain
@@ -36,6 +37,10 @@ class FittedState:
         Mean training loss of each epoch so far.
     validation_losses : list of float
         Mean loss of each epoch that was followed by a validation.
+    origin : float64[n_features] or None
+        What is subtracted from features before they become float32.
+    settings : dict
+        Parameters that another fit cannot change.
     """
 
     replica: Replica
@@ -43,9 +48,16 @@ class FittedState:
     front_end: FrontEndChain
     losses: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
+    origin: Float64Array | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def copy(self) -> FittedState:
+        """The same to train on, which leaves this one as it is."""
+        replica = Replica(self.replica.network.copy(), [state.copy() for state in self.replica.states])
+        return replace(self, replica=replica, losses=list(self.losses), validation_losses=list(self.validation_losses))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update({"settings": {}} | state)
         network, states = self.replica.network, self.replica.states
         if not all(connections.weight.flags.writeable for _, connections in network.connections()):
             # Memory-mapped by joblib: kernels are compiled for arrays that can be written to, and training does.

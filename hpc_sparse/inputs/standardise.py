@@ -1,4 +1,4 @@
-"""Dense features with the mean 0 and the deviation 1 over the training part."""
+"""Features with the mean 0 and the deviation 1 over the training part, which was dense."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo
 
 @dataclass(frozen=True)
 class Standardise(FrontEnd):
-    """``(x - mean) / deviation`` of each dense feature; sparse ones, which have no statistics, stay.
+    """``(x - mean) / deviation`` of each feature; those of a sparse training part, which has no statistics, stay.
 
+    Sparse samples that come later are standardised as dense ones are, without being made dense in memory.
     The statistics belong to a checkpoint even where features stay as they are: they tell a data set from others.
 
     Attributes
@@ -63,11 +64,6 @@ class Standardise(FrontEnd):
     def n_features(self) -> int:
         """Features that have statistics."""
         return int(self.mean.size)
-
-    @property
-    def needs_dense(self) -> str:
-        """The setting, if it is on."""
-        return "data.standardize = true" if self.is_on else ""
 
     @cached_property
     def scale(self) -> Float32Array:

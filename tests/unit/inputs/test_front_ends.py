@@ -105,7 +105,7 @@ def test_a_front_end_that_changes_zeros_leaves_sparse_batches_right(make_dataset
 @pytest.mark.parametrize("chosen", [None, CHOSEN])
 def test_the_first_sample_has_alone_the_bits_that_it_has_in_a_batch(make_dataset, kind, chosen):
     dataset = make_dataset(kind=kind)
-    chain = FrontEndChain(() if kind == "csr" else (standardise(dataset),)).choosing(chosen)
+    chain = FrontEndChain((standardise(dataset),)).choosing(chosen)
     gather, later = chain.fused()
     batch, _ = BatchAssembler(chain, 12, 64).assemble(dataset.train, np.arange(64))
     assert later == ()
@@ -115,7 +115,6 @@ def test_the_first_sample_has_alone_the_bits_that_it_has_in_a_batch(make_dataset
 def test_what_is_switched_off_is_no_part_of_the_pass(make_dataset):
     off = standardise(make_dataset(), is_on=False)
     assert FrontEndChain((Augmentation(), off)).fused() == (Gather(), ())
-    assert off.needs_dense == ""
     assert set(FrontEndChain((off,)).arrays()) == {"standardize/mean", "standardize/deviation"}
 
 
