@@ -38,11 +38,12 @@ def as_topologies(network: Topologies) -> list[Topology]:
     if isinstance(network, Network):
         with at_most_threads(None):
             return [connections.pairs() for _, connections in network.connections()]
-    if not isinstance(network, Iterable) or is_sparse(network):
+    given: Any = network
+    if not isinstance(given, Iterable) or is_sparse(given):
         raise ArrayError(f"a network of type {type(network).__name__}: expected a Network or a sequence of its layers")
     topologies = [
         _checked(layer, number) if isinstance(layer, Topology) else _from_matrix(layer, number)
-        for number, layer in enumerate(network)
+        for number, layer in enumerate(given)
     ]
     if not topologies:
         raise ArrayError("a network of 0 layers: expected at least one layer of connections")

@@ -161,7 +161,7 @@ n_iter_no_change, tol, warm_start, class_weight, random_state, n_jobs
         return X, y
 
     def _divisor(self, n_features: int) -> int:
-        steps = n_features if self._steps_given is None else self._steps_given
+        steps: Any = n_features if self._steps_given is None else self._steps_given
         if not isinstance(steps, (int, np.integer)) or steps < 1 or n_features % steps:
             raise ParameterError(
                 f"{type(self).__name__}: time_steps = {steps!r}: must be a divisor of the {n_features} features"

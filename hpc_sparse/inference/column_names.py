@@ -36,8 +36,8 @@ def in_order(X: Any, names: Sequence[str] | None) -> Any:
     columns = list(X.columns)
     if names is None:
         warnings.warn(
-            "X: columns have names, but the data set that the network was trained on has none or is not found: they are "
-            "taken in their order; name them with load_model(path, feature_names=...)",
+            "X: columns have names, but the data set that the network was trained on has none or is not found: they "
+            "are taken in their order; name them with load_model(path, feature_names=...)",
             stacklevel=2,
         )
         return X

@@ -127,7 +127,7 @@ class TrainedModel:
         ----------
         X : array_like or SciPy sparse matrix of numbers, [n_samples, n_features]
             As in the data set: features are standardised here if they were in training. Sequences may also be an array
-            [n_samples, n_steps, n_features of a step]. Columns of a data frame are taken by their names, if the names of
+            [n_samples, n_steps, n_features of a step]. Columns of a data frame are taken by their names, if those of
             the features are known.
         raw : bool
             As the import was given them, such as counts of terms: prepared here as it prepared the data set.

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 from scipy.special import expit, softmax
@@ -224,11 +225,10 @@ NAMES = [f"gene_{number}" for number in range(30)]
 
 
 def test_columns_of_a_data_frame_are_taken_by_name(write_network):
-    pandas = pytest.importorskip("pandas")
     model, X = hpc_sparse.load_model(write_network(), feature_names=NAMES), samples(5)
-    frame = pandas.DataFrame(X, columns=NAMES)
+    frame = pd.DataFrame(X, columns=NAMES)
     expected = model.weighted_sums(X)
-    for other in (frame, frame[NAMES[::-1]], pandas.DataFrame(X)):
+    for other in (frame, frame[NAMES[::-1]], pd.DataFrame(X)):
         np.testing.assert_array_equal(model.weighted_sums(other), expected)
     with pytest.raises(ValueError, match="X: no column 'gene_3', nor 1 others"):
         model.predict(frame.rename(columns={"gene_3": "x", "gene_7": "y"}))
@@ -237,9 +237,8 @@ def test_columns_of_a_data_frame_are_taken_by_name(write_network):
 
 
 def test_names_are_those_of_the_data_set_of_the_run(write_network, tmp_path):
-    pandas = pytest.importorskip("pandas")
     X = samples(5)
-    frame, part = pandas.DataFrame(X, columns=NAMES), Samples(DenseFeatures(X), np.arange(5, dtype=np.int32) % 3)
+    frame, part = pd.DataFrame(X, columns=NAMES), Samples(DenseFeatures(X), np.arange(5, dtype=np.int32) % 3)
     path = write_network('data.path="named.h5"')
     with pytest.warns(UserWarning, match="X: columns have names, but the data set"):
         expected = hpc_sparse.load_model(path).weighted_sums(frame)
