@@ -67,7 +67,7 @@ def sample_weights(name: str, weights: Any, n_samples: int, *, is_whole: bool) -
         raise ArrayError(f"{name}: sample_weight[{row}] = {values[row]}: must be a finite number >= 0")
     if is_whole:
         if not values.any():
-            raise ArrayError(f"{name}: sample_weight: every weight is 0: expected one above 0")
+            raise ArrayError(f"{name}: sample_weight: every weight is zero: expected one above 0")
         values = values / values.max()
         values = values / values.mean()
     return None if (values == 1).all() else values

@@ -93,7 +93,15 @@ class SparseFeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
             A parameter or an array is wrong; both are a ``ValueError``.
         """
         with unchanged_on_failure(self):
-            return self._fit(checked_matrix("X", X) if is_sparse(X) else X, y)
+            return self._fit(_checked(X), y)
+
+    def transform(self, X: Any) -> Any:
+        """The selected features of samples, array-like or sparse matrix of shape (n_samples, n_features)."""
+        return super().transform(_checked(X))
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Samples with all features, from those that :meth:`transform` gives; 0 for what was left out."""
+        return super().inverse_transform(_checked(X))
 
     def _fit(self, X: Any, y: Any) -> Self:
         X, y = validate_data(self, X, y, multi_output=True, **accepted(X))
@@ -149,3 +157,8 @@ class SparseFeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         if isinstance(share, (int, float, np.integer, np.floating)) and 0 < share <= 1:
             return float(share)
         raise ParameterError(f"SparseFeatureSelector: drop_share = {share!r}: must be above 0 and at most 1")
+
+
+def _checked(X: Any) -> Any:
+    """Samples whose indices, if they are sparse, scikit-learn and SciPy can trust."""
+    return checked_matrix("X", X) if is_sparse(X) else X

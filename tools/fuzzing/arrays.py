@@ -63,7 +63,7 @@ def same_as_dense(X: Any) -> Any:
         return None
     rows = X.tocoo()
     places = rows.coords[0].astype(np.int64) * X.shape[1] + rows.coords[1]
-    return X.toarray() if np.unique(places).size == places.size else None
+    return rows.toarray() if np.unique(places).size == places.size else None
 
 
 def any_vector(chance: random.Random, values: Any) -> Any:

@@ -170,7 +170,7 @@ def _fitted() -> list[bytes]:
 
 def _predict(model: Any, chance: random.Random, X: Any) -> None:
     if not hasattr(model, "predict"):
-        model.transform(X)
+        chance.choice((model.transform, model.inverse_transform))(X)
         return
     found = model.predict(X)
     if chance.random() < 0.5 and (dense := same_as_dense(X)) is not None:

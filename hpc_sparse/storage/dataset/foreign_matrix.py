@@ -100,8 +100,10 @@ def _converted(where: str, matrix: Any) -> Any:
         for row, (columns, values) in enumerate(zip(matrix.rows, matrix.data, strict=True)):
             if len(columns) != len(values):
                 raise ArrayError(f"{where}: row {row}: {len(columns)} columns of {len(values)} values")
-        return matrix.tocsr()
-    return matrix.tocoo()
+    try:
+        return matrix.tocsr() if matrix.format == "lil" else matrix.tocoo()
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise ArrayError(f"{where}: {matrix.format} matrix: SciPy cannot convert it: {error}") from None
 
 
 def _numbers(where: str, name: str, values: Any) -> AnyArray:

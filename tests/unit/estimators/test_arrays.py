@@ -48,6 +48,11 @@ def test_an_index_beyond_the_shape_is_an_error_that_names_it(call, kind):
 def test_the_selector_refuses_an_index_beyond_the_shape():
     with pytest.raises(ValueError, match=r"X: indices: 1000000000 in row 2: must be >= 0 and < 9"):
         SparseFeatureSelector().fit(beyond("csr"), Y)
+    selector = SparseFeatureSelector(SparseMLPRegressor(**QUICK), n_features_to_select=9).fit(sparse_samples(), Y)
+    for kind in ("csr", "csc", "coo"):
+        for call in (selector.transform, selector.inverse_transform):
+            with pytest.raises(ValueError, match=r"X: (indices|col): 1000000000 in (row|column) \d+: must be"):
+                call(beyond(kind))
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_recurrent_classifiers_take_them_too(classes):
         (np.ones((130, 1)), r"shape \(130, 1\)"),
         (np.where(np.arange(130) == 4, -1.0, 1.0), r"sample_weight\[4\] = -1.0: must be a finite number >= 0"),
         (np.where(np.arange(130) == 4, np.nan, 1.0), r"sample_weight\[4\] = nan"),
-        (np.zeros(130), "every weight is 0"),
+        (np.zeros(130), "every weight is zero"),
         (["a"] * 130, "sample_weight: expected numbers"),
     ],
 )
