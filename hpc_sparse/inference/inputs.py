@@ -59,14 +59,15 @@ def to_features(X: Any) -> Features:
     """
     if isinstance(X, np.ndarray):
         return DenseFeatures(_owned(X))
-    X = X.astype(VALUE, copy=False)
-    if first_unsorted(X.indptr, X.indices) is not None:
+    n_stored = int(X.indptr[-1])  # SciPy lets arrays be longer
+    indptr, indices, values = X.indptr, X.indices[:n_stored], X.data[:n_stored].astype(VALUE, copy=False)
+    if first_unsorted(indptr, indices) is not None:
         # What a matrix says of its own order may be outdated: it is asked anew, of a copy.
-        X = csr_array((X.data.copy(), X.indices.copy(), X.indptr.copy()), shape=X.shape)
-        X.sum_duplicates()
-    n_stored = int(X.indptr[-1])
-    indptr, indices = X.indptr.astype(OFFSET, copy=False), X.indices[:n_stored].astype(INDEX, copy=False)
-    return CsrFeatures(_owned(indptr), _owned(indices), _owned(X.data[:n_stored]), X.shape[1])
+        matrix = csr_array((values, indices, indptr), shape=X.shape, copy=True)
+        matrix.sum_duplicates()
+        indptr, indices, values = matrix.indptr, matrix.indices, matrix.data
+    indptr, indices = indptr.astype(OFFSET, copy=False), indices.astype(INDEX, copy=False)
+    return CsrFeatures(_owned(indptr), _owned(indices), _owned(values), X.shape[1])
 
 
 def _as_array(X: Any) -> AnyArray:

@@ -95,6 +95,14 @@ def test_a_matrix_that_says_wrongly_that_it_is_sorted_is_sorted():
     np.testing.assert_array_equal(model.predict_proba(matrix), expected)
 
 
+def test_arrays_of_a_matrix_may_be_longer_than_what_it_stores():
+    matrix = sparse_samples()
+    model = SparseMLPClassifier(**QUICK).fit(matrix, Y)
+    expected = model.predict_proba(matrix)
+    matrix.indices, matrix.data = np.append(matrix.indices, [0, 0]), np.append(matrix.data, np.float32([7, 7]))
+    np.testing.assert_array_equal(model.predict_proba(matrix), expected)
+
+
 def test_numbers_beyond_float32_and_masked_ones_are_refused():
     X = np.random.default_rng(0).normal(size=(40, 3))
     X[4, 1] = 1e300
