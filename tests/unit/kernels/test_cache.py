@@ -13,8 +13,10 @@ PROGRAM = """
 import errno, sys, warnings
 import numpy as np
 warnings.simplefilter("always")
+from numba.core import caching
+if "nowhere" in sys.argv:
+    caching.CacheImpl._locator_classes = []  # what is left where no folder can be written to
 if "full" in sys.argv:
-    from numba.core import caching
     def save(self, path, data=None):
         raise OSError(errno.ENOSPC, "No space left on device")
     caching.IndexDataCacheFile._save_data = save
@@ -63,7 +65,4 @@ def test_truncated_files_are_compiled_anew_and_mended(sound, suffix, length):
 def test_a_full_disk_and_a_folder_that_cannot_be_written_to_are_only_slow(tmp_path, sound):
     _, expected = sound
     assert run(tmp_path / "full", "full") == (expected, 1)
-    (tmp_path / "file").write_text("")  # also root cannot make folders in it
-    output, n_warnings = run(tmp_path / "file" / "cache")
-    assert output == expected
-    assert n_warnings <= 1
+    assert run(tmp_path / "nowhere", "nowhere") == (expected, 1)
