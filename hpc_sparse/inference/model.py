@@ -9,7 +9,7 @@ from typing import Any
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Float32Array, Int64Array
-from hpc_sparse.errors import DataError
+from hpc_sparse.errors import ArrayError, DataError
 from hpc_sparse.inference.column_names import has_names, in_order, stored_names
 from hpc_sparse.inference.inputs import checked_features
 from hpc_sparse.inference.network_pass import NetworkPass
@@ -107,8 +107,19 @@ class TrainedModel:
     def feature_names(self) -> tuple[str, ...] | None:
         """Names of the features, if they are known."""
         given = self._given_names() if callable(self._given_names) else self._given_names
-        is_enough = given is not None and len(given) >= self.n_features
-        return tuple(given) if given is not None and is_enough else None
+        if given is None:
+            return None
+        names, n_features = tuple(given), self.n_features
+        if len(names) == n_features or (self._may_have_more and len(names) > n_features):
+            return names
+        if callable(self._given_names):
+            return None  # the data set there is another one
+        raise ArrayError(f"feature_names: {len(names)} names: expected {n_features}, one for each feature")
+
+    @property
+    def _may_have_more(self) -> bool:
+        """Whether features beyond the last known one may have been removed."""
+        return self.front_end.n_features is None and self.network.neuron_ids[0] is not None
 
     @property
     def n_classes(self) -> int:
@@ -148,12 +159,11 @@ class TrainedModel:
 
     def weighted_sums(self, X: Any, *, raw: bool = False) -> Float32Array:
         """float32[n_samples, n_outputs]: the output layer before its activation (logits); see :meth:`predict`."""
-        is_least = self.front_end.n_features is None and self.network.neuron_ids[0] is not None
         if self.network.n_places > 1 and getattr(X, "ndim", 0) == SEQUENCES:
             X = X.reshape(X.shape[0], -1)
         if has_names(X):
             X = in_order(X, self.feature_names)
-        features = checked_features(X, self.n_features, is_least=is_least)
+        features = checked_features(X, self.n_features, is_least=self._may_have_more)
         if raw:
             features = self._prepared(features)
         with at_most_threads(self.threads):

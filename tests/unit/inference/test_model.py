@@ -225,7 +225,8 @@ NAMES = [f"gene_{number}" for number in range(30)]
 
 
 def test_columns_of_a_data_frame_are_taken_by_name(write_network):
-    model, X = hpc_sparse.load_model(write_network(), feature_names=NAMES), samples(5)
+    path, X = write_network(), samples(5)
+    model = hpc_sparse.load_model(path, feature_names=NAMES)
     frame = pd.DataFrame(X, columns=NAMES)
     expected = model.weighted_sums(X)
     for other in (frame, frame[NAMES[::-1]], pd.DataFrame(X)):
@@ -234,6 +235,8 @@ def test_columns_of_a_data_frame_are_taken_by_name(write_network):
         model.predict(frame.rename(columns={"gene_3": "x", "gene_7": "y"}))
     with pytest.raises(ValueError, match="X: 31 columns, such as 'more': expected the 30 features"):
         model.predict(frame.assign(more=1.0))
+    with pytest.raises(ValueError, match="feature_names: 2 names: expected 30"):
+        hpc_sparse.load_model(path, feature_names=NAMES[:2]).predict(frame)
 
 
 def test_names_are_those_of_the_data_set_of_the_run(write_network, tmp_path):
