@@ -6,8 +6,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 START = """
 import numpy as np
 from hpc_sparse import SparseMLPClassifier
@@ -61,11 +59,9 @@ def output_of(program, layer):
     return result.stdout.splitlines()
 
 
-@pytest.mark.parametrize("layer", ["omp", "workqueue"])
-def test_a_process_forked_after_a_fit_predicts_and_fits(layer):
-    assert output_of(AFTER_A_FORK, layer) == ["[True, True, True, True]", "0 True"]
+def test_a_process_forked_after_a_fit_predicts_and_fits():
+    assert output_of(AFTER_A_FORK, "omp") == ["[True, True, True, True]", "0 True"]
 
 
-@pytest.mark.parametrize("layer", ["omp", "workqueue"])
-def test_threads_that_fit_and_predict_at_the_same_time_get_the_same(layer):
-    assert output_of(IN_THREADS, layer) == [str([True] * 8), layer]
+def test_threads_may_fit_and_predict_at_the_same_time_also_where_numba_serves_one():
+    assert output_of(IN_THREADS, "workqueue") == [str([True] * 8), "workqueue"]

@@ -50,8 +50,7 @@ def sound(tmp_path_factory):
     return folder, output
 
 
-@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
-@pytest.mark.parametrize("length", [0, 30])
+@pytest.mark.parametrize(("suffix", "length"), [("nbi", 0), ("nbc", 30)])
 def test_truncated_files_are_compiled_anew_and_mended(sound, suffix, length):
     folder, expected = sound
     files = list(folder.rglob(f"*.{suffix}"))
