@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
 from hpc_sparse.dtypes import VALUE, AnyArray, Float64Array
-from hpc_sparse.errors import ParameterError
+from hpc_sparse.errors import ArrayError, ParameterError
 from hpc_sparse.estimators.arrays import mean_and_deviation
 from hpc_sparse.estimators.base import SparseMLPEstimator
+from hpc_sparse.estimators.narrowing import check_range
 from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.network.objectives.sample_weights import SampleSquaredError, with_weights
 from hpc_sparse.network.objectives.squared_error import SquaredError
@@ -73,10 +75,17 @@ class SparseMLPRegressor(RegressorMixin, SparseMLPEstimator):
         columns = y.astype("float64").reshape(y.shape[0], -1)
         if is_first:
             self.n_outputs_, self._is_flat = columns.shape[1], y.ndim == 1
-            self._target_mean, self._target_deviation = mean_and_deviation(columns)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._target_mean, self._target_deviation = mean_and_deviation(columns)
+            if not (np.isfinite(self._target_mean) & np.isfinite(self._target_deviation)).all():
+                raise ArrayError(
+                    f"SparseMLPRegressor: y: values up to {np.abs(columns).max():.3g}: are too large to square"
+                )
         elif columns.shape[1] != self.n_outputs_:
             raise ParameterError(f"SparseMLPRegressor: y has {columns.shape[1]} columns: had {self.n_outputs_} before")
-        return ((columns - self._target_mean) / self._target_deviation).astype(VALUE)
+        targets = (columns - self._target_mean) / self._target_deviation
+        check_range("y, standardised", targets)
+        return targets.astype(VALUE)
 
     def _output_count(self) -> int:
         return int(self.n_outputs_)

@@ -16,7 +16,7 @@ import numpy as np
 from fuzzing.arrays import any_matrix, any_samples, any_vector, break_index, same_as_dense
 from fuzzing.mutations import changed_array
 from hpc_sparse import analysis
-from hpc_sparse.errors import HpcSparseError, InputError
+from hpc_sparse.errors import HpcSparseError, InputError, quoted
 from hpc_sparse.estimators import SparseFeatureSelector, SparseMLPClassifier, SparseMLPRegressor, SparseRNNClassifier
 from hpc_sparse.inference import load_model
 from hpc_sparse.interop.dense_weights import dense_weights
@@ -50,7 +50,7 @@ def reader(call: Call) -> Callable[[Path], None]:
             raise InputError(str(error)) from error
         except (ValueError, TypeError) as error:
             # A TypeError is what scikit-learn raises of objects that are no numbers.
-            raise InputError(str(error)[:200].encode("ascii", "replace").decode()) from error
+            raise InputError(quoted(str(error))) from error
 
     return read
 

@@ -112,6 +112,15 @@ def test_numbers_beyond_float32_and_masked_ones_are_refused():
         SparseMLPClassifier(**QUICK).fit(np.ma.masked_greater(X, 10), Y)
 
 
+def test_targets_that_cannot_be_standardised_are_refused():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    with pytest.raises(ArrayError, match=r"y: values up to 3.9e\+301: are too large to square"):
+        SparseMLPRegressor(**QUICK).fit(X, 1e300 * np.arange(40))
+    model = SparseMLPRegressor(**QUICK).fit(X, np.arange(40.0))
+    with pytest.raises(ArrayError, match=r"y, standardised\[39, 0\] = .*: must be a number in float32"):
+        model.partial_fit(X, np.where(np.arange(40) == 39, 1e200, 1.0))
+
+
 @pytest.mark.parametrize("shape", ["unaligned", "read-only", "strided"])
 def test_arrays_in_any_place_of_memory_will_do(shape):
     X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
