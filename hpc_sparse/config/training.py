@@ -67,11 +67,12 @@ class OptimizerSection(SectionOfKinds):
     schedule: Literal["constant", "step", "cosine"] = "constant"
     """Learning rate by epoch. A cosine depends on training.epochs."""
 
-    warmup_epochs: Count = 0
-    """Epochs over which the learning rate rises to its full value."""
+    warmup_epochs: Count | Literal["auto"] = "auto"
+    """Epochs over which the learning rate rises to its full value. auto: none, but where it is scaled for several
+    replicas 5, or a tenth of all epochs if that is less, at least 1, from learning_rate on (Goyal et al. 2017)."""
 
     warmup_from: Literal["zero", "unscaled"] = "zero"
-    """Start of that rise; unscaled: at learning_rate without the scaling for replicas (Goyal et al. 2017)."""
+    """Start of that rise, if warmup_epochs is a number; unscaled: at learning_rate without the scaling for replicas."""
 
     momentum_correction: bool = False
     """Scale velocities by new rate / old rate at every change of the rate (ibid.)."""

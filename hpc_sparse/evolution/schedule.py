@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hpc_sparse.config.evolution import DropSchedule
 from hpc_sparse.dtypes import OFFSET
 from hpc_sparse.network.apportion import apportion
-
-DropSchedule = Literal["constant", "cosine", "linear", "exponential"]
 
 EXPONENT = 3
 """Power of the exponential drop schedule and of the gradual decrease of the density."""
@@ -63,6 +61,8 @@ class EvolutionSchedule:
         Share of the connections replaced at the beginning.
     drop_schedule : "constant", "cosine", "linear" or "exponential"
         Decrease of the drop fraction towards 0: none, half a cosine, linear, or the third power of the time left.
+    least : float
+        What the drop fraction decays to, instead of 0.
     every_epochs : int
         Epochs from one change to the next.
     every_steps : int or None
@@ -76,6 +76,7 @@ class EvolutionSchedule:
     drop_schedule: DropSchedule = "constant"
     every_epochs: int = 1
     every_steps: int | None = None
+    least: float = 0.0
 
     def is_due(self, time: TimeInRun) -> bool:
         """Whether the topology changes now; never at the start of the run."""
@@ -88,13 +89,13 @@ class EvolutionSchedule:
 
     def drop_fraction_at(self, time: TimeInRun) -> float:
         """Share of the connections to replace."""
-        done = self._share_done(time)
+        done, most = self._share_done(time), self.drop_fraction - self.least
         if self.drop_schedule == "cosine":
-            return self.drop_fraction * 0.5 * (1.0 + math.cos(math.pi * done))
+            return self.least + most * 0.5 * (1.0 + math.cos(math.pi * done))
         if self.drop_schedule == "linear":
-            return self.drop_fraction * (1.0 - done)
+            return self.least + most * (1.0 - done)
         if self.drop_schedule == "exponential":
-            return self.drop_fraction * (1.0 - done) ** EXPONENT
+            return self.least + most * (1.0 - done) ** EXPONENT
         return self.drop_fraction
 
     def remaining_at(self, time: TimeInRun, at_end: float) -> float:
@@ -105,6 +106,10 @@ class EvolutionSchedule:
         """
         share_left = 0.0 if self._is_last(time) else 1.0 - self._share_done(time)
         return at_end + (1.0 - at_end) * share_left**EXPONENT
+
+    def ending_by(self, epoch: int) -> EvolutionSchedule:
+        """The same with its end at ``epoch``, if it has a later one."""
+        return replace(self, n_epochs=min(self.n_epochs, epoch), end=None if self.end is None else min(self.end, epoch))
 
     def _is_last(self, time: TimeInRun) -> bool:
         """Whether no change comes after the one that is due now."""

@@ -59,6 +59,8 @@ class LocalTrainer(ReplicaTrainer):
             n_steps=n_steps,
             growth=start_growth(job, objective),
             keeps_changes=False,
+            n_inputs=job.dataset.info.n_features,
+            n_steps_alone=-(-job.dataset.n_train // config.training.batch_size),
         )
         return cls(job, averaging, evolution, n_steps, learning_rate(config, averaging.n_contributors), objective)
 

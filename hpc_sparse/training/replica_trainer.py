@@ -216,6 +216,8 @@ class ReplicaTrainer(ABC):
                     outcome = replica.train_batch(batch, labels, self._objective, dropouts, *step_by)
                     if self._lasso is not None:
                         self._lasso.apply(replica.network, rate)
+                    if self._evolution is not None:
+                        self._evolution.after_step(replica, rate)
                     sums.loss += outcome.loss
                     sums.n_correct += outcome.n_correct
             self._job.tracker.at(Phase.SYNCING, step=step + 1)

@@ -69,7 +69,14 @@ class PhaseTwoTrainer(ReplicaTrainer):
             return cls(job, averaging, None, n_steps)
         mode = Mode.FIXED_SIZES
         evolution = Evolution(
-            job.config, job.ctx.replica, mode=mode, n_steps=n_steps, growth=growth, keeps_changes=False
+            job.config,
+            job.ctx.replica,
+            mode=mode,
+            n_steps=n_steps,
+            growth=growth,
+            keeps_changes=False,
+            n_inputs=job.dataset.info.n_features,
+            n_steps_alone=-(-job.dataset.n_train // job.config.training.batch_size),
         )
         return cls(job, averaging, evolution, n_steps)
 
