@@ -19,6 +19,7 @@ from hpc_sparse.config.section import (
 )
 
 DropSchedule = Literal["constant", "cosine", "linear", "exponential"]
+DensitySchedule = Literal["cubic", "sigmoid"]
 
 
 class Published(NamedTuple):
@@ -78,6 +79,9 @@ class EvolutionSection(SectionOfKinds):
 
     final_density: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
     """Density of all evolving layers together after the last change; every layer shrinks in proportion."""
+
+    density_schedule: DensitySchedule = "cubic"
+    """final_density: decrease of the connections. cubic: fast at first and slow in the end; sigmoid: slow at both."""
 
     block_score: Literal["norm", "largest"] = "norm"
     """Connections in blocks: size by which blocks are dropped: the Euclidean norm, or the largest |weight|."""

@@ -78,6 +78,8 @@ class NetworkView:
         Topology of the output layer, which stays as it is.
     drop_fraction : float
         Share of the connections to be replaced now.
+    share_done : float
+        Share of the time of changes that is over.
     keeps_sizes : bool
         Every layer must get exactly its ``n_target`` connections, else only all of them together.
     """
@@ -86,6 +88,7 @@ class NetworkView:
     output: Topology
     drop_fraction: float
     keeps_sizes: bool = False
+    share_done: float = 0.0
 
 
 class LayerUpdate(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 
 from hpc_sparse.config import LayerSection
 from hpc_sparse.config.layers import GroupPattern
-from hpc_sparse.network.connections.initial_topology import Pattern
+from hpc_sparse.network.connections.initial_topology import REWIRED, Pattern
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.rng import Purpose, stream_key
 
@@ -45,6 +45,8 @@ class LayerBlueprint:
         Of which ``density`` comes, where it does.
     n_places : int
         Places of each sample: the steps of a sequence.
+    rewired : float
+        Share of the connections of the pattern small_world that lead anywhere.
     """
 
     number: int
@@ -59,6 +61,7 @@ class LayerBlueprint:
     section: LayerSection | None = None
     epsilon: float | None = None
     n_places: int = 1
+    rewired: float = REWIRED
 
     @property
     def kind(self) -> str:

@@ -165,6 +165,7 @@ def _blueprint(config: RunConfig, size: LayerSize, number: int, last: int) -> La
         0,
         settings.random_pattern,
         section=size.section,
+        rewired=settings.rewired_share,
     )
 
 

@@ -18,7 +18,6 @@ from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import source_densities
 from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.parallel.collectives import all_gather_counts, all_gather_parts, all_reduce_sum
 from hpc_sparse.rng import Purpose, stream, stream_key
 from hpc_sparse.training.growth_pool import GrowthSource
@@ -85,13 +84,13 @@ def _correlated(job: TrainingJob) -> list[Topology]:
 
 
 def _pruned(job: TrainingJob) -> list[Topology]:
-    """The best connections of the source network for all layers but the last, as many as the new one has (collective)."""
-    growth = GrowthSource.start(job, make_objective(job.config))
+    """The best connections of the source network, as many as the new one has but for the last layer (collective)."""
+    growth = GrowthSource.start(job, job.objective)
     batch, labels = growth.batch(stream(job.config.training.seed, Purpose.GROWTH_BATCH))
     network = job.replica.network
     source = replace(source_network(job.config, network.widths), tile_width=network.tile_width)
     if job.config.network.initial_topology == "snip":
-        scores = snip_scores(source, layer_signals(source, batch, labels, make_objective(job.config)))
+        scores = snip_scores(source, layer_signals(source, batch, labels, job.objective))
     else:
         scores = grasp_scores(source, batch, labels)
     n_wanted = sum(network.at(place).topology.n_connections for place in network.evolving())

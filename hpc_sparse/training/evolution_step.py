@@ -259,7 +259,8 @@ class Evolution:
             )
         fraction = self._schedule.drop_fraction_at(time)
         output = network.layers[-1].connections()[INPUT].topology
-        return NetworkView(tuple(views), output, fraction, self._mode is not Mode.SHARED)
+        done = self._schedule.share_done_at(time)
+        return NetworkView(tuple(views), output, fraction, self._mode is not Mode.SHARED, done)
 
     def _signals(self, network: Network, address: Mapping[str, int]) -> Sequence[Mapping[str, Signals]]:
         """Signals of a batch of training samples that the address says."""
@@ -349,6 +350,7 @@ def make_schedule(config: RunConfig, n_steps_alone: int) -> EvolutionSchedule:
         drop_fraction=settings.first_fraction,
         drop_schedule=settings.decay,
         least=settings.least_fraction,
+        density_schedule=settings.density_schedule,
         every_epochs=settings.every_epochs,
         every_steps=n_steps_alone if settings.every_steps == "auto" else settings.every_steps,
     )

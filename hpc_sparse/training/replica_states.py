@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError, FileFormatError
-from hpc_sparse.evolution import lasting_states, make_updater, state_arrays
+from hpc_sparse.evolution import lasting_states, make_updater, optional_states, state_arrays
 from hpc_sparse.inputs.sequences import n_places
 from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.network.layers.protocol import Layer
@@ -90,7 +90,7 @@ def replica_from_states(
             )
             optimizers.append(
                 OptimizerState.from_arrays(
-                    layer.parameters(), state.states, required, updater.state_arrays, lasting_states()
+                    layer.parameters(), state.states, required, optional_states(config), lasting_states()
                 )
             )
         except ValueError as error:

@@ -15,7 +15,6 @@ from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater, refuse_choice_of_weights
 from hpc_sparse.evolution.selection import draw_free_keys, keep_largest, replace_connections
-from hpc_sparse.network.optimizers.registry import make_optimizer
 
 NEWBORN = VALUE(1e-12)
 """|weight| of a grown connection: next to nothing, but of its own sign."""
@@ -23,7 +22,7 @@ NEWBORN = VALUE(1e-12)
 SIGN = "sign"
 """The state array: 1 or -1 for each connection; 0 where it is not known yet, which is then that of the weight."""
 
-WALKING = 38
+WALKING = 45
 """Bytes per connection while all weights walk, the decision included. Measured."""
 
 
@@ -73,13 +72,7 @@ class DeepRUpdater(TopologyUpdater):
 
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:
-        """More arrays than a checkpoint has room for, and a choice of what grown connections begin with."""
-        optimizer = make_optimizer(config)
-        if config.network.reads_sequences and len(optimizer.state_arrays) > 1:
-            return (
-                f'evolution.strategy = "deep_r": not with training.optimizer = "{optimizer.name}" on layers that read '
-                'sequences, which have no room for the signs; use "sgd"'
-            )
+        """A choice of what grown connections begin with."""
         return refuse_choice_of_weights(cls.name, config)
 
     def first_states(self, weight: Float32Array) -> Mapping[str, Float32Array]:

@@ -26,9 +26,6 @@ from hpc_sparse.kernels.norm import sum_of_squares
 from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.connections.reserve import ALL_ACT, acting_weight, n_acting
 
-DECIDING, GROWN = 23, 4
-"""Bytes per connection and per connection to be grown, the decision included. Measured."""
-
 
 class TopKastSection(Section):
     """strategy = "top_kast"."""
@@ -97,8 +94,8 @@ class TopKastUpdater(TopologyUpdater):
         return [self._update(view, network.drop_fraction) for view in network.layers]
 
     def n_bytes(self, layer: LayerFigures) -> float:
-        """Replacing, with the weights that it leaves."""
-        return max(replacing_bytes(layer), DECIDING * layer.n_connections + GROWN * layer.n_grown)
+        """Replacing."""
+        return replacing_bytes(layer)
 
     def after_step(self, connections: Connections, rate: float) -> None:
         """Take a step of the exploration loss off the norms of the acting weights and of the others."""

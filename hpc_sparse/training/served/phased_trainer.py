@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from hpc_sparse.errors import DataError, HpcSparseError
 from hpc_sparse.monitor.metrics import EpochMetrics
-from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.learning_rate import change
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.collectives import on_root
@@ -65,7 +64,7 @@ class PhasedTrainer:
                 f"{job.dataset.info.path}: {job.dataset.n_train} training samples for {n_workers} workers: "
                 "expected at least one for each; start fewer ranks"
             )
-        return cls(job, start_growth(job, make_objective(job.config)), target_connections)
+        return cls(job, start_growth(job, job.objective), target_connections)
 
     @property
     def replica_number(self) -> int | None:
