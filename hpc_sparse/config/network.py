@@ -58,9 +58,9 @@ class NetworkSection(Section):
 
     initial_topology: RandomPattern | Literal["snip", "grasp", "csti"] = "erdos_renyi"
     """First connections. erdos_renyi: uniform over all pairs; constant_fan_in: as many for each neuron;
-    lognormal_fan_in: a few neurons have many; small_world: neighbours, and some anywhere; scale_free: power laws on both
-    sides. The others use training samples. snip and grasp take the best of a denser network by |gradient x weight| or by
-    the flow of gradients, from evolution.growth_samples of them. csti connects correlated features, by all samples."""
+    lognormal_fan_in: a few neurons have many; small_world: neighbours, and some anywhere; scale_free: power laws on
+    both sides. The others use training samples. snip and grasp take the best of a denser network by |gradient x weight|
+    or by the flow of gradients, from evolution.growth_samples of them. csti connects correlated features, by all."""
 
     rewired_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.2
     """small_world: share of the connections that lead anywhere; 0: only to neighbours, 1: nearly as erdos_renyi."""
