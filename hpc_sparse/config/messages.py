@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -42,6 +42,15 @@ def describe_all(error: ValidationError, origin: str, origins: Mapping[str, str]
         )
     n_more = len(found) - MOST_LINES
     return [*lines, f"and {n_more} more ({origin})"] if n_more > 0 else lines
+
+
+def first_problems(problems: Sequence[Any]) -> list[Any]:
+    """The problems without those of further alternatives of a key, such as "a number or a word"."""
+    found: dict[tuple[Any, ...], Any] = {}
+    for number, problem in enumerate(problems):
+        is_alternative = any(_is_alternative(part) for part in problem["loc"][2:])
+        found.setdefault(problem["loc"][:2] if is_alternative else (number,), problem)
+    return list(found.values())
 
 
 def _blamed(location: tuple[int | str, ...], origins: Mapping[str, str]) -> str | None:

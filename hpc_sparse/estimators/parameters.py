@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from hpc_sparse.config import RunConfig, Section
+from hpc_sparse.config.messages import first_problems
 from hpc_sparse.config.section import NonNegative, PositiveCount
 from hpc_sparse.errors import ParameterError
 
@@ -118,7 +119,7 @@ def check_parameters(
         tree["training"] |= {"epochs": n_epochs + fit.epochs, "seed": seed}
         return Parameters(RunConfig.model_validate(tree), fit)
     except ValidationError as error:
-        lines = dict.fromkeys(_described(name, problem) for problem in error.errors())
+        lines = dict.fromkeys(_described(name, problem) for problem in first_problems(error.errors()))
         raise ParameterError("\n".join(lines)) from None
 
 
