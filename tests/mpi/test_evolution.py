@@ -49,6 +49,7 @@ batch_size = 16
 [optimizer]
 learning_rate = 0.02
 [evolution]
+drop_schedule = "constant"
 growth_samples = 40
 growth_pool = 100
 [parallel]
@@ -201,7 +202,8 @@ def test_networks_shrink_alike_on_all_ranks_and_resume_bit_by_bit(run: Callable[
         [
             ("parallel.replica_topology=shared",),
             ("parallel.replica_topology=independent",),
-            ("parallel.algorithm=wassp",),
+            # Before the workers are left alone.
+            ("parallel.algorithm=wassp", "parallel.phase2_share=0.4", "evolution.end_epoch=3"),
         ]
     ):
         shrinking = ("evolution.final_density=0.1", "evolution.every_steps=3", "evolution.end_epoch=2")
