@@ -64,12 +64,15 @@ NOT_COMPARED = CLOCK_FIELDS | {"sync_bytes"}
 STRATEGIES = (
     ("rigl",),
     ("srigl", "network.initial_topology=snip"),
-    ("gse", "evolution.gse.candidates=graest", "evolution.gse.scope=global"),
+    (
+        *("gse", "evolution.gse.candidates=graest", "evolution.gse.scope=global"),
+        *("training.optimizer=adamw", "optimizer.learning_rate=0.004", "optimizer.weight_decay=0.1"),
+    ),
     ("snfs",),
     ("deep_r", "evolution.deep_r.shrinkage=0.01"),
     ("top_kast", "evolution.top_kast.acting_share=0.5", "network.initial_topology=grasp"),
     # Links that begin with 0 would be the next to go and to come back, at once where nothing is trained in between.
-    ("cht", "network.initial_topology=csti", "evolution.grown_weights=initial"),
+    ("cht", "network.initial_topology=csti", "evolution.grown_weights=initial", "evolution.cht.growth=soft"),
 )
 PARALLEL = (
     ("parallel.replica_topology=shared", "evolution.every_steps=5"),
