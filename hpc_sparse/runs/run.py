@@ -209,10 +209,10 @@ def _log_notes(ctx: ParallelContext, plan: RunPlan, start: StartingPoint) -> Non
         return
     before, now = (config.model_dump(exclude={"runtime", "checkpoint"}) for config in (plan.previous, plan.config))
     changes = [
-        f"{section}.{key} {before[section][key]!r} -> {value!r}"
+        f"{section}.{key} {before[section].get(key)!r} -> {value!r}"
         for section in now
         for key, value in now[section].items()
-        if before[section][key] != value and (section, key) not in {("training", "epochs"), ("data", "path")}
+        if before[section].get(key) != value and (section, key) not in {("training", "epochs"), ("data", "path")}
     ]
     if changes:
         LOG.info("continuing with other settings: %s", ", ".join(changes))
