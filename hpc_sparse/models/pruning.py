@@ -1,4 +1,4 @@
-"""Importance pruning of a network that is trained: to a percentile or a size, and the accuracy at many sizes."""
+"""Pruning of a network that is trained, by neurons or by blocks: to a percentile or a size, and a curve of both."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hpc_sparse.evolution.importance import (
     fold_means,
 )
 from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.models.block_removal import connections_left, numbers_of_blocks, without_weakest_blocks
 from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.network import Network
@@ -43,7 +44,7 @@ class PruningRequest:
     ----------
     checkpoint : Path
     percentile : float or None
-        Percentile of each hidden layer's importances, in [0, 100).
+        Percentile of each hidden layer's importances, or of the scores of each map's blocks, in [0, 100).
     target_connections : int or None
         Instead: the largest number of connections left; the least percentile that reaches it is taken.
     input_percentile : float
@@ -124,7 +125,7 @@ def prune_checkpoint(ctx: ParallelContext, request: PruningRequest) -> dict[str,
         use_threads(ctx.threads)
     stored = StoredNetwork.read(ctx, request.checkpoint)
     with collective_errors(ctx, "pruning"):
-        _check_layers(request.checkpoint, stored.replica.network)
+        _check_layers(request, stored.replica.network)
     dataset = None if request.dataset is None else stored.load_data(ctx, request.dataset)
     signals = _signals(ctx, stored, dataset) if request.needs_samples and dataset is not None else None
     result: dict[str, Any] = {
@@ -140,20 +141,25 @@ def prune_checkpoint(ctx: ParallelContext, request: PruningRequest) -> dict[str,
     return result
 
 
-def _check_layers(path: Path, network: Network) -> None:
-    """Refuse layers whose neurons are those of several maps, or cannot leave one by one."""
+def _check_layers(request: PruningRequest, network: Network) -> None:
+    """Refuse layers whose neurons are those of several maps, unless blocks go and no neurons."""
+    if numbers_of_blocks(network):
+        if request.input_percentile:
+            raise InputError(
+                f"--inputs = {request.input_percentile}: {request.checkpoint} has connections in blocks, which hold "
+                "several neurons: expected 0"
+            )
+        if request.folds_means or request.importance != "incoming":
+            option = "--fold-means" if request.folds_means else f"--importance {request.importance}"
+            raise InputError(
+                f"{option}: {request.checkpoint} has connections in blocks, of which the weakest go and no neuron"
+            )
+        return
     for number, layer in enumerate(network.layers):
         if len(layer.connections()) > 1:
             raise InputError(
-                f'{path}: layer {number} is of the kind "{layer.kind}": expected layers with one map from the neurons '
-                "below, whose neurons can go"
-            )
-    for place, connections in network.connections():
-        if connections.unit != (1, 1):
-            r, c = connections.unit
-            raise InputError(
-                f"{path}: layer {place.layer} has connections in blocks of {r} x {c}, which hold several neurons: "
-                "expected single connections, from which neurons can be taken"
+                f'{request.checkpoint}: layer {number} is of the kind "{layer.kind}": expected layers with one map '
+                "from the neurons below, whose neurons can go, or connections in blocks"
             )
 
 
@@ -175,48 +181,58 @@ def _prune(
 ) -> dict[str, Any]:
     """Write the pruned checkpoint; percentile, file, and sizes before and after (collective)."""
     with collective_errors(ctx, "pruning"):
-        percentile = _percentile(request, stored.replica.network, signals)
-        pruned = _pruned(request, stored.replica, percentile, signals)
+        what = "block" if numbers_of_blocks(stored.replica.network) else "neuron"
+        percentile = _percentile(request, stored, signals)
+        pruned = _pruned_replica(request, stored, percentile, signals)
         if pruned is stored.replica:
-            raise InputError(f"{request.checkpoint}: no neuron goes at percentile {percentile:g}: nothing to prune")
+            raise InputError(f"{request.checkpoint}: no {what} goes at percentile {percentile:g}: nothing to prune")
     before = _measured(ctx, stored, stored.replica, dataset)
     after = _measured(ctx, stored, pruned, dataset)
     _write(ctx, request, stored, pruned, {"pruning_percentile": percentile, **_numbers(after)})
     sizes = [{"network": "before", **before}, {"network": "after", **after}]
-    return {"percentile": percentile, "output": str(request.target_file), "sizes": sizes}
+    return {"percentile": percentile, "pruned": f"{what}s", "output": str(request.target_file), "sizes": sizes}
 
 
-def _pruned(request: PruningRequest, replica: Replica, percentile: float, signals: LayerSignals | None) -> Replica:
+def _percentile(request: PruningRequest, stored: StoredNetwork, signals: LayerSignals | None) -> float:
+    """The percentile that is asked for, or the least that leaves no more connections than asked for."""
+    if request.percentile is not None:
+        return request.percentile
+    target, network = request.target_connections, stored.replica.network
+    assert target is not None
+    n_blocks = numbers_of_blocks(network)
+
+    def n_left(percentile: float) -> int:
+        if n_blocks:
+            return connections_left(network, percentile, stored.config.evolution.block_score)
+        pruner = ImportancePruner("compact", percentile, request.input_percentile, request.importance)
+        change = pruner.prune(network, signals)
+        return network.n_connections if change is None else change.n_connections
+
+    percentiles = distinct_percentiles(n_blocks or network.widths[1:-1])
+    found = bisect_left(percentiles, -target, key=lambda percentile: -n_left(float(percentile)))
+    if found == len(percentiles):
+        lost = "map in blocks has lost all of them" if n_blocks else "hidden layer has lost all neurons"
+        raise InputError(
+            f"--target-connections = {target}: {request.checkpoint} has {n_left(float(percentiles[-1]))} connections "
+            f"left when every {lost} but the strongest; ask for at least as many"
+        )
+    return float(percentiles[found])
+
+
+def _pruned_replica(
+    request: PruningRequest, stored: StoredNetwork, percentile: float, signals: LayerSignals | None
+) -> Replica:
+    """The replica without its weakest blocks, or neurons where there are no blocks; the stored one if nothing goes."""
+    if numbers_of_blocks(stored.replica.network):
+        return without_weakest_blocks(stored.replica, percentile, stored.config.evolution.block_score)
     return pruned_replica(
-        replica,
+        stored.replica,
         percentile,
         request.input_percentile,
         signals,
         importance=request.importance,
         folds_means=request.folds_means,
     )
-
-
-def _percentile(request: PruningRequest, network: Network, signals: LayerSignals | None) -> float:
-    """The percentile that is asked for, or the least that leaves no more connections than asked for."""
-    if request.percentile is not None:
-        return request.percentile
-    target = request.target_connections
-    assert target is not None
-
-    def n_left(percentile: float) -> int:
-        pruner = ImportancePruner("compact", percentile, request.input_percentile, request.importance)
-        change = pruner.prune(network, signals)
-        return network.n_connections if change is None else change.n_connections
-
-    percentiles = distinct_percentiles(network.widths[1:-1]).tolist()
-    found = bisect_left(percentiles, -target, key=lambda percentile: -n_left(percentile))
-    if found == len(percentiles):
-        raise InputError(
-            f"--target-connections = {target}: {request.checkpoint} has {n_left(percentiles[-1])} connections left "
-            "when every hidden layer has lost all neurons but the strongest; ask for at least as many"
-        )
-    return float(percentiles[found])
 
 
 def pruned_replica(
@@ -258,7 +274,7 @@ def _curve(
     points = []
     for percentile in CURVE_PERCENTILES:
         with collective_errors(ctx, "pruning"):
-            pruned = _pruned(request, stored.replica, percentile, signals)
+            pruned = _pruned_replica(request, stored, percentile, signals)
         points.append({"percentile": percentile, **_measured(ctx, stored, pruned, dataset)})
     return points
 
