@@ -111,6 +111,8 @@ def check_parameters(
     for (section, key), parameter in RENAMED.items():
         tree[section][key] = plain[parameter]
     tree["data"]["path"] = ""
+    # More calls may follow (warm_start, partial_fit): nothing may depend on how many epochs there are.
+    tree["evolution"]["drop_schedule"] = "constant"
     if layers is not None:
         del tree["network"]["hidden"]
         tree["network"]["layers"] = [{key: _plain(value) for key, value in layer.items()} for layer in layers]

@@ -69,7 +69,14 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     # At the run's own learning rate this network could diverge where the run's does not.
     optimizer = config.optimizer.model_copy(update={"learning_rate": TINY_RATE, "weight_decay": 0.0})
     evolution = config.evolution.model_copy(
-        update={"every_epochs": 1, "every_steps": None, "begin_epoch": 0, "end_epoch": None, "final_density": None}
+        update={
+            "every_epochs": 1,
+            "every_steps": None,
+            "begin_epoch": 0,
+            "end_epoch": None,
+            "final_density": None,
+            "drop_schedule": "constant",  # or there might be nothing left to grow
+        }
     )
     pruning = config.importance_pruning.model_copy(update={"after_epoch": 0, "every_epochs": 1, "until_epoch": 1})
     tiny_config = config.model_copy(
