@@ -83,7 +83,7 @@ class OptimizerSection(SectionOfKinds):
 
     warmup_epochs: Count | Literal["auto"] = "auto"
     """Epochs over which the learning rate rises to its full value. auto: none, but where it is scaled for several
-    replicas 5, or a tenth of all epochs if that is less, at least 1, from learning_rate on (Goyal et al. 2017)."""
+    replicas 5, from learning_rate on (Goyal et al. 2017)."""
 
     warmup_from: Literal["zero", "unscaled"] = "zero"
     """Start of that rise, if warmup_epochs is a number; unscaled: at learning_rate without the scaling for replicas."""

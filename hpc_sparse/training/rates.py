@@ -8,8 +8,8 @@ from hpc_sparse.network.optimizers.learning_rate import LearningRate
 SCALING_POWERS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 
 
-MOST_WARMUP_EPOCHS = 5
-"""Of Goyal et al. 2017 (arXiv 1706.02677), and of the authors of WASSP-SGD."""
+WARMUP_EPOCHS = 5
+"""Of Goyal et al. 2017 (arXiv 1706.02677), and of the authors of WASSP-SGD. However long a run is: it may become longer."""
 
 
 def learning_rate(config: RunConfig, n_replicas: int) -> LearningRate:
@@ -17,7 +17,7 @@ def learning_rate(config: RunConfig, n_replicas: int) -> LearningRate:
     optimizer, scale = config.optimizer, rate_scale(config, n_replicas)
     warmup_epochs, warmup_from = optimizer.warmup_epochs, optimizer.warmup_from
     if warmup_epochs == "auto":
-        warmup_epochs, warmup_from = _warmup(config.training.epochs) if scale > 1 else 0, "unscaled"
+        warmup_epochs, warmup_from = WARMUP_EPOCHS if scale > 1 else 0, "unscaled"
     return LearningRate(
         base=optimizer.learning_rate,
         schedule=optimizer.schedule,
@@ -42,10 +42,6 @@ def last_served_epoch(config: RunConfig) -> int:
     """The last epoch of phase 1, in which workers are served; there is at least one."""
     n_epochs = config.training.epochs
     return max(1, n_epochs - round(config.parallel.phase2_share * n_epochs))
-
-
-def _warmup(n_epochs: int) -> int:
-    return max(1, min(MOST_WARMUP_EPOCHS, n_epochs // 10))
 
 
 def learning_rate_alone(config: RunConfig) -> LearningRate:

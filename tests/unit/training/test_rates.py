@@ -25,15 +25,15 @@ def test_by_default_replicas_that_share_a_step_scale_it_and_those_that_take_turn
 
 
 @pytest.mark.parametrize("strategy", ["local_sgd", "wassp"])
-@pytest.mark.parametrize(("n_epochs", "n_warmup"), [(500, 5), (50, 5), (30, 3), (9, 1)])
-def test_many_ranks_begin_at_the_rate_of_one_and_stay_below_the_cap(make_config, strategy, n_epochs, n_warmup):
+@pytest.mark.parametrize("n_epochs", [500, 9])
+def test_many_ranks_begin_at_the_rate_of_one_and_stay_below_the_cap(make_config, strategy, n_epochs):
     config = make_config(f"parallel.algorithm={strategy}", f"training.epochs={n_epochs}")
     rate = learning_rate(config, 32)
     rates = [rate.at(epoch) for epoch in range(1, n_epochs + 1)]
     assert rates[0] == pytest.approx(0.05)
     assert rates == sorted(rates)
-    assert rates[n_warmup] == rates[-1] == pytest.approx(8 * 0.05)
-    assert rates[n_warmup - 1] < rates[-1]
+    assert rates[5] == rates[-1] == pytest.approx(8 * 0.05)
+    assert rates[4] < rates[-1]
 
 
 def test_the_cap_is_the_users_and_only_for_auto(make_config):
