@@ -9,7 +9,7 @@ SCALING_POWERS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 
 
 WARMUP_EPOCHS = 5
-"""Of Goyal et al. 2017 (arXiv 1706.02677), and of the authors of WASSP-SGD. However long a run is: it may become longer."""
+"""Of Goyal et al. 2017 (arXiv 1706.02677), and of the authors of WASSP-SGD; any length, as a run may become longer."""
 
 
 def learning_rate(config: RunConfig, n_replicas: int) -> LearningRate:
