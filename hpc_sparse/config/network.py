@@ -32,6 +32,9 @@ from hpc_sparse.config.section import Fraction, NonNegative, Positive, Width
 DEFAULT_EPSILON = 20.0
 
 
+RandomPattern = Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "small_world", "scale_free"]
+
+
 class NetworkSection(ConnectionSection):
     """The network at the start of the run."""
 
@@ -53,13 +56,14 @@ class NetworkSection(ConnectionSection):
     budget: Literal["uniform", "erdos_renyi"] | None = None
     """Densities of the layers: all equal (default), or higher for smaller layers, as with epsilon."""
 
-    initial_topology: Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "snip", "grasp", "csti"] = (
-        "erdos_renyi"
-    )
+    initial_topology: RandomPattern | Literal["snip", "grasp", "csti"] = "erdos_renyi"
     """First connections. erdos_renyi: uniform over all pairs; constant_fan_in: as many for each neuron;
-    lognormal_fan_in: a few neurons have many. The others use evolution.growth_samples training samples. snip and grasp
-    take the best of a denser network by |gradient x weight| or by the flow of gradients. csti connects correlated
-    features (first layer)."""
+    lognormal_fan_in: a few neurons have many; small_world: neighbours, and some anywhere; scale_free: power laws on
+    both sides. The others use training samples. snip and grasp take the best of a denser network by |gradient x weight|
+    or by the flow of gradients, from evolution.growth_samples of them. csti connects correlated features, by all."""
+
+    rewired_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.2
+    """small_world: share of the connections that lead anywhere; 0: only to neighbours, 1: nearly as erdos_renyi."""
 
     source_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
     """snip, grasp: how much denser the source network is; no layer of it is made denser than 0.5."""
@@ -88,13 +92,13 @@ class NetworkSection(ConnectionSection):
     """Share of hidden activations dropped in training."""
 
     @property
-    def random_pattern(self) -> Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in"]:
+    def random_pattern(self) -> RandomPattern:
         """Random pattern of the first topology; patterns that need data start from Erdos-Renyi."""
         match self.initial_topology:
-            case "constant_fan_in" | "lognormal_fan_in":
-                return self.initial_topology
-            case _:
+            case "snip" | "grasp" | "csti":
                 return "erdos_renyi"
+            case pattern:
+                return pattern
 
     @property
     def kinds_of_connections(self) -> list[type[ConnectionKind]]:

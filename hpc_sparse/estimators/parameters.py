@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from hpc_sparse.config import RunConfig, Section
+from hpc_sparse.config.messages import first_problems
 from hpc_sparse.config.section import NonNegative, PositiveCount
 from hpc_sparse.errors import ParameterError
 
@@ -110,6 +111,8 @@ def check_parameters(
     for (section, key), parameter in RENAMED.items():
         tree[section][key] = plain[parameter]
     tree["data"]["path"] = ""
+    # More calls may follow (warm_start, partial_fit): nothing may depend on how many epochs there are.
+    tree["evolution"]["drop_schedule"] = "constant"
     if layers is not None:
         del tree["network"]["hidden"]
         tree["network"]["layers"] = [{key: as_plain(value) for key, value in layer.items()} for layer in layers]
@@ -118,7 +121,7 @@ def check_parameters(
         tree["training"] |= {"epochs": n_epochs + fit.epochs, "seed": seed}
         return Parameters(RunConfig.model_validate(tree), fit)
     except ValidationError as error:
-        lines = dict.fromkeys(_described(name, problem) for problem in error.errors())
+        lines = dict.fromkeys(_described(name, problem) for problem in first_problems(error.errors()))
         raise ParameterError("\n".join(lines)) from None
 
 

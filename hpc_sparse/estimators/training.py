@@ -10,11 +10,11 @@ import numpy as np
 from hpc_sparse.dtypes import Float64Array
 from hpc_sparse.estimators.arrays import make_dataset
 from hpc_sparse.estimators.parameters import Parameters
+from hpc_sparse.evolution import state_arrays
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
-from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Samples
@@ -105,7 +105,7 @@ def fit(
             if best.n_waited >= parameters.fit.n_iter_no_change:
                 break
     if best.network is not None:
-        state.replica = Replica.at_rest(best.network, make_optimizer(parameters.config).state_arrays)
+        state.replica = Replica.at_rest(best.network, state_arrays(parameters.config))
 
 
 class _BestNetwork:

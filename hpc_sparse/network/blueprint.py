@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_sparse.config import LayerSection
-from hpc_sparse.network.connections.initial_topology import Pattern
+from hpc_sparse.network.connections.initial_topology import REWIRED, Pattern
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.rng import Purpose, stream_key
 
@@ -44,6 +44,8 @@ class LayerBlueprint:
         Of which ``density`` comes, where it does.
     n_places : int
         Places of each sample: the steps of a sequence.
+    rewired : float
+        Share of the connections of the pattern small_world that lead anywhere.
     """
 
     number: int
@@ -58,6 +60,7 @@ class LayerBlueprint:
     section: LayerSection | None = None
     epsilon: float | None = None
     n_places: int = 1
+    rewired: float = REWIRED
 
     @property
     def kind(self) -> str:

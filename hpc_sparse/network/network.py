@@ -327,6 +327,7 @@ def blueprints(
                 None if is_last else config.layer(number),
                 config.epsilon,
                 n_places,
+                config.rewired_share,
             )
         )
     return found

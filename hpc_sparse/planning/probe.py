@@ -12,7 +12,7 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE, AnyArray, Float32Array
-from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution import make_updater, state_arrays
 from hpc_sparse.evolution.protocol import LayerView, NetworkView
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
@@ -99,7 +99,7 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
     construct = time.perf_counter() - started
     workspace = network.make_workspace(n_batch, activations=config.training.activations)
     optimizer, objective = make_optimizer(config), make_objective(config)
-    replica = Replica.at_rest(network, optimizer.state_arrays)
+    replica = Replica.at_rest(network, state_arrays(config))
     batch = _numbers(widths[0], n_batch, network.tile_width, n_places=size.n_places)
     labels = np.zeros(n_batch, INDEX)
     dropouts = [Dropout(settings.dropout, KEY)] * (len(widths) - 2)
@@ -124,7 +124,7 @@ def time_layer(config: RunConfig, size: LayerSize, place: LayerPlace, n_rounds: 
     layer = SparseLayer(incoming, np.zeros(size.n_out, VALUE), slope, config.network.activation)
     construct = time.perf_counter() - started
     optimizer = make_optimizer(config)
-    replica = Replica.at_rest(Network([layer], tile_width=width), optimizer.state_arrays)
+    replica = Replica.at_rest(Network([layer], tile_width=width), state_arrays(config))
     hidden = HIDDEN_VALUES[config.training.activations]
     source = _numbers(size.n_in, n_batch, width, VALUE if place == "first" else hidden)
     out = _numbers(size.n_out, n_batch, width, VALUE if place == "last" else hidden)
@@ -165,6 +165,7 @@ def _blueprint(config: RunConfig, size: LayerSize, number: int, last: int) -> La
         0,
         settings.random_pattern,
         section=size.section,
+        rewired=settings.rewired_share,
     )
 
 
@@ -212,7 +213,7 @@ def _time_evolution(config: RunConfig, replica: Replica, place: Place) -> float:
         getattr(connections, "acting_share", ALL_ACT),
         connections.unit,
     )
-    for update in updater.update(NetworkView((view,), _listener(topology), settings.drop_fraction, keeps_sizes=True)):
+    for update in updater.update(NetworkView((view,), _listener(topology), settings.first_fraction, keeps_sizes=True)):
         if update is not None:
             replica.follow(place.layer, {place.name: update.change})
             connections = replica.network.at(place)

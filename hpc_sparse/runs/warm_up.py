@@ -12,7 +12,6 @@ from hpc_sparse.inputs.chain import FrontEndChain, any_samples
 from hpc_sparse.kernels.simd.machine import PADDING
 from hpc_sparse.kernels.sparse.descent import add_scaled
 from hpc_sparse.monitor.reporter import SilentReporter
-from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_states
 from hpc_sparse.parallel.agreement import network_digest
@@ -70,7 +69,14 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     # At the run's own learning rate this network could diverge where the run's does not.
     optimizer = config.optimizer.model_copy(update={"learning_rate": TINY_RATE, "weight_decay": 0.0})
     evolution = config.evolution.model_copy(
-        update={"every_epochs": 1, "every_steps": None, "begin_epoch": 0, "end_epoch": None, "final_density": None}
+        update={
+            "every_epochs": 1,
+            "every_steps": None,
+            "begin_epoch": 0,
+            "end_epoch": None,
+            "final_density": None,
+            "drop_schedule": "constant",  # or there might be nothing left to grow
+        }
     )
     pruning = config.importance_pruning.model_copy(update={"after_epoch": 0, "every_epochs": 1, "until_epoch": 1})
     tiny_config = config.model_copy(
@@ -116,7 +122,11 @@ def _train_complete(ctx: ParallelContext, job: TrainingJob) -> None:
     complete.replica.network.tile_width = PADDING
     chosen = np.arange(TWO_TILES, dtype=OFFSET)
     batch, labels = complete.make_assembler().assemble(job.dataset.train, chosen)
-    objective, optimizer, workspace = make_objective(config), make_optimizer(config), complete.make_workspace()
+    objective, optimizer, workspace = (
+        job.objective,
+        make_optimizer(config),
+        complete.make_workspace(),
+    )
     step_by = optimizer, TINY_RATE, workspace, config.optimizer.clip_norm
     complete.replica.train_batch(batch, labels, objective, complete.dropouts(1, 0), *step_by)
     complete.replica.network.forward(batch, workspace)
@@ -130,7 +140,7 @@ def _serve_tiny(job: TrainingJob) -> None:
     layout = ParameterLayout.of(network)
     gradient = layout.new_vector()
     batch, labels = job.make_assembler().assemble(job.dataset.train, np.arange(BATCH, dtype=OFFSET))
-    loss = make_objective(job.config)
+    loss = job.objective
     network.gradient_batch(batch, labels, loss, job.dropouts(1, 0), job.make_workspace(), layout.views(gradient))
     total = np.zeros_like(gradient)
     add_scaled(gradient, VALUE(1), total)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError, FileFormatError
-from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution import lasting_states, make_updater, optional_states, state_arrays
 from hpc_sparse.inputs.sequences import n_places
 from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.network.layers.protocol import Layer
@@ -61,7 +61,7 @@ def random_replica(config: RunConfig, n_inputs: int, n_outputs: int, steps: int 
                 f"network.{key} = {getattr(config.network, key)}: the layer of {n_in} x {n_out} neurons comes out "
                 "without connections; expected at least one in every layer"
             )
-    return Replica.at_rest(network, make_optimizer(config).state_arrays)
+    return Replica.at_rest(network, state_arrays(config))
 
 
 def replica_from_states(
@@ -80,15 +80,19 @@ def replica_from_states(
     FileFormatError
         A layer has an activation that is not known, or the states are not those of the optimiser.
     """
-    acting_share, state_arrays = make_updater(config.evolution).acting_share, make_optimizer(config).state_arrays
+    updater, required = make_updater(config.evolution), make_optimizer(config).state_arrays
     layers: list[Layer] = []
     optimizers: list[OptimizerState] = []
     for number, state in enumerate(states):
         try:
             layer = LAYERS[state.kind].from_state(
-                state, config.network, number, acting_share=acting_share, is_last=number == len(states) - 1
+                state, config.network, number, acting_share=updater.acting_share, is_last=number == len(states) - 1
             )
-            optimizers.append(OptimizerState.from_arrays(layer.parameters(), state.states, state_arrays))
+            optimizers.append(
+                OptimizerState.from_arrays(
+                    layer.parameters(), state.states, required, optional_states(config), lasting_states()
+                )
+            )
         except ValueError as error:
             raise FileFormatError(f"{origin}: layer {number}: {error}") from error
         layers.append(layer)

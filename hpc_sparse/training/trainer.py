@@ -56,6 +56,7 @@ def make_trainer(job: TrainingJob, target_connections: tuple[int, ...] = ()) -> 
     with collective_errors(job.ctx, "looking at the samples"):
         # A rank without samples would not notice, and wait for the others.
         ShardBatches(job)
+        _ = job.objective
         initial_size(job.config, job.replica.network.widths)
     if is_served(job.ctx, job.config):
         return PhasedTrainer.start(job, target_connections)

@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 
 from hpc_sparse.config import load_config
+from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution.strategies import ChtUpdater
+from hpc_sparse.network.optimizers.adamw import Adamw
+from hpc_sparse.network.optimizers.registry import make_optimizer
+from hpc_sparse.network.weight_average import WeightAverage
 
 JOBS = Path(__file__).parents[3] / "jobs"
 HIDDEN = {
@@ -61,6 +66,21 @@ def test_the_example_of_blocks_loads() -> None:
     assert config.network.layer(1).unit == (16, 16)
     assert config.block_pruning.is_on
     assert config.group_lasso.is_on
+
+
+def test_the_example_of_soft_rules_loads() -> None:
+    config = load_config(JOBS / "examples" / "cht_soft.toml")
+    assert (config.network.random_pattern, config.network.rewired_share) == ("small_world", 0.25)
+    assert config.evolution.density_schedule == "sigmoid"
+    assert make_updater(config.evolution) == ChtUpdater("path", "soft", "soft")
+    assert WeightAverage.from_config(config) == WeightAverage("snt", 46, 50)
+
+
+def test_the_example_of_rare_classes_loads() -> None:
+    config = load_config(JOBS / "examples" / "rare_classes.toml")
+    assert (config.training.class_weight, config.training.early_stopping) == ("balanced", 20)
+    assert make_optimizer(config) == Adamw(beta2=0.99, weight_decay=0.1)
+    assert config.importance_pruning.needs_samples
 
 
 def test_the_rows_of_images_load_with_their_variants() -> None:
