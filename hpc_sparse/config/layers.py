@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
@@ -109,6 +109,9 @@ class LayerSection(Section):
     reads_sequences: ClassVar[bool] = False
     """Whether the layer goes through the steps of sequences."""
 
+    reads_images: ClassVar[bool] = False
+    """Whether the layer goes over the places of images, in rows and columns."""
+
     kind: str = "sparse"
     """Kind of the layer: see the table of kinds of layers."""
 
@@ -144,8 +147,22 @@ class LayerSection(Section):
 
     @property
     def gives_sequences(self) -> bool:
-        """Whether what comes out are sequences if what comes in are."""
+        """Whether what comes out are sequences, or images, if what comes in are."""
         return True
+
+    def grid_out(self, grid: tuple[int, ...]) -> tuple[int, ...]:
+        """Places of what comes out: steps, or rows and columns of an image; () if there is one only.
+
+        Raises
+        ------
+        ValueError
+            The layer cannot take so many; the message begins with one of its keys.
+        """
+        return grid if self.gives_sequences else ()
+
+    def smallest(self, n: int) -> Self:
+        """A layer of ``n`` neurons that takes the same kernels, for samples of as few places as there can be."""
+        return self.model_copy(update={"n": n})
 
     @model_validator(mode="before")
     @classmethod

@@ -32,7 +32,9 @@ class SparseModule(torch.nn.Module):
         super().__init__()
         exported = ExportedNetwork.of(model)
         inputs, scaling = exported.chosen, exported.standardise
-        statistics = {} if scaling is None or not scaling.is_on else scaling.arrays()
+        statistics = (
+            {} if scaling is None or not scaling.is_on else {"mean": scaling.shift, "deviation": scaling.divisor}
+        )
         self.register_buffer("inputs", None if inputs is None else torch.from_numpy(inputs.astype(np.int64)))
         for name in ("mean", "deviation"):
             self.register_buffer(name, torch.from_numpy(statistics[name].copy()) if statistics else None)

@@ -118,7 +118,8 @@ def prune_checkpoint(ctx: ParallelContext, request: PruningRequest) -> dict[str,
 def _check_layers(path: Path, network: Network) -> None:
     """Refuse layers whose neurons are those of several maps, or cannot leave one by one."""
     for number, layer in enumerate(network.layers):
-        if len(layer.connections()) > 1:
+        shapes = [each.shape for each in layer.connections().values()]
+        if shapes != [layer.shape] or layer.n_places > 1:
             raise InputError(
                 f'{path}: layer {number} is of the kind "{layer.kind}": expected layers with one map from the neurons '
                 "below, whose neurons can go"

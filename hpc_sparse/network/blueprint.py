@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +44,8 @@ class LayerBlueprint:
         What a configuration says of this layer alone; None for the output layer.
     epsilon : float or None
         Of which ``density`` comes, where it does.
-    n_places : int
-        Places of each sample: the steps of a sequence.
+    grid : tuple of int
+        Places of each sample: the steps of a sequence, or rows and columns of an image; () if there is one only.
     """
 
     number: int
@@ -58,7 +59,12 @@ class LayerBlueprint:
     acting_share: float = ALL_ACT
     section: LayerSection | None = None
     epsilon: float | None = None
-    n_places: int = 1
+    grid: tuple[int, ...] = ()
+
+    @property
+    def n_places(self) -> int:
+        """Places of each sample."""
+        return math.prod(self.grid)
 
     @property
     def kind(self) -> str:
