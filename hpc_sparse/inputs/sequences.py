@@ -1,4 +1,4 @@
-"""Samples that are sequences or images: how many places the network of a run reads of each, and how many inputs each has."""
+"""Samples that are sequences or images: how many places a network reads of each, and how many inputs each place has."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def _row(builder: Builder, source: Value, rows: Value, indices: Value, slot: Val
 
 @intrinsic
 def _place_sum(tc, width, source, rows, indices, weight, start, stop, initial, out, out_offset):
-    """``out[out_offset:][:width] = initial + sum_k weight[k] * row of indices[k]`` over ``start <= k < stop``, in order."""
+    """``out[out_offset:][:width] = initial + sum_k weight[k] * row of indices[k]``, in order; ``start <= k < stop``."""
     signature = types.void(width, source, rows, indices, weight, start, stop, initial, out, out_offset)
 
     def codegen(context, builder, signature, args):

@@ -4,9 +4,9 @@ A batch has a place for each pixel of an image, whose neurons are its channels. 
 side comes in on the other. Which taps there are is learned: the connections lead from (row, column, channel) around a
 place to its neurons, and evolve as all others do.
 
-With ``sampling = "polyphase"`` (Chaman, Dokmanic 2021, arXiv 2011.14214) and a mean at the end, outputs do not depend on
-where an image lies, to the bit: sums over places are exact (:mod:`hpc_sparse.kernels.convolution.order_free`), and equal
-norms are settled by what the phases hold.
+With ``sampling = "polyphase"`` (Chaman, Dokmanic 2021, arXiv 2011.14214) and a mean at the end, outputs do not depend
+on where an image lies, to the bit. Sums over places are exact (:mod:`hpc_sparse.kernels.convolution.order_free`), and
+equal norms are settled by what the phases hold.
 """
 
 from __future__ import annotations

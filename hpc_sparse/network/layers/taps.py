@@ -28,13 +28,13 @@ class ReversedTaps(NamedTuple):
     indptr : int[n_in + 1]
     indices : int32[nnz]
         ``s * n_out + out``, increasing within a channel.
-    position : int64[nnz]
+    position : int[nnz]
         Where the tap is in its topology.
     """
 
     indptr: PointerArray
     indices: Int32Array
-    position: Int64Array
+    position: PointerArray
 
     @classmethod
     def of(cls, topology: Topology, n_shifts: int) -> ReversedTaps:
@@ -43,10 +43,10 @@ class ReversedTaps(NamedTuple):
         n_in = n_rows // n_shifts
         shift, channel = np.divmod(topology.indices.astype(OFFSET), n_in)
         keys = (channel * n_shifts + shift) * n_out + outs
-        position = np.argsort(keys, kind="stable").astype(OFFSET)
-        keys = keys[position]
+        position = np.argsort(keys, kind="stable")
+        keys, pointer = keys[position], topology.indptr.dtype
         indptr = np.searchsorted(keys, np.arange(n_in + 1, dtype=OFFSET) * n_shifts * n_out)
-        return cls(indptr.astype(topology.indptr.dtype), (keys % (n_shifts * n_out)).astype(INDEX), position)
+        return cls(indptr.astype(pointer), (keys % (n_shifts * n_out)).astype(INDEX), position.astype(pointer))
 
 
 class TapProducts:
