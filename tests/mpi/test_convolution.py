@@ -31,7 +31,7 @@ from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
 from hpc_sparse.storage.dataset.writer import write_dataset
 from hpc_sparse.storage.verification import verify_container
 
-ROWS, COLUMNS, COLOURS = 8, 12, 2
+ROWS, COLUMNS, COLOURS = 8, 12, 4
 CONFIG = f"""
 [data]
 path = "data.h5"
@@ -75,14 +75,14 @@ oversubscribe = true
 
 
 def small_images(n: int, seed: int) -> Samples:
-    """Lines of two colours, down or to the right or oblique, somewhere in noise."""
+    """Lines of four colours, down or to the right or oblique, somewhere in noise."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, n).astype(np.int32)
     images = rng.integers(0, 60, (n, ROWS, COLUMNS, COLOURS)).astype(np.uint8)
     for image, label in zip(images, labels, strict=True):
         for step in range(4):
             down, right = ((step, 0), (0, step), (step, step))[label]
-            image[down, right] = 255, 128
+            image[down, right] = 255, 128, 0, 64
         image[:] = np.roll(image, rng.integers(0, 12, 2), (0, 1))
     return Samples(DenseFeatures(images.reshape(n, -1)), labels)
 
@@ -223,7 +223,7 @@ def test_what_convolutions_cannot_is_one_message(
     ):
         message = same_error_everywhere(ConfigError, lambda override=override: run(ctx, folder, "refused", override))
         assert said in message, message
-    for shape, said in (("image=[7, 7], ", "samples of 192 features are no such images"), ("", "no square images")):
+    for shape, said in (("image=[7, 7], ", "samples of 384 features are no such images"), ("", "no square images")):
         wrong = 'network.layers=[{kind="convolution", n=5, ' + shape + 'pool="average"}]'
         message = same_error_everywhere(DataError, lambda wrong=wrong: run(ctx, folder, "refused", wrong))
         assert said in message, message

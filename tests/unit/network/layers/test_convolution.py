@@ -128,7 +128,7 @@ def test_signals_give_the_gradient_of_every_tap():
 
 
 def special_images(side, n_colours, seed=0):
-    """Images as [rows, columns, colours, samples] with phases that tie: constant, repeated, of equal rows, of one dot."""
+    """Images as [rows, columns, colours, samples] with phases that tie: constant, repeated, of equal rows, one dot."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((side, side, n_colours, 24)).astype(np.float32)
     half = side // 2
