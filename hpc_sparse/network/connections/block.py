@@ -23,6 +23,7 @@ from hpc_sparse.kernels.block import backward, forward, gradient, weights
 from hpc_sparse.kernels.block.single_sample import forward_sample
 from hpc_sparse.kernels.sparse.gradient import bias_gradients
 from hpc_sparse.kernels.threads import threads_in_use
+from hpc_sparse.network.connections.block_choice import BlockChoice
 from hpc_sparse.network.connections.csr import derivative_of
 from hpc_sparse.network.connections.initial_topology import draw_topology
 from hpc_sparse.network.connections.initial_weights import NORMAL_DEVIATION, UNIFORM_BOUNDS
@@ -36,14 +37,13 @@ from hpc_sparse.partition import even_bounds
 from hpc_sparse.rng import Purpose
 
 if TYPE_CHECKING:
-    from hpc_sparse.config import LayerSection
     from hpc_sparse.network.blueprint import LayerBlueprint
 
 SINGLE = (1, 1)
 
 
 @dataclass
-class Block:
+class Block(BlockChoice):
     """Connections in blocks.
 
     Attributes
@@ -81,16 +81,6 @@ class Block:
     ) -> Block | SingleBlock:
         """The connections; blocks of one weight are unstructured connections of this kind."""
         return SingleBlock(topology, weight) if unit == SINGLE else cls(shape, unit, topology, weight)
-
-    @classmethod
-    def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> str | None:
-        """A block that is larger than the layer."""
-        (n_out, n_in), (r, c) = shape, section.unit
-        if r <= n_out and c <= n_in:
-            return None
-        return (
-            f"block = [{r}, {c}]: larger than the layer of {n_in} x {n_out} neurons; expected at most [{n_out}, {n_in}]"
-        )
 
     @property
     def values_per_unit(self) -> int:
