@@ -75,14 +75,14 @@ oversubscribe = true
 
 
 def small_images(n: int, seed: int) -> Samples:
-    """Lines of four colours, down or to the right or oblique, somewhere in noise."""
+    """White lines, down or to the right or oblique, somewhere in noise."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, n).astype(np.int32)
     images = rng.integers(0, 60, (n, ROWS, COLUMNS, COLOURS)).astype(np.uint8)
     for image, label in zip(images, labels, strict=True):
         for step in range(4):
             down, right = ((step, 0), (0, step), (step, step))[label]
-            image[down, right] = 255, 128, 0, 64
+            image[down, right] = 255
         image[:] = np.roll(image, rng.integers(0, 12, 2), (0, 1))
     return Samples(DenseFeatures(images.reshape(n, -1)), labels)
 

@@ -99,7 +99,8 @@ class ConvolutionLayer:
         """The taps of all neurons."""
         section, (n, n_in) = _section(blueprint), blueprint.shape
         n_read, density = section.kernel**2 * n_in, blueprint.density
-        if section.density is None and section.connections != "dense" and blueprint.epsilon is not None:
+        is_given = section.kind_of_connections.density_of(section, n_read) is not None
+        if not is_given and blueprint.epsilon is not None:
             density = erdos_renyi_density(blueprint.epsilon, n_read, n)
         return {INPUT: replace(blueprint, shape=(n, n_read), density=density)}
 
