@@ -31,8 +31,14 @@ def import_fashion_mnist(
     """Fashion-MNIST, from the four idx files; with 28 time steps by rows."""
     from hpc_sparse.importers.images import idx
 
-    shape = {"time_steps": time_steps, "padding": padding}
-    return idx.import_fashion_mnist(source, output, order_seed=stored.order_seed, overwrite=stored.overwrite, **shape)
+    return idx.import_fashion_mnist(
+        source,
+        output,
+        order_seed=stored.order_seed,
+        overwrite=stored.overwrite,
+        time_steps=time_steps,
+        padding=padding,
+    )
 
 
 @importer(import_app, "idx")
@@ -47,9 +53,15 @@ def import_idx(
     """MNIST-like data in idx files."""
     from hpc_sparse.importers.images import idx
 
-    title, order_seed, overwrite = stored.title or source.resolve().name, stored.order_seed, stored.overwrite
-    shape = {"time_steps": time_steps, "padding": padding}
-    return idx.import_idx(source, output, title=title, order_seed=order_seed, overwrite=overwrite, **shape)
+    return idx.import_idx(
+        source,
+        output,
+        title=stored.title or source.resolve().name,
+        order_seed=stored.order_seed,
+        overwrite=stored.overwrite,
+        time_steps=time_steps,
+        padding=padding,
+    )
 
 
 @importer(import_app, "npz", without=("stratify", "time_steps"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from llvmlite import ir
 from numba import njit, types
@@ -29,8 +29,8 @@ from hpc_sparse.kernels.simd.vector_code import (
     store_vector,
 )
 
-Builder = ir.IRBuilder
-Value = ir.Value
+Builder: TypeAlias = ir.IRBuilder
+Value: TypeAlias = ir.Value
 
 SUM_GROUP = 4
 """Taps per turn of the loop of ``place_sum``, in order."""

@@ -30,7 +30,7 @@ def exact_samples(sampler: Sampler, sums: Float64Array, bend: Float64Array | Non
     values = (sums * slopes).reshape(*sampler.sides, *sums.shape[1:])
     if sampler.is_smooth:
         for axis in (0, 1):
-            values = sum(weight * np.roll(values, shift, axis) for shift, weight in FILTER) / 4
+            values = np.sum([weight * np.roll(values, shift, axis) for shift, weight in FILTER], axis=0) / 4
     taken = _taken(sampler, values) if bend is None else bend[len(sums) :].reshape(values.shape)
     grid, step = values * taken, sampler.step
     rows, columns = sampler.sides_taken
@@ -48,8 +48,8 @@ def _taken(sampler: Sampler, values: Float64Array) -> Float64Array:
         return taken
     phases = [(y, x) for y in range(step) for x in range(step)]
     sizes = [np.abs(values[y::step, x::step]).reshape(-1, values.shape[-1]) for y, x in phases]
-    norm = {"l1": np.sum, "l2": lambda size, axis: np.sum(size**2, axis=axis), "linf": np.max}[sampler.norm]
-    chosen = np.argmax([norm(size, axis=0) for size in sizes], axis=0)
+    order = {"l1": 1, "l2": 2, "linf": np.inf}[sampler.norm]
+    chosen = np.argmax([np.linalg.norm(size, order, axis=0) for size in sizes], axis=0)
     for number, (y, x) in enumerate(phases):
         taken[y::step, x::step] = chosen == number
     return taken

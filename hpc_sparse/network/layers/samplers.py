@@ -136,7 +136,7 @@ class Sampler:
         norms = parts.max(axis=0) if self.norm == "linf" else parts.sum(axis=0)
         is_best = norms == norms.max(axis=0)
         tied = np.flatnonzero(is_best.sum(axis=0) > 1)
-        chosen = is_best.argmax(axis=0).astype(INDEX)
+        chosen: Int32Array = is_best.argmax(axis=0).astype(INDEX)
         if tied.size:
             numbers = np.empty((4, tied.size), np.uint64)
             order_free.contents(values.view(np.uint32), tied, *where, numbers)

@@ -35,7 +35,7 @@ VARIANTS = [
 
 
 def test_there_is_one_configuration_for_each_experiment() -> None:
-    others = {"news20", "patterns_fashion_mnist", "rows_fashion_mnist"}
+    others = {"news20", "patterns_fashion_mnist", "polyphase_cifar10", "polyphase_fashion_mnist", "rows_fashion_mnist"}
     assert {path.stem for path in JOBS.glob("*.toml")} == {*HIDDEN, *SCALES, *others}
 
 
