@@ -96,7 +96,7 @@ class Convolution(torch.nn.Module):
         """``x`` is float32[n_samples, n_places * n_in], the neurons of a place side by side."""
         own, side = self.sampler, self.weight.shape[2]
         images = x.reshape(len(x), *own.sides, -1).permute(0, 3, 1, 2)
-        sums = torch.nn.functional.conv2d(_around(images, side), self.weight, self.bias)
+        sums = torch.nn.functional.conv2d(_around(images, side), self.weight, self.bias, own.stride)
         images = torch.nn.functional.leaky_relu(sums, float(own.slope))
         if own.is_smooth:
             images = torch.nn.functional.conv2d(_around(images, 3), self.filter, groups=images.shape[1])

@@ -137,25 +137,28 @@ more_place_dots: Callable[..., Any] = _more_place_dots
 
 
 @njit(inline="always")
-def find_rows(shifts, place, height, breadth, n_neurons, n_columns, column, own, rows):
+def find_rows(shifts, y, x, height, breadth, step, n_neurons, n_columns, column, own, rows):
     """Overwrite ``rows`` int64[n_shifts * n_neurons] by where the rows begin that taps of a place read.
 
-    Row ``s * n_neurons + i`` is neuron i at the place that lies ``shifts[s]`` (down, right) further, around the edges.
+    Row ``s * n_neurons + i`` is neuron i at the place that lies ``shifts[s]`` further, around the edges. Where only
+    every place number ``step`` in either direction exists, rows of the others must not be read.
 
     Parameters
     ----------
     shifts : int64[n_shifts, 2]
-    place, height, breadth : int
-        Number of the place among the ``height`` x ``breadth`` of an image, row by row.
+        Down and to the right.
+    y, x : int
+        Row and column of the place among ``height`` x ``breadth``.
+    height, breadth, step : int
     n_neurons, n_columns : int
         Neurons and columns of each place.
     column, own : int
         First column, within its place, and width of the tile.
     rows : int64[n_shifts * n_neurons]
     """
-    y, x = place // breadth, place % breadth
     for s in range(shifts.shape[0]):
-        other = (y + shifts[s, 0]) % height * breadth + (x + shifts[s, 1]) % breadth
+        below, beside = (y + shifts[s, 0]) % height, (x + shifts[s, 1]) % breadth
+        other = below // step * (breadth // step) + beside // step
         base = (other * n_columns + column) * n_neurons
         own_rows = rows[s * n_neurons : (s + 1) * n_neurons]
         for i in range(n_neurons):

@@ -224,17 +224,18 @@ class ConvolutionLayer:
             target.accept(*gradients)
 
     def signals(self, delta: Tiles, source: Tiles, saved: Saved) -> Mapping[str, tuple[Tiles, Tiles]]:  # noqa: ARG002
-        """Those of the taps at all places; what they read is copied for this occasion."""
+        """Those of the taps at all places with sums; what they read is copied for this occasion."""
         return {INPUT: (self._taps.read(source), self._deltas(source, saved))}
 
     def _deltas(self, source: Tiles, saved: Saved) -> Tiles:
         """Derivatives by the sums, after a backward pass."""
-        return replace(source, values=saved["sums"], n_neurons=self.bias.size)
+        n_columns = source.batch.n_samples * self.sampler.n_sums
+        return Tiles(saved["sums"], self.bias.size, n_columns, source.width, self.sampler.n_sums)
 
     @property
     def _taps(self) -> TapProducts:
         if self._products is None:
-            self._products = TapProducts(self.incoming, self.kernel, self.sampler.sides)
+            self._products = TapProducts(self.incoming, self.kernel, self.sampler.sides, self.sampler.stride)
         return self._products
 
     def exact(
@@ -252,6 +253,8 @@ class ConvolutionLayer:
             own = matrix[:, number * n_in : (number + 1) * n_in]
             shifted = np.roll(images, (-down, -right), axis=(0, 1)).reshape(source.shape)
             sums += np.array([own @ place for place in shifted])
+        stride, of_places = self.sampler.stride, sums.shape[1:]
+        sums = sums.reshape(*self.sampler.sides, *of_places)[::stride, ::stride].reshape(-1, *of_places)
         return exact_samples(self.sampler, sums, bend)
 
     @classmethod
@@ -319,6 +322,6 @@ def _checked(settings: Mapping[str, Any], n: int, slope: np.float32) -> tuple[in
     if kernel > min(rows, columns):
         raise ValueError(f"kernel {kernel}: larger than the image of {rows} x {columns}")
     sampler = Sampler(settings["sampling"], settings["norm"], settings["pool"] == "average", (rows, columns), n, slope)
-    if sampler.step == 2 and (rows % 2 or columns % 2):
+    if sampler.halves and (rows % 2 or columns % 2):
         raise ValueError(f"rows {rows}, columns {columns}: expected even numbers, of which every second is taken")
     return kernel, sampler

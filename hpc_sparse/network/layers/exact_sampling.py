@@ -17,17 +17,18 @@ def exact_samples(sampler: Sampler, sums: Float64Array, bend: Float64Array | Non
     Parameters
     ----------
     sampler : Sampler
-    sums : float64[n_places, n, n_samples]
-    bend : float64[2 * n_places, n, n_samples] or None
+    sums : float64[n_sums, n, n_samples]
+        At the places with sums.
+    bend : float64[2 * n_sums, n, n_samples] or None
         From an earlier call: slopes of the activation, then 1 at the places that are taken; the sums do not decide.
 
     Returns
     -------
     out : float64[n_places_out, n, n_samples]
-    bend : float64[2 * n_places, n, n_samples]
+    bend : float64[2 * n_sums, n, n_samples]
     """
     slopes = np.where(sums < 0, sampler.slope, 1.0) if bend is None else bend[: len(sums)]
-    values = (sums * slopes).reshape(*sampler.sides, *sums.shape[1:])
+    values = (sums * slopes).reshape(*sampler.sides_summed, *sums.shape[1:])
     if sampler.is_smooth:
         for axis in (0, 1):
             values = np.sum([weight * np.roll(values, shift, axis) for shift, weight in FILTER], axis=0) / 4

@@ -47,9 +47,19 @@ class Sampler:
     slope: np.float32
 
     @property
+    def stride(self) -> int:
+        """Sums are computed at every place of this number in either direction."""
+        return 2 if self.name == "stride" else 1
+
+    @property
     def step(self) -> int:
-        """1 if all places are taken, 2 if one of each 2 x 2."""
-        return 1 if self.name == "none" else 2
+        """1 if all places with sums are taken, 2 if one of each 2 x 2."""
+        return 1 if self.name in {"none", "stride"} else 2
+
+    @property
+    def halves(self) -> bool:
+        """Whether half of the rows and of the columns go on."""
+        return self.stride * self.step == 2
 
     @property
     def is_smooth(self) -> bool:
@@ -62,10 +72,22 @@ class Sampler:
         return self.name in {"polyphase", "polyphase_blur"}
 
     @property
+    def sides_summed(self) -> tuple[int, int]:
+        """Rows and columns of places with sums."""
+        rows, columns = self.sides
+        return rows // self.stride, columns // self.stride
+
+    @property
     def sides_taken(self) -> tuple[int, int]:
         """Rows and columns of places that are taken."""
-        rows, columns = self.sides
+        rows, columns = self.sides_summed
         return rows // self.step, columns // self.step
+
+    @property
+    def n_sums(self) -> int:
+        """Places with sums."""
+        rows, columns = self.sides_summed
+        return rows * columns
 
     @property
     def n_places(self) -> int:
@@ -81,9 +103,9 @@ class Sampler:
     def sizes(self, n_columns: int) -> dict[str, tuple[int, type[np.generic]]]:
         """Numbers, and their type, of each array that is saved for so many columns of a place, by name."""
         size = self.n * n_columns
-        found: dict[str, tuple[int, type[np.generic]]] = {"sums": (size * self.n_places, VALUE)}
+        found: dict[str, tuple[int, type[np.generic]]] = {"sums": (size * self.n_sums, VALUE)}
         if self.is_smooth:
-            found["smooth"] = (size * self.n_places, VALUE)
+            found["smooth"] = (size * self.n_sums, VALUE)
         if self.chooses:
             found["phases"] = (n_columns, INDEX)
         if self.is_pooled and self.step == 2:
@@ -95,17 +117,17 @@ class Sampler:
         """What goes on of ``saved["sums"]``."""
         values, slope = saved["sums"], self.slope
         if self.is_smooth:
-            sampling.smooth(values, slope, *self.sides, saved["smooth"])
+            sampling.smooth(values, slope, *self.sides_summed, saved["smooth"])
             values, slope = saved["smooth"], VALUE(1)
         phases = ALL_FIRST
         if self.chooses:
             phases = saved["phases"]
             phases[:] = self._chosen(values, slope, out.layout)
         if self.step == 1 and self.is_pooled:
-            order_free.average(values, slope, self.n_places, out.values)
+            order_free.average(values, slope, self.n_sums, out.values)
             return
         taken = saved["taken"] if self.is_pooled else out.values
-        sampling.take(values, slope, phases, self.step, *self.sides, self.n, out.layout, taken)
+        sampling.take(values, slope, phases, self.step, *self.sides_summed, self.n, out.layout, taken)
         if self.is_pooled:
             rows, columns = self.sides_taken
             order_free.average(taken, VALUE(1), rows * columns, out.values)
@@ -115,23 +137,23 @@ class Sampler:
         rows, columns = self.sides_taken
         factor = VALUE(1 / (rows * columns)) if self.is_pooled else VALUE(1)
         phases = saved["phases"] if self.chooses else ALL_FIRST
-        where = (phases, self.step, *self.sides, self.n, delta.layout)
+        where = (phases, self.step, *self.sides_summed, self.n, delta.layout)
         if not self.is_smooth:
             sampling.give(delta.values, factor, self.slope, *where, saved["sums"])
             return
         sampling.give(delta.values, factor, VALUE(1), *where, saved["smooth"])
-        sampling.smooth_back(saved["smooth"], self.slope, *self.sides, saved["sums"])
+        sampling.smooth_back(saved["smooth"], self.slope, *self.sides_summed, saved["sums"])
 
     def _chosen(self, values: Float32Array, slope: np.float32, layout: int) -> Int32Array:
         """int32[n_columns]: the phase of largest norm of each sample; of equal ones, the content decides."""
-        where = (*self.sides, self.n, layout)
-        n_columns = values.size // (self.n * self.n_places)
-        largest = np.empty((self.sides[0], n_columns), VALUE)
+        where = (*self.sides_summed, self.n, layout)
+        n_columns = values.size // (self.n * self.n_sums)
+        largest = np.empty((self.sides_summed[0], n_columns), VALUE)
         order_free.largest_of_rows(values, slope, *where, largest)
         _, exponent = np.frexp(largest.max(axis=0))
         bits = order_free.BITS // 2 if self.norm == "l2" else order_free.BITS
         scale = np.ldexp(VALUE(1), np.minimum(bits - exponent, MOST_DOUBLINGS)).astype(VALUE)
-        parts = np.empty((self.sides[0] // 2, 4, n_columns), OFFSET)
+        parts = np.empty((self.sides_summed[0] // 2, 4, n_columns), OFFSET)
         order_free.phase_norms(values, slope, NORMS[self.norm], scale, *where, parts)
         norms = parts.max(axis=0) if self.norm == "linf" else parts.sum(axis=0)
         is_best = norms == norms.max(axis=0)

@@ -72,6 +72,14 @@ def test_the_rows_of_images_load_with_their_variants() -> None:
         assert load_config(path, [override]) != config
 
 
+@pytest.mark.parametrize(("name", "n_colours"), [("polyphase_fashion_mnist", 1), ("polyphase_cifar10", 3)])
+def test_the_convolutions_load_and_fit_their_images(name: str, n_colours: int) -> None:
+    network = load_config(JOBS / f"{name}.toml").network
+    assert network.image(32 * 32 * n_colours) == (32, 32)
+    network.check_places(32 * 32)
+    assert [layer.kind for layer in network.layers or ()] == [*["convolution"] * 4, "sparse"]
+
+
 @pytest.mark.parametrize("name", HIDDEN)
 def test_the_configuration_loads(name: str) -> None:
     config = load_config(JOBS / f"{name}.toml")
