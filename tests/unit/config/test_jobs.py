@@ -40,7 +40,7 @@ VARIANTS = [
 
 
 def test_there_is_one_configuration_for_each_experiment() -> None:
-    others = {"news20", "patterns_fashion_mnist", "rows_fashion_mnist"}
+    others = {"news20", "patterns_fashion_mnist", "polyphase_cifar10", "polyphase_fashion_mnist", "rows_fashion_mnist"}
     assert {path.stem for path in JOBS.glob("*.toml")} == {*HIDDEN, *SCALES, *others}
 
 
@@ -90,6 +90,14 @@ def test_the_rows_of_images_load_with_their_variants() -> None:
     assert config.network.reads_sequences
     for override in re.findall(r"--set (\w+\.\w+=\w+)", path.read_text()):
         assert load_config(path, [override]) != config
+
+
+@pytest.mark.parametrize(("name", "n_colours"), [("polyphase_fashion_mnist", 1), ("polyphase_cifar10", 3)])
+def test_the_convolutions_load_and_fit_their_images(name: str, n_colours: int) -> None:
+    network = load_config(JOBS / f"{name}.toml").network
+    assert network.image(32 * 32 * n_colours) == (32, 32)
+    network.check_places(32 * 32)
+    assert [layer.kind for layer in network.layers or ()] == [*["convolution"] * 4, "sparse"]
 
 
 @pytest.mark.parametrize("name", HIDDEN)
