@@ -1,10 +1,12 @@
-"""Samples that are sequences: how many steps the network of a run reads of each, and how many inputs a step has."""
+"""Samples that are sequences or images: how many places a network reads of each, and how many inputs each place has."""
 
 from __future__ import annotations
 
+from math import prod
+
 from hpc_sparse.config import RunConfig
 from hpc_sparse.config.registry import STRATEGIES
-from hpc_sparse.errors import DataError
+from hpc_sparse.errors import ConfigError, DataError
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 LARGEST_VOCABULARY = 4096
@@ -12,16 +14,21 @@ LARGEST_VOCABULARY = 4096
 
 
 def n_places(config: RunConfig, info: DatasetInfo) -> int:
-    """Steps of each sample; 1 where the layers read no sequences, even if the samples are some.
+    """Steps or pixels of each sample; 1 where the layers read neither, even if the samples are sequences.
 
     Raises
     ------
     DataError
-        The layers read sequences, tokens or labels of steps, and the samples are others.
+        The layers read sequences, images, tokens or labels of steps, and the samples are others.
+    ConfigError
+        A layer cannot take the images that come out of the one below.
     """
     _check_tokens(config, info)
     _check_labels(config, info)
-    if not config.network.reads_sequences:
+    network = config.network
+    if network.reads_images:
+        return _n_pixels(config, info)
+    if not network.reads_sequences:
         return 1
     if info.time_steps == 1:
         raise DataError(
@@ -32,7 +39,7 @@ def n_places(config: RunConfig, info: DatasetInfo) -> int:
 
 
 def n_inputs(config: RunConfig, info: DatasetInfo) -> int:
-    """Input neurons for a data set: its features, or those of a step, or the tokens of its vocabulary."""
+    """Input neurons for a data set: its features, or those of a step or a pixel, or its tokens."""
     return info.n_tokens or info.n_features // n_places(config, info)
 
 
@@ -64,3 +71,15 @@ def _check_labels(config: RunConfig, info: DatasetInfo) -> None:
             f"{info.path}: has one label for each sample: expected one for each step, as the outputs are; set output = "
             '"last" in the last recurrent layer'
         )
+
+
+def _n_pixels(config: RunConfig, info: DatasetInfo) -> int:
+    try:
+        found = prod(config.network.image(info.n_features))
+    except ValueError as error:
+        raise DataError(f"{info.path}: {error}") from None
+    try:
+        config.network.check_places(found)
+    except ValueError as error:
+        raise ConfigError(f"network.{error}") from None
+    return found

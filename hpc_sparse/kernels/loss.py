@@ -58,7 +58,7 @@ def softmax_cross_entropy(sums, labels, n_outputs, width, delta):
     clear_beyond(labels.size, n_outputs, width, delta)
     for c in range(labels.size):
         place, stride = place_of(c, n_outputs, n_columns, width)
-        own_loss, is_correct = _softmax_column(sums, place, stride, n_outputs, labels[c], labels.size, 1.0, delta)
+        own_loss, is_correct = softmax_column(sums, place, stride, n_outputs, labels[c], labels.size, 1.0, delta)
         loss += own_loss
         n_correct += is_correct
     return loss, n_correct
@@ -76,7 +76,16 @@ def softmax_cross_entropy_of_places(sums, labels, n_outputs, width, delta):
     for place in prange(n_places):
         of_place = (labels, np.int64(place), n_each, n_outputs, n_columns, width, n_counted, delta)
         losses[place], correct[place] = _softmax_place(sums, *of_place)
-    return losses.sum(), correct.sum()
+    return _total(losses), _total(correct)
+
+
+@njit(cache=True, nogil=True)
+def _total(values):
+    """The sum in order; in a parallel function it would depend on the threads."""
+    total = values[0]
+    for i in range(1, values.size):
+        total += values[i]
+    return total
 
 
 @njit(cache=True, nogil=True)
@@ -86,7 +95,7 @@ def _softmax_place(sums, labels, place, n_each, n_outputs, n_columns, width, n_c
     for c in range(n_each):
         start, stride = place_of(place * n_each + c, n_outputs, n_columns, width)
         if c < labels.shape[0] and labels[c, place] >= 0:
-            own, is_correct = _softmax_column(sums, start, stride, n_outputs, labels[c, place], n_counted, 1.0, delta)
+            own, is_correct = softmax_column(sums, start, stride, n_outputs, labels[c, place], n_counted, 1.0, delta)
             loss += own
             n_correct += is_correct
         else:
@@ -106,7 +115,7 @@ def weighted_cross_entropy(sums, labels, weights, n_outputs, width, delta):
     for c in range(labels.size):
         place, stride = place_of(c, n_outputs, n_columns, width)
         weight = weights[labels[c]]
-        own_loss, is_correct = _softmax_column(sums, place, stride, n_outputs, labels[c], labels.size, weight, delta)
+        own_loss, is_correct = softmax_column(sums, place, stride, n_outputs, labels[c], labels.size, weight, delta)
         loss += weight * own_loss
         n_correct += is_correct
     return loss, n_correct
@@ -197,7 +206,7 @@ def squared_deviation(sums, targets, n_outputs, width, delta):
 
 
 @njit(inline="always")
-def _softmax_column(sums, place, stride, n_outputs, label, n_samples, weight, delta):
+def softmax_column(sums, place, stride, n_outputs, label, n_samples, weight, delta):
     """One sample of :func:`softmax_cross_entropy`, its delta times ``weight``: loss without it, and if correct."""
     best = 0
     for j in range(1, n_outputs):

@@ -141,7 +141,7 @@ class Network:
         acting_share : float
             As in :meth:`random`.
         n_places : int
-            Places of each sample: the steps of a sequence.
+            Places of each sample: the steps of a sequence, or the pixels of an image.
         reads_tokens : bool
             Whether inputs are tokens, of which there are ``n_inputs``.
         """
@@ -161,7 +161,7 @@ class Network:
 
     @property
     def n_places(self) -> int:
-        """Places of each sample of a batch: the steps of its sequences, if layers read such; else 1."""
+        """Places of each sample of a batch: steps of its sequences, or pixels of its images, if layers read such."""
         return max(layer.n_places for layer in self.layers)
 
     @property
@@ -335,9 +335,10 @@ def blueprints(
 ) -> list[LayerBlueprint]:
     """What the layers of a new network are to be; arguments as of :meth:`Network.from_config`."""
     widths = [n_inputs, *config.hidden, n_outputs]
-    found = []
+    found, grid = [], config.grid(n_places)
     for number, (shape, density) in enumerate(zip(pairwise(widths), densities_of(config, widths), strict=True)):
         is_last = number == len(config.hidden)
+        section = None if is_last else config.layer(number)
         found.append(
             LayerBlueprint(
                 number,
@@ -349,12 +350,14 @@ def blueprints(
                 seed,
                 config.random_pattern,
                 ALL_ACT if is_last else acting_share,
-                None if is_last else config.layer(number),
+                section,
                 config.epsilon,
-                n_places,
+                grid,
+                config.rewired_share,
                 reads_tokens and number == 0,
             )
         )
+        grid = () if section is None else section.grid_out(grid)
     return found
 
 

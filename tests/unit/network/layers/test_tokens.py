@@ -9,6 +9,7 @@ from hpc_sparse.config import parse_config
 from hpc_sparse.kernels.simd.buffers import padded_columns
 from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.kernels.threads import at_most_threads
+from hpc_sparse.network.dropout import NO_DROPOUT
 from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.registry import make_objective
@@ -42,6 +43,7 @@ KINDS = {
     "block": 'connections = "block"\nblock = [4, 4]',
     "n_of_m": 'connections = "n_of_m"\npattern = "2:4"',
 }
+DROPOUTS = [NO_DROPOUT] * 2
 RNG = np.random.default_rng(0)
 ROWS = RNG.integers(0, N_TOKENS - 1, (N_SAMPLES, N_STEPS)).astype(np.int32)
 """The last token never comes."""
@@ -79,7 +81,7 @@ def labels_of(output):
 def learnt(network, batch, labels, objective):
     layout = ParameterLayout.of(network)
     gradients = layout.views(layout.new_vector())
-    outcome = network.gradient_batch(batch, labels, objective, [], network.make_workspace(N_SAMPLES), gradients)
+    outcome = network.gradient_batch(batch, labels, objective, DROPOUTS, network.make_workspace(N_SAMPLES), gradients)
     return outcome, gradients
 
 
