@@ -1,0 +1,44 @@
+"""The source of a graph by the names of its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpc_sparse.errors import DataError
+from hpc_sparse.importers.graphs.source import GraphSource
+
+
+def open_graph(
+    path: Path,
+    *,
+    nodes: Path | None = None,
+    labels: Path | None = None,
+    id_column: str | None = None,
+    label_column: str | None = None,
+) -> GraphSource:
+    """The source that fits the suffix of a file.
+
+    Parameters
+    ----------
+    path : Path
+        The edges; an .npz archive has all else, too.
+    nodes : Path, optional
+        The nodes of a list of edges, or the features of Matrix Market edges.
+    labels : Path, optional
+        The labels of Matrix Market edges.
+    id_column, label_column : str, optional
+        Of a table of nodes.
+
+    Raises
+    ------
+    DataError
+        A file is missing, or of another kind.
+    """
+    if path.suffix == ".npz":
+        from hpc_sparse.importers.graphs.npz import NpzGraph  # noqa: PLC0415 - of the kinds only one is needed
+
+        for name, given in (("--nodes", nodes), ("--labels", labels), ("--id", id_column), ("--label", label_column)):
+            if given is not None:
+                raise DataError(f"{name} {given}: not with an .npz archive, which has features and labels")
+        return NpzGraph(path)
+    raise DataError(f"{path}: unknown kind of file: expected .npz, .csv, .tsv, .parquet or .mtx")
