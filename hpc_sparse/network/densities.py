@@ -7,8 +7,8 @@ from itertools import pairwise
 from hpc_sparse.config import NetworkSection
 from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.errors import ConfigError
-from hpc_sparse.network.connections.dense import Dense
 from hpc_sparse.network.connections.initial_topology import erdos_renyi_densities
+from hpc_sparse.network.connections.registry import CONNECTIONS
 from hpc_sparse.network.connections.topology import erdos_renyi_density
 
 MOST_DENSE = 0.5
@@ -24,10 +24,11 @@ def densities(config: NetworkSection, widths: list[int]) -> list[float]:
         A pattern has groups of more inputs than its layer.
     """
     wanted = _common_densities(config, widths)
-    for number, n_in in enumerate(widths[: len(config.hidden)]):
+    for number, (n_in, n_out) in enumerate(pairwise(widths[: len(config.hidden) + 1])):
         layer = config.layer(number)
-        if layer.connections == Dense.kind:
-            wanted[number] = 1.0
+        fixed = CONNECTIONS[layer.connections].fixed_density((n_out, n_in))
+        if fixed is not None:
+            wanted[number] = fixed
         elif layer.pattern is not None:
             wanted[number] = _pattern_density(number, layer.pattern, n_in)
         elif layer.density is not None:

@@ -59,6 +59,7 @@ class Block:
     """
 
     kind: ClassVar[str] = "block"
+    evolves: ClassVar[bool] = True
     shape: tuple[int, int]
     unit: tuple[int, int]
     topology: Topology
@@ -96,6 +97,11 @@ class Block:
     def values_per_unit(self) -> int:
         """Weights of a block, those beyond the layer included."""
         return self.unit[0] * self.unit[1]
+
+    @classmethod
+    def fixed_density(cls, shape: tuple[int, int]) -> float | None:  # noqa: ARG003
+        """None: a configuration decides."""
+        return None
 
     def shape_with(self, topology: Topology) -> tuple[int, int]:
         """(n_out, n_in) with other units: no neuron comes or goes."""

@@ -56,6 +56,7 @@ class Csr:
     """
 
     kind: ClassVar[str] = "csr"
+    evolves: ClassVar[bool] = True
     unit: ClassVar[tuple[int, int]] = (1, 1)
     values_per_unit: ClassVar[int] = 1
     topology: Topology
@@ -70,6 +71,11 @@ class Csr:
     @classmethod
     def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> str | None:  # noqa: ARG003
         """None: any layer may have such connections."""
+        return None
+
+    @classmethod
+    def fixed_density(cls, shape: tuple[int, int]) -> float | None:  # noqa: ARG003
+        """None: there may be any number of them."""
         return None
 
     @property

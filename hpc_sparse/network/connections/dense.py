@@ -27,6 +27,11 @@ class Dense(Csr):
     def __post_init__(self) -> None:
         assert is_complete(self.topology), (self.topology.shape, self.topology.n_connections)
 
+    @classmethod
+    def fixed_density(cls, shape: tuple[int, int]) -> float | None:  # noqa: ARG003
+        """1: all there are."""
+        return 1.0
+
     def product(self, source: Tiles, epilogue: Epilogue, out: Tiles) -> None:
         """``out = epilogue(W source)``."""
         if epilogue.dropout is None:

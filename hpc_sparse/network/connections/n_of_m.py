@@ -50,6 +50,7 @@ class NOfM:
     """
 
     kind: ClassVar[str] = "n_of_m"
+    evolves: ClassVar[bool] = True
     unit: ClassVar[tuple[int, int]] = (1, 1)
     values_per_unit: ClassVar[int] = 1
     index: GroupedIndex
@@ -86,6 +87,11 @@ class NOfM:
             GroupPattern.parse(section.pattern).check_inputs(shape[1])
         except ValueError as error:
             return f'pattern = "{section.pattern}": {error}'
+        return None
+
+    @classmethod
+    def fixed_density(cls, shape: tuple[int, int]) -> float | None:  # noqa: ARG003
+        """None: a configuration decides."""
         return None
 
     @property

@@ -107,9 +107,12 @@ class Connections(Protocol):
         Which units there are, and within which groups they may come and go; may be made anew each time.
     weight : float32[n]
         Learned; of all units, in the topology's order, as many values for each.
+    evolves : bool
+        Whether units of hidden layers may come and go.
     """
 
     kind: ClassVar[str]
+    evolves: ClassVar[bool]
     weight: Float32Array
 
     @property
@@ -128,6 +131,11 @@ class Connections(Protocol):
 
         It begins with a key of the section: ``block = [16, 16]: larger than ...``.
         """
+        ...
+
+    @classmethod
+    def fixed_density(cls, shape: tuple[int, int]) -> float | None:
+        """Density that connections (n_out, n_in) of this kind always have; None if a configuration decides."""
         ...
 
     @property

@@ -9,6 +9,7 @@ from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.recurrent import RecurrentLayer
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.layers.state import LayerState
+from hpc_sparse.network.layers.tanh import TanhLayer
 
 LAYERS: dict[str, type[Layer]] = {}
 """The classes by the names that configurations and checkpoints know."""
@@ -22,7 +23,7 @@ def register_layer(kind: type[Layer]) -> type[Layer]:
     return kind
 
 
-for each in (SparseLayer, RecurrentLayer):
+for each in (SparseLayer, RecurrentLayer, TanhLayer):
     register_layer(each)
 
 
