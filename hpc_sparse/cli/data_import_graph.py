@@ -64,6 +64,7 @@ IdColumn = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--id", metavar="COLUMN", help="The nodes' names in their table.", show_default="the first"),
 ]
+SparseNodes = Annotated[bool, typer.Option("--sparse", help="Keep only features of a table that are not 0.")]
 LabelColumn = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--label", metavar="COLUMN", help="Their labels.", show_default='"label", "class", ..., or the last'),
@@ -85,6 +86,7 @@ def import_graph_command(
     labels: Labels = None,
     id_column: IdColumn = None,
     label_column: LabelColumn = None,
+    sparse: SparseNodes = False,
     split: SplitOption = None,
     test_fraction: TestShare = 1 / 3,
     validation_fraction: ValidationShare = 1 / 3,
@@ -120,7 +122,7 @@ def import_graph_command(
     def open_source() -> GraphSource:
         from hpc_sparse.importers.graphs.opening import open_graph
 
-        return open_graph(source, nodes=nodes, labels=labels, id_column=id_column, label_column=label_column)
+        return open_graph(source, nodes=nodes, labels=labels, id_column=id_column, label_column=label_column, is_sparse=sparse)
 
     _run(open_source, make_options, source, output, only_plan=plan, as_json=as_json)
 

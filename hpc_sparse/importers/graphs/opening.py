@@ -7,6 +7,8 @@ from pathlib import Path
 from hpc_sparse.errors import DataError
 from hpc_sparse.importers.graphs.source import GraphSource
 
+TABLES = {".csv", ".tsv", ".parquet"}
+
 
 def open_graph(
     path: Path,
@@ -15,6 +17,7 @@ def open_graph(
     labels: Path | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
+    is_sparse: bool = False,
 ) -> GraphSource:
     """The source that fits the suffix of a file.
 
@@ -28,6 +31,8 @@ def open_graph(
         The labels of Matrix Market edges.
     id_column, label_column : str, optional
         Of a table of nodes.
+    is_sparse : bool
+        Keep only the features of a table that are not 0.
 
     Raises
     ------
@@ -41,4 +46,19 @@ def open_graph(
             if given is not None:
                 raise DataError(f"{name} {given}: not with an .npz archive, which has features and labels")
         return NpzGraph(path)
+    if path.suffix == ".mtx":
+        from hpc_sparse.importers.graphs.matrix_market import MatrixMarketGraph  # noqa: PLC0415
+
+        if nodes is None or labels is None:
+            raise DataError(f"{path}: Matrix Market edges have no {'features' if nodes is None else 'labels'}: expected "
+                            f"{'--nodes FEATURES.mtx' if nodes is None else '--labels LABELS.txt'}, too")
+        return MatrixMarketGraph(path, nodes, labels)
+    if TABLES & {suffix.lower() for suffix in path.suffixes}:
+        from hpc_sparse.importers.graphs.tables import TableGraph  # noqa: PLC0415
+
+        if nodes is None:
+            raise DataError(f"{path}: a list of edges has no features and no labels: expected --nodes TABLE, too")
+        if labels is not None:
+            raise DataError(f"--labels {labels}: not with tables, where the nodes have a column of labels")
+        return TableGraph(path, nodes, id_column, label_column, is_sparse=is_sparse)
     raise DataError(f"{path}: unknown kind of file: expected .npz, .csv, .tsv, .parquet or .mtx")
