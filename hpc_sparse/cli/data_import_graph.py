@@ -29,6 +29,9 @@ CutOption = Annotated[
     Literal["pre", "post", "each"],
     typer.Option(help="Cut entries before the first hop (pre), of each power (post), or after each hop (each)."),
 ]
+UnitLength = Annotated[
+    bool, typer.Option("--unit-length", help="Divide the features of each hop of a node by their Euclidean length.")
+]
 Directed = Annotated[bool, typer.Option("--directed", help="Each edge goes one way: its source gets from its target.")]
 NoLoops = Annotated[bool, typer.Option("--no-loops", help="Leave out edges from a node to itself.")]
 SplitOption = Annotated[
@@ -80,6 +83,7 @@ def import_graph_command(
     hops: Hops = 2,
     threshold: Threshold = 0.0,
     cut: CutOption = "pre",
+    unit_length: UnitLength = False,
     directed: Directed = False,
     no_loops: NoLoops = False,
     nodes: Nodes = None,
@@ -105,7 +109,7 @@ def import_graph_command(
 
         file = Path(split) if split not in (None, "published", "random") else None
         return GraphOptions(
-            Diffusion(hops, threshold, cut),
+            Diffusion(hops, threshold, cut, unit_length),
             is_directed=directed,
             keeps_loops=not no_loops,
             split="given" if file else split,  # type: ignore[arg-type]

@@ -28,10 +28,11 @@ class TrainingSection(SectionOfKinds):
     """Storage type of hidden activations and deltas; bfloat16 takes half the memory. Sums are made in float32."""
 
     loss: str = "cross_entropy"
-    """With softmax, one sigmoid (two classes), sigmoid and tanh outputs respectively."""
+    """With softmax, one sigmoid (two classes), sigmoid and tanh outputs respectively; hinge on the sums themselves."""
 
     optimizer: str = "sgd"
-    """How parameters move down their gradients; its settings are in `[optimizer]`. sgd: SGD with momentum."""
+    """How parameters move down their gradients; its settings are in `[optimizer]`. sgd: SGD with momentum.
+    adagrad: rates that fall as squared gradients add up."""
 
     @field_validator("loss", mode="before")
     @classmethod

@@ -25,7 +25,7 @@ from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.row_exchange import Matrix, fetch_rows
 
-RANGE_BYTES = 8 * 1024 * 1024
+RANGE_BYTES = 2 * 1024 * 1024
 """Memory of a range of nodes, roughly."""
 
 POWER_BYTES = 64 * 1024 * 1024
@@ -56,7 +56,13 @@ class Diffused:
 
 
 def diffuse(
-    adjacency: Any, X: Any, hops: int = 2, threshold: float = 0.0, *, cut: Cut = "pre"  # noqa: N803
+    adjacency: Any,
+    X: Any,  # noqa: N803
+    hops: int = 2,
+    threshold: float = 0.0,
+    *,
+    cut: Cut = "pre",
+    unit_length: bool = False,
 ) -> AnyArray | scipy.sparse.csr_array:
     """Features of the nodes of a graph and of what reaches them over its edges, hop after hop.
 
@@ -72,6 +78,8 @@ def diffuse(
         Entries at or below it go, from 0 to below 1.
     cut : "pre", "post" or "each"
         Which entries: those of P = A / (d + 1), those of each power of P, or those after each hop.
+    unit_length : bool
+        Whether the features of each hop of a node are brought to Euclidean length 1.
 
     Returns
     -------
@@ -83,12 +91,25 @@ def diffuse(
     ParameterError
         An argument is wrong; it is a ValueError, too.
     """
-    ctx, diffusion = ParallelContext.serial(threads=1), Diffusion(hops, threshold, cut)
+    ctx, diffusion = ParallelContext.serial(threads=1), Diffusion(hops, threshold, cut, unit_length)
     rows, features = _rows_of(adjacency), _features_of(X)
     if features.shape[0] != rows.n_nodes:
         raise ParameterError(f"X: {features.shape[0]} rows: expected {rows.n_nodes}, one per node of the adjacency")
     found = diffuse_rows(ctx, rows, features, diffusion).hops
+    found = [of_unit_length(hop) for hop in found] if unit_length else found
     return scipy.sparse.hstack(found, format="csr") if scipy.sparse.issparse(features) else np.hstack(found)
+
+
+def of_unit_length(rows: Matrix) -> Matrix:
+    """The rows, each divided by its Euclidean length; rows of zeros stay."""
+    if isinstance(rows, np.ndarray):
+        lengths = np.sqrt(np.square(rows, dtype=np.float64).sum(axis=1, keepdims=True))
+        return (rows / np.where(lengths > 0, lengths, 1.0)).astype(VALUE)
+    number = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    squares = np.square(rows.data, dtype=np.float64)
+    lengths = np.sqrt(np.bincount(number, squares, rows.shape[0]))
+    values = (rows.data / lengths[number]).astype(VALUE)
+    return scipy.sparse.csr_array((values, rows.indices, rows.indptr), shape=rows.shape)
 
 
 def diffuse_rows(

@@ -16,7 +16,7 @@ import scipy.sparse
 from hpc_sparse.dtypes import INDEX, MAX_NEURONS, OFFSET, VALUE, Int32Array, Int64Array
 from hpc_sparse.errors import DataError
 from hpc_sparse.importers.graphs.adjacency import AdjacencyRows, read_rows
-from hpc_sparse.importers.graphs.diffusion import Diffused, diffuse_rows
+from hpc_sparse.importers.graphs.diffusion import Diffused, diffuse_rows, of_unit_length
 from hpc_sparse.importers.graphs.options import GraphOptions
 from hpc_sparse.importers.graphs.parts import divided
 from hpc_sparse.importers.graphs.source import GraphSource
@@ -29,7 +29,6 @@ from hpc_sparse.partition import chunk_ranges, even_bounds
 from hpc_sparse.storage.dataset.file import read_info
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DatasetInfo, DenseFeatures, Features
 from hpc_sparse.storage.dataset.writer import (
-    BLOCK_BYTES,
     DatasetText,
     FeatureLayout,
     PartBlocks,
@@ -37,6 +36,9 @@ from hpc_sparse.storage.dataset.writer import (
     training_order,
     write_blocks,
 )
+
+BLOCK_BYTES = 1024 * 1024
+"""Features that are brought together and written, roughly; of a small graph that counts."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def _kept(options: GraphOptions, diffused: Diffused) -> dict[str, int | float | 
         "hops": diffusion.hops,
         "threshold": float(diffusion.threshold),
         "cut": diffusion.cut,
+        "unit_length": int(diffusion.unit_length),
         "entries": sum(diffused.n_before),
         "entries_kept": sum(diffused.n_kept),
     }
@@ -180,7 +183,7 @@ def _write(
         broadcast_object(ctx, False)
     else:
         while broadcast_object(ctx, None):
-            _fetched(ctx, bounds, hops, np.empty(0, OFFSET))
+            _fetched(ctx, bounds, hops, np.empty(0, OFFSET), unit_length=options.diffusion.unit_length)
     with collective_errors(ctx, f"writing {path}"):
         if failure is not None:
             raise failure
@@ -199,14 +202,14 @@ def _write_from_root(
     n_features = sum(hop.shape[1] for hop in hops)
     is_sparse = not isinstance(hops[0], np.ndarray)
     n_nodes = samples.train.size + samples.test.size
-    done = 0
+    done, unit_length = 0, options.diffusion.unit_length
 
     def blocks(nodes: Int64Array) -> Iterator[Features]:
         nonlocal done
         per_block = max(1, int(BLOCK_BYTES * max(1, nodes.size) // (8 * max(1, int(counts[nodes].sum(dtype=OFFSET))))))
         for start, stop in chunk_ranges(0, nodes.size, per_block):
             broadcast_object(ctx, True)
-            yield _fetched(ctx, bounds, hops, nodes[start:stop])
+            yield _fetched(ctx, bounds, hops, nodes[start:stop], unit_length=unit_length)
             done += stop - start
             options.report("writing", done, n_nodes)
 
@@ -224,9 +227,13 @@ def _counts(hops: list[Matrix]) -> Int32Array:
     return np.sum([np.diff(hop.indptr) for hop in hops], axis=0).astype(INDEX)
 
 
-def _fetched(ctx: ParallelContext, bounds: Int64Array, hops: list[Matrix], nodes: Int64Array) -> Features:
+def _fetched(
+    ctx: ParallelContext, bounds: Int64Array, hops: list[Matrix], nodes: Int64Array, *, unit_length: bool
+) -> Features:
     """The features of some nodes over all hops, on the rank that wants them (collective)."""
     found: list[Any] = [fetch_rows(ctx, bounds, hop, nodes) for hop in hops]
+    if unit_length:
+        found = [of_unit_length(rows) for rows in found]
     if isinstance(found[0], np.ndarray):
         return DenseFeatures(np.hstack(found))
     rows = scipy.sparse.hstack(found, format="csr")

@@ -29,11 +29,15 @@ class Diffusion:
         Entries at or below it go, at least 0 and below 1.
     cut : "pre", "post" or "each"
         Which entries: those of P; those of each power of P; or those of each product of what is left with P.
+    unit_length : bool
+        Whether the features of each hop of a node are brought to Euclidean length 1 in the end. It is no part of the
+        published method. Without it, nodes with many neighbours have much larger features than others.
     """
 
     hops: int = 2
     threshold: float = 0.0
     cut: Cut = "pre"
+    unit_length: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.hops <= MOST_HOPS:
@@ -50,7 +54,8 @@ class Diffusion:
 
     def __str__(self) -> str:
         threshold = f", threshold {self.threshold:g} ({self.cut})" if self.threshold else ""
-        return f"diffused over {self.hops} hop{'s' if self.hops > 1 else ''}{threshold}"
+        length = ", unit length" if self.unit_length else ""
+        return f"diffused over {self.hops} hop{'s' if self.hops > 1 else ''}{threshold}{length}"
 
 
 @dataclass(frozen=True)

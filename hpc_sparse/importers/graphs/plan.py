@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpc_sparse.importers.graphs.importing import BLOCK_BYTES
 from hpc_sparse.importers.graphs.diffusion import ENTRY_BYTES, POWER_BYTES, RANGE_BYTES
 from hpc_sparse.importers.graphs.options import GraphOptions
 from hpc_sparse.importers.graphs.source import EDGES_AT_A_TIME, GraphSize
-from hpc_sparse.storage.dataset.writer import BLOCK_BYTES
 
 PROGRAM_BYTES = 160 * 10**6
 """Of the program and its libraries."""

@@ -12,7 +12,7 @@ from hpc_sparse.dtypes import AnyArray, Float64Array, Int32Array
 from hpc_sparse.errors import DataError
 from hpc_sparse.storage.dataset.samples import Features
 
-EDGES_AT_A_TIME = 1 << 17
+EDGES_AT_A_TIME = 1 << 15
 """Edges that a source reads together, roughly."""
 
 UNLABELLED = -1
