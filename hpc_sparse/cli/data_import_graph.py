@@ -126,7 +126,9 @@ def import_graph_command(
     def open_source() -> GraphSource:
         from hpc_sparse.importers.graphs.opening import open_graph
 
-        return open_graph(source, nodes=nodes, labels=labels, id_column=id_column, label_column=label_column, is_sparse=sparse)
+        return open_graph(
+            source, nodes=nodes, labels=labels, id_column=id_column, label_column=label_column, is_sparse=sparse
+        )
 
     _run(open_source, make_options, source, output, only_plan=plan, as_json=as_json)
 

@@ -1,4 +1,4 @@
-"""Rows of a matrix that the ranks hold together, each a contiguous range of them: whoever needs a row asks its owner."""
+"""Rows of a matrix that the ranks hold together, each a range of them: whoever needs a row asks its owner."""
 
 from __future__ import annotations
 
@@ -66,10 +66,8 @@ def exchange(ctx: ParallelContext, parts: Sequence[AnyArray]) -> list[AnyArray]:
     requests = []
     for distance in range(1, ctx.size):
         source, target = (ctx.rank - distance) % ctx.size, (ctx.rank + distance) % ctx.size
-        for piece in _pieces(received[source]):
-            requests.append(ctx.comm.Irecv(piece, source=source))
-        for piece in _pieces(np.ascontiguousarray(parts[target])):
-            requests.append(ctx.comm.Isend(piece, dest=target))
+        requests += [ctx.comm.Irecv(piece, source=source) for piece in _pieces(received[source])]
+        requests += [ctx.comm.Isend(piece, dest=target) for piece in _pieces(np.ascontiguousarray(parts[target]))]
     for request in requests:
         request.Wait()
     return received

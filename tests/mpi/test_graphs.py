@@ -138,7 +138,9 @@ def check_training(ctx: ParallelContext, folder: Path) -> None:
     on_root(ctx, write)
     for name, resume in (("run", None), ("again", "run")):
         start = None if resume is None else str(checkpoint_path(folder / resume / "checkpoints", 1))
-        train_run(ctx, RunRequest(folder / "run.toml", (), folder / name, resume=start, is_debug=True), SilentReporter())
+        train_run(
+            ctx, RunRequest(folder / "run.toml", (), folder / name, resume=start, is_debug=True), SilentReporter()
+        )
         barrier(ctx)
 
     def compare() -> None:

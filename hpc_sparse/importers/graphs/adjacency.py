@@ -18,7 +18,7 @@ from hpc_sparse.parallel.context import ParallelContext
 NO_WEIGHTS: Float64Array = np.empty(0, np.float64)
 
 BITS_OF_SUM = 62
-"""Sums of weights are made in integers of so many bits: their order, and so the number of ranks, makes no difference."""
+"""Sums of weights are made in integers of so many bits, so that neither their order nor the ranks matter."""
 
 
 @dataclass

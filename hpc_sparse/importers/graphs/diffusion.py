@@ -20,7 +20,6 @@ from hpc_sparse.errors import DataError, ParameterError
 from hpc_sparse.importers.graphs.adjacency import AdjacencyRows, column_sums, transition_rows
 from hpc_sparse.importers.graphs.options import Cut, Diffusion
 from hpc_sparse.importers.options import Report, report_nothing
-from hpc_sparse.kernels.graphs import adjacency as kernels
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.row_exchange import Matrix, fetch_rows
@@ -57,7 +56,7 @@ class Diffused:
 
 def diffuse(
     adjacency: Any,
-    X: Any,  # noqa: N803
+    X: Any,
     hops: int = 2,
     threshold: float = 0.0,
     *,
@@ -220,7 +219,7 @@ def _ranges(indptr: AnyArray, most_entries: int) -> list[tuple[int, int]]:
 
 
 def _together(ctx: ParallelContext, ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """This rank's ranges, then empty ones until all ranks are through theirs (collective)."""
+    """Ranges of this rank, then empty ones until all ranks are through theirs (collective)."""
     end = ranges[-1][1] if ranges else 0
     n_most = max(gather_objects(ctx, max(1, len(ranges))))
     yield from ranges
@@ -312,12 +311,10 @@ def _rows_of(adjacency: Any) -> AdjacencyRows:
         raise ParameterError("adjacency: has no edges")
     n = int(matrix.shape[0])
     bounds = np.array([0, n], OFFSET)
-    return AdjacencyRows(
-        bounds, 0, n, matrix.indptr.astype(OFFSET), matrix.indices.astype(INDEX), matrix.data
-    )
+    return AdjacencyRows(bounds, 0, n, matrix.indptr.astype(OFFSET), matrix.indices.astype(INDEX), matrix.data)
 
 
-def _features_of(X: Any) -> Matrix:  # noqa: N803
+def _features_of(X: Any) -> Matrix:
     """Features that a caller gives, as float32."""
     from hpc_sparse.importers.features import csr_features, dense_features  # noqa: PLC0415 - not for the import alone
 

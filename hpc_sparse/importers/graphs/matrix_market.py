@@ -44,9 +44,7 @@ class MatrixMarketGraph:
             raise DataError(f"{adjacency}: has no edges")
         stored = int(self._features.values.size)
         is_sparse = isinstance(self._features, CsrFeatures)
-        self.size = GraphSize(
-            n, int(matrix.nnz), self._features.n_features, stored, is_sparse, self._weights.size > 0
-        )
+        self.size = GraphSize(n, int(matrix.nnz), self._features.n_features, stored, is_sparse, self._weights.size > 0)
 
     def edges(self) -> Iterator[Edges]:
         """All edges, some at a time."""

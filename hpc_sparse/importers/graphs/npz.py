@@ -43,10 +43,14 @@ class NpzGraph:
         self._archive = archive = StreamedArchive(path)
         self._dense, self._prefix = _first(archive, FEATURE_NAMES), _prefix_of(archive)
         if self._dense is None and self._prefix is None:
-            raise DataError(f"{path}: has no features: expected x, or feat_indptr and so on (it has {_listed(archive)})")
+            raise DataError(
+                f"{path}: has no features: expected x, or feat_indptr and so on (it has {_listed(archive)})"
+            )
         self._edges, self._weights = _first(archive, EDGE_NAMES), _first(archive, WEIGHT_NAMES)
         if self._edges is None and f"{ADJACENCY}indptr" not in archive:
-            raise DataError(f"{path}: has no edges: expected edges, or adj_indptr and so on (it has {_listed(archive)})")
+            raise DataError(
+                f"{path}: has no edges: expected edges, or adj_indptr and so on (it has {_listed(archive)})"
+            )
         if _first(archive, LABEL_NAMES) is None:
             raise DataError(f"{path}: has no labels: expected label, labels or y (it has {_listed(archive)})")
         self.size = self._size()

@@ -50,8 +50,10 @@ def open_graph(
         from hpc_sparse.importers.graphs.matrix_market import MatrixMarketGraph  # noqa: PLC0415
 
         if nodes is None or labels is None:
-            raise DataError(f"{path}: Matrix Market edges have no {'features' if nodes is None else 'labels'}: expected "
-                            f"{'--nodes FEATURES.mtx' if nodes is None else '--labels LABELS.txt'}, too")
+            raise DataError(
+                f"{path}: Matrix Market edges have no {'features' if nodes is None else 'labels'}: expected "
+                f"{'--nodes FEATURES.mtx' if nodes is None else '--labels LABELS.txt'}, too"
+            )
         return MatrixMarketGraph(path, nodes, labels)
     if TABLES & {suffix.lower() for suffix in path.suffixes}:
         from hpc_sparse.importers.graphs.tables import TableGraph  # noqa: PLC0415

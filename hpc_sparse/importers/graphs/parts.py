@@ -66,7 +66,9 @@ def _random(labels: Int32Array, options: GraphOptions) -> tuple[dict[str, Int64A
     rest, test_rows = stratified_split(labels[known], test, seed)
     rows = {"train": known[rest], "validation": known[:0], "test": known[test_rows]}
     if validation > 0:
-        train_rows, validation_rows = stratified_split(labels[known[rest]], validation / (1 - test), seed + VALIDATION_SEED)
+        train_rows, validation_rows = stratified_split(
+            labels[known[rest]], validation / (1 - test), seed + VALIDATION_SEED
+        )
         rows |= {"train": known[rest[train_rows]], "validation": known[rest[validation_rows]]}
     return rows, f"random within each class, test {test:.3g}, validation {validation:.3g}, seed {seed}"
 

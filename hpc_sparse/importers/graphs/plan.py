@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpc_sparse.importers.graphs.importing import BLOCK_BYTES
 from hpc_sparse.importers.graphs.diffusion import ENTRY_BYTES, POWER_BYTES, RANGE_BYTES
+from hpc_sparse.importers.graphs.importing import BLOCK_BYTES
 from hpc_sparse.importers.graphs.options import GraphOptions
 from hpc_sparse.importers.graphs.source import EDGES_AT_A_TIME, GraphSize
 

@@ -47,7 +47,9 @@ class Diagonal(Csr):
     def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> str | None:  # noqa: ARG003
         """Neurons that are no multiple of the inputs."""
         if shape[0] % shape[1]:
-            return f'connections = "diagonal": {shape[0]} neurons: must be as many as the {shape[1]} inputs, or a multiple'
+            return (
+                f'connections = "diagonal": {shape[0]} neurons: must be as many as the {shape[1]} inputs, or a multiple'
+            )
         return None
 
     @classmethod

@@ -48,7 +48,9 @@ class TanhSection(LayerSection):
     def refuses(cls, config: RunConfig) -> str | None:
         """Activations in bfloat16."""
         stored = config.training.activations
-        return None if stored == "float32" else f'kind = "tanh": not with training.activations = "{stored}"; use "float32"'
+        return (
+            None if stored == "float32" else f'kind = "tanh": not with training.activations = "{stored}"; use "float32"'
+        )
 
 
 @dataclass

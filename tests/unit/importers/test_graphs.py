@@ -76,7 +76,9 @@ def imported(source, folder, **options):
 def check(source, folder, parts):
     """All nodes are samples, with the features that ``diffuse`` finds."""
     x, y, ends = make_arrays()
-    wanted = {tuple(row): str(label) for row, label in zip(diffuse(adjacency_of(ends), x, HOPS, THRESHOLD), y, strict=True)}
+    wanted = {
+        tuple(row): str(label) for row, label in zip(diffuse(adjacency_of(ends), x, HOPS, THRESHOLD), y, strict=True)
+    }
     info = imported(source, folder)
     found = parts(info.path)
     rows = [(tuple(row), label) for table, labels in found.values() for row, label in zip(table, labels, strict=True)]
@@ -111,7 +113,7 @@ def test_matrix_market_files_are_the_same_graph(tmp_path, parts):
 
 
 def test_sparse_features_stay_sparse(tmp_path, parts):
-    x, y, ends = make_arrays(is_sparse=True)
+    x, _y, ends = make_arrays(is_sparse=True)
     rows = scipy.sparse.csr_array(x)
     arrays = {"feat_indptr": rows.indptr, "feat_indices": rows.indices, "feat_data": rows.data, "feat_shape": x.shape}
     source = open_graph(write_npz(tmp_path, x=None, **arrays))
@@ -122,7 +124,7 @@ def test_sparse_features_stay_sparse(tmp_path, parts):
 
 
 def test_weights_and_directions_count(tmp_path, parts):
-    x, y, ends = make_arrays()
+    x, _y, ends = make_arrays()
     weights = np.arange(1, len(ends) + 1) / 8
     matrix = scipy.sparse.coo_array((weights, ends.T), shape=(N, N)).tocsr()
     for is_directed in (True, False):
@@ -238,7 +240,7 @@ def test_files_that_are_missing_are_asked_for(tmp_path):
         open_graph(tmp_path / "a.mtx")
     with pytest.raises(DataError, match="unknown kind of file"):
         open_graph(tmp_path / "graph.txt")
-    with pytest.raises(DataError, match="--nodes .*: not with an .npz archive"):
+    with pytest.raises(DataError, match=r"--nodes .*: not with an .npz archive"):
         open_graph(write_npz(tmp_path), nodes=nodes)
 
 
