@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,13 @@ HOPS, THRESHOLD = 2, 0.05
 KEY = ("way", "nodes", "ranks")
 DENSE_MOST = 20_000
 POST_MOST = 100_000
+
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+"""
+"""A small process between: what a process starts with counts the memory of the one that has started it."""
 
 DENSE_WAY = """
 import sys
@@ -117,7 +123,7 @@ def measured(trial: Trial, folder: Path) -> dict[str, Any] | None:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         target = Path(scratch) / ("out.npy" if trial.way == "dense" else "out.h5")
         started = time.perf_counter()
-        code, peak = _run(_command(trial, source, target))
+        code, peak = peak_of(_command(trial, source, target))
         seconds = time.perf_counter() - started
         if code:
             return None
@@ -149,11 +155,11 @@ def _command(trial: Trial, source: Path, target: Path) -> list[str]:
     return ["bash", "-c", start, "bash", *command]
 
 
-def _run(command: list[str]) -> tuple[int, int]:
+def peak_of(command: list[str]) -> tuple[int, int]:
     """Exit code, and the most memory of any process that the command has started."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    return os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
+    done = subprocess.run([sys.executable, "-c", MEASURE, *command], cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    code, peak = (int(word) for word in done.stdout.split())
+    return code, peak
 
 
 def report(log: RunLog) -> list[str]:

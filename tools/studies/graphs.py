@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from hpc_sparse.runs.plan import RunRequest
 from hpc_sparse.runs.run import train_run
 from hpc_sparse.storage.dataset.file import load_samples
 from hpc_sparse.storage.dataset.samples import CsrFeatures
+from studies.graph_memory import peak_of
 from studies.run_log import RunLog
 from studies.runs import HPC_SPARSE, ROOT
 from studies.strategies import with_deviation
@@ -226,10 +226,9 @@ def _imported(study: Study, trial: dict[str, Any]) -> dict[str, Any]:
         command = [HPC_SPARSE, "data", "import", "graph", str(study.source), str(target), "--split", "random"]
         command += ["--hops", str(trial["hops"]), "--threshold", str(trial["threshold"])]
         started = time.perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
+        code, peak = peak_of(command)
         seconds = time.perf_counter() - started
-        if status:
+        if code:
             raise RuntimeError(f"failed: {' '.join(command)}")
         done = subprocess.run([HPC_SPARSE, "info", str(target), "--json"], check=True, capture_output=True, text=True)
     described = json.loads(done.stdout)
@@ -239,7 +238,7 @@ def _imported(study: Study, trial: dict[str, Any]) -> dict[str, Any]:
         "kept": graph["entries_kept"],
         "silent": graph["silent_nodes"],
         "zeros": described["statistics"]["share_of_zeros"],
-        "peak_bytes": usage.ru_maxrss * 1024,
+        "peak_bytes": peak,
         "seconds": seconds,
     }
 
@@ -255,11 +254,11 @@ def report(study: Study, log: RunLog) -> list[str]:
     lines += ["", "## Thresholds", ""]
     lines += [
         (
-            "Random thirds, `--cut pre`, the epochs and C chosen above at threshold 0. Values: those not 0 of the stored "
+            "Random thirds, `--cut pre`, the epochs and C chosen above. Not 0: values of the stored "
             f"training features. Memory: most of the import's process. Accuracies: {N_SEEDS_OF_TABLE} seeds."
         ),
         "",
-        "| threshold | hops | entries kept | silent nodes | values not 0 | network | regression | MB | seconds |",
+        "| threshold | hops | entries kept | silent nodes | not 0 | network | regression | MB | seconds |",
         "|---" * 9 + "|",
     ]
     lines += [line for threshold in THRESHOLDS for hops in HOPS if (line := _cost_row(log, threshold, hops))]
