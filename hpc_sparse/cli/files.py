@@ -47,7 +47,7 @@ def prune(
     checkpoint: CheckpointFile,
     percentile: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Remove neurons of each hidden layer up to this percentile of importance."),
+        typer.Option(help="Remove neurons of each hidden layer, or blocks, up to this percentile of importance."),
     ] = None,
     target_connections: Annotated[
         Optional[int],  # noqa: UP045
@@ -65,7 +65,10 @@ def prune(
     curve: Annotated[bool, typer.Option("--curve", help="Show the accuracy at percentiles 0, 5, ..., 95.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Remove the unimportant neurons of a trained network and write a checkpoint of the smaller network."""
+    """Remove the unimportant neurons of a trained network, or its weakest blocks where connections are in blocks.
+
+    A checkpoint of the smaller network is written.
+    """
 
     def find(ctx: ParallelContext) -> dict[str, Any]:
         from hpc_sparse.models.pruning import PruningRequest, prune_checkpoint

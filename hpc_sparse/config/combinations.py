@@ -38,8 +38,8 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
             f"evolution.final_density = {evolution.final_density}: not with importance_pruning.mode = "
             f'"{pruning.mode}", which changes what it is a share of; use one of them'
         )
-    yield from _wrong_with_groups(config)
-    yield from _wrong_units(config)
+    for connections in network.kinds_of_connections:
+        yield from connections.refuses(config)
     yield from _wrong_block_pruning(config)
     said = set[str]()
     for number, layer in enumerate(network.layers or ()):
@@ -53,42 +53,6 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
     ):
         if refusal := kind.refuses(config):
             yield refusal
-
-
-def _wrong_with_groups(config: RunConfig) -> Iterator[str]:
-    """Settings that would break groups of inputs, of which each neuron is connected to a fixed number."""
-    network, evolution, pruning = config.network, config.evolution, config.importance_pruning
-    if not network.has_groups:
-        return
-    if network.initial_topology not in {"erdos_renyi", "constant_fan_in"}:
-        yield (
-            f'network.initial_topology = "{network.initial_topology}": not with connections = "n_of_m", whose groups '
-            'get their connections at random; use "erdos_renyi"'
-        )
-    if evolution.final_density is not None:
-        yield f'evolution.final_density = {evolution.final_density}: not with connections = "n_of_m", which all stay'
-    if pruning.mode != "off":
-        yield f'importance_pruning.mode = "{pruning.mode}": not with connections = "n_of_m", whose groups it breaks'
-
-
-def _wrong_units(config: RunConfig) -> Iterator[str]:
-    """Settings that are about single connections or neurons, where several connections come and go as one."""
-    network, pruning = config.network, config.importance_pruning
-    if not network.has_units:
-        return
-    if network.initial_topology in {"snip", "grasp", "csti"}:
-        yield (
-            f'network.initial_topology = "{network.initial_topology}": chooses single connections, not blocks; use '
-            '"erdos_renyi", "constant_fan_in" or "lognormal_fan_in"'
-        )
-    if pruning.mode != "off":
-        yield f'importance_pruning.mode = "{pruning.mode}": not with connections in blocks, which hold several neurons'
-    strategy = STRATEGIES[config.evolution.strategy]
-    if not getattr(strategy, "decides_on_units", True):
-        yield (
-            f'evolution.strategy = "{strategy.name}": decides about single connections, not blocks; use "set", "gse", '
-            '"rigl", "snfs", "deep_r", "srigl" or "static"'
-        )
 
 
 def _wrong_block_pruning(config: RunConfig) -> Iterator[str]:

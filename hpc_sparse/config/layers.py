@@ -1,12 +1,12 @@
-"""Tables ``[[network.layers]]``: hidden layers one by one, and patterns N:M of their connections."""
+"""Tables ``[[network.layers]]``: hidden layers one by one, and what their kinds of connections say of their keys."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, get_args
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
 from hpc_sparse.config.problems import listed, nested_problems, problem
@@ -14,81 +14,6 @@ from hpc_sparse.config.section import Fraction, NonNegative, Section, Share, Wid
 
 if TYPE_CHECKING:
     from hpc_sparse.config.run_config import RunConfig
-
-LARGEST_GROUP = 256
-"""Inputs of a group at most: a position within a group is one byte."""
-
-
-@dataclass(frozen=True)
-class GroupPattern:
-    """A pattern N:M: every neuron is connected to exactly N of each M consecutive inputs.
-
-    Where M does not divide the number of inputs, the last group has r < M of them, of which ceil(r N / M) are
-    connected.
-
-    Attributes
-    ----------
-    n : int
-        N, connections in a group.
-    m : int
-        M, inputs in a group.
-    """
-
-    n: int
-    m: int
-
-    @classmethod
-    def parse(cls, text: str) -> GroupPattern:
-        """The pattern that a text such as "2:4" stands for.
-
-        Raises
-        ------
-        ValueError
-            It stands for none.
-        """
-        match = re.fullmatch(r"(\d{1,6}):(\d{1,6})", text)
-        if match is None:
-            raise ValueError('must be N:M, such as "2:4"')
-        n, m = int(match[1]), int(match[2])
-        if not 1 <= n <= m:
-            raise ValueError("must be N:M with 1 <= N <= M")
-        if m > LARGEST_GROUP:
-            raise ValueError(f"must be N:M with M <= {LARGEST_GROUP}")
-        return cls(n, m)
-
-    def __str__(self) -> str:
-        return f"{self.n}:{self.m}"
-
-    def n_groups(self, n_in: int) -> int:
-        """Groups of each neuron."""
-        return -(-n_in // self.m)
-
-    def last_count(self, n_in: int) -> int:
-        """Connections in the last group of each neuron."""
-        n_rest = n_in - (self.n_groups(n_in) - 1) * self.m
-        return -(-n_rest * self.n // self.m)
-
-    def fan_in(self, n_in: int) -> int:
-        """Connections of each neuron."""
-        return (self.n_groups(n_in) - 1) * self.n + self.last_count(n_in)
-
-    def check_inputs(self, n_in: int) -> None:
-        """Check that a layer has inputs for at least one whole group.
-
-        Raises
-        ------
-        ValueError
-            It has not.
-        """
-        if self.m > n_in:
-            raise ValueError(f"groups of {self.m} inputs, but the layer has {n_in}")
-
-
-Pattern = Annotated[str, AfterValidator(lambda text: str(GroupPattern.parse(text)))]
-"""Text of a pattern N:M."""
-
-IN_GROUPS = "n_of_m"
-"""Kind of connections that goes by a pattern."""
 
 Activation = Literal["all_relu", "relu", "leaky_relu"]
 
@@ -100,10 +25,103 @@ BLOCK_SIDES: tuple[int, ...] = get_args(BlockSide)
 BlockSize = Annotated[tuple[BlockSide, BlockSide], Field(strict=False)]
 """Neurons of a block in the layer and in the one below."""
 
-DEFAULT_BLOCK = (16, 16)
+
+class ConnectionKind(Protocol):
+    """What a kind of connections says of a configuration.
+
+    Attributes
+    ----------
+    kind : str
+        Its name in the file.
+    keys : dict of str to object
+        Keys of sections that only it has, each with the value that it has where it is left out, if any.
+    small_keys : dict of str to object
+        Their values in a network of a few neurons, where these must be others.
+    in_groups : bool
+        Whether each neuron has a fixed number of connections in each group of inputs.
+    """
+
+    kind: ClassVar[str]
+    keys: ClassVar[Mapping[str, object]]
+    small_keys: ClassVar[Mapping[str, object]]
+    in_groups: ClassVar[bool]
+
+    @classmethod
+    def unit_of(cls, section: LayerSection) -> tuple[int, int]:
+        """(r, c): neurons in a layer and in the one below whose connections come and go as one."""
+        ...
+
+    @classmethod
+    def density_of(cls, section: LayerSection, n_in: int) -> float | None:
+        """Share of the possible connections that a layer with ``n_in`` inputs has; None where the network decides."""
+        ...
+
+    @classmethod
+    def keys_like(cls, unit: tuple[int, int]) -> Mapping[str, object]:
+        """Keys of connections of any shape and density that take as long as these, for a plan."""
+        ...
+
+    @classmethod
+    def refuses_section(cls, section: LayerSection) -> str | None:
+        """The first key of a layer that is missing or wrong, in one sentence that begins with it; None if all fit."""
+        ...
+
+    @classmethod
+    def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> str | None:
+        """Reason why a layer (n_out, n_in) cannot have such connections, beginning with a key; None if it can."""
+        ...
+
+    @classmethod
+    def refuses(cls, config: RunConfig) -> Iterable[str]:
+        """Settings of other sections that do not go together with such connections, a sentence each."""
+        ...
 
 
-class LayerSection(Section):
+CONNECTION_KINDS: dict[str, type[ConnectionKind]] = {}
+"""The kinds of connections by name; filled by :mod:`hpc_sparse.network.connections.registry`."""
+
+
+def keys_of_connections() -> list[str]:
+    """Keys of sections that one kind of connections has, of all kinds."""
+    return [key for kind in CONNECTION_KINDS.values() for key in kind.keys]
+
+
+class ConnectionSection(Section):
+    """A section that chooses connections by its key ``connections``, and has the keys of all kinds of them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_keys_of_kind(cls, values: Any) -> Any:
+        return with_keys_of_kind(values)
+
+
+def with_keys_of_kind(values: Any) -> Any:
+    """The values of a section with what its kind of connections has for keys that are left out.
+
+    Raises
+    ------
+    ValueError
+        There is a key of another kind.
+    """
+    if not isinstance(values, dict):
+        return values
+    chosen = CONNECTION_KINDS.get(str(values.get("connections", "csr")))
+    if chosen is None:  # said where the key itself is checked
+        return values
+    for kind in CONNECTION_KINDS.values():
+        for key in kind.keys:
+            if key not in chosen.keys and values.get(key) is not None:
+                raise ValueError(f'{key} = {shown(values[key])} needs connections = "{kind.kind}"')
+    given = {key: value for key, value in values.items() if value is not None}
+    return {**values, **{key: usual for key, usual in chosen.keys.items() if key not in given and usual is not None}}
+
+
+def shown(value: object) -> str:
+    """A value as a file has it."""
+    return json.dumps(value, default=str)
+
+
+class LayerSection(ConnectionSection):
     """One hidden layer. Keys that are left out have the value of ``[network]``."""
 
     reads_sequences: ClassVar[bool] = False
@@ -122,7 +140,7 @@ class LayerSection(Section):
     block: BlockSize | None = None
     """Connections in blocks: neurons of a block in this layer and in the one below, each 1, 4, 8, 16 or 32."""
 
-    pattern: Pattern | None = None
+    pattern: str | None = None
     """Of connections = "n_of_m": N:M, each neuron is connected to N of each M consecutive inputs, such as 2:4."""
 
     density: Share | None = None
@@ -140,17 +158,17 @@ class LayerSection(Section):
     @property
     def unit(self) -> tuple[int, int]:
         """(r, c): neurons in this layer and in the one below whose connections come and go as one."""
-        return self.block or (1, 1)
+        return self.kind_of_connections.unit_of(self)
+
+    @property
+    def kind_of_connections(self) -> type[ConnectionKind]:
+        """What its kind of connections says of its keys."""
+        return CONNECTION_KINDS[self.connections]
 
     @property
     def gives_sequences(self) -> bool:
         """Whether what comes out are sequences if what comes in are."""
         return True
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_block(cls, values: Any) -> Any:
-        return with_block(values)
 
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:  # noqa: ARG003
@@ -158,27 +176,8 @@ class LayerSection(Section):
         return None
 
 
-def with_block(values: Any) -> Any:
-    """The values of a section with the default size of blocks, if it has connections in blocks and no size.
-
-    Raises
-    ------
-    ValueError
-        There is a size without such connections.
-    """
-    if not isinstance(values, dict):
-        return values
-    connections, block = values.get("connections", "csr"), values.get("block")
-    if block is not None and connections != "block":
-        raise ValueError(f'block: only with connections = "block", not with connections = "{connections}"')
-    return {**values, "block": DEFAULT_BLOCK} if connections == "block" and block is None else values
-
-
 LAYER_SECTIONS: dict[str, type[LayerSection]] = {}
 """The section of each kind of layer; filled by :mod:`hpc_sparse.network.layers.registry`."""
-
-CONNECTION_KINDS: list[str] = []
-"""Names of the kinds of connections; filled by :mod:`hpc_sparse.network.connections.registry`."""
 
 
 def checked_layers(values: Any) -> Any:
@@ -199,8 +198,8 @@ def checked_layers(values: Any) -> Any:
         kind, connections = value.get("kind", "sparse"), value.get("connections", "csr")
         for key, own, known in (
             ("kind", kind, list(LAYER_SECTIONS)),
-            ("connections", connections, CONNECTION_KINDS),
-            *((key, own, CONNECTION_KINDS) for key, own in value.items() if key.endswith("_connections")),
+            ("connections", connections, list(CONNECTION_KINDS)),
+            *((key, own, list(CONNECTION_KINDS)) for key, own in value.items() if key.endswith("_connections")),
         ):
             if own not in known:
                 problems.append(problem("literal_error", f"Input should be {listed(known)}", (number, key), own))

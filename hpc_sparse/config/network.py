@@ -17,22 +17,22 @@ from pydantic_core import PydanticKnownError
 
 from hpc_sparse.config.layers import (
     CONNECTION_KINDS,
-    IN_GROUPS,
     Activation,
     BlockSize,
-    GroupPattern,
+    ConnectionKind,
+    ConnectionSection,
     LayerSection,
-    Pattern,
     checked_layers,
-    with_block,
+    keys_of_connections,
+    with_keys_of_kind,
 )
 from hpc_sparse.config.problems import listed, nested_problems
-from hpc_sparse.config.section import Fraction, NonNegative, Positive, Section, Width
+from hpc_sparse.config.section import Fraction, NonNegative, Positive, Width
 
 DEFAULT_EPSILON = 20.0
 
 
-class NetworkSection(Section):
+class NetworkSection(ConnectionSection):
     """The network at the start of the run."""
 
     formerly: ClassVar[Mapping[str, str]] = {"initial_topology": "network.topology"}
@@ -71,7 +71,7 @@ class NetworkSection(Section):
     block: BlockSize | None = None
     """Connections in blocks: neurons of a block in its layer and in the one below, each 1, 4, 8, 16 or 32; [16, 16]."""
 
-    pattern: Pattern | None = None
+    pattern: str | None = None
     """Of connections = "n_of_m": N:M, each neuron is connected to exactly N of each M <= 256 consecutive inputs, such
     as 2:4. A shorter last group of r inputs has r N / M, rounded up."""
 
@@ -97,23 +97,26 @@ class NetworkSection(Section):
                 return "erdos_renyi"
 
     @property
-    def has_groups(self) -> bool:
-        """Whether some hidden layer's connections are in groups of inputs."""
-        return any(self.layer(number).pattern is not None for number in range(len(self.hidden)))
+    def kinds_of_connections(self) -> list[type[ConnectionKind]]:
+        """Those of the hidden layers, each once, in the order of the layers."""
+        return list(dict.fromkeys(self.layer(number).kind_of_connections for number in range(len(self.hidden))))
+
+    @property
+    def in_groups(self) -> str | None:
+        """The kind of some hidden layer's connections that are in groups of inputs; None if there are none."""
+        return next((kind.kind for kind in self.kinds_of_connections if kind.in_groups), None)
 
     def layer(self, number: int) -> LayerSection:
         """Hidden layer ``number``, counted from 0, as the configuration has it."""
         if self.layers is not None:
             return self.layers[number]
-        return LayerSection(n=self.hidden[number], connections=self.connections, block=self.block, pattern=self.pattern)
+        keys = {key: getattr(self, key) for key in ("connections", *keys_of_connections())}
+        return LayerSection(n=self.hidden[number], **keys)
 
-    def with_pattern(self, pattern: str) -> Self:
-        """The same with another pattern wherever there is one."""
-        layers = [
-            layer if layer.pattern is None else layer.model_copy(update={"pattern": pattern})
-            for layer in self.layers or ()
-        ]
-        own = {"pattern": None if self.pattern is None else pattern}
+    def with_small_keys(self) -> Self:
+        """The same for a network of a few neurons."""
+        layers = [layer.model_copy(update=dict(layer.kind_of_connections.small_keys)) for layer in self.layers or ()]
+        own = dict(CONNECTION_KINDS[self.connections].small_keys)
         return self.model_copy(update=own if self.layers is None else {**own, "layers": tuple(layers)})
 
     @property
@@ -141,7 +144,7 @@ class NetworkSection(Section):
         """The widths follow from the layers, where these are given one by one."""
         if not isinstance(values, dict):
             return handler(values)
-        values = with_block(values)
+        values = with_keys_of_kind(values)
         if values.get("layers") is None:
             return handler(values)
         try:
@@ -162,34 +165,21 @@ class NetworkSection(Section):
     @field_validator("connections", mode="before")
     @classmethod
     def _is_known(cls, value: Any) -> Any:
-        if value not in CONNECTION_KINDS:
-            raise PydanticKnownError("literal_error", {"expected": listed(CONNECTION_KINDS)})
+        if value not in list(CONNECTION_KINDS):
+            raise PydanticKnownError("literal_error", {"expected": listed(list(CONNECTION_KINDS))})
         return value
 
     @model_validator(mode="after")
-    def _patterns_of_groups(self) -> Self:
-        if self.pattern is not None and self.connections != IN_GROUPS:
-            raise ValueError(f'pattern = "{self.pattern}" needs connections = "{IN_GROUPS}"')
+    def _connections_suit_layers(self) -> Self:
+        """The keys of each layer's connections, and its widths as far as they are known."""
         for number in range(len(self.hidden)):
-            self._check_groups(number, self.layer(number))
+            layer = self.layer(number)
+            kind, refusal = layer.kind_of_connections, layer.kind_of_connections.refuses_section(layer)
+            if refusal is None and number > 0:
+                refusal = kind.refuses_shape((self.hidden[number], self.hidden[number - 1]), layer)
+            if refusal is not None:
+                raise ValueError(f"{'' if self.layers is None else f'layers.{number}.'}{refusal}")
         return self
-
-    def _check_groups(self, number: int, layer: LayerSection) -> None:
-        """Check what the connections of a layer in groups go together with."""
-        where = "" if self.layers is None else f"layers.{number}."
-        if layer.connections != IN_GROUPS:
-            if layer.pattern is not None:
-                raise ValueError(f'{where}pattern = "{layer.pattern}" needs connections = "{IN_GROUPS}"')
-            return
-        if layer.pattern is None:
-            raise ValueError(f'{where}connections = "{IN_GROUPS}" needs pattern, such as "2:4"')
-        if layer.density is not None:
-            raise ValueError(f'{where}density = {layer.density}: pattern = "{layer.pattern}" says how many there are')
-        if number > 0:
-            try:
-                GroupPattern.parse(layer.pattern).check_inputs(self.hidden[number - 1])
-            except ValueError as error:
-                raise ValueError(f'{where}pattern = "{layer.pattern}": {error}') from None
 
     @property
     def reads_sequences(self) -> bool:
@@ -221,7 +211,7 @@ class NetworkSection(Section):
 
 def _with_connections(values: dict[str, Any]) -> Any:
     """The tables of the layers; those that do not say how connections are stored have it from the network."""
-    common = {key: values[key] for key in ("connections", "block", "pattern") if values.get(key) is not None}
+    common = {key: values[key] for key in ("connections", *keys_of_connections()) if values.get(key) is not None}
     if not common or not isinstance(values["layers"], (list, tuple)):
         return values["layers"]
     return [

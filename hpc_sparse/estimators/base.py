@@ -22,12 +22,11 @@ from hpc_sparse.estimators.training import FittedState, fit
 from hpc_sparse.inference.inputs import to_features
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.kernels.threads import at_most_threads
+from hpc_sparse.network.connections.registry import check_widths
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.storage.dataset.samples import Features, Samples, take_rows
-from hpc_sparse.training.replica_states import (
-    random_replica,
-)
+from hpc_sparse.training.replica_states import random_replica
 
 LARGEST_SEED = (1 << 31) - 1
 
@@ -238,10 +237,12 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
 
     def _new_state(self, samples: Samples, parameters: Parameters) -> FittedState:
         config, n_outputs, steps = parameters.config, self._output_count(), self._n_places()
+        n_inputs = samples.features.n_features // steps
         try:
-            replica = random_replica(config, samples.features.n_features // steps, n_outputs, steps)
+            check_widths(config.network, n_inputs)
+            replica = random_replica(config, n_inputs, n_outputs, steps)
         except ConfigError as error:
-            raise ParameterError(f"{type(self).__name__}: {error}") from None
+            raise ParameterError(f"{type(self).__name__}: {str(error).removeprefix('network.')}") from None
         return FittedState(replica, config.training.seed, fitted_front_end(config, samples, n_outputs))
 
     def _split(self, targets: AnyArray, fraction: float, seed: int) -> tuple[Int64Array, Int64Array]:

@@ -153,10 +153,11 @@ class TopologyUpdater(ABC):
 
 def refuse_groups(name: str, config: RunConfig) -> str | None:
     """The refusal of a strategy that cannot choose within groups of inputs."""
-    if not config.network.has_groups:
+    kind = config.network.in_groups
+    if kind is None:
         return None
     return (
-        f'evolution.strategy = "{name}": not with connections = "n_of_m", within whose groups it does not choose; use '
+        f'evolution.strategy = "{name}": not with connections = "{kind}", within whose groups it does not choose; use '
         "static, set, deep_r, rigl or gse"
     )
 

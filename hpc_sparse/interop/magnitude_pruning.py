@@ -8,13 +8,13 @@ import numpy as np
 import scipy.sparse
 
 from hpc_sparse.config import RunConfig
-from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array
 from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop.dense_weights import DenseLayer, DenseWeights
 from hpc_sparse.network.activations import OUTPUT_ACTIVATION, negative_slope
 from hpc_sparse.network.blueprint import LayerBlueprint
+from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.n_of_m import NOfM
 from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.connections.registry import random_connections, unstructured

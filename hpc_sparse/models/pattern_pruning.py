@@ -12,11 +12,11 @@ import scipy.sparse
 from pydantic import ValidationError
 
 from hpc_sparse.config import RunConfig
-from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.dtypes import Float32Array, Int64Array
 from hpc_sparse.errors import InputError, OutputError, quoted
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.models.stored import StoredNetwork
+from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.input_order import Search, best_order
 from hpc_sparse.network.connections.n_of_m import NOfM
 from hpc_sparse.network.connections.topology import Topology

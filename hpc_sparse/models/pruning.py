@@ -1,4 +1,4 @@
-"""Importance pruning of a network that is trained: to a percentile or a size, and the accuracy at many sizes."""
+"""Pruning of a network that is trained, by neurons or by blocks: to a percentile or a size, and a curve of both."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from hpc_sparse.errors import InputError, OutputError
 from hpc_sparse.evolution.importance import ImportancePruner, distinct_percentiles
 from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.models.block_removal import connections_left, numbers_of_blocks, without_weakest_blocks
 from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.replica import Replica
@@ -33,7 +34,7 @@ class PruningRequest:
     ----------
     checkpoint : Path
     percentile : float or None
-        Percentile of each hidden layer's importances, in [0, 100).
+        Percentile of each hidden layer's importances, or of the scores of each map's blocks, in [0, 100).
     target_connections : int or None
         Instead: the largest number of connections left; the least percentile that reaches it is taken.
     input_percentile : float
@@ -100,7 +101,7 @@ def prune_checkpoint(ctx: ParallelContext, request: PruningRequest) -> dict[str,
         use_threads(ctx.threads)
     stored = StoredNetwork.read(ctx, request.checkpoint)
     with collective_errors(ctx, "pruning"):
-        _check_layers(request.checkpoint, stored.replica.network)
+        _check_layers(request, stored.replica.network)
     dataset = None if request.dataset is None else stored.load_data(ctx, request.dataset)
     result: dict[str, Any] = {
         "checkpoint": str(request.checkpoint),
@@ -115,20 +116,20 @@ def prune_checkpoint(ctx: ParallelContext, request: PruningRequest) -> dict[str,
     return result
 
 
-def _check_layers(path: Path, network: Network) -> None:
-    """Refuse layers whose neurons are those of several maps, or cannot leave one by one."""
+def _check_layers(request: PruningRequest, network: Network) -> None:
+    """Refuse layers whose neurons are those of several maps, unless blocks go and no neurons."""
+    if numbers_of_blocks(network):
+        if request.input_percentile:
+            raise InputError(
+                f"--inputs = {request.input_percentile}: {request.checkpoint} has connections in blocks, which hold "
+                "several neurons: expected 0"
+            )
+        return
     for number, layer in enumerate(network.layers):
         if len(layer.connections()) > 1:
             raise InputError(
-                f'{path}: layer {number} is of the kind "{layer.kind}": expected layers with one map from the neurons '
-                "below, whose neurons can go"
-            )
-    for place, connections in network.connections():
-        if connections.unit != (1, 1):
-            r, c = connections.unit
-            raise InputError(
-                f"{path}: layer {place.layer} has connections in blocks of {r} x {c}, which hold several neurons: "
-                "expected single connections, from which neurons can be taken"
+                f'{request.checkpoint}: layer {number} is of the kind "{layer.kind}": expected layers with one map '
+                "from the neurons below, whose neurons can go, or connections in blocks"
             )
 
 
@@ -137,36 +138,48 @@ def _prune(
 ) -> dict[str, Any]:
     """Write the pruned checkpoint; percentile, file, and sizes before and after (collective)."""
     with collective_errors(ctx, "pruning"):
-        percentile = _percentile(request, stored.replica.network)
-        pruned = pruned_replica(stored.replica, percentile, request.input_percentile)
+        what = "block" if numbers_of_blocks(stored.replica.network) else "neuron"
+        percentile = _percentile(request, stored)
+        pruned = _pruned_replica(request, stored, percentile)
         if pruned is stored.replica:
-            raise InputError(f"{request.checkpoint}: no neuron goes at percentile {percentile:g}: nothing to prune")
+            raise InputError(f"{request.checkpoint}: no {what} goes at percentile {percentile:g}: nothing to prune")
     before = _measured(ctx, stored, stored.replica, dataset)
     after = _measured(ctx, stored, pruned, dataset)
     _write(ctx, request, stored, pruned, {"pruning_percentile": percentile, **_numbers(after)})
     sizes = [{"network": "before", **before}, {"network": "after", **after}]
-    return {"percentile": percentile, "output": str(request.target_file), "sizes": sizes}
+    return {"percentile": percentile, "pruned": f"{what}s", "output": str(request.target_file), "sizes": sizes}
 
 
-def _percentile(request: PruningRequest, network: Network) -> float:
+def _percentile(request: PruningRequest, stored: StoredNetwork) -> float:
     """The percentile that is asked for, or the least that leaves no more connections than asked for."""
     if request.percentile is not None:
         return request.percentile
-    target = request.target_connections
+    target, network = request.target_connections, stored.replica.network
     assert target is not None
+    n_blocks = numbers_of_blocks(network)
 
     def n_left(percentile: float) -> int:
+        if n_blocks:
+            return connections_left(network, percentile, stored.config.evolution.block_score)
         change = ImportancePruner("compact", percentile, request.input_percentile).prune(network)
         return network.n_connections if change is None else change.n_connections
 
-    percentiles = distinct_percentiles(network.widths[1:-1]).tolist()
-    found = bisect_left(percentiles, -target, key=lambda percentile: -n_left(percentile))
+    percentiles = distinct_percentiles(n_blocks or network.widths[1:-1])
+    found = bisect_left(percentiles, -target, key=lambda percentile: -n_left(float(percentile)))
     if found == len(percentiles):
+        lost = "map in blocks has lost all of them" if n_blocks else "hidden layer has lost all neurons"
         raise InputError(
-            f"--target-connections = {target}: {request.checkpoint} has {n_left(percentiles[-1])} connections left "
-            "when every hidden layer has lost all neurons but the strongest; ask for at least as many"
+            f"--target-connections = {target}: {request.checkpoint} has {n_left(float(percentiles[-1]))} connections "
+            f"left when every {lost} but the strongest; ask for at least as many"
         )
     return float(percentiles[found])
+
+
+def _pruned_replica(request: PruningRequest, stored: StoredNetwork, percentile: float) -> Replica:
+    """The replica without its weakest blocks, or neurons where there are no blocks; the stored one if nothing goes."""
+    if numbers_of_blocks(stored.replica.network):
+        return without_weakest_blocks(stored.replica, percentile, stored.config.evolution.block_score)
+    return pruned_replica(stored.replica, percentile, request.input_percentile)
 
 
 def pruned_replica(replica: Replica, percentile: float, input_percentile: float) -> Replica:
@@ -188,7 +201,7 @@ def _curve(
     points = []
     for percentile in CURVE_PERCENTILES:
         with collective_errors(ctx, "pruning"):
-            pruned = pruned_replica(stored.replica, percentile, request.input_percentile)
+            pruned = _pruned_replica(request, stored, percentile)
         points.append({"percentile": percentile, **_measured(ctx, stored, pruned, dataset)})
     return points
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_sparse.config import LayerSection
-from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.network.connections.initial_topology import Pattern
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.rng import Purpose, stream_key
@@ -69,13 +68,6 @@ class LayerBlueprint:
     def connections(self) -> str:
         """Kind of the connections."""
         return "csr" if self.section is None else self.section.connections
-
-    @property
-    def group_pattern(self) -> GroupPattern:
-        """Pattern of connections in groups of inputs, which the configuration gives."""
-        assert self.section is not None
-        assert self.section.pattern is not None
-        return GroupPattern.parse(self.section.pattern)
 
     @property
     def unit(self) -> tuple[int, int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hpc_sparse.config import LayerSection, NetworkSection, RunConfig
-from hpc_sparse.config.layers import IN_GROUPS
 from hpc_sparse.inputs.sequences import n_places
 from hpc_sparse.kernels.simd.machine import tile_width
 from hpc_sparse.network.blueprint import LayerBlueprint
@@ -124,10 +124,9 @@ class LayerSize:
 
     @property
     def section(self) -> LayerSection:
-        """The layer as a configuration has it, as far as its connections go; groups of inputs count as csr."""
-        block = self.unit if self.unit != (1, 1) else None
-        connections = "csr" if self.connections == IN_GROUPS else self.connections
-        return LayerSection.model_construct(n=self.n_out, connections=connections, block=block)
+        """A layer as a configuration has it, whose connections take as long as these."""
+        keys: dict[str, Any] = dict(CONNECTIONS[self.connections].keys_like(self.unit))
+        return LayerSection.model_construct(n=self.n_out, **keys)
 
     @property
     def n_units(self) -> int:
@@ -241,8 +240,8 @@ class NetworkSize:
 
 def _map_size(config: NetworkSection, name: str, blueprint: LayerBlueprint) -> MapSize:
     (n_out, n_in), (r, c), section = blueprint.shape, blueprint.unit, blueprint.section
-    # Groups of inputs have as many connections each: their density is exact.
-    drawn = config.initial_topology if section is None or section.pattern is None else "pattern"
+    is_exact = section is not None and section.kind_of_connections.in_groups
+    drawn = "groups" if is_exact else config.initial_topology
     n_units = _n_connections(drawn, -(-n_in // c), -(-n_out // r), blueprint.density)
     return MapSize(name, n_in, n_out, n_units * r * c, blueprint.connections, blueprint.unit)
 

@@ -38,9 +38,6 @@ STEPS = 2
 """Of samples that are sequences: a divisor of the features."""
 
 WIDTHS = (8, 8)
-PATTERN = "1:2"
-"""Of connections in groups: the run's own groups may be larger than the layers here."""
-
 TINY_RATE = 1e-6
 
 
@@ -65,7 +62,7 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     network = config.network.model_copy(
         update={"hidden": hidden, "layers": _half_dense(layers), "epsilon": None, "density": 0.5}
     )
-    network = network.with_pattern(PATTERN)
+    network = network.with_small_keys()
     if network.has_units:
         # As large as a layer, they would often not exist at random.
         network = network.model_copy(update={"initial_topology": "constant_fan_in"})

@@ -99,7 +99,7 @@ def layers() -> Axis:
     tables: dict[str, tuple[tuple[str, str], ...]] = {
         f"{kind} {stored}": ((kind, stored),) * 2
         for kind, stored in product(LAYER_SECTIONS, CONNECTION_KINDS)
-        if not LAYER_SECTIONS[kind].reads_sequences or stored == CONNECTION_KINDS[0]
+        if not LAYER_SECTIONS[kind].reads_sequences or stored == "csr"
     }
     tables["different"] = tuple(("sparse", stored) for stored in ("csr", *CONNECTION_KINDS))
     found, settings = dict[str, tuple[str, ...]](), {"n_of_m": ', pattern = "2:4"', "block": ", block = [4, 8]"}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.monitor.reporter import SilentReporter
+from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.grouped_index import GroupedIndex
 from hpc_sparse.network.connections.protocol import INPUT
 from hpc_sparse.network.connections.registry import connections_from_state

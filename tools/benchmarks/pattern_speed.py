@@ -9,10 +9,10 @@ import numpy as np
 from benchmarks import report
 from benchmarks.kernel_speed import BOTH, LayerBench
 from benchmarks.timing import interleave
-from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.kernels import INSTRUCTION_SET
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.connections.csr import Csr
+from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.grouped_index import GroupedIndex
 from hpc_sparse.network.connections.input_order import Search, best_order
 from hpc_sparse.network.connections.n_of_m import NOfM

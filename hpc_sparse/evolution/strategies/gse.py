@@ -74,8 +74,8 @@ class GseUpdater(TopologyUpdater):
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:
         """Layers that change their sizes, where each group of inputs keeps its number."""
-        if config.network.has_groups and config.evolution.chosen(GseSection).scope == "global":
-            return 'evolution.gse.scope = "global": not with connections = "n_of_m", whose groups keep their sizes'
+        if (kind := config.network.in_groups) and config.evolution.chosen(GseSection).scope == "global":
+            return f'evolution.gse.scope = "global": not with connections = "{kind}", whose groups keep their sizes'
         return None
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:

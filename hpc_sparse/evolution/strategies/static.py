@@ -38,8 +38,8 @@ class StaticUpdater(TopologyUpdater):
     def refuses(cls, config: RunConfig) -> str | None:
         """A density to be reached, a reserve in groups, and a choice of what grown connections begin with."""
         share = config.evolution.chosen(StaticSection).acting_share
-        if config.network.has_groups and share < ALL_ACT:
-            return f'evolution.static.acting_share = {share}: not with connections = "n_of_m", all of which act'
+        if (kind := config.network.in_groups) and share < ALL_ACT:
+            return f'evolution.static.acting_share = {share}: not with connections = "{kind}", all of which act'
         if config.evolution.final_density is not None:
             return 'evolution.final_density needs a strategy other than "static"'
         if config.network.has_units and config.evolution.chosen(StaticSection).acting_share != ALL_ACT:

@@ -23,11 +23,11 @@ from hpc_sparse.kernels.block import backward, forward, gradient, weights
 from hpc_sparse.kernels.block.single_sample import forward_sample
 from hpc_sparse.kernels.sparse.gradient import bias_gradients
 from hpc_sparse.kernels.threads import threads_in_use
+from hpc_sparse.network.connections.block_choice import BlockChoice
 from hpc_sparse.network.connections.csr import derivative_of
 from hpc_sparse.network.connections.initial_topology import draw_topology
 from hpc_sparse.network.connections.initial_weights import NORMAL_DEVIATION, UNIFORM_BOUNDS
 from hpc_sparse.network.connections.protocol import Adjoint, ConnectionBytes, Epilogue, Gate, ScoreRule
-from hpc_sparse.network.connections.single_block import SETTINGS, SingleBlock
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSize, StoredSizes
 from hpc_sparse.network.connections.topology import BLOCKS, Topology
 from hpc_sparse.network.sinks import DescendMap, MapSink
@@ -36,14 +36,28 @@ from hpc_sparse.partition import even_bounds
 from hpc_sparse.rng import Purpose
 
 if TYPE_CHECKING:
-    from hpc_sparse.config import LayerSection
     from hpc_sparse.network.blueprint import LayerBlueprint
 
 SINGLE = (1, 1)
 
 
+SETTINGS = ("rows", "columns")
+"""Names of the sides of a block in a file."""
+
+
 @dataclass
-class Block:
+class SingleBlock(Csr):
+    """Blocks of one weight: unstructured connections, to the bit, under the name of block-sparse ones."""
+
+    kind: ClassVar[str] = "block"
+
+    def state(self) -> ConnectionState:
+        """As :class:`Csr`, with the sides of a block."""
+        return replace(super().state(), kind=self.kind, settings=dict.fromkeys(SETTINGS, 1))
+
+
+@dataclass
+class Block(BlockChoice):
     """Connections in blocks.
 
     Attributes
@@ -59,7 +73,6 @@ class Block:
     """
 
     kind: ClassVar[str] = "block"
-    evolves: ClassVar[bool] = True
     shape: tuple[int, int]
     unit: tuple[int, int]
     topology: Topology
@@ -83,25 +96,10 @@ class Block:
         """The connections; blocks of one weight are unstructured connections of this kind."""
         return SingleBlock(topology, weight) if unit == SINGLE else cls(shape, unit, topology, weight)
 
-    @classmethod
-    def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> str | None:
-        """A block that is larger than the layer."""
-        (n_out, n_in), (r, c) = shape, section.unit
-        if r <= n_out and c <= n_in:
-            return None
-        return (
-            f"block = [{r}, {c}]: larger than the layer of {n_in} x {n_out} neurons; expected at most [{n_out}, {n_in}]"
-        )
-
     @property
     def values_per_unit(self) -> int:
         """Weights of a block, those beyond the layer included."""
         return self.unit[0] * self.unit[1]
-
-    @classmethod
-    def fixed_density(cls, shape: tuple[int, int]) -> float | None:  # noqa: ARG003
-        """None: a configuration decides."""
-        return None
 
     def shape_with(self, topology: Topology) -> tuple[int, int]:
         """(n_out, n_in) with other units: no neuron comes or goes."""

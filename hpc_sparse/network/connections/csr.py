@@ -27,6 +27,7 @@ from hpc_sparse.kernels.growth import compaction
 from hpc_sparse.kernels.sparse import backward, forward, gradient
 from hpc_sparse.kernels.sparse.single_sample import forward_sample
 from hpc_sparse.kernels.threads import threads_in_use
+from hpc_sparse.network.connections.choice import FreeChoice
 from hpc_sparse.network.connections.initial_topology import draw_topology
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
 from hpc_sparse.network.connections.protocol import Adjoint, ConnectionBytes, Epilogue, Gate, ScoreRule
@@ -37,7 +38,6 @@ from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.rng import Purpose
 
 if TYPE_CHECKING:
-    from hpc_sparse.config import LayerSection
     from hpc_sparse.network.blueprint import LayerBlueprint
 
 NO_RECORD: UInt16Array = np.empty(0, np.uint16)
@@ -45,7 +45,7 @@ NO_RECORD: UInt16Array = np.empty(0, np.uint16)
 
 
 @dataclass
-class Csr:
+class Csr(FreeChoice):
     """Unstructured connections.
 
     Attributes
@@ -56,7 +56,6 @@ class Csr:
     """
 
     kind: ClassVar[str] = "csr"
-    evolves: ClassVar[bool] = True
     unit: ClassVar[tuple[int, int]] = (1, 1)
     values_per_unit: ClassVar[int] = 1
     topology: Topology
@@ -67,16 +66,6 @@ class Csr:
         """New connections, all of which act."""
         topology = draw_topology(blueprint.pattern, blueprint.shape, blueprint.density, blueprint.key(Purpose.TOPOLOGY))
         return cls(topology, draw_weights(blueprint.initializer, topology, blueprint.key(Purpose.WEIGHTS)))
-
-    @classmethod
-    def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> str | None:  # noqa: ARG003
-        """None: any layer may have such connections."""
-        return None
-
-    @classmethod
-    def fixed_density(cls, shape: tuple[int, int]) -> float | None:  # noqa: ARG003
-        """None: there may be any number of them."""
-        return None
 
     @property
     def shape(self) -> tuple[int, int]:

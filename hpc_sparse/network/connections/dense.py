@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from hpc_sparse.dtypes import Float32Array
 from hpc_sparse.errors import FileFormatError
@@ -13,6 +13,9 @@ from hpc_sparse.network.connections.protocol import Epilogue
 from hpc_sparse.network.connections.state import ConnectionState
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.tiles import Tiles
+
+if TYPE_CHECKING:
+    from hpc_sparse.config import LayerSection
 
 
 @dataclass
@@ -24,13 +27,13 @@ class Dense(Csr):
 
     kind: ClassVar[str] = "dense"
 
+    @classmethod
+    def density_of(cls, section: LayerSection, n_in: int) -> float:  # noqa: ARG003
+        """1: all connections exist."""
+        return 1.0
+
     def __post_init__(self) -> None:
         assert is_complete(self.topology), (self.topology.shape, self.topology.n_connections)
-
-    @classmethod
-    def fixed_density(cls, shape: tuple[int, int]) -> float | None:  # noqa: ARG003
-        """1: all there are."""
-        return 1.0
 
     def product(self, source: Tiles, epilogue: Epilogue, out: Tiles) -> None:
         """``out = epilogue(W source)``."""

@@ -6,7 +6,7 @@ Towsley 2016, arXiv 1511.02136, section 2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,7 +21,7 @@ from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.rng import Purpose
 
 if TYPE_CHECKING:
-    from hpc_sparse.config import LayerSection
+    from hpc_sparse.config import LayerSection, RunConfig
     from hpc_sparse.network.blueprint import LayerBlueprint
 
 
@@ -53,9 +53,28 @@ class Diagonal(Csr):
         return None
 
     @classmethod
-    def fixed_density(cls, shape: tuple[int, int]) -> float | None:
+    def density_of(cls, section: LayerSection, n_in: int) -> float:  # noqa: ARG003
         """One connection of each neuron."""
-        return 1.0 / shape[1]
+        return 1.0 / n_in
+
+    @classmethod
+    def keys_like(cls, unit: tuple[int, int]) -> Mapping[str, object]:  # noqa: ARG003
+        """Unstructured connections, which can have any shape."""
+        return {"connections": Csr.kind}
+
+    @classmethod
+    def refuses_section(cls, section: LayerSection) -> str | None:
+        """A density."""
+        if section.density is not None:
+            return f'density = {section.density}: connections = "diagonal" are one of each neuron'
+        return None
+
+    @classmethod
+    def refuses(cls, config: RunConfig) -> Iterable[str]:
+        """Initial topologies that choose connections by data."""
+        chosen = config.network.initial_topology
+        if chosen in {"snip", "grasp", "csti"}:
+            yield f'network.initial_topology = "{chosen}": not with connections = "{cls.kind}", which are what they are'
 
     def rewired(self, topology: Topology, weight: Float32Array) -> Csr:
         """Connections with another topology; of the kind :class:`Csr` where neurons are gone."""

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.dtypes import (
     INDEX,
     OFFSET,
@@ -21,6 +20,7 @@ from hpc_sparse.dtypes import (
 )
 from hpc_sparse.kernels.patterns import structure
 from hpc_sparse.kernels.patterns.expansion import GROUP, OVERRUN
+from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.groups import InputGroups
 from hpc_sparse.network.connections.topology import BLOCKS, Topology
 from hpc_sparse.partition import balanced_bounds, even_bounds

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.dtypes import OFFSET, BoolArray, Float32Array, Int32Array, Int64Array, PointerArray
 from hpc_sparse.kernels.patterns import growth
+from hpc_sparse.network.connections.group_pattern import GroupPattern
 
 
 @dataclass(frozen=True)

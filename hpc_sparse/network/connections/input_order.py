@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Float32Array, Int64Array
 from hpc_sparse.kernels.patterns.permutation import exchange_gains
+from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.topology import Topology
 
 Search = Literal["channel_swap", "stripes"]

@@ -6,21 +6,23 @@ connections, the index takes a quarter of the bytes, there are no row pointers, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.dtypes import INDEX, VALUE, AnyArray, Float32Array, Float64Array, Int64Array, pointer_dtype
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.patterns import backward, forward, gradient, structure
 from hpc_sparse.kernels.sparse.gradient import bias_gradients
 from hpc_sparse.kernels.threads import threads_in_use
+from hpc_sparse.network.connections.choice import FreeChoice
 from hpc_sparse.network.connections.csr import Csr, derivative_of
+from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.grouped_index import GroupedIndex, n_out_groups
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
 from hpc_sparse.network.connections.protocol import Adjoint, ConnectionBytes, Connections, Epilogue, Gate, ScoreRule
@@ -31,12 +33,12 @@ from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.rng import Purpose
 
 if TYPE_CHECKING:
-    from hpc_sparse.config import LayerSection
+    from hpc_sparse.config import LayerSection, RunConfig
     from hpc_sparse.network.blueprint import LayerBlueprint
 
 
 @dataclass
-class NOfM:
+class NOfM(FreeChoice):
     """Connections to exactly N of each M consecutive inputs.
 
     A change of neurons that breaks the groups leaves unstructured connections, :class:`Csr`. The sums have the bits of
@@ -50,7 +52,9 @@ class NOfM:
     """
 
     kind: ClassVar[str] = "n_of_m"
-    evolves: ClassVar[bool] = True
+    keys: ClassVar[Mapping[str, object]] = MappingProxyType({"pattern": None})
+    small_keys: ClassVar[Mapping[str, object]] = MappingProxyType({"pattern": "1:2"})
+    in_groups: ClassVar[bool] = True
     unit: ClassVar[tuple[int, int]] = (1, 1)
     values_per_unit: ClassVar[int] = 1
     index: GroupedIndex
@@ -59,7 +63,8 @@ class NOfM:
     @classmethod
     def random(cls, blueprint: LayerBlueprint) -> NOfM:
         """New connections, chosen at random within each group."""
-        index = GroupedIndex.random(blueprint.shape, blueprint.group_pattern, blueprint.key(Purpose.TOPOLOGY))
+        pattern = _pattern_of_section(blueprint.section)
+        index = GroupedIndex.random(blueprint.shape, pattern, blueprint.key(Purpose.TOPOLOGY))
         return cls(index, draw_weights(blueprint.initializer, index.topology(), blueprint.key(Purpose.WEIGHTS)))
 
     @classmethod
@@ -82,17 +87,48 @@ class NOfM:
     @classmethod
     def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> str | None:
         """Groups of more inputs than there are."""
-        assert section.pattern is not None
         try:
-            GroupPattern.parse(section.pattern).check_inputs(shape[1])
+            _pattern_of_section(section).check_inputs(shape[1])
         except ValueError as error:
             return f'pattern = "{section.pattern}": {error}'
         return None
 
     @classmethod
-    def fixed_density(cls, shape: tuple[int, int]) -> float | None:  # noqa: ARG003
-        """None: a configuration decides."""
+    def density_of(cls, section: LayerSection, n_in: int) -> float:
+        """Exactly what the pattern says."""
+        return _pattern_of_section(section).fan_in(n_in) / n_in
+
+    @classmethod
+    def keys_like(cls, unit: tuple[int, int]) -> Mapping[str, object]:  # noqa: ARG003
+        """Unstructured connections, which can have any density."""
+        return {"connections": Csr.kind}
+
+    @classmethod
+    def refuses_section(cls, section: LayerSection) -> str | None:
+        """No pattern, one that is none, and a density beside it."""
+        if section.pattern is None:
+            return f'connections = "{cls.kind}" needs pattern, such as "2:4"'
+        try:
+            GroupPattern.parse(section.pattern)
+        except ValueError as error:
+            return f'pattern = "{section.pattern}": {error}'
+        if section.density is not None:
+            return f'density = {section.density}: pattern = "{section.pattern}" says how many there are'
         return None
+
+    @classmethod
+    def refuses(cls, config: RunConfig) -> Iterator[str]:
+        """What would break groups, of which each keeps its number of connections."""
+        chosen, evolution, pruning = config.network.initial_topology, config.evolution, config.importance_pruning
+        if chosen not in {"erdos_renyi", "constant_fan_in"}:
+            yield (
+                f'network.initial_topology = "{chosen}": not with connections = "{cls.kind}", whose groups get their '
+                'connections at random; use "erdos_renyi"'
+            )
+        if evolution.final_density is not None:
+            yield f'evolution.final_density = {evolution.final_density}: not with connections = "{cls.kind}", all stay'
+        if pruning.mode != "off":
+            yield f'importance_pruning.mode = "{pruning.mode}": not with connections = "{cls.kind}": it breaks groups'
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -315,6 +351,13 @@ class NOfM:
     def from_state(cls, state: ConnectionState, weight: Float32Array) -> NOfM:
         """The connections again."""
         return cls(GroupedIndex(state.shape, pattern_of(state.settings), state.structure["position"]), weight)
+
+
+def _pattern_of_section(section: LayerSection | None) -> GroupPattern:
+    """The pattern that a configuration gives a layer."""
+    assert section is not None
+    assert section.pattern is not None
+    return GroupPattern.parse(section.pattern)
 
 
 def pattern_of(settings: Mapping[str, Setting]) -> GroupPattern:

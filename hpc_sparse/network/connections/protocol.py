@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
+from hpc_sparse.config.layers import ConnectionKind
 from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, Int64Array, UInt16Array
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSizes
 from hpc_sparse.network.connections.topology import Topology
@@ -21,7 +22,6 @@ from hpc_sparse.network.sinks import MapSink
 from hpc_sparse.network.tiles import Tiles
 
 if TYPE_CHECKING:
-    from hpc_sparse.config import LayerSection
     from hpc_sparse.network.blueprint import LayerBlueprint
 
 Adjoint: TypeAlias = Callable[[Tiles, Tiles], None]
@@ -96,7 +96,7 @@ class ConnectionBytes(NamedTuple):
     topology: int = 0
 
 
-class Connections(Protocol):
+class Connections(ConnectionKind, Protocol):
     """A linear map from ``n_in`` to ``n_out`` neurons.
 
     Attributes
@@ -123,19 +123,6 @@ class Connections(Protocol):
     @classmethod
     def random(cls, blueprint: LayerBlueprint) -> Connections:
         """The connections of a new layer to the layer below."""
-        ...
-
-    @classmethod
-    def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> str | None:
-        """Reason why a layer (n_out, n_in) cannot have such connections; None if it can.
-
-        It begins with a key of the section: ``block = [16, 16]: larger than ...``.
-        """
-        ...
-
-    @classmethod
-    def fixed_density(cls, shape: tuple[int, int]) -> float | None:
-        """Density that connections (n_out, n_in) of this kind always have; None if a configuration decides."""
         ...
 
     @property

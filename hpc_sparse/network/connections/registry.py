@@ -27,8 +27,8 @@ def register_connections(kind: type[Connections]) -> type[Connections]:
     """The same class, which configurations can choose and checkpoints can hold from now on."""
     assert CONNECTIONS.get(kind.kind) in (None, kind), f"two kinds of connections are called {kind.kind}"
     CONNECTIONS[kind.kind] = kind
-    if kind.kind != Reserve.kind and kind.kind not in CONNECTION_KINDS:  # the strategy decides on a reserve
-        CONNECTION_KINDS.append(kind.kind)
+    if kind.kind != Reserve.kind:  # the strategy decides on a reserve
+        CONNECTION_KINDS[kind.kind] = kind
     return kind
 
 

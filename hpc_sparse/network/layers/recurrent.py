@@ -14,14 +14,12 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from hpc_sparse.config import LayerSection, NetworkSection
-from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array
 from hpc_sparse.errors import quoted
 from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.kernels.simd.machine import PADDING
 from hpc_sparse.network.activations import LINEAR
 from hpc_sparse.network.blueprint import STREAM_NUMBERS, LayerBlueprint
-from hpc_sparse.network.connections.dense import Dense
 from hpc_sparse.network.connections.protocol import INPUT, Connections, Epilogue, Gate, exact_matrix
 from hpc_sparse.network.connections.registry import connections_from_state, random_connections
 from hpc_sparse.network.connections.state import Setting
@@ -106,20 +104,18 @@ class RecurrentLayer:
     def maps(cls, blueprint: LayerBlueprint) -> Mapping[str, LayerBlueprint]:
         """Both maps; that from the state has random streams of its own."""
         section, (n, n_in) = _section(blueprint), blueprint.shape
-        n_gates, density = CELLS[section.cell].n_gates, section.recurrent_density or section.density
+        n_gates, own = CELLS[section.cell].n_gates, section.of_recurrent
+        density = own.kind_of_connections.density_of(own, n)
         if density is None and blueprint.epsilon is not None:
             density = erdos_renyi_density(blueprint.epsilon, n, n)
-        if section.pattern is not None:
-            density = GroupPattern.parse(section.pattern).fan_in(n) / n
-        stored = section.recurrent_connections or section.connections
         return {
             INPUT: replace(blueprint, shape=(n_gates * n, n_in)),
             RECURRENT: replace(
                 blueprint,
                 number=blueprint.number + STREAM_NUMBERS,
                 shape=(n_gates * n, n),
-                density=1.0 if stored == Dense.kind else density or blueprint.density,
-                section=section.model_copy(update={"connections": stored}),
+                density=density or blueprint.density,
+                section=own,
             ),
         }
 

@@ -7,12 +7,8 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from hpc_sparse.config import LayerSection, RunConfig
-from hpc_sparse.config.layers import IN_GROUPS, GroupPattern
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.config.section import Share
-
-OF_BOTH = {"block", IN_GROUPS}
-"""Kinds of connections with settings that both maps share."""
 
 UNSUITABLE_TOPOLOGIES = ("snip", "grasp", "csti")
 """Initial topologies that are made for layers with one map."""
@@ -30,7 +26,7 @@ class RecurrentSection(LayerSection):
     """The state after the last step, or those of all steps for another recurrent layer."""
 
     recurrent_connections: str | None = None
-    """Storage of the connections from the state, by default that of the others; block and n_of_m only for both."""
+    """Storage of the connections from the state, by default that of the others; kinds with keys only for both."""
 
     recurrent_density: Share | None = None
     """Density of the connections from the state, by default by the same keys as that of the others."""
@@ -50,20 +46,24 @@ class RecurrentSection(LayerSection):
     @model_validator(mode="after")
     def _suits_its_state(self) -> Self:
         """Blocks and groups are those of both maps, and fit the state."""
-        own = self.recurrent_connections or self.connections
-        if own != self.connections and OF_BOTH & {own, self.connections}:
+        kind, own = self.kind_of_connections, self.of_recurrent
+        keys = [*kind.keys, *own.kind_of_connections.keys]
+        if keys and own.connections != self.connections:
             raise ValueError(
-                f'recurrent_connections = "{own}": must be that of connections, "{self.connections}", where either is '
-                f"{' or '.join(sorted(OF_BOTH))}"
+                f'recurrent_connections = "{own.connections}": must be that of connections, "{self.connections}", '
+                f"where either has the key {keys[0]}"
             )
-        if self.block is not None and any(self.n % side for side in self.block):
-            raise ValueError(f"block = {list(self.block)}: must divide n = {self.n}, the width of the state")
-        if self.pattern is not None:
-            try:
-                GroupPattern.parse(self.pattern).check_inputs(self.n)
-            except ValueError as error:
-                raise ValueError(f'pattern = "{self.pattern}": {error}') from None
+        if any(self.n % side for side in self.unit):
+            raise ValueError(f"{keys[0]} = {list(self.unit)}: must divide n = {self.n}, the width of the state")
+        if kind.refuses_section(self) is None and (refusal := kind.refuses_shape((self.n, self.n), self)):
+            raise ValueError(refusal)
         return self
+
+    @property
+    def of_recurrent(self) -> Self:
+        """The same with the keys of the connections from the state in the place of the others'."""
+        connections, density = self.recurrent_connections or self.connections, self.recurrent_density or self.density
+        return self.model_copy(update={"connections": connections, "density": density})
 
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:

@@ -13,6 +13,7 @@ from hpc_sparse.config import LayerSection, RunConfig
 from hpc_sparse.config.layers import CONNECTION_KINDS, LAYER_SECTIONS
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.network.blueprint import LayerBlueprint
+from hpc_sparse.network.connections.choice import FreeChoice
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.protocol import INPUT, ConnectionBytes, Connections, Epilogue, Gate
 from hpc_sparse.network.connections.registry import (
@@ -38,7 +39,7 @@ def row_sums(tiles: Iterable[np.ndarray]) -> np.ndarray:
 
 
 @dataclass
-class Keys:
+class Keys(FreeChoice):
     """Unstructured connections whose structure is one array, ``out * n_in + in`` of each."""
 
     kind: ClassVar[str] = "keys"
@@ -46,10 +47,6 @@ class Keys:
     values_per_unit: ClassVar[int] = 1
     topology: Topology
     weight: np.ndarray
-
-    @classmethod
-    def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> None:
-        return None
 
     @classmethod
     def random(cls, blueprint: LayerBlueprint) -> Self:
@@ -313,4 +310,4 @@ def _registered() -> Iterator[None]:
     register_layer(Gained)
     yield
     del CONNECTIONS["keys"], LAYERS["gained"], LAYER_SECTIONS["gained"]
-    CONNECTION_KINDS.remove("keys")
+    del CONNECTION_KINDS["keys"]

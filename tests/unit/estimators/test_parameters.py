@@ -22,8 +22,8 @@ from hpc_sparse.estimators.parameters import automatic_batch, automatic_interval
         ({"evolve_every_epochs": 0}, "evolve_every_epochs = 0: must be greater than or equal to 1"),
         ({"epsilon": 3, "density": 0.5}, "epsilon and density exclude each other"),
         ({"pattern": "2:4"}, 'pattern = "2:4" needs connections = "n_of_m"'),
-        ({"connections": "n_of_m", "pattern": "4:2"}, "pattern = '4:2': must be N:M with 1 <= N <= M"),
-        ({"connections": "n_of_m", "pattern": "2:200"}, 'pattern = "2:200" of hidden layer 0: groups of 200 inputs'),
+        ({"connections": "n_of_m", "pattern": "4:2"}, 'pattern = "4:2": must be N:M with 1 <= N <= M'),
+        ({"connections": "n_of_m", "pattern": "2:200"}, 'pattern = "2:200": groups of 200 inputs'),
         ({"batch_size": "large"}, "batch_size = 'large'"),
         ({"batch_size": 0}, "batch_size = 0"),
         ({"validation_fraction": 1.0}, "validation_fraction = 1.0: must be less than 1"),
@@ -42,7 +42,7 @@ def test_settings_that_do_not_go_together_are_refused_as_in_a_run(classes):
 
 
 def test_a_network_without_connections_is_refused(classes):
-    with pytest.raises(ParameterError, match=r"SparseMLPClassifier: network.density = 1e-09: .* without connections"):
+    with pytest.raises(ParameterError, match=r"SparseMLPClassifier: density = 1e-09: .* without connections"):
         SparseMLPClassifier(density=1e-9).fit(*classes)
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.evolution.protocol import LayerView, NetworkView
 from hpc_sparse.evolution.selection import draw_free_keys
 from hpc_sparse.evolution.strategies import DeepRUpdater, GseUpdater, RiglUpdater, SetUpdater
+from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.grouped_index import GroupedIndex
 from hpc_sparse.network.connections.groups import InputGroups
 from hpc_sparse.network.connections.initial_weights import draw_weights

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.kernels.patterns.expansion import OVERRUN, expand_columns, expand_rows, panel_stop
+from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.grouped_index import GroupedIndex
 
 SHAPES = [("3:7", 270, 101), ("200:256", 700, 300), ("1:4", 5, 9)]

@@ -123,7 +123,7 @@ def test_an_imported_dense_network_gets_the_pattern_of_its_configuration(make_co
         (("network.connections=n_of_m",), 'connections = "n_of_m" needs pattern, such as "2:4"'),
         (
             ("network.connections=n_of_m", "network.pattern=4:2"),
-            "network.pattern = '4:2': must be N:M with 1 <= N <= M",
+            'network: pattern = "4:2": must be N:M with 1 <= N <= M',
         ),
         (("network.connections=n_of_m", "network.pattern=1:300"), "must be N:M with M <= 256"),
         (("network.connections=n_of_m", "network.pattern=2:200"), 'pattern = "2:200": groups of 200 inputs, but the'),
@@ -181,5 +181,5 @@ def test_layers_have_the_pattern_of_the_network_unless_they_say_otherwise(make_c
     assert found == [("n_of_m", "2:4"), ("n_of_m", "1:4"), ("dense", None)]
     again = parse_config(config.to_toml(), "test")
     assert again == config
-    tiny = config.network.with_pattern("1:2")
+    tiny = config.network.with_small_keys()
     assert [tiny.layer(number).pattern for number in range(3)] == ["1:2", "1:2", None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.config.layers import GroupPattern
+from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.input_order import best_order, partitions_of
 from hpc_sparse.network.connections.topology import Topology
 

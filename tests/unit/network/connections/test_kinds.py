@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.kernels.simd import machine
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.network.connections.block import Block
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.dense import Dense
+from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.grouped_index import GroupedIndex
 from hpc_sparse.network.connections.n_of_m import NOfM
 from hpc_sparse.network.connections.protocol import Epilogue, Gate

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpc_sparse.config.layers import GroupPattern
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.network.connections.csr import Csr
+from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.grouped_index import GroupedIndex
 from hpc_sparse.network.connections.n_of_m import NOfM
 from hpc_sparse.network.connections.protocol import Epilogue, Gate
