@@ -24,7 +24,7 @@ from hpc_sparse.kernels.block.single_sample import forward_sample
 from hpc_sparse.kernels.sparse.gradient import bias_gradients
 from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.block_choice import BlockChoice
-from hpc_sparse.network.connections.csr import derivative_of
+from hpc_sparse.network.connections.csr import Csr, derivative_of
 from hpc_sparse.network.connections.initial_topology import draw_topology
 from hpc_sparse.network.connections.initial_weights import NORMAL_DEVIATION, UNIFORM_BOUNDS
 from hpc_sparse.network.connections.protocol import Adjoint, ConnectionBytes, Epilogue, Gate, ScoreRule
