@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, Float32Array, pointer_dtype
+from hpc_sparse.dtypes import INDEX, AnyArray, Float32Array, pointer_dtype
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.initial_weights import draw_weights
@@ -79,6 +79,10 @@ class Diagonal(Csr):
     def rewired(self, topology: Topology, weight: Float32Array) -> Csr:
         """Connections with another topology; of the kind :class:`Csr` where neurons are gone."""
         return (Diagonal if is_diagonal(topology) else Csr)(topology, weight)
+
+    def rebuilt(self, shape: tuple[int, int], structure: Mapping[str, AnyArray], weight: Float32Array) -> Diagonal:
+        """Connections of this kind with another structure, not checked."""
+        return Diagonal(Topology(shape, structure["indptr"], structure["indices"]), weight)
 
     def state(self) -> ConnectionState:
         """Nothing beside the shape."""

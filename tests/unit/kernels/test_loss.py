@@ -155,5 +155,6 @@ def test_two_classes_share_one_output_except_with_softmax():
         "binary_cross_entropy": 1,
         "mse": 1,
         "mse_tanh": 1,
+        "hinge": 2,
     }
     assert {loss.n_outputs(3) for loss in LOSSES.values() if not loss.is_binary} == {3}
