@@ -184,12 +184,13 @@ class TanhLayer:
         source: Float64Array,
         values: Mapping[str, Float64Array],
         factor: Float64Array | None,
-        bend: Float64Array | None = None,  # noqa: ARG002  (the activation is smooth)
+        bend: Float64Array | None = None,
     ) -> tuple[Float64Array, Float64Array | None]:
-        """``tanh(W x + b)`` in float64, by SciPy."""
+        """``tanh(W x + b)`` in float64, by SciPy; what it multiplies by is dropout alone."""
         matrix = exact_matrix(self.incoming, values["weight"])
         out = np.tanh(np.array([matrix @ own + values["bias"][:, None] for own in source]))
-        return (out if factor is None else out * factor), None
+        bend = factor if bend is None else bend
+        return (out if bend is None else out * bend), bend
 
     @classmethod
     def saved_bytes(cls, n_out: int, shape: BatchShape, settings: Mapping[str, Setting]) -> int:  # noqa: ARG003
