@@ -17,9 +17,10 @@ from hpc_sparse.dtypes import INDEX, MAX_NEURONS, OFFSET, VALUE, Int32Array, Int
 from hpc_sparse.errors import DataError
 from hpc_sparse.importers.graphs.adjacency import AdjacencyRows, read_rows
 from hpc_sparse.importers.graphs.diffusion import Diffused, diffuse_rows, of_unit_length
+from hpc_sparse.importers.graphs.members import Members, check_members
 from hpc_sparse.importers.graphs.options import GraphOptions
 from hpc_sparse.importers.graphs.parts import divided
-from hpc_sparse.importers.graphs.source import GraphSource
+from hpc_sparse.importers.graphs.source import UNLABELLED, GraphSource
 from hpc_sparse.importers.graphs.statistics import graph_statistics
 from hpc_sparse.parallel.collectives import broadcast_object, collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
@@ -43,19 +44,24 @@ BLOCK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class _Samples:
-    """What root writes: the nodes of both parts in their order, and all labels."""
+    """What root writes: the nodes or graphs of both parts in their order, and all labels."""
 
     train: Int64Array
     test: Int64Array
     labels: Int32Array
     class_names: tuple[str, ...]
     split: str
+    members: Members | None = None
+
+    def labels_of_nodes(self, n_nodes: int) -> Int32Array:
+        """Classes of the nodes; none is known where graphs have them."""
+        return self.labels if self.members is None else np.full(n_nodes, UNLABELLED, INDEX)
 
 
 def import_graph(
     ctx: ParallelContext, source: GraphSource, target: Path | str, title: str, options: GraphOptions
 ) -> DatasetInfo:
-    """Import a graph, whose labelled nodes become samples (collective).
+    """Import a graph, whose labelled nodes become samples, or many graphs that are the samples (collective).
 
     Parameters
     ----------
@@ -89,7 +95,10 @@ def import_graph(
         keeps_loops=options.keeps_loops,
     )
     options.report("reading edges", 1, 1)
-    known = graph_statistics(ctx, rows, samples.labels, is_directed=options.is_directed)
+    known = graph_statistics(ctx, rows, samples.labels_of_nodes(size.n_nodes), is_directed=options.is_directed)
+    if samples.members is not None:
+        check_members(ctx, source.where, rows, samples.members)
+        known["graphs"] = samples.members.n_graphs
     diffused = _diffused(ctx, source, rows, options)
     known |= _kept(options, diffused)
     _write(ctx, path, bounds, diffused.hops, samples, _text(source, title, options, samples, known), options)
@@ -107,8 +116,15 @@ def _check_widths(source: GraphSource, options: GraphOptions) -> None:
 
 def _samples(source: GraphSource, options: GraphOptions) -> _Samples:
     labels, class_names = source.labels()
+    members = _members(source, labels)
     train, test, split = divided(source, labels, options)
-    return _Samples(train[training_order(train.size, options.order_seed)], test, labels, class_names, split)
+    order = training_order(train.size, options.order_seed)
+    return _Samples(train[order], test, labels, class_names, split, members)
+
+
+def _members(source: GraphSource, labels: Int32Array) -> Members | None:
+    graph_of = source.membership()
+    return None if graph_of is None else Members.of(source.where, graph_of, labels.size)
 
 
 def _samples_of_root(ctx: ParallelContext, source: GraphSource, options: GraphOptions) -> _Samples:
@@ -118,7 +134,8 @@ def _samples_of_root(ctx: ParallelContext, source: GraphSource, options: GraphOp
             found = _samples(source, options)
         else:
             nothing = np.empty(0, OFFSET)
-            found = _Samples(nothing, nothing, *source.labels(), "")
+            labels, names = source.labels()
+            found = _Samples(nothing, nothing, labels, names, "", _members(source, labels))
     return found
 
 
@@ -200,21 +217,28 @@ def _write_from_root(
     options: GraphOptions,
 ) -> None:
     n_features = sum(hop.shape[1] for hop in hops)
-    is_sparse = not isinstance(hops[0], np.ndarray)
+    is_sparse = samples.members is None and not isinstance(hops[0], np.ndarray)
     n_nodes = samples.train.size + samples.test.size
     done, unit_length = 0, options.diffusion.unit_length
 
     def blocks(nodes: Int64Array) -> Iterator[Features]:
         nonlocal done
-        per_block = max(1, int(BLOCK_BYTES * max(1, nodes.size) // (8 * max(1, int(counts[nodes].sum(dtype=OFFSET))))))
+        own = counts if samples.members is None else samples.members.sums(counts)
+        per_block = max(1, int(BLOCK_BYTES * max(1, nodes.size) // (8 * max(1, int(own[nodes].sum(dtype=OFFSET))))))
         for start, stop in chunk_ranges(0, nodes.size, per_block):
             broadcast_object(ctx, True)
-            yield _fetched(ctx, bounds, hops, nodes[start:stop], unit_length=unit_length)
+            chosen = nodes[start:stop]
+            if samples.members is None:
+                yield _fetched(ctx, bounds, hops, chosen, unit_length=unit_length)
+            else:
+                rows = _fetched(ctx, bounds, hops, samples.members.nodes(chosen), unit_length=unit_length)
+                yield samples.members.means(rows, chosen)
             done += stop - start
             options.report("writing", done, n_nodes)
 
     def part(nodes: Int64Array) -> PartBlocks:
-        return PartBlocks(samples.labels[nodes], blocks(nodes), int(counts[nodes].sum(dtype=OFFSET)))
+        n_stored = int(counts[nodes].sum(dtype=OFFSET)) if is_sparse else 0
+        return PartBlocks(samples.labels[nodes], blocks(nodes), n_stored)
 
     layout = FeatureLayout(n_features, is_sparse, np.dtype(VALUE))
     write_blocks(path, part(samples.train), part(samples.test), layout=layout, text=text)

@@ -73,6 +73,9 @@ class MatrixMarketGraph:
         found[is_known] = known
         return found, names
 
+    def membership(self) -> None:
+        """None: the samples are the nodes."""
+
     def parts(self) -> Mapping[str, AnyArray]:
         """None: the files do not say."""
         return {}

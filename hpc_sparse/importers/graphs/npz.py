@@ -7,6 +7,8 @@ One array of each kind is looked for:
 - features: ``x``, ``features`` or ``feat``; or in compressed sparse rows with ``feat_``, ``attr_`` or ``x_`` before
   ``indptr``, ``indices``, ``data`` and ``shape``;
 - labels: ``label``, ``labels`` or ``y``, -1 where a class is not known, with names in ``classes`` or ``class_names``;
+- many graphs that are classified, instead of nodes: ``graph`` or ``batch`` int[n], the number of each node's graph,
+  from 0; there is a label for each graph then;
 - published parts, as node numbers or truth values: ``train``, ``val`` or ``validation``, ``test``, each with or without
   ``_mask``.
 """
@@ -31,6 +33,7 @@ EDGE_NAMES = ("edges", "edge_index")
 WEIGHT_NAMES = ("edge_weight", "edge_weights")
 FEATURE_NAMES = ("x", "features", "feat")
 SPARSE_PREFIXES = ("feat_", "attr_", "x_")
+GRAPH_NAMES = ("graph", "batch")
 PART_NAMES = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
 ADJACENCY = "adj_"
 
@@ -53,6 +56,7 @@ class NpzGraph:
             )
         if _first(archive, LABEL_NAMES) is None:
             raise DataError(f"{path}: has no labels: expected label, labels or y (it has {_listed(archive)})")
+        self._graphs = _first(archive, GRAPH_NAMES)
         self.size = self._size()
 
     def edges(self) -> Iterator[Edges]:
@@ -78,7 +82,7 @@ class NpzGraph:
         name = _first(self._archive, LABEL_NAMES)
         assert name is not None
         labels = self._archive.array(name)
-        if labels.size != self.size.n_nodes:
+        if self._graphs is None and labels.size != self.size.n_nodes:
             raise DataError(f"{self.where}: {labels.size} labels for {self.size.n_nodes} nodes: expected one per node")
         labels = labels.reshape(-1)
         is_known = labels >= 0 if labels.dtype.kind in "if" else np.ones(labels.size, np.bool_)
@@ -91,8 +95,20 @@ class NpzGraph:
         found[is_known] = known
         return found, names
 
+    def membership(self) -> Int32Array | None:
+        """Number of each node's graph, if the archive says so."""
+        if self._graphs is None:
+            return None
+        found = self._archive.array(self._graphs).reshape(-1)
+        if found.dtype.kind not in "iu" or found.size != self.size.n_nodes:
+            raise DataError(
+                f"{self._archive.where(self._graphs)}: {found.dtype}[{found.size}]: expected the number of a graph for "
+                f"each of {self.size.n_nodes} nodes"
+            )
+        return found.astype(INDEX)
+
     def parts(self) -> Mapping[str, AnyArray]:
-        """Node numbers of the published parts."""
+        """Numbers of the nodes or graphs of the published parts."""
         found = {}
         for part, names in PART_NAMES.items():
             name = _first(self._archive, [each for name in names for each in (name, f"{name}_mask")])
@@ -100,8 +116,9 @@ class NpzGraph:
                 continue
             values = self._archive.array(name).reshape(-1)
             if values.dtype.kind == "b":
-                if values.size != self.size.n_nodes:
-                    raise DataError(f"{self.where}: {name}: {values.size} truth values: expected {self.size.n_nodes}")
+                n_samples = self.labels()[0].size
+                if values.size != n_samples:
+                    raise DataError(f"{self.where}: {name}: {values.size} truth values: expected {n_samples}")
                 values = np.flatnonzero(values)
             if values.dtype.kind not in "iu":
                 raise DataError(f"{self.where}: {name}: {values.dtype}: expected node numbers or truth values")

@@ -85,11 +85,18 @@ class GraphSource(Protocol):
         ...
 
     def labels(self) -> tuple[Int32Array, tuple[str, ...]]:
-        """Class of each node int32[n_nodes], :data:`UNLABELLED` where it is not known, and the names of the classes."""
+        """Class of each sample int32, :data:`UNLABELLED` where it is not known, and the names of the classes.
+
+        Samples are the nodes, or the graphs of :meth:`membership`.
+        """
+        ...
+
+    def membership(self) -> Int32Array | None:
+        """Number of each node's graph int32[n_nodes], where a source has many graphs that are classified; else None."""
         ...
 
     def parts(self) -> Mapping[str, AnyArray]:
-        """The nodes of the published parts "train", "validation" and "test" by number; {} if nothing is published."""
+        """The samples of the published parts "train", "validation" and "test" by number; {} if nothing is published."""
         ...
 
     def description(self) -> str:

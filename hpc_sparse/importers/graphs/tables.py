@@ -101,6 +101,9 @@ class TableGraph:
         """Classes of the nodes, and their names."""
         return self._labels, self._class_names
 
+    def membership(self) -> None:
+        """None: the samples are the nodes."""
+
     def parts(self) -> Mapping[str, AnyArray]:
         """None: tables do not say."""
         return {}

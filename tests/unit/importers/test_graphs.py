@@ -181,6 +181,44 @@ def test_nodes_without_a_label_spread_their_features_but_are_no_samples(tmp_path
     assert {tuple(row) for table, _ in parts(info.path).values() for row in table} == {tuple(row) for row in wanted}
 
 
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_many_graphs_are_samples_with_the_means_over_their_nodes(tmp_path, parts, is_sparse):
+    x, _, ends = make_arrays(is_sparse=True)
+    graph = np.random.default_rng(3).integers(0, 9, N)
+    graph[:9] = np.arange(9)
+    ends = ends[graph[ends[:, 0]] == graph[ends[:, 1]]]
+    arrays = {"edges": ends, "graph": graph, "y": np.arange(9) % 2}
+    if is_sparse:
+        rows = scipy.sparse.csr_array(x)
+        arrays |= {"feat_indptr": rows.indptr, "feat_indices": rows.indices, "feat_data": rows.data}
+        arrays |= {"feat_shape": x.shape}
+    source = open_graph(write_npz(tmp_path, x=None if is_sparse else x, **arrays))
+    info = imported(source, tmp_path)
+    of_nodes = diffuse(adjacency_of(ends), x, HOPS, THRESHOLD).astype(np.float64)
+    wanted = {tuple(of_nodes[graph == number].mean(axis=0).astype(np.float32)): str(number % 2) for number in range(9)}
+    found = parts(info.path).values()
+    assert {tuple(row): label for table, own in found for row, label in zip(table, own, strict=True)} == wanted
+    assert describe_dataset(info)["graph"]["graphs"] == 9
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"graph": np.zeros(N, int)}, "graph 1 has no nodes: expected at least one"),
+        (
+            {"graph": np.full(N, 2), "y": np.zeros(2)},
+            "node 0 is of graph 2: must be >= 0 and < 2, one of the labels",
+        ),
+        ({"graph": np.zeros(3, int)}, f"graph: int64[3]: expected the number of a graph for each of {N} nodes"),
+        ({"graph": np.arange(N) % 2, "y": np.zeros(2)}, "entries of the adjacency matrix join different graphs"),
+    ],
+)
+def test_graphs_that_are_wrong_are_refused(tmp_path, changed, message):
+    with pytest.raises(DataError) as caught:
+        imported(open_graph(write_npz(tmp_path, **changed)), tmp_path, test_fraction=0.5)
+    assert message in str(caught.value)
+
+
 def wrong_edges(*extra):
     return np.vstack([make_arrays()[2], extra])
 
