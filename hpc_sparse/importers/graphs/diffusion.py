@@ -20,7 +20,7 @@ from hpc_sparse.errors import DataError, ParameterError
 from hpc_sparse.importers.graphs.adjacency import AdjacencyRows, column_sums, transition_rows
 from hpc_sparse.importers.graphs.options import Cut, Diffusion
 from hpc_sparse.importers.options import Report, report_nothing
-from hpc_sparse.parallel.collectives import collective_errors, gather_objects
+from hpc_sparse.parallel.collectives import all_reduce_sum, collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.row_exchange import Matrix, fetch_rows
 
@@ -284,13 +284,9 @@ def _count_silent(ctx: ParallelContext, matrix: scipy.sparse.csr_array, degrees:
     """Nodes with a degree of which no entry is left (collective)."""
     is_left = np.zeros(matrix.shape[1], np.bool_)
     is_left[matrix.indices] = True
-    if ctx.comm is not None and ctx.size > 1:
-        counts = is_left.astype(INDEX)
-        from hpc_sparse.parallel.collectives import all_reduce_sum  # noqa: PLC0415
-
-        all_reduce_sum(ctx, counts)
-        is_left = counts > 0
-    return int(np.count_nonzero(~is_left & (degrees > 0)))
+    n_ranks_with = is_left.astype(INDEX)
+    all_reduce_sum(ctx, n_ranks_with)
+    return int(np.count_nonzero((n_ranks_with == 0) & (degrees > 0)))
 
 
 def _rows_of(adjacency: Any) -> AdjacencyRows:

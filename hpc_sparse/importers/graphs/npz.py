@@ -147,8 +147,18 @@ class NpzGraph:
         is_weighted = f"{ADJACENCY}data" in archive if self._edges is None else self._weights is not None
         return GraphSize(n_nodes, self._n_edges(n_nodes), n_features, n_stored, self._dense is None, is_weighted)
 
+    def _check_kinds(self) -> None:
+        """Refuse ends of edges that are no whole numbers, and weights that are no numbers."""
+        rows = [f"{ADJACENCY}{name}" for name in ("indptr", "indices")] if self._edges is None else []
+        weights = f"{ADJACENCY}data" if self._edges is None else self._weights
+        for name, kinds, wanted in (*((name, "iu", "whole numbers") for name in rows), (weights, "fiub", "numbers")):
+            if name is not None and name in self._archive and self._archive.arrays[name].dtype.kind not in kinds:
+                found = self._archive.arrays[name].dtype
+                raise DataError(f"{self._archive.where(name)}: {found}: expected {wanted}")
+
     def _n_edges(self, n_nodes: int) -> int:
         archive = self._archive
+        self._check_kinds()
         if self._edges is None:
             indptr = archive.arrays[f"{ADJACENCY}indptr"]
             if indptr.shape != (n_nodes + 1,) or f"{ADJACENCY}indices" not in archive:

@@ -237,6 +237,12 @@ def wrong_edges(*extra):
         ({"edge_weight": -np.ones(len(make_arrays()[2]))}, {}, "edge 0: weight -1: must be >= 0 and finite"),
         ({"edge_weight": np.full(len(make_arrays()[2]), np.nan)}, {}, "edge 0: weight nan"),
         ({"edge_weight": np.ones(2)}, {}, "weights, one per edge"),
+        ({"edge_weight": np.full(len(make_arrays()[2]), "a")}, {}, "edge_weight: <U1: expected numbers"),
+        (
+            {"edges": None, "adj_indptr": np.zeros(N + 1, int), "adj_indices": np.empty(0)},
+            {},
+            "adj_indices: float64: expected whole numbers",
+        ),
         ({"x": np.full((N, 2), np.nan)}, {}, "x[0, 0] = nan: must be finite"),
         ({"train": np.arange(3), "test": np.arange(2, 5)}, {}, "node 2 is in the test part and in another"),
         ({"train": np.array([N]), "test": np.arange(2)}, {}, f"train: node {N}: must be >= 0 and < {N}"),
