@@ -49,9 +49,9 @@ LEGEND = (
     "Cora (2,708 nodes, 5,278 edges, 1,433 features, 7 classes). random: a third of each class for training, a third "
     "for validation, a third for testing, another one for each seed. published: 140 + 500 + 1,000 nodes. `dcnn`: the "
     "published model as in `jobs/cora_dcnn.toml`; `unit length`: features of each hop of length 1, dropout 0.8, "
-    "cross-entropy, learning rate 0.02. Logistic regression is on features of length 1. Hops, epochs (at most 60) and C "
-    "(1, 10, 100) are those with the best mean accuracy on the validation nodes of three seeds. Test accuracy in %, mean "
-    "± standard deviation over the seeds."
+    "cross-entropy, learning rate 0.02. Logistic regression is on features of length 1. Hops, epochs (up to 60), "
+    "C (1, 10, 100) are those with the best mean accuracy on the validation nodes of three seeds. Test accuracy in %, "
+    "mean ± standard deviation over the seeds."
 )
 
 
