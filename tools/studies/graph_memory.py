@@ -93,7 +93,7 @@ def trials(sizes: Sequence[int], *, two_ranks_from: int = 100_000) -> Iterator[T
             yield Trial("pre", nodes, 2)
     for nodes in (2_500, 5_000, 10_000, DENSE_MOST):
         yield Trial("dense", nodes)
-    for nodes in (1_000, 3_000, 10_000):
+    for nodes in (1_000, 3_000, 10_000, POST_MOST):
         yield Trial("post", nodes)
 
 
