@@ -13,7 +13,7 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE
-from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution import make_updater, needs_samples, state_arrays
 from hpc_sparse.inputs.batches import batch_bytes
 from hpc_sparse.inputs.chain import planned_bytes
 from hpc_sparse.kernels.simd.buffers import padded_columns
@@ -141,7 +141,7 @@ def _network_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
         MemoryItem("network", "biases", n_parameters * _bytes(VALUE) - weights),
         *(
             MemoryItem("network", described, n_parameters * _bytes(VALUE))
-            for described in make_optimizer(config).state_arrays.values()
+            for described in state_arrays(config).values()
         ),
         MemoryItem("network", "connections by input neuron", transposed),
     ]
@@ -217,7 +217,7 @@ def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[
         return [MemoryItem("exchange", "gradients of all layers", 2 * vector)]
     if parallel.overlap:
         # Parameters and states as they were, as they travel, and the MPI library's own room for them.
-        n_arrays = 1 + len(make_optimizer(config).state_arrays)
+        n_arrays = 1 + len(state_arrays(config))
         return [MemoryItem("exchange", "average under way", 3 * n_arrays * vector)]
     if parallel.replica_topology == "independent" and make_updater(config.evolution).changes_topology:
         maps = [each for layer in size.layers for each in layer.each_map]
@@ -236,7 +236,7 @@ def _data_items(config: RunConfig, info: DatasetInfo, n_ranks: int) -> list[Memo
         n_holders = n_ranks if config.parallel.algorithm == "local_sgd" else 1
         share = n_validation / (info.n_train + info.n_test)
         items.append(MemoryItem("data", "validation samples", round(share * shard_bytes(info, 1) / n_holders)))
-    if make_updater(config.evolution).needs_signals:
+    if needs_samples(config):
         share = min(1.0, config.evolution.growth_pool / (info.n_train + info.n_test))
         items.append(MemoryItem("data", "samples that guide growth", round(share * shard_bytes(info, 1))))
     return items

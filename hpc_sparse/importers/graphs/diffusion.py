@@ -94,7 +94,7 @@ def diffuse(
     rows, features = _rows_of(adjacency), _features_of(X)
     if features.shape[0] != rows.n_nodes:
         raise ParameterError(f"X: {features.shape[0]} rows: expected {rows.n_nodes}, one per node of the adjacency")
-    found = diffuse_rows(ctx, rows, features, diffusion).hops
+    found: list[Any] = diffuse_rows(ctx, rows, features, diffusion).hops
     found = [of_unit_length(hop) for hop in found] if unit_length else found
     return scipy.sparse.hstack(found, format="csr") if scipy.sparse.issparse(features) else np.hstack(found)
 
@@ -162,7 +162,7 @@ def _next_hop(
         named, place = np.unique(own.indices, return_inverse=True)
         rows = fetch_rows(ctx, bounds, source, named.astype(OFFSET))
         with collective_errors(ctx, doing):
-            product = _with_columns(own, place, named.size) @ rows.astype(np.float64)
+            product: Any = _with_columns(own, place, named.size) @ rows.astype(np.float64)
             if whole is not None:
                 whole[start:stop] = product
             else:
@@ -197,7 +197,7 @@ def _by_rows(
             power = kept if diffusion.cut == "each" else power
             named, place = np.unique(kept.indices, return_inverse=True)
             rows = fetch_rows(ctx, bounds, features, named.astype(OFFSET))
-            product = _with_columns(kept, place, named.size) @ rows.astype(np.float64)
+            product: Any = _with_columns(kept, place, named.size) @ rows.astype(np.float64)
             is_dense = isinstance(product, np.ndarray)
             pieces[hop].append(product.astype(VALUE) if is_dense else _as_rows(product, VALUE))
         report("powers", stop, n_rows)
@@ -250,7 +250,7 @@ def _with_columns(matrix: scipy.sparse.csr_array, columns: AnyArray, n_columns: 
     )
 
 
-def _as_rows(matrix: scipy.sparse.csr_array, dtype: type[np.float32 | np.float64]) -> scipy.sparse.csr_array:
+def _as_rows(matrix: Any, dtype: type[np.float32 | np.float64]) -> scipy.sparse.csr_array:
     """Sparse rows with increasing columns of int32 and without zeros."""
     matrix.sort_indices()
     found = scipy.sparse.csr_array(
@@ -316,7 +316,7 @@ def _features_of(X: Any) -> Matrix:
 
     try:
         if scipy.sparse.issparse(X):
-            rows = scipy.sparse.csr_array(X)
+            rows: Any = scipy.sparse.csr_array(X)
             found = csr_features("X", rows.indptr, rows.indices, rows.data, rows.shape)
             return scipy.sparse.csr_array(
                 (found.values, found.indices, found.indptr), shape=(rows.shape[0], found.n_features)

@@ -248,7 +248,9 @@ def _counts(hops: list[Matrix]) -> Int32Array:
     """Values of each row over all hops."""
     if isinstance(hops[0], np.ndarray):
         return np.full(hops[0].shape[0], sum(hop.shape[1] for hop in hops), INDEX)
-    return np.sum([np.diff(hop.indptr) for hop in hops], axis=0).astype(INDEX)
+    rows: list[Any] = hops
+    counts: Int32Array = np.sum([np.diff(hop.indptr) for hop in rows], axis=0).astype(INDEX)
+    return counts
 
 
 def _fetched(

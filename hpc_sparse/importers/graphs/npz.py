@@ -181,6 +181,7 @@ class NpzGraph:
         assert name is not None
         stored, m = archive.arrays[name], self.size.n_edges
         has_pairs = (name == "edges" or stored.shape[0] != 2) if stored.shape == (2, 2) else stored.shape[1] == 2
+        ends: Iterator[tuple[AnyArray, ...]]
         if has_pairs != stored.by_columns:
             pairs = (each.reshape(-1, 2).T for each in archive.items(name, 0, 2 * m, 2 * EDGES_AT_A_TIME))
             ends = ((np.ascontiguousarray(one), np.ascontiguousarray(other)) for one, other in pairs)

@@ -84,7 +84,7 @@ def _growth(size: GraphSize, entries: int, options: GraphOptions) -> list[int]:
     most = min(size.n_nodes, entries) if not diffusion.threshold else max(1, int(1 / diffusion.threshold))
     if diffusion.follows_rows:
         return [1] + [most] * diffusion.hops
-    return [min(size.n_nodes, most**hop) for hop in range(diffusion.hops + 1)]
+    return [min(size.n_nodes, int(most**hop)) for hop in range(diffusion.hops + 1)]
 
 
 def _multiplications(size: GraphSize, entries: int, options: GraphOptions) -> int:
@@ -97,5 +97,5 @@ def _multiplications(size: GraphSize, entries: int, options: GraphOptions) -> in
             for growth in _growth(size, entries, options)[: diffusion.hops]
         )
     degree = -(-entries // n)
-    powers = sum(n * min(n, degree**hop) * degree for hop in range(1, diffusion.hops))
-    return powers + sum(n * min(n, degree**hop) * per_row for hop in range(1, diffusion.hops + 1))
+    in_a_row = [min(n, int(degree**hop)) for hop in range(1, diffusion.hops + 1)]
+    return sum(n * entries_of * degree for entries_of in in_a_row[:-1]) + sum(n * own * per_row for own in in_a_row)

@@ -56,21 +56,47 @@ class OptimizerState:
 
     @classmethod
     def from_arrays(
-        cls, parameters: Mapping[str, Parameter], arrays: Mapping[str, Float32Array], names: Iterable[str]
+        cls,
+        parameters: Mapping[str, Parameter],
+        arrays: Mapping[str, Float32Array],
+        names: Iterable[str],
+        added: Iterable[str] = (),
+        ignored: Iterable[str] = (),
     ) -> OptimizerState:
         """The state from the arrays of a checkpoint.
+
+        Parameters
+        ----------
+        parameters : dict of str to Parameter
+            Of the layer.
+        arrays : dict of str to float32[n]
+        names : iterable of str
+            State arrays that must be there.
+        added : iterable of str
+            Those that begin at 0 if they are not there.
+        ignored : iterable of str
+            Those that may be there without being wanted.
 
         Raises
         ------
         ValueError
             They are not those of an optimiser with state arrays of these names.
         """
-        wanted = {name: {owner: stored_name(owner, name) for owner in parameters} for name in names}
-        expected = {stored for own in wanted.values() for stored in own.values()}
-        if arrays.keys() != expected:
+        wanted = {name: {owner: stored_name(owner, name) for owner in parameters} for name in (*names, *added)}
+        expected = {stored_name(owner, name) for name in names for owner in parameters}
+        others = {stored_name(owner, name) for name in (*added, *ignored) for owner in parameters}
+        if not expected <= arrays.keys() <= expected | others:
             found = ", ".join(sorted(arrays)) or "none"
             raise ValueError(f"optimiser's arrays {found}: expected {', '.join(sorted(expected)) or 'none'}")
-        return cls({name: {owner: arrays[stored] for owner, stored in own.items()} for name, own in wanted.items()})
+        return cls(
+            {
+                name: {
+                    owner: arrays[stored] if stored in arrays else np.zeros_like(parameters[owner].values)
+                    for owner, stored in own.items()
+                }
+                for name, own in wanted.items()
+            }
+        )
 
     def follow(
         self,
