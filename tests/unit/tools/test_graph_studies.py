@@ -39,7 +39,7 @@ def test_a_graph_of_the_study_has_power_law_degrees(tmp_path):
 
 def test_hops_and_epochs_are_chosen_on_validation_nodes_alone():
     def record(hops, part, curve):
-        trial = dict(zip(graphs.KEY, ("dcnn", "random", hops, 0.0, 0, part), strict=True))
+        trial = dict(zip(graphs.KEY, ("dcnn", "random", hops, "pre", 0.0, 0, part), strict=True))
         return trial | {"accuracy": curve[-1], "curve": curve}
 
     log = [record(2, "validation", [0.5, 0.8, 0.7]), record(3, "validation", [0.6, 0.7, 0.7])]
