@@ -112,7 +112,7 @@ def multiclass_hinge(sums, labels, n_outputs, width, delta):
     clear_beyond(n_samples, n_outputs, width, delta)
     for c in range(n_samples):
         place, stride = place_of(c, n_outputs, n_columns, width)
-        label, rival = labels[c], np.int64(-1)
+        label, rival = labels[c], -1
         for j in range(n_outputs):
             delta[place + j * stride] = np.float32(0)
             if j != label and (rival < 0 or sums[place + j * stride] > sums[place + rival * stride]):
@@ -123,7 +123,8 @@ def multiclass_hinge(sums, labels, n_outputs, width, delta):
             loss += 1.0 + other - own
             delta[place + label * stride] = -1.0 / n_samples
             delta[place + rival * stride] = 1.0 / n_samples
-        n_correct += own > other or (own == other and label < rival)
+        if own > other or (own == other and label < rival):
+            n_correct += 1
     return loss, n_correct
 
 

@@ -259,7 +259,8 @@ def report(study: Study, log: RunLog) -> list[str]:
     lines += [
         (
             "Random thirds, the epochs and C chosen above. Entries: of P, or of all its powers where the cut is `post`. "
-            f"Not 0: values of the stored training features. Memory: most of the import's process. Accuracies: {N_SEEDS_OF_TABLE} seeds."
+            "Not 0: values of the stored training features. MB: most memory of the import. Accuracies: "
+            f"{N_SEEDS_OF_TABLE} seeds."
         ),
         "",
         "| cut | threshold | hops | entries kept | silent nodes | not 0 | network | regression | MB | seconds |",

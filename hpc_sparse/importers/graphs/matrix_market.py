@@ -87,8 +87,8 @@ class MatrixMarketGraph:
 
 def _features(path: Path) -> Features:
     matrix: Any = _read(path)
-    if not scipy.sparse.issparse(matrix):
-        return dense_features(str(path), np.asarray(matrix))
+    if isinstance(matrix, np.ndarray):
+        return dense_features(str(path), matrix)
     rows: Any = scipy.sparse.csr_array(matrix)
     return csr_features(str(path), rows.indptr, rows.indices, rows.data, (int(rows.shape[0]), int(rows.shape[1])))
 
