@@ -258,7 +258,7 @@ def report(study: Study, log: RunLog) -> list[str]:
     lines += ["", "## Thresholds", ""]
     lines += [
         (
-            "Random thirds, the epochs and C chosen above. Entries: of P, or of all its powers where the cut is `post`. "
+            "Random thirds, the epochs and C chosen above. Entries: of P, or of all its powers for `post`. "
             "Not 0: values of the stored training features. MB: most memory of the import. Accuracies: "
             f"{N_SEEDS_OF_TABLE} seeds."
         ),

@@ -314,8 +314,9 @@ def _features_of(X: Any) -> Matrix:
     """Features that a caller gives, as float32."""
     from hpc_sparse.importers.features import csr_features, dense_features  # noqa: PLC0415 - not for the import alone
 
+    is_sparse: bool = scipy.sparse.issparse(X)
     try:
-        if scipy.sparse.issparse(X):
+        if is_sparse:
             rows: Any = scipy.sparse.csr_array(X)
             found = csr_features("X", rows.indptr, rows.indices, rows.data, rows.shape)
             return scipy.sparse.csr_array(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, OFFSET, AnyArray, Float32Array, pointer_dtype
+from hpc_sparse.dtypes import INDEX, OFFSET, AnyArray, Float32Array, PointerArray, pointer_dtype
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.initial_weights import draw_weights
@@ -112,7 +112,7 @@ class Diagonal(Csr):
 def diagonal_topology(shape: tuple[int, int]) -> Topology:
     """Connections (i, i mod n_in)."""
     n_out, n_in = shape
-    indptr = np.arange(n_out + 1, dtype=OFFSET).astype(pointer_dtype(n_out))
+    indptr: PointerArray = np.arange(n_out + 1, dtype=OFFSET).astype(pointer_dtype(n_out))
     return Topology(shape, indptr, (np.arange(n_out, dtype=INDEX) % n_in).astype(INDEX))
 
 
