@@ -36,7 +36,7 @@ SPLITS = ("random", "published")
 HOPS = (1, 2, 3, 4, 5)
 THRESHOLDS = (0.0, 0.01, 0.02, 0.05, 0.1)
 CUTS = (*(("pre", threshold, hops) for threshold in THRESHOLDS for hops in HOPS),)
-CUTS += (*(("post", threshold, hops) for threshold in THRESHOLDS[1:] for hops in HOPS[2:4]),)
+CUTS += (*(("post", threshold, hops) for threshold in (0.002, 0.005, *THRESHOLDS[1:]) for hops in HOPS[2:4]),)
 """Cut, threshold and hops of each row of the table."""
 MOST_EPOCHS = 60
 N_SEEDS_OF_CHOICE = 3
