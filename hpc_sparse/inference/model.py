@@ -22,8 +22,8 @@ from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Features
 
-SEQUENCES = 3
-"""Dimensions of an array of sequences."""
+WITH_PLACES = (3, 4)
+"""Dimensions of arrays of sequences, or of images with and without colours."""
 
 
 def load_model(
@@ -138,8 +138,8 @@ class TrainedModel:
         ----------
         X : array_like or SciPy sparse matrix of numbers, [n_samples, n_features]
             As in the data set: features are standardised here if they were in training. Sequences may also be an array
-            [n_samples, n_steps, n_features of a step]. Columns of a data frame are taken by their names, if those of
-            the features are known.
+            [n_samples, n_steps, n_features of a step], images one of [n_samples, rows, columns, colours]. Columns of a
+            data frame are taken by their names, if those of the features are known.
         raw : bool
             As the import was given them, such as counts of terms: prepared here as it prepared the data set.
 
@@ -159,7 +159,7 @@ class TrainedModel:
 
     def weighted_sums(self, X: Any, *, raw: bool = False) -> Float32Array:
         """float32[n_samples, n_outputs]: the output layer before its activation (logits); see :meth:`predict`."""
-        if self.network.n_places > 1 and getattr(X, "ndim", 0) == SEQUENCES:
+        if self.network.n_places > 1 and getattr(X, "ndim", 0) in WITH_PLACES:
             X = X.reshape(X.shape[0], -1)
         if has_names(X):
             X = in_order(X, self.feature_names)

@@ -156,7 +156,8 @@ def _check_layers(request: PruningRequest, network: Network) -> None:
             )
         return
     for number, layer in enumerate(network.layers):
-        if len(layer.connections()) > 1:
+        shapes = [each.shape for each in layer.connections().values()]
+        if shapes != [layer.shape] or layer.n_places > 1:
             raise InputError(
                 f'{request.checkpoint}: layer {number} is of the kind "{layer.kind}": expected layers with one map '
                 "from the neurons below, whose neurons can go, or connections in blocks"

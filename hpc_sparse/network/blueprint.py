@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,8 +43,8 @@ class LayerBlueprint:
         What a configuration says of this layer alone; None for the output layer.
     epsilon : float or None
         Of which ``density`` comes, where it does.
-    n_places : int
-        Places of each sample: the steps of a sequence.
+    grid : tuple of int
+        Places of each sample: the steps of a sequence, or rows and columns of an image; () if there is one only.
     rewired : float
         Share of the connections of the pattern small_world that lead anywhere.
     """
@@ -59,8 +60,13 @@ class LayerBlueprint:
     acting_share: float = ALL_ACT
     section: LayerSection | None = None
     epsilon: float | None = None
-    n_places: int = 1
+    grid: tuple[int, ...] = ()
     rewired: float = REWIRED
+
+    @property
+    def n_places(self) -> int:
+        """Places of each sample."""
+        return math.prod(self.grid)
 
     @property
     def kind(self) -> str:

@@ -12,6 +12,7 @@ from hpc_sparse.evolution.initial.correlated import MIN_TILE_ROWS, SCORED_ROWS, 
 from hpc_sparse.evolution.initial.saliency import PRODUCTS
 from hpc_sparse.evolution.memory import INDEX, KEY, POINTER, POSITION, VALUE, LayerFigures, change_bytes
 from hpc_sparse.kernels.simd.buffers import padded_columns
+from hpc_sparse.network.connections.protocol import INPUT
 from hpc_sparse.network.densities import source_densities
 from hpc_sparse.network.tiles import gradient_parts, width_of_tile
 from hpc_sparse.parallel.averaging import BUCKET_ITEMS
@@ -148,4 +149,7 @@ def _signal_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
         n = layer.n_out * stride
         total += n * layer.places_out * 2 * VALUE
         total += max(n * layer.places_out * VALUE // 4, layer.saved_bytes(stride) if layer.maps else 0)
+        # Inputs of taps are no neurons: they are copied from these.
+        n_read = next(each.n_in for each in layer.each_map if each.name == INPUT)
+        total += n_read * layer.places * stride * VALUE if n_read != layer.n_in else 0
     return total + n_features * stride * VALUE * (2 if size.n_places > 1 else 1)

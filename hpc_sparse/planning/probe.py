@@ -29,7 +29,8 @@ from hpc_sparse.network.network import Network, Place
 from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tiles import BatchShape, Tiles
+from hpc_sparse.network.workspace import input_shapes
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 
 LayerPlace = Literal["first", "middle", "last"]
@@ -190,7 +191,8 @@ def _time_evolution(config: RunConfig, replica: Replica, place: Place) -> float:
     signals, connections = None, replica.network.at(place)
     if updater.needs_signals:
         n_samples, width = settings.growth_samples, replica.network.tile_width
-        n_places = replica.network.n_places
+        layers = replica.network.layers
+        n_places = input_shapes(layers, BatchShape(n_samples, replica.network.n_places))[place.layer].n_places
         source, delta = (_numbers(n, n_samples, width, n_places=n_places) for n in connections.shape[::-1])
         signals = Signals(source, delta, n_samples)
     rng = np.random.default_rng(0)

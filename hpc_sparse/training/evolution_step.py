@@ -288,7 +288,7 @@ class Evolution:
         sizes = [network.at(place).topology.n_connections for place in network.evolving()]
         if not self.changes_sizes:
             return sizes
-        initial, at_end = initial_size(self._config, network.widths)
+        initial, at_end = initial_size(self._config, network.widths, network.n_places)
         n_each = [network.at(place).values_per_unit for place in network.evolving()]
         wanted = shrunk_sizes(
             [n * size for n, size in zip(sizes, n_each, strict=True)],

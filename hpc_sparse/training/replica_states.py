@@ -19,7 +19,7 @@ from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.tiles import BatchShape
-from hpc_sparse.network.workspace import output_shapes
+from hpc_sparse.network.workspace import input_shapes, output_shapes
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 
@@ -98,8 +98,16 @@ def replica_from_states(
         layers.append(layer)
     width = tile_width if tile_width in WIDTHS else 0
     network = Network(layers, list(neuron_ids), tile_width=width)
+    for number, (layer, shape) in enumerate(
+        zip(layers, input_shapes(layers, BatchShape(1, network.n_places)), strict=True)
+    ):
+        if layer.n_places not in {1, shape.n_places}:
+            raise FileFormatError(
+                f"{origin}: layer {number} reads {layer.n_places} places: expected {shape.n_places}, which the layers "
+                "below give"
+            )
     if output_shapes(layers, BatchShape(1, network.n_places))[-1].n_places > 1:
-        raise FileFormatError(f"{origin}: sequences reach the output layer: expected a layer that ends them")
+        raise FileFormatError(f"{origin}: several places reach the output layer: expected a layer that ends them")
     return Replica(network, optimizers)
 
 
@@ -149,7 +157,8 @@ def check_fits(network: Network, config: RunConfig, info: DatasetInfo, origin: s
         raise DataError(
             f"{info.path}: {info.n_features} features, but the network in {origin} has {network.n_inputs} inputs"
         )
-    if network.n_places not in {1, info.time_steps}:
+    reads_sequences = any(layer.section.reads_sequences for layer in network.layers)
+    if reads_sequences and network.n_places not in {1, info.time_steps}:
         raise DataError(
             f"{info.path}: time_steps = {info.time_steps}, but the network in {origin} reads {network.n_places} steps"
         )

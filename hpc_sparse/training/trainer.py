@@ -57,7 +57,7 @@ def make_trainer(job: TrainingJob, target_connections: tuple[int, ...] = ()) -> 
         # A rank without samples would not notice, and wait for the others.
         ShardBatches(job)
         _ = job.objective
-        initial_size(job.config, job.replica.network.widths)
+        initial_size(job.config, job.replica.network.widths, job.replica.network.n_places)
     if is_served(job.ctx, job.config):
         return PhasedTrainer.start(job, target_connections)
     return LocalTrainer.start(job, targets=target_connections or None)

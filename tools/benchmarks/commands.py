@@ -12,6 +12,7 @@ from benchmarks import (
     accuracy_time,
     block_speed,
     comparison,
+    convolution_speed,
     display_cost,
     epoch_speed,
     evolution_speed,
@@ -163,6 +164,19 @@ def recurrent(
 ) -> None:
     """A training step of a gated recurrent network by its connections, beside PyTorch's dense one."""
     recurrent_speed.measure_recurrent(width, density, batch, threads, rounds, as_json=as_json)
+
+
+@app.command()
+def convolution(
+    channels: Annotated[int, typer.Option(help="Channels below and above.")] = 64,
+    side: Annotated[int, typer.Option(help="Rows and columns of the images.")] = 16,
+    batch: Annotated[int, typer.Option(help="Samples.")] = 128,
+    threads: Threads = N_CORES,
+    rounds: Annotated[int, typer.Option(help="Measurements of each step.")] = 9,
+    as_json: Json = False,
+) -> None:
+    """A training step of a convolution by its share of the taps, beside PyTorch's conv2d of equal shape."""
+    convolution_speed.measure_convolution(channels, side, batch, threads, rounds, as_json=as_json)
 
 
 @app.command()

@@ -91,9 +91,11 @@ class ChtUpdater(TopologyUpdater):
 
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:
-        """Groups of inputs, and layers with several maps: a chain of maps is looked at."""
+        """Groups of inputs, layers with several maps, and taps: a chain of maps is looked at."""
         if config.network.reads_sequences:
             return 'evolution.strategy = "cht": not with layers that read sequences, which have two maps each'
+        if config.network.reads_images:
+            return 'evolution.strategy = "cht": not with convolutions, whose taps are no map between two layers'
         return refuse_groups(cls.name, config)
 
     def update(self, network: NetworkView) -> list[LayerUpdate | None]:

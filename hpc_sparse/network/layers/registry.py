@@ -5,10 +5,12 @@ from __future__ import annotations
 from hpc_sparse.config.layers import LAYER_SECTIONS
 from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.connections.registry import connections_from_state
+from hpc_sparse.network.layers.convolution import ConvolutionLayer
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.recurrent import RecurrentLayer
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.layers.state import LayerState
+from hpc_sparse.network.layers.tanh import TanhLayer
 
 LAYERS: dict[str, type[Layer]] = {}
 """The classes by the names that configurations and checkpoints know."""
@@ -22,7 +24,7 @@ def register_layer(kind: type[Layer]) -> type[Layer]:
     return kind
 
 
-for each in (SparseLayer, RecurrentLayer):
+for each in (SparseLayer, RecurrentLayer, TanhLayer, ConvolutionLayer):
     register_layer(each)
 
 

@@ -40,7 +40,8 @@ VARIANTS = [
 
 
 def test_there_is_one_configuration_for_each_experiment() -> None:
-    others = {"news20", "patterns_fashion_mnist", "rows_fashion_mnist"}
+    others = {"cora_dcnn", "news20", "patterns_fashion_mnist", "rows_fashion_mnist"}
+    others |= {"polyphase_cifar10", "polyphase_fashion_mnist"}
     assert {path.stem for path in JOBS.glob("*.toml")} == {*HIDDEN, *SCALES, *others}
 
 
@@ -51,6 +52,14 @@ def test_the_network_of_a_pattern_loads() -> None:
         "n_of_m",
         "2:4",
     )
+
+
+def test_the_network_of_a_graph_loads() -> None:
+    path = JOBS / "cora_dcnn.toml"
+    config = load_config(path)
+    assert (config.training.loss, config.training.optimizer, config.data.path) == ("hinge", "adagrad", "cora.h5")
+    (layers,) = re.findall(r"--set '(network.layers=.+)'", path.read_text())
+    assert load_config(path, [layers]).network.hidden == (4 * 1433,)
 
 
 def test_the_wide_network_that_learns_loads_with_its_variant() -> None:
@@ -90,6 +99,14 @@ def test_the_rows_of_images_load_with_their_variants() -> None:
     assert config.network.reads_sequences
     for override in re.findall(r"--set (\w+\.\w+=\w+)", path.read_text()):
         assert load_config(path, [override]) != config
+
+
+@pytest.mark.parametrize(("name", "n_colours"), [("polyphase_fashion_mnist", 1), ("polyphase_cifar10", 3)])
+def test_the_convolutions_load_and_fit_their_images(name: str, n_colours: int) -> None:
+    network = load_config(JOBS / f"{name}.toml").network
+    assert network.image(32 * 32 * n_colours) == (32, 32)
+    network.check_places(32 * 32)
+    assert [layer.kind for layer in network.layers or ()] == [*["convolution"] * 4, "sparse"]
 
 
 @pytest.mark.parametrize("name", HIDDEN)
