@@ -175,9 +175,9 @@ def whole_on_root(ctx: ParallelContext, samples: Samples) -> Samples:
     if isinstance(features, DenseFeatures):
         gathered = DenseFeatures(gather_rows(ctx, features.values))
     else:
-        lengths = gather_rows(ctx, np.diff(features.indptr))
+        n_stored = gather_rows(ctx, np.diff(features.indptr))
         indices, values = gather_rows(ctx, features.indices), gather_rows(ctx, features.values)
-        gathered = CsrFeatures(_pointers(lengths), indices, values, features.n_features)
+        gathered = CsrFeatures(_pointers(n_stored), indices, values, features.n_features)
     return Samples(gathered, labels, lengths) if ctx.is_root else samples
 
 
