@@ -33,6 +33,7 @@ class Vocabulary(FrontEnd):
     name: ClassVar[str] = "vocabulary"
     array_names: ClassVar[tuple[str, ...]] = ("names", "unit")
     acts_in_predictions: ClassVar[bool] = False
+    stays_in_exports: ClassVar[bool] = True
 
     names: UInt8Array
     unit: UInt8Array
@@ -50,6 +51,11 @@ class Vocabulary(FrontEnd):
             return None
         if any(array.ndim != 1 or array.dtype != np.uint8 for array in arrays.values()):
             raise DataError(f"front end {cls.name}: expected names and unit as bytes")
+        try:
+            for array in arrays.values():
+                array.tobytes().decode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"front end {cls.name}: byte {error.start}: expected text in UTF-8") from None
         return cls(arrays["names"], arrays["unit"])
 
     @property

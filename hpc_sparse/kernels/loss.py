@@ -71,12 +71,21 @@ def softmax_cross_entropy_of_places(sums, labels, n_outputs, width, delta):
     Places with label -1 do not count; ``delta`` is there 0. The loss is that of all that count, in their order.
     """
     n_places, n_columns = labels.shape[1], sums.size // n_outputs
-    n_each, n_counted = n_columns // n_places, max(1, np.count_nonzero(labels >= 0))
-    losses, correct = np.zeros(n_places), np.zeros(n_places, np.int64)
+    n_each, n_counted = n_columns // n_places, max(1, _n_labels(labels))
+    losses, correct = np.empty(n_places), np.empty(n_places, np.int64)
     for place in prange(n_places):
         of_place = (labels, np.int64(place), n_each, n_outputs, n_columns, width, n_counted, delta)
         losses[place], correct[place] = _softmax_place(sums, *of_place)
     return _total(losses), _total(correct)
+
+
+@njit(cache=True, nogil=True)
+def _n_labels(labels):
+    """Number of labels that count."""
+    n = 0
+    for label in labels.flat:
+        n += label >= 0
+    return n
 
 
 @njit(cache=True, nogil=True)
