@@ -93,7 +93,7 @@ def fit(
             if best.n_waited >= parameters.fit.n_iter_no_change:
                 break
     if best.network is not None:
-        state.replica = Replica.at_rest(best.network, make_optimizer(parameters.config).state_arrays)
+        state.replica = Replica.at_rest(best.network, make_optimizer(parameters.config).state_types)
 
 
 class _BestNetwork:

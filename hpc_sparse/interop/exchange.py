@@ -91,7 +91,7 @@ def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: P
     front_end = FrontEndChain.restore(config, statistics)
     weights = scaled_inputs(dense_weights(source, arrays, widths, layout), front_end.part(Standardise))
     network = prune_to_density(weights, config)
-    replica = Replica.at_rest(network, make_optimizer(config).state_arrays)
+    replica = Replica.at_rest(network, make_optimizer(config).state_types)
     return Checkpoint(
         config_text=config.to_toml(),
         epoch=0,

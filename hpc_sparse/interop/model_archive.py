@@ -88,9 +88,9 @@ def read_model(archive: Archive) -> Checkpoint:
         newest = FORMAT_VERSIONS[-1]
         raise NewerFormatError(f"{path}: format_version = {version}: this hpc_sparse reads versions up to {newest}")
     config = parse_config(archive.text("config"), f"configuration stored in {path}")
-    state_arrays = make_optimizer(config).state_arrays
+    state_types = make_optimizer(config).state_types
     layers = tuple(
-        replace(layer, states=arrays_at_rest(layer.parameters, state_arrays))
+        replace(layer, states=arrays_at_rest(layer.parameters, state_types))
         for layer in (_layer(archive, number, config) for number in range(len(config.network.hidden) + 1))
     )
     widths = [layers[0].shape[1], *(layer.shape[0] for layer in layers)]

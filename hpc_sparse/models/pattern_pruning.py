@@ -93,7 +93,7 @@ def prune_to_pattern(ctx: ParallelContext, request: PatternRequest) -> dict[str,
         {"network": name, **_measured(ctx, stored, network, dataset)}
         for name, network in (("before", before), ("after", after))
     ]
-    replica = Replica.at_rest(after, make_optimizer(config).state_arrays)
+    replica = Replica.at_rest(after, make_optimizer(config).state_types)
     checkpoint = replace(
         stored.checkpoint,
         config_text=config.to_toml(),

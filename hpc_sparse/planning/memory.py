@@ -7,6 +7,7 @@ themselves: a change of an array needs a change of its line here.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,12 +140,18 @@ def _network_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
         *(MemoryItem("network", name, n_bytes) for name, n_bytes in structure.items()),
         MemoryItem("network", "weights", weights),
         MemoryItem("network", "biases", n_parameters * _bytes(VALUE) - weights),
-        *(
-            MemoryItem("network", described, n_parameters * _bytes(VALUE))
-            for described in make_optimizer(config).state_arrays.values()
-        ),
+        *_state_items(config, weights // _bytes(VALUE), n_parameters),
         MemoryItem("network", "connections by input neuron", transposed),
     ]
+
+
+def _state_items(config: RunConfig, n_weights: int, n_parameters: int) -> Iterator[MemoryItem]:
+    """State arrays of the optimiser; those of weights may be narrower than those of biases."""
+    optimizer = make_optimizer(config)
+    for name, described in optimizer.state_arrays.items():
+        kind, of_biases = optimizer.state_types[name], (n_parameters - n_weights) * _bytes(VALUE)
+        ending = "" if kind is VALUE else " (bfloat16)"
+        yield MemoryItem("network", described + ending, n_weights * _bytes(kind) + of_biases)
 
 
 def _batch_sizes(config: RunConfig, info: DatasetInfo, n_ranks: int) -> set[int]:

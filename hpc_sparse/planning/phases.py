@@ -114,7 +114,8 @@ def sync_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
     parallel = config.parallel
     if parallel.algorithm != "local_sgd":
         return 0
-    n_arrays = 1 + len(make_optimizer(config).state_arrays)
+    optimizer = make_optimizer(config)
+    n_arrays = 1 + len(optimizer.state_arrays)
     bucket = 2 * VALUE * min(n_arrays * size.n_parameters, BUCKET_ITEMS)
     if parallel.replica_topology == "shared" or not make_updater(config.evolution).changes_topology:
         return bucket
@@ -123,7 +124,7 @@ def sync_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
     sparse = [each for layer in size.layers for each in layer.each_map if not each.is_dense]
     n_units, n_values = [each.n_units for each in sparse], sum(each.n_connections for each in sparse)
     # Keys of the union, the own places in it, weights and their states on it, and the last layer's keys being joined.
-    placed = sum(n_units) * (KEY * united + KEY) + n_values * n_arrays * VALUE * united
+    placed = sum(n_units) * (KEY * united + KEY) + n_values * (VALUE + optimizer.state_bytes) * united
     joining = max(n_units, default=0) * KEY * (2 + 3 * united)
     return bucket + round(placed + joining)
 

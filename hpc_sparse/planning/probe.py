@@ -99,7 +99,7 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
     construct = time.perf_counter() - started
     workspace = network.make_workspace(n_batch, activations=config.training.activations)
     optimizer, objective = make_optimizer(config), make_objective(config)
-    replica = Replica.at_rest(network, optimizer.state_arrays)
+    replica = Replica.at_rest(network, optimizer.state_types)
     batch = _numbers(widths[0], n_batch, network.tile_width, n_places=size.n_places)
     labels = np.zeros(n_batch, INDEX)
     dropouts = [Dropout(settings.dropout, KEY)] * (len(widths) - 2)
@@ -124,7 +124,7 @@ def time_layer(config: RunConfig, size: LayerSize, place: LayerPlace, n_rounds: 
     layer = SparseLayer(incoming, np.zeros(size.n_out, VALUE), slope, config.network.activation)
     construct = time.perf_counter() - started
     optimizer = make_optimizer(config)
-    replica = Replica.at_rest(Network([layer], tile_width=width), optimizer.state_arrays)
+    replica = Replica.at_rest(Network([layer], tile_width=width), optimizer.state_types)
     hidden = HIDDEN_VALUES[config.training.activations]
     source = _numbers(size.n_in, n_batch, width, VALUE if place == "first" else hidden)
     out = _numbers(size.n_out, n_batch, width, VALUE if place == "last" else hidden)

@@ -33,12 +33,13 @@ N_ROUNDS = 3
 
 def checkpoint_file_bytes(config: RunConfig, size: NetworkSize) -> int:
     """Size of a checkpoint if all ranks have the same network."""
-    values = 4 * (1 + len(make_optimizer(config).state_arrays))
+    optimizer, value = make_optimizer(config), np.dtype(VALUE).itemsize
+    of_weight, of_bias = value + optimizer.state_bytes, value * (1 + len(optimizer.state_arrays))
     # Row pointers, if there are any, have 8 bytes in a file and about 4 in memory.
     maps = [each for layer in size.layers for each in layer.each_map]
     structure = sum(sum(each.n_bytes.structure.values()) for each in maps)
     n_rows = sum(each.n_out for each in maps)
-    return structure + size.n_connections * values + n_rows * (4 + values) + FILE_OVERHEAD
+    return structure + size.n_connections * of_weight + n_rows * (4 + of_bias) + FILE_OVERHEAD
 
 
 def message_bytes(config: RunConfig, size: NetworkSize) -> int:

@@ -61,7 +61,7 @@ def random_replica(config: RunConfig, n_inputs: int, n_outputs: int, steps: int 
                 f"network.{key} = {getattr(config.network, key)}: the layer of {n_in} x {n_out} neurons comes out "
                 "without connections; expected at least one in every layer"
             )
-    return Replica.at_rest(network, make_optimizer(config).state_arrays)
+    return Replica.at_rest(network, make_optimizer(config).state_types)
 
 
 def replica_from_states(
@@ -80,7 +80,7 @@ def replica_from_states(
     FileFormatError
         A layer has an activation that is not known, or the states are not those of the optimiser.
     """
-    acting_share, state_arrays = make_updater(config.evolution).acting_share, make_optimizer(config).state_arrays
+    acting_share, state_types = make_updater(config.evolution).acting_share, make_optimizer(config).state_types
     layers: list[Layer] = []
     optimizers: list[OptimizerState] = []
     for number, state in enumerate(states):
@@ -88,7 +88,7 @@ def replica_from_states(
             layer = LAYERS[state.kind].from_state(
                 state, config.network, number, acting_share=acting_share, is_last=number == len(states) - 1
             )
-            optimizers.append(OptimizerState.from_arrays(layer.parameters(), state.states, state_arrays))
+            optimizers.append(OptimizerState.from_arrays(layer.parameters(), state.states, state_types))
         except ValueError as error:
             raise FileFormatError(f"{origin}: layer {number}: {error}") from error
         layers.append(layer)

@@ -58,7 +58,7 @@ class LayerBench:
     def restart(self) -> None:
         """Make what a step needs beside the layer, whose connections may be others now."""
         scratch = aligned_empty(2 * self.layer.weight.size, np.float32)
-        state = OptimizerState.at_rest(self.layer.parameters(), ["velocity"])
+        state = OptimizerState.at_rest(self.layer.parameters(), {"velocity": np.float32})
         self.sink = Descend(StepFactors.of(Sgd(0.9), 1e-9), state, lambda n: scratch[:n])
 
     def cases(self) -> dict[str, Callable[[], object]]:

@@ -45,7 +45,7 @@ def fastest_seconds() -> dict[str, float]:
     source, delta, below, out = (Tiles.of(each, WIDTH) for each in (columns, columns[::-1], columns, columns))
     record, scratch = np.full(N_NEURONS * record_words(BATCH), 0xFFFF, np.uint16), np.empty(2 * weight.size, np.float32)
     dropout = Dropout(0.3, np.uint64(3))
-    state = OptimizerState.at_rest(layer.parameters(), ["velocity"])
+    state = OptimizerState.at_rest(layer.parameters(), {"velocity": np.float32})
     sink = Descend(StepFactors.of(Sgd(0.9), 1e-9), state, lambda n: scratch[:n])
     gate = Gate(np.float32(layer.slope), dropout.scale, record)
     matrix = sp.csr_array((weight, topology.indices, topology.indptr), topology.shape)

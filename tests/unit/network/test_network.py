@@ -206,7 +206,7 @@ def test_the_gradient_of_a_layer_alone_is_what_training_uses(make_columns, n_bat
     layer = network.layers[0]
     delta, source = (Tiles.of(make_columns(n, n_batch, seed=n), width) for n in (40, 23))
     weight_gradient, bias_gradient = layer.gradient(delta, source)
-    state = OptimizerState.at_rest(layer.parameters(), ["velocity"])
+    state = OptimizerState.at_rest(layer.parameters(), {"velocity": np.float32})
     sink = Descend(StepFactors.of(Sgd(0.0), 1.0), state, lambda n: np.empty(n, np.float32))
     layer.backward(delta, source, {}, None, sink, None)
     np.testing.assert_array_equal(state["velocity"]["weight"], -weight_gradient)

@@ -67,7 +67,7 @@ def test_velocities_follow_a_change_and_come_to_rest():
 
 
 def test_a_new_velocity_is_at_rest():
-    state = OptimizerState.at_rest(parameters_of(3, 2), ["velocity"])
+    state = OptimizerState.at_rest(parameters_of(3, 2), {"velocity": np.float32})
     assert as_lists(state) == ([0] * 3, [0] * 2)
     assert state["velocity"]["weight"].dtype == state["velocity"]["bias"].dtype == np.float32
 
@@ -123,7 +123,7 @@ def test_a_state_goes_to_a_checkpoint_and_comes_back():
     state = make_state([1, 2], [3])
     arrays = state.arrays()
     assert list(arrays) == ["weight_velocity", "bias_velocity"]
-    assert as_lists(OptimizerState.from_arrays(parameters_of(2, 1), arrays, ["velocity"])) == ([1, 2], [3])
+    assert as_lists(OptimizerState.from_arrays(parameters_of(2, 1), arrays, {"velocity": np.float32})) == ([1, 2], [3])
 
 
 def test_a_state_of_other_arrays_is_refused():
@@ -131,7 +131,7 @@ def test_a_state_of_other_arrays_is_refused():
     with pytest.raises(
         ValueError, match=r"arrays bias_velocity, weight_velocity: expected .*weight_mean, weight_square"
     ):
-        OptimizerState.from_arrays(parameters_of(2, 1), arrays, ["mean", "square"])
+        OptimizerState.from_arrays(parameters_of(2, 1), arrays, {"mean": np.float32, "square": np.float32})
 
 
 def test_a_copied_state_is_apart():
