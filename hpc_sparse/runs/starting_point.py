@@ -104,10 +104,10 @@ def starting_point(
     if goes_on:
         with collective_errors(ctx, "resuming"):
             mid_epoch = _mid_epoch(ctx, plan, checkpoint)
-        note = joined(_other_machine(info, replica.network), converted)
+        note = _joined(_other_machine(info, replica.network), converted)
         return StartingPoint(replica, info.epoch, info.step, checkpoint.target_connections, mid_epoch, note)
     n_steps = info.step - info.step_in_epoch
-    return StartingPoint(replica, info.epoch, n_steps, note=joined(_note(info), converted))
+    return StartingPoint(replica, info.epoch, n_steps, note=_joined(_note(info), converted))
 
 
 def _agree_on_tiles(ctx: ParallelContext, network: Network) -> None:
@@ -135,7 +135,7 @@ def _converted(info: CheckpointInfo, checkpoint: Checkpoint, replica: Replica) -
     return ""
 
 
-def joined(*notes: str) -> str:
+def _joined(*notes: str) -> str:
     """Notes as one."""
     return "; ".join(note for note in notes if note)
 

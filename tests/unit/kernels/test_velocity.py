@@ -121,13 +121,8 @@ def test_fused_kernels_and_any_blocks_of_rows_lead_to_the_bits_of_a_step_of_the_
                 first = (indptr, indices) if is_fused else (indptr, of_weights.reshape(1, -1).copy())
                 (gradient.gradient_update if is_fused else gradient.update)(*first, *step)
             elif is_fused:
-                patterns.gradient_update(*as_patterns(position, base), *step)
+                patterns.gradient_update(position, base, *step)
             else:
                 patterns.update(of_weights.copy(), *step)
             np.testing.assert_array_equal(kept, expected[1])
             np.testing.assert_array_equal(own, expected[0])
-
-
-def as_patterns(position, base):
-    """The arguments of kernels of n:m connections."""
-    return position, base
