@@ -39,14 +39,11 @@ def check_csr(
         Number of the first row in the file, for the message.
     """
     check_indptr(where, indptr, indices.size, error=error, first_row=first_row)
-    for start, stop in chunk_ranges(0, indices.size, CHUNK_ITEMS):
-        outside = (indices[start:stop] < 0) | (indices[start:stop] >= n_columns)
-        if outside.any():
-            position = start + int(np.argmax(outside))
-            raise error(
-                f"{where}: indices: {int(indices[position])} in row {first_row + _row_of(indptr, position)}: "
-                f"must be >= 0 and < {n_columns}"
-            )
+    if (position := first_outside(indices, n_columns)) is not None:
+        raise error(
+            f"{where}: indices: {int(indices[position])} in row {first_row + row_of(indptr, position)}: "
+            f"must be >= 0 and < {n_columns}"
+        )
     check_increasing(where, indptr, indices, error=error, first_row=first_row)
 
 
@@ -67,15 +64,35 @@ def check_increasing(
     where: str, indptr: Int64Array, indices: Int32Array, *, error: type[InputError], first_row: int = 0
 ) -> None:
     """Check that the indices of each row are sorted and without duplicates."""
+    if (position := first_unsorted(indptr, indices)) is not None:
+        raise error(
+            f"{where}: indices: {int(indices[position])} follows {int(indices[position - 1])} in row "
+            f"{first_row + row_of(indptr, position)}: must be sorted without duplicates"
+        )
+
+
+def first_outside(indices: AnyArray, n_columns: int) -> int | None:
+    """Position of the first index that is negative or not below ``n_columns``; None if there is none."""
+    for start, stop in chunk_ranges(0, indices.size, CHUNK_ITEMS):
+        outside = (indices[start:stop] < 0) | (indices[start:stop] >= n_columns)
+        if outside.any():
+            return start + int(np.argmax(outside))
+    return None
+
+
+def first_unsorted(indptr: AnyArray, indices: AnyArray) -> int | None:
+    """Position of the first index that is not greater than the one before it in its row; None if there is none."""
     for start, stop in chunk_ranges(1, indices.size, CHUNK_ITEMS):
         position = start + np.flatnonzero(indices[start:stop] <= indices[start - 1 : stop - 1])
         is_row_start = indptr[np.searchsorted(indptr, position)] == position
         if not is_row_start.all():
-            offending = int(position[np.argmin(is_row_start)])
-            raise error(
-                f"{where}: indices: {int(indices[offending])} follows {int(indices[offending - 1])} in row "
-                f"{first_row + _row_of(indptr, offending)}: must be sorted without duplicates"
-            )
+            return int(position[np.argmin(is_row_start)])
+    return None
+
+
+def row_of(indptr: AnyArray, position: int) -> int:
+    """The row that holds the index at a position."""
+    return int(np.searchsorted(indptr, position, side="right")) - 1
 
 
 def check_finite(where: str, values: AnyArray, *, error: type[InputError], first_row: int = 0) -> None:
@@ -121,7 +138,3 @@ def check_labels(
         raise error(
             f"{where}[{first_row + row}] = {int(labels[row])}: must be >= 0 and < {n_classes}, one of the classes"
         )
-
-
-def _row_of(indptr: AnyArray, position: int) -> int:
-    return int(np.searchsorted(indptr, position, side="right")) - 1

@@ -47,6 +47,10 @@ class DataError(InputError):
     """A data set does not hold what it should, or does not fit the network."""
 
 
+class ArrayError(DataError, ValueError):
+    """An array or a matrix that a caller gave is wrong: also a ValueError, as callers of a library expect."""
+
+
 class FileFormatError(InputError):
     """A file is truncated, foreign, of an unknown version, or inconsistent in itself."""
 

@@ -123,7 +123,7 @@ def in_common_numbers(networks: Sequence[StoredTopology]) -> list[list[Topology]
 def _stored(path: Path, checkpoint: Checkpoint) -> StoredTopology:
     name = str(path) if checkpoint.replica is None else f"{path} replica {checkpoint.replica}"
     for number, layer in enumerate(checkpoint.layers):
-        if len(layer.connections) > 1:
+        if [each.shape for each in layer.connections.values()] != [layer.shape]:
             raise InputError(
                 f'{path}: layer {number} is of the kind "{layer.kind}", with connections '
                 f"{' and '.join(layer.connections)}: expected layers with one map from the neurons below"

@@ -11,6 +11,7 @@ import numpy as np
 from hpc_sparse.analysis.matching import EXACT_WIDTH, match_neurons, renumber_inputs
 from hpc_sparse.analysis.topologies import Topologies, as_topologies, check_same_widths
 from hpc_sparse.dtypes import INDEX
+from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 
@@ -61,9 +62,10 @@ def topology_distance(a: Topologies, b: Topologies, *, exact_width: int = EXACT_
     check_same_widths(first, second)
     partner = np.arange(first[0].shape[1], dtype=INDEX)
     matchings = []
-    for own, other in zip(first, second, strict=True):
-        matchings.append(match_neurons(own, renumber_inputs(other, partner), exact_width))
-        partner = matchings[-1].partner
+    with at_most_threads(None):
+        for own, other in zip(first, second, strict=True):
+            matchings.append(match_neurons(own, renumber_inputs(other, partner), exact_width))
+            partner = matchings[-1].partner
     return TopologyDistance(tuple(m.distance for m in matchings), tuple(m.excess for m in matchings))
 
 

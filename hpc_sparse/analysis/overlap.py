@@ -10,6 +10,7 @@ import numpy as np
 from hpc_sparse.analysis.topologies import Topologies, as_topologies, check_same_widths
 from hpc_sparse.dtypes import INDEX, Int64Array
 from hpc_sparse.kernels.analysis import comparison
+from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import sorted_distinct
 
@@ -64,10 +65,11 @@ def shared_connections(network: Topologies, reference: Topologies) -> SharedConn
     """
     own, other = as_topologies(network), as_topologies(reference)
     check_same_widths(own, other)
-    counts = [
-        (_count_common(a, b), a.n_connections, b.n_connections, a.shape[0] * a.shape[1])
-        for a, b in zip(own, other, strict=True)
-    ]
+    with at_most_threads(None):
+        counts = [
+            (_count_common(a, b), a.n_connections, b.n_connections, a.shape[0] * a.shape[1])
+            for a, b in zip(own, other, strict=True)
+        ]
     return SharedConnections(*np.array(counts, np.int64).T)
 
 

@@ -175,6 +175,23 @@ def draw_summary(report: dict[str, Any]) -> Figure:
     return figure
 
 
+def draw_shifts(report: dict[str, Any]) -> Figure:
+    """Share of images that keep their class, for each shift, by kind of shifts."""
+    found = report["agreement"]
+    figure, (panels,) = _panels(1, len(found))
+    least = min(min(map(min, each["share"])) for each in found.values())
+    for axes, (kind, each), record in zip(panels, found.items(), report["kinds"], strict=True):
+        down, right = each["down"], each["right"]
+        edges = (right[0] - 0.5, right[-1] + 0.5, down[-1] + 0.5, down[0] - 0.5)
+        # Of a network that always agrees, the colours say so, too.
+        image = axes.imshow(100 * np.array(each["share"]), extent=edges, vmin=min(100 * least, 99.0), vmax=100)
+        axes.set_title(f"{kind.capitalize()} shifts: consistency {100 * record['consistency']:.3f} %", fontsize=9)
+        axes.set_xlabel("pixels to the right")
+        axes.set_ylabel("pixels down")
+        figure.colorbar(image, ax=axes, shrink=0.8, label="same class, %")
+    return figure
+
+
 def _draw_one_distance(report: dict[str, Any]) -> Figure:
     (record,) = report["distances"]
     layers = {name: value for name, value in record.items() if name.startswith("layer_")}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 import scipy.sparse
 
-from hpc_sparse.dtypes import MAX_NEURONS, Float64Array, Int32Array
-from hpc_sparse.errors import InputError
+from hpc_sparse.checks import check_csr
+from hpc_sparse.dtypes import INDEX, MAX_NEURONS, Float64Array, Int32Array
+from hpc_sparse.errors import ArrayError
+from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.network import Network
+from hpc_sparse.storage.dataset.foreign_matrix import checked_matrix, is_sparse
 
 Topologies: TypeAlias = Network | Sequence[Topology] | Sequence[Any]
 """A network; or its layers from the input on, as topologies or as SciPy sparse matrices (n_in, n_out)."""
@@ -28,19 +31,25 @@ def as_topologies(network: Topologies) -> list[Topology]:
 
     Raises
     ------
-    InputError
-        There is no layer, one is something else, or one does not fit the one before it.
+    ArrayError
+        There is no layer, one is something else or has an index outside of its shape, or does not fit the one before;
+        it is a ``ValueError``.
     """
     if isinstance(network, Network):
-        return [connections.pairs() for _, connections in network.connections()]
+        with at_most_threads(None):
+            return [connections.pairs() for _, connections in network.connections()]
+    given: Any = network
+    if not isinstance(given, Iterable) or is_sparse(given):
+        raise ArrayError(f"a network of type {type(network).__name__}: expected a Network or a sequence of its layers")
     topologies = [
-        layer if isinstance(layer, Topology) else _from_matrix(layer, number) for number, layer in enumerate(network)
+        _checked(layer, number) if isinstance(layer, Topology) else _from_matrix(layer, number)
+        for number, layer in enumerate(given)
     ]
     if not topologies:
-        raise InputError("a network of 0 layers: expected at least one layer of connections")
+        raise ArrayError("a network of 0 layers: expected at least one layer of connections")
     for number, (before, layer) in enumerate(pairwise(topologies), 1):
         if layer.shape[1] != before.shape[0]:
-            raise InputError(
+            raise ArrayError(
                 f"layer {number}: {layer.shape[1]} inputs: expected {before.shape[0]}, one per neuron below"
             )
     return topologies
@@ -51,11 +60,11 @@ def check_same_widths(first: Sequence[Topology], second: Sequence[Topology]) -> 
 
     Raises
     ------
-    InputError
+    ArrayError
         They do.
     """
     if [topology.shape for topology in first] != [topology.shape for topology in second]:
-        raise InputError(
+        raise ArrayError(
             f"networks of widths {_widths(first)} and {_widths(second)}: expected the same to compare them"
         )
 
@@ -100,12 +109,28 @@ def _widths(topologies: Sequence[Topology]) -> str:
     return "-".join(str(width) for width in (topologies[0].shape[1], *(topology.shape[0] for topology in topologies)))
 
 
+def _checked(topology: Topology, number: int) -> Topology:
+    """A topology that a caller may have made: kernels rely on its indices."""
+    n_out, n_in = topology.shape
+    for name, array in (("indptr", topology.indptr), ("indices", topology.indices)):
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            raise ArrayError(f"layer {number}: {name}: {array.dtype}{list(array.shape)}: expected whole numbers")
+    if topology.indptr.size != n_out + 1:
+        raise ArrayError(f"layer {number}: indptr: {topology.indptr.size} numbers: must be {n_out + 1}")
+    check_csr(f"layer {number}", *topology.rows, n_in, error=ArrayError)
+    if topology.indices.dtype == INDEX and topology.indices.flags.carray:
+        return topology
+    return Topology(topology.shape, topology.indptr, np.ascontiguousarray(topology.indices, INDEX))
+
+
 def _from_matrix(matrix: Any, number: int) -> Topology:
     shape: tuple[int, ...] = getattr(matrix, "shape", ())
     if not scipy.sparse.issparse(matrix) or len(shape) != 2 or not all(0 < n <= MAX_NEURONS for n in shape):
         what = f"{type(matrix).__name__} of shape {shape}"
-        raise InputError(f"layer {number}: {what}: expected a SciPy sparse matrix (n_in, n_out) or a Topology")
-    columns: Any = scipy.sparse.csc_array(cast("Any", matrix), copy=True)
+        raise ArrayError(f"layer {number}: {what}: expected a SciPy sparse matrix (n_in, n_out) or a Topology")
+    checked = checked_matrix(f"layer {number}", matrix)
+    columns: Any = scipy.sparse.csc_array(cast("Any", checked), copy=True)
+    columns = scipy.sparse.csc_array((columns.data, columns.indices, columns.indptr), shape=shape)
     columns.sum_duplicates()
     columns.eliminate_zeros()
     return Topology.from_matrix(scipy.sparse.csr_array(columns.T))

@@ -14,7 +14,7 @@ from hpc_sparse.parallel.context import ParallelContext
 
 analyze = typer.Typer(help="Analyze the topologies of checkpoints.", no_args_is_help=True)
 
-JSON_ONLY = ("distributions", "from_input", "to_output", "outputs_reached")
+JSON_ONLY = ("distributions", "from_input", "to_output", "outputs_reached", "agreement")
 """Long lists, which the tables leave out."""
 
 CheckpointFile = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint.", show_default=False)]
@@ -103,6 +103,32 @@ def summary(
     _analyze_on_root(
         lambda reports: reports.report_summary(checkpoint, replica), "draw_summary", picture, as_json=as_json
     )
+
+
+@analyze.command()
+def shifts(
+    checkpoint: CheckpointFile,
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A data set of images.", show_default=False)],
+    images: Annotated[int, typer.Option(min=1, help="Test images that are shifted, at most.")] = 256,
+    largest: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Most pixels in either direction.", show_default="all; cropped ones: an eighth"),
+    ] = None,
+    picture: PictureFile = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """How often a network with convolutions gives shifted images the same class, and the same bits.
+
+    Circular shifts move images around the edges; cropped ones lose what leaves and repeat the edge.
+    """
+
+    def find(_: Any) -> dict[str, Any]:
+        from hpc_sparse.models.shifts import measure_shifts
+
+        found: dict[str, Any] = measure_shifts(ParallelContext.serial(), checkpoint, dataset, images, largest)
+        return found
+
+    _analyze_on_root(find, "draw_shifts", picture, as_json=as_json)
 
 
 def _analyze_on_root(

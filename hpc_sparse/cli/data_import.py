@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from hpc_sparse.cli.data_import_files import files_app
-from hpc_sparse.cli.data_import_options import Divided, OutputFile, Stored, TimeSteps, importer
+from hpc_sparse.cli.data_import_options import Divided, OutputFile, Padding, Stored, TimeSteps, importer
 
 data = typer.Typer(help="Data sets.", no_args_is_help=True)
 import_app = typer.Typer(help="Turn data of other formats into a data set file.", no_args_is_help=True)
@@ -25,13 +25,20 @@ def import_fashion_mnist(
         typer.Option(help="Folder of the four files.", show_default="where Debian's dataset-fashion-mnist puts them"),
     ] = None,
     time_steps: TimeSteps = 1,
+    padding: Padding = 0,
     stored: Stored,
 ) -> Any:
     """Fashion-MNIST, from the four idx files; with 28 time steps by rows."""
     from hpc_sparse.importers.images import idx
 
-    order_seed, overwrite = stored.order_seed, stored.overwrite
-    return idx.import_fashion_mnist(source, output, order_seed=order_seed, overwrite=overwrite, time_steps=time_steps)
+    return idx.import_fashion_mnist(
+        source,
+        output,
+        order_seed=stored.order_seed,
+        overwrite=stored.overwrite,
+        time_steps=time_steps,
+        padding=padding,
+    )
 
 
 @importer(import_app, "idx")
@@ -40,14 +47,20 @@ def import_idx(
     output: OutputFile,
     *,
     time_steps: TimeSteps = 1,
+    padding: Padding = 0,
     stored: Stored,
 ) -> Any:
     """MNIST-like data in idx files."""
     from hpc_sparse.importers.images import idx
 
-    title, order_seed, overwrite = stored.title or source.resolve().name, stored.order_seed, stored.overwrite
     return idx.import_idx(
-        source, output, title=title, order_seed=order_seed, overwrite=overwrite, time_steps=time_steps
+        source,
+        output,
+        title=stored.title or source.resolve().name,
+        order_seed=stored.order_seed,
+        overwrite=stored.overwrite,
+        time_steps=time_steps,
+        padding=padding,
     )
 
 

@@ -34,6 +34,7 @@ OrderSeed = Annotated[int, typer.Option(min=0, help="Seed of the order in which 
 TimeSteps = Annotated[
     int, typer.Option(min=1, help="Steps of each sample, if it is a sequence: each has an equal part of the features.")
 ]
+Padding = Annotated[int, typer.Option(min=0, max=1024, help="Rows and columns of zeros on each side of the images.")]
 Log2 = Annotated[
     bool, typer.Option("--log2", help="Store log2(max(x, 1)) instead of x, as for microarray intensities.")
 ]

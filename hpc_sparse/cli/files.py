@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 
@@ -47,7 +47,7 @@ def prune(
     checkpoint: CheckpointFile,
     percentile: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Remove neurons of each hidden layer up to this percentile of importance."),
+        typer.Option(help="Remove neurons of each hidden layer, or blocks, up to this percentile of importance."),
     ] = None,
     target_connections: Annotated[
         Optional[int],  # noqa: UP045
@@ -63,14 +63,26 @@ def prune(
         typer.Option(help="Data set for loss and accuracy (test part).", show_default=False),
     ] = None,
     curve: Annotated[bool, typer.Option("--curve", help="Show the accuracy at percentiles 0, 5, ..., 95.")] = False,
+    importance: Annotated[
+        Literal["incoming", "two_sided", "taylor"],
+        typer.Option(help="Importance of a neuron: by weights into it, into and out of it, or by its effect (--data)."),
+    ] = "incoming",
+    fold_means: Annotated[
+        bool, typer.Option("--fold-means", help="Add the mean of removed neurons to the biases above (--data).")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Remove the unimportant neurons of a trained network and write a checkpoint of the smaller network."""
+    """Remove the unimportant neurons of a trained network, or its weakest blocks where connections are in blocks.
+
+    A checkpoint of the smaller network is written.
+    """
 
     def find(ctx: ParallelContext) -> dict[str, Any]:
         from hpc_sparse.models.pruning import PruningRequest, prune_checkpoint
 
-        request = PruningRequest(checkpoint, percentile, target_connections, inputs, output, data, curve)
+        request = PruningRequest(
+            checkpoint, percentile, target_connections, inputs, output, data, curve, importance, fold_means
+        )
         return prune_checkpoint(ctx, request)
 
     show_result(find, as_json=as_json)

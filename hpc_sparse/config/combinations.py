@@ -33,6 +33,7 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
             f'network.initial_topology = "grasp": not with training.loss = "{config.training.loss}"; use '
             '"cross_entropy", or initial_topology = "snip"'
         )
+    yield from _wrong_training(config)
     if evolution.final_density is not None and pruning.mode != "off":
         yield (
             f"evolution.final_density = {evolution.final_density}: not with importance_pruning.mode = "
@@ -53,6 +54,36 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
     ):
         if refusal := kind.refuses(config):
             yield refusal
+
+
+def _wrong_training(config: RunConfig) -> Iterator[str]:
+    """Settings of training that need others."""
+    training, parallel = config.training, config.parallel
+    if training.class_weight is not None and training.loss != "cross_entropy":
+        yield f'training.class_weight: not with training.loss = "{training.loss}"; use "cross_entropy"'
+    average = config.optimizer.average
+    if average != "none" and parallel.algorithm != "local_sgd":
+        yield (
+            f'optimizer.average = "{average}": not with parallel.algorithm = "{parallel.algorithm}", whose workers are '
+            'averaged in the end; use "local_sgd"'
+        )
+    if training.early_stopping is None:
+        return
+    if average != "none":
+        yield (
+            f'optimizer.average = "{average}": not with training.early_stopping, by which the epochs that it is of may '
+            "not come"
+        )
+    if not config.data.validation_fraction:
+        yield (
+            f"training.early_stopping = {training.early_stopping}: needs a validation part; set "
+            "data.validation_fraction, such as 0.1"
+        )
+    if parallel.algorithm != "local_sgd":
+        yield (
+            f"training.early_stopping = {training.early_stopping}: not with parallel.algorithm = "
+            f'"{parallel.algorithm}", whose last epochs must come; use "local_sgd"'
+        )
 
 
 def _wrong_block_pruning(config: RunConfig) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,6 +18,30 @@ from hpc_sparse.config.section import (
     Share,
 )
 
+DropSchedule = Literal["constant", "cosine", "linear", "exponential"]
+DensitySchedule = Literal["cubic", "sigmoid"]
+
+
+class Published(NamedTuple):
+    """How much a strategy replaces and until when, as its authors have it.
+
+    Attributes
+    ----------
+    drop_fraction : float
+        Share of the connections replaced at the first change.
+    drop_schedule : str
+        Its decay.
+    end : float or None
+        Share of all epochs after which nothing changes any more; None: changes go on to the last epoch.
+    least : float
+        What the share decays to.
+    """
+
+    drop_fraction: float = 0.3
+    drop_schedule: DropSchedule = "constant"
+    end: float | None = None
+    least: float = 0.0
+
 
 class EvolutionSection(SectionOfKinds):
     """Changes of the topology while the network trains; the output layer keeps its own."""
@@ -31,27 +55,33 @@ class EvolutionSection(SectionOfKinds):
     """Weights of grown connections: as the strategy has it (set: initial weights; others: zero), or
     always initial weights, or always zero. Some strategies have no choice."""
 
-    drop_fraction: Fraction = 0.3
-    """Share of the connections replaced each time, at the beginning (SET's zeta, RigL's alpha)."""
+    drop_fraction: Fraction | Literal["auto"] = "auto"
+    """Share of the connections replaced each time, at first (SET's zeta, RigL's alpha). auto: 0.3; snfs: 0.5."""
 
-    drop_schedule: Literal["constant", "cosine", "linear", "exponential"] = "constant"
-    """Decay of drop_fraction until end_epoch; exponential: with the third power of the time left."""
+    drop_schedule: Literal["auto", "constant", "cosine", "linear", "exponential"] = "auto"
+    """Decay of drop_fraction until end_epoch; exponential: with the third power of the time left. auto: as the authors
+    of the strategy have it, and an end_epoch with it unless one is set: a cosine to 75 % of the epochs for rigl and
+    srigl, to 60 % for gse, to the last one and 0.005 for snfs; else constant."""
 
     every_epochs: PositiveCount = 1
     """Epochs from one change to the next; there is none after the last epoch."""
 
-    every_steps: PositiveCount | None = None
+    every_steps: PositiveCount | Literal["auto"] | None = None
     """Instead of every_epochs: steps from one change to the next, counted over the whole run; updates where a rank
-    serves."""
+    serves. auto: as many as an epoch has on one rank, so that what grows has time to learn where shards are small."""
 
     begin_epoch: Count = 0
     """No change before this epoch is over, and none before the first step."""
 
     end_epoch: PositiveCount | None = None
-    """No change after this epoch; by default the last. Schedules end here."""
+    """No change after this epoch, where schedules end; by default the last, or with drop_schedule = "auto" that of the
+    strategy."""
 
     final_density: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
     """Density of all evolving layers together after the last change; every layer shrinks in proportion."""
+
+    density_schedule: DensitySchedule = "cubic"
+    """final_density: decrease of the connections. cubic: fast at first and slow in the end; sigmoid: slow at both."""
 
     block_score: Literal["norm", "largest"] = "norm"
     """Connections in blocks: size by which blocks are dropped: the Euclidean norm, or the largest |weight|."""
@@ -61,6 +91,33 @@ class EvolutionSection(SectionOfKinds):
 
     growth_pool: PositiveCount = 4096
     """Training samples they are drawn from; every rank holds them all, as they are stored."""
+
+    @property
+    def published(self) -> Published:
+        """How much the chosen strategy replaces and until when, as its authors have it."""
+        found: Published = getattr(STRATEGIES[self.strategy], "published", Published())
+        return found
+
+    @property
+    def first_fraction(self) -> float:
+        """Share of the connections replaced at the beginning."""
+        return self.published.drop_fraction if self.drop_fraction == "auto" else self.drop_fraction
+
+    @property
+    def decay(self) -> DropSchedule:
+        """Decay of the drop fraction."""
+        return self.published.drop_schedule if self.drop_schedule == "auto" else self.drop_schedule
+
+    @property
+    def least_fraction(self) -> float:
+        """What the drop fraction decays to."""
+        return min(self.first_fraction, self.published.least) if self.drop_schedule == "auto" else 0.0
+
+    def last_change(self, n_epochs: int) -> int | None:
+        """Epochs that are over at the last possible change of a run; None if changes go on to its end."""
+        if self.end_epoch is not None or self.drop_schedule != "auto" or self.published.end is None:
+            return self.end_epoch
+        return max(self.begin_epoch + 1, round(self.published.end * n_epochs))
 
     def chosen(self, section: type[SectionT]) -> SectionT:
         """The section of the chosen strategy, which is of this class."""
@@ -89,7 +146,7 @@ class EvolutionSection(SectionOfKinds):
 
 
 class ImportancePruningSection(Section):
-    """Taking away unimportant neurons while training; a neuron's importance is the sum of its incoming |weights|."""
+    """Taking away unimportant neurons while training."""
 
     mode: Literal["off", "compact", "released"] = "off"
     """compact: remove them from the network; released: only cut their incoming connections, as the authors do."""
@@ -106,8 +163,20 @@ class ImportancePruningSection(Section):
     percentile: Percentile = 20.0
     """Percentile of each hidden layer's importances; neurons at or below it are removed."""
 
+    importance: Literal["incoming", "two_sided", "taylor"] = "incoming"
+    """Importance of a neuron: the sum of its incoming |weights|; that times the sum of the outgoing ones; or the mean
+    |activation x derivative of the loss| over evolution.growth_samples training samples."""
+
+    fold_means: bool = True
+    """compact: add what a removed neuron contributed on average, over as many samples, to the biases above."""
+
     input_percentile: Percentile = 0.0
     """The same for input neurons, by their outgoing |weights|; 0 keeps all inputs. For compact only."""
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether pruning looks at what samples do in the network."""
+        return self.mode != "off" and (self.importance == "taylor" or (self.mode == "compact" and self.fold_means))
 
     @model_validator(mode="after")
     def _inputs_are_removed_only(self) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
@@ -127,6 +127,9 @@ class LayerSection(ConnectionSection):
     reads_sequences: ClassVar[bool] = False
     """Whether the layer goes through the steps of sequences."""
 
+    reads_images: ClassVar[bool] = False
+    """Whether the layer goes over the places of images, in rows and columns."""
+
     kind: str = "sparse"
     """Kind of the layer: see the table of kinds of layers."""
 
@@ -167,8 +170,22 @@ class LayerSection(ConnectionSection):
 
     @property
     def gives_sequences(self) -> bool:
-        """Whether what comes out are sequences if what comes in are."""
+        """Whether what comes out are sequences, or images, if what comes in are."""
         return True
+
+    def grid_out(self, grid: tuple[int, ...]) -> tuple[int, ...]:
+        """Places of what comes out: steps, or rows and columns of an image; () if there is one only.
+
+        Raises
+        ------
+        ValueError
+            The layer cannot take so many; the message begins with one of its keys.
+        """
+        return grid if self.gives_sequences else ()
+
+    def smallest(self, n: int) -> Self:
+        """A layer of ``n`` neurons that takes the same kernels, for samples of as few places as there can be."""
+        return self.model_copy(update={"n": n})
 
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:  # noqa: ARG003

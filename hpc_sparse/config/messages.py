@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,15 +33,24 @@ def describe_all(error: ValidationError, origin: str, origins: Mapping[str, str]
     for problem in found[:MOST_LINES]:
         by_key.setdefault(".".join(str(part) for part in problem["loc"][:2]), []).append(problem)
     lines = []
-    for key, problems in by_key.items():
+    for problems in by_key.values():
         first, *others = [_described(each, _blamed(each["loc"], origins) or origin) for each in problems]
         alternatives = [problem["msg"].removeprefix("Input should be ") for problem in problems[1:]]
-        is_union = key == "parallel.sync_every_steps"
+        is_union = any(_is_alternative(part) for part in problems[0]["loc"][2:])
         lines += (
             [first.replace(" (", f" or {' or '.join(alternatives)} (", 1)] if is_union and others else [first, *others]
         )
     n_more = len(found) - MOST_LINES
     return [*lines, f"and {n_more} more ({origin})"] if n_more > 0 else lines
+
+
+def first_problems(problems: Sequence[Any]) -> list[Any]:
+    """The problems without those of further alternatives of a key, such as "a number or a word"."""
+    found: dict[tuple[Any, ...], Any] = {}
+    for number, problem in enumerate(problems):
+        is_alternative = any(_is_alternative(part) for part in problem["loc"][2:])
+        found.setdefault(problem["loc"][:2] if is_alternative else (number,), problem)
+    return list(found.values())
 
 
 def _blamed(location: tuple[int | str, ...], origins: Mapping[str, str]) -> str | None:
@@ -57,20 +66,24 @@ def _blamed(location: tuple[int | str, ...], origins: Mapping[str, str]) -> str 
 
 def _described(problem: Any, origin: str) -> str:
     """One line for one pydantic error: key = value: what was expected (file)."""
-    location = [str(part) for part in problem["loc"]]
+    location = [str(part) for n, part in enumerate(problem["loc"]) if n < 2 or not _is_alternative(part)]
     key = quoted(".".join(location))
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown {'key' if len(location) > 1 else 'section'}{_suggestion(location)} ({origin})"
     if problem["type"] == "missing":
         return f"{key}: missing, but required ({origin})"
-    if location and location[-1] in {"int", "constrained-int", "literal['epoch']"}:
-        key = quoted(".".join(location[:-1]))
     message = problem["msg"].removeprefix("Value error, ")
     message = message.replace("Input should be", "must be").replace("a valid tuple", "a list, such as [1000, 1000]")
     if not location:
         return f"{message} ({origin})"
     value = "" if isinstance(problem["input"], dict) else f" = {_shown(problem['input'])}"
     return f"{key}{value}: {message} ({origin})"
+
+
+def _is_alternative(part: int | str) -> bool:
+    """Whether a part of a location names one of the types that a key may have, as in "a number or a word"."""
+    numbers = {"int", "constrained-int", "float", "constrained-float"}
+    return isinstance(part, str) and (part in numbers or part.startswith(("literal[", "tuple[", "constrained-tuple")))
 
 
 def _shown(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isqrt
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -32,6 +33,9 @@ from hpc_sparse.config.section import Fraction, NonNegative, Positive, Width
 DEFAULT_EPSILON = 20.0
 
 
+RandomPattern = Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "small_world", "scale_free"]
+
+
 class NetworkSection(ConnectionSection):
     """The network at the start of the run."""
 
@@ -53,13 +57,14 @@ class NetworkSection(ConnectionSection):
     budget: Literal["uniform", "erdos_renyi"] | None = None
     """Densities of the layers: all equal (default), or higher for smaller layers, as with epsilon."""
 
-    initial_topology: Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "snip", "grasp", "csti"] = (
-        "erdos_renyi"
-    )
+    initial_topology: RandomPattern | Literal["snip", "grasp", "csti"] = "erdos_renyi"
     """First connections. erdos_renyi: uniform over all pairs; constant_fan_in: as many for each neuron;
-    lognormal_fan_in: a few neurons have many. The others use evolution.growth_samples training samples. snip and grasp
-    take the best of a denser network by |gradient x weight| or by the flow of gradients. csti connects correlated
-    features (first layer)."""
+    lognormal_fan_in: a few neurons have many; small_world: neighbours, and some anywhere; scale_free: power laws on
+    both sides. The others use training samples. snip and grasp take the best of a denser network by |gradient x weight|
+    or by the flow of gradients, from evolution.growth_samples of them. csti connects correlated features, by all."""
+
+    rewired_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.2
+    """small_world: share of the connections that lead anywhere; 0: only to neighbours, 1: nearly as erdos_renyi."""
 
     source_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
     """snip, grasp: how much denser the source network is; no layer of it is made denser than 0.5."""
@@ -88,13 +93,13 @@ class NetworkSection(ConnectionSection):
     """Share of hidden activations dropped in training."""
 
     @property
-    def random_pattern(self) -> Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in"]:
+    def random_pattern(self) -> RandomPattern:
         """Random pattern of the first topology; patterns that need data start from Erdos-Renyi."""
         match self.initial_topology:
-            case "constant_fan_in" | "lognormal_fan_in":
-                return self.initial_topology
-            case _:
+            case "snip" | "grasp" | "csti":
                 return "erdos_renyi"
+            case pattern:
+                return pattern
 
     @property
     def kinds_of_connections(self) -> list[type[ConnectionKind]]:
@@ -186,16 +191,73 @@ class NetworkSection(ConnectionSection):
         """Whether a sample is a sequence, of which each step has an equal part of the features."""
         return any(layer.reads_sequences for layer in self.layers or ())
 
+    @property
+    def reads_images(self) -> bool:
+        """Whether a sample is an image, whose pixels lie row by row with the values of each side by side."""
+        return any(layer.reads_images for layer in self.layers or ())
+
+    def grid(self, n_places: int) -> tuple[int, ...]:
+        """Places of a sample that has so many: steps, or rows and columns of an image; () if there is one only."""
+        if not self.reads_images:
+            return (n_places,) if n_places > 1 else ()
+        side = isqrt(n_places)
+        image: tuple[int, int] | None = getattr(self._first_of_images(), "image", None)
+        return image or (side, side)
+
+    def image(self, n_features: int) -> tuple[int, int]:
+        """Rows and columns of images of so many values.
+
+        Raises
+        ------
+        ValueError
+            There are no such images.
+        """
+        given: tuple[int, int] | None = getattr(self._first_of_images(), "image", None)
+        if given is not None:
+            if n_features % (given[0] * given[1]):
+                raise ValueError(f"image = {list(given)}: samples of {n_features} features are no such images")
+            return given
+        for n_colours in (1, 3):
+            side = isqrt(n_features // n_colours)
+            if side * side * n_colours == n_features:
+                return side, side
+        raise ValueError(
+            f"image: samples of {n_features} features are no square images of 1 or 3 colours; set image = [rows, "
+            "columns]"
+        )
+
+    def check_places(self, n_places: int) -> None:
+        """Check that each layer can take what comes out of the one below, of samples of so many places.
+
+        Raises
+        ------
+        ValueError
+        """
+        grid = self.grid(n_places)
+        for number, layer in enumerate(self.layers or ()):
+            try:
+                grid = layer.grid_out(grid)
+            except ValueError as error:
+                raise ValueError(f"layers.{number}.{error}") from None
+
+    def _first_of_images(self) -> LayerSection | None:
+        return next((layer for layer in self.layers or () if layer.reads_images), None)
+
     @model_validator(mode="after")
     def _sequences_go_on(self) -> Self:
-        """Each layer that reads sequences gets some, and the output layer gets none."""
-        ends = False
+        """Each layer that reads sequences, or images, gets some, and the output layer gets none."""
+        ends, what = False, "images" if self.reads_images else "sequences"
+        if self.reads_images and self.reads_sequences:
+            raise ValueError("layers: some read images and others sequences; use one of both")
+        first = self._first_of_images()
         for number, layer in enumerate(self.layers or ()):
-            if layer.reads_sequences and ends:
-                raise ValueError(f'layers.{number}: kind = "{layer.kind}": the layers below give no sequences')
+            if getattr(layer, "image", None) is not None and layer is not first:
+                raise ValueError(f"layers.{number}.image: only of the first layer that reads images")
+            if (layer.reads_sequences or layer.reads_images) and ends:
+                raise ValueError(f'layers.{number}: kind = "{layer.kind}": the layers below give no {what}')
             ends |= not layer.gives_sequences
-        if self.reads_sequences and not ends:
-            raise ValueError("layers: sequences reach the output layer: the last layer that reads some must end them")
+        if (self.reads_images or self.reads_sequences) and not ends:
+            raise ValueError(f"layers: {what} reach the output layer: the last layer that reads some must end them")
         return self
 
     @model_validator(mode="after")

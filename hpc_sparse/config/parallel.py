@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from hpc_sparse.config.section import Fraction, Positive, PositiveCount, Section
 
@@ -35,7 +35,11 @@ class ParallelSection(Section):
     """local_sgd: average while training goes on; wasap: compute a gradient while the last is under way."""
 
     learning_rate_scaling: Literal["auto", "none", "sqrt", "linear"] = "auto"
-    """Factor of the rate by the number of replicas that share a step; auto: linear, for wasap none."""
+    """Factor of the rate by the number of replicas that share a step; auto: linear up to learning_rate_cap, for wasap
+    none. Linear is an argument for averaged gradients; for replicas averaged once an epoch it is a rule of thumb."""
+
+    learning_rate_cap: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 8.0
+    """learning_rate_scaling = "auto": the largest factor. Raise it if runs with more ranks stay stable."""
 
     max_staleness: PositiveCount = 64
     """wasap: a gradient is discarded if more updates than this came after the weights it was computed with."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from hpc_sparse.config.registry import OBJECTIVES, OPTIMIZERS, SectionOfKinds, check_known
-from hpc_sparse.config.section import Count, Fraction, NonNegative, Positive, PositiveCount
+from hpc_sparse.config.section import Count, Fraction, NonNegative, Positive, PositiveCount, Share
 
 
 class TrainingSection(SectionOfKinds):
@@ -29,6 +29,13 @@ class TrainingSection(SectionOfKinds):
 
     loss: str = "cross_entropy"
     """With softmax, one sigmoid (two classes), sigmoid and tanh outputs respectively."""
+
+    class_weight: Annotated[tuple[Positive, ...], Field(strict=False)] | Literal["balanced"] | None = None
+    """With loss = "cross_entropy": weight of each class in all losses, by label; balanced: all classes
+    count alike. Accuracies stay as they are."""
+
+    early_stopping: PositiveCount | None = None
+    """Epochs without a smaller validation loss after which the run ends; needs data.validation_fraction."""
 
     optimizer: str = "sgd"
     """How parameters move down their gradients; its settings are in `[optimizer]`. sgd: SGD with momentum."""
@@ -68,14 +75,22 @@ class OptimizerSection(SectionOfKinds):
     clip_norm: Positive | None = None
     """Largest norm of the gradient of all parameters; a longer one is scaled down. Each replica clips its own."""
 
+    average: Literal["none", "plain", "snt"] = "none"
+    """Mean of the parameters at the ends of the last epochs, by which the network then predicts. plain: over all of
+    them; snt: of each connection only since it grew, for topologies that still change."""
+
+    average_share: Share = 0.1
+    """average: share of the epochs, at the end."""
+
     schedule: Literal["constant", "step", "cosine"] = "constant"
     """Learning rate by epoch. A cosine depends on training.epochs."""
 
-    warmup_epochs: Count = 0
-    """Epochs over which the learning rate rises to its full value."""
+    warmup_epochs: Count | Literal["auto"] = "auto"
+    """Epochs over which the learning rate rises to its full value. auto: none, but where it is scaled for several
+    replicas 5, from learning_rate on (Goyal et al. 2017)."""
 
     warmup_from: Literal["zero", "unscaled"] = "zero"
-    """Start of that rise; unscaled: at learning_rate without the scaling for replicas (Goyal et al. 2017)."""
+    """Start of that rise, if warmup_epochs is a number; unscaled: at learning_rate without the scaling for replicas."""
 
     momentum_correction: bool = False
     """Scale velocities by new rate / old rate at every change of the rate (ibid.)."""

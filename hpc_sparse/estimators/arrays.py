@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float64Array
+from hpc_sparse.errors import ArrayError
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples, take_rows
@@ -30,6 +32,45 @@ def mean_and_deviation(values: AnyArray) -> tuple[Float64Array, Float64Array]:
     """
     mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
     return mean, np.where(deviation > np.finfo(VALUE).tiny, deviation, 1.0)
+
+
+def sample_weights(name: str, weights: Any, n_samples: int, *, is_whole: bool) -> Float64Array | None:
+    """float64[n_samples]: weight of each sample; None where all count alike.
+
+    Parameters
+    ----------
+    name : str
+        Name of the estimator, for messages.
+    weights : array-like, number or None
+    n_samples : int
+    is_whole : bool
+        These are all samples: weights are divided by their mean. Otherwise they are taken as they are.
+
+    Raises
+    ------
+    ArrayError
+        They are no numbers >= 0, one per sample, or all of them are 0.
+    """
+    if weights is None:
+        return None
+    try:
+        values = np.asarray(weights, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArrayError(f"{name}: sample_weight: expected numbers: {error}") from None
+    if values.ndim == 0:
+        values = np.full(n_samples, values)
+    if values.shape != (n_samples,):
+        raise ArrayError(f"{name}: sample_weight: shape {values.shape}: expected ({n_samples},), one per sample")
+    is_wrong = ~(np.isfinite(values) & (values >= 0))
+    if is_wrong.any():
+        row = int(np.argmax(is_wrong))
+        raise ArrayError(f"{name}: sample_weight[{row}] = {values[row]}: must be a finite number >= 0")
+    if is_whole:
+        if not values.any():
+            raise ArrayError(f"{name}: sample_weight: every weight is zero: expected one above 0")
+        values = values / values.max()
+        values = values / values.mean()
+    return None if (values == 1).all() else values
 
 
 def make_dataset(train: Samples, validation: Samples | None, n_outputs: int) -> Dataset:

@@ -8,23 +8,24 @@ from typing import Any, Literal, Self
 
 import joblib
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array, Float64Array, Int64Array
-from hpc_sparse.errors import ConfigError, ParameterError
-from hpc_sparse.estimators.arrays import fitted_front_end
+from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, Int64Array
+from hpc_sparse.errors import ArrayError, ConfigError, ParameterError
+from hpc_sparse.estimators.arrays import fitted_front_end, sample_weights
+from hpc_sparse.estimators.fitted import check_settings, fixed_settings, unchanged_on_failure
+from hpc_sparse.estimators.narrowing import accepted, find_origin, to_narrow_features
 from hpc_sparse.estimators.parameters import Parameters, check_parameters
 from hpc_sparse.estimators.training import FittedState, fit
-from hpc_sparse.inference.inputs import to_features
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.network.connections.registry import check_widths
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
+from hpc_sparse.storage.dataset.foreign_matrix import checked_matrix, is_sparse
 from hpc_sparse.storage.dataset.samples import Features, Samples, take_rows
 from hpc_sparse.training.replica_states import random_replica
 
@@ -135,8 +136,10 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         total = strength.sum()
         return strength / total if total > 0 else strength
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the network.
+
+        A fit that fails or is interrupted leaves the estimator as it was.
 
         Parameters
         ----------
@@ -144,25 +147,40 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
             Sparse matrices are never made dense; other formats than CSR are converted to it.
         y : array-like of shape (n_samples,)
             Or (n_samples, n_outputs), for a regressor.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights in the loss, here taken relative to their mean.
 
         Raises
         ------
-        ParameterError
-            A parameter is wrong; it is a ``ValueError``.
+        ParameterError, ArrayError
+            A parameter or an array is wrong; both are a ``ValueError``.
         DivergedError
             The loss or a weight is no longer a finite number.
         """
-        goes_on = bool(self.warm_start) and hasattr(self, "_state")
-        features, y = self._checked_samples(X, y, reset=not goes_on)
-        targets = self._encode(y, is_first=not goes_on)
-        return self._train(features, targets, goes_on=goes_on, is_whole=True)
+        with unchanged_on_failure(self):
+            return self._fit(X, y, sample_weight, goes_on=bool(self.warm_start) and hasattr(self, "_state"))
 
-    def _partial_fit(self, X: Any, y: Any, classes: AnyArray | None = None) -> Self:
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        goes_on: bool,
+        is_whole: bool = True,
+        classes: AnyArray | None = None,
+    ) -> Self:
+        """All epochs, or one where more samples may come; ``classes`` are those that may come."""
+        X, y = self._validate(self._checked_matrix(X), y, reset=not goes_on, **accepted(X))
+        weights = sample_weights(type(self).__name__, sample_weight, X.shape[0], is_whole=is_whole)
+        targets = self._encode(y, is_first=not goes_on, is_whole=is_whole, classes=classes)
+        return self._train(X, targets, weights, goes_on=goes_on, is_whole=is_whole)
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: AnyArray | None = None) -> Self:
         """One epoch on these samples; ``classes`` are those that may come."""
-        goes_on = hasattr(self, "_state")
-        features, y = self._checked_samples(X, y, reset=not goes_on)
-        targets = self._encode(y, is_first=not goes_on, classes=classes)
-        return self._train(features, targets, goes_on=goes_on, is_whole=False)
+        with unchanged_on_failure(self):
+            goes_on = hasattr(self, "_state")
+            return self._fit(X, y, sample_weight, goes_on=goes_on, is_whole=False, classes=classes)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_state")
@@ -177,7 +195,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         """Check X and y as scikit-learn does; ``options`` are those of ``validate_data``."""
 
     @abstractmethod
-    def _encode(self, y: AnyArray, *, is_first: bool, classes: AnyArray | None = None) -> AnyArray:
+    def _encode(self, y: AnyArray, *, is_first: bool, is_whole: bool, classes: AnyArray | None = None) -> AnyArray:
         """Labels or targets for the trainer; on the first call note what they are, or may be."""
 
     @abstractmethod
@@ -185,8 +203,13 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         """Output neurons."""
 
     @abstractmethod
-    def _objective(self, targets: AnyArray, *, is_whole: bool) -> Objective:
-        """The objective to minimise; ``is_whole`` unless more samples may come."""
+    def _objective(
+        self, targets: AnyArray, weights: Float64Array | None, *, is_whole: bool
+    ) -> tuple[Objective, AnyArray]:
+        """The objective to minimise, and what it takes as targets: with a weight of each sample, float64[n_samples].
+
+        ``is_whole`` unless more samples may come.
+        """
 
     @abstractmethod
     def _strata(self, targets: AnyArray) -> AnyArray | None:
@@ -196,32 +219,43 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         """Steps of each sample, if it is a sequence."""
         return 1
 
-    def _checked_samples(self, X: Any, y: Any, *, reset: bool) -> tuple[Features, AnyArray]:
-        X, y = self._validate(X, y, reset=reset, **_accepted())
-        return to_features(X), y
+    def _checked_matrix(self, X: Any) -> Any:
+        """Samples whose indices, if they are sparse, scikit-learn and SciPy can trust."""
+        if np.ma.is_masked(X):
+            raise ArrayError(f"{type(self).__name__}: X: masked: expected a value for every feature")
+        return checked_matrix("X", X) if is_sparse(X) else X
 
-    def _train(self, features: Features, targets: AnyArray, *, goes_on: bool, is_whole: bool) -> Self:
+    def _train(self, X: Any, targets: AnyArray, weights: Float64Array | None, *, goes_on: bool, is_whole: bool) -> Self:
         """Train on all of the samples, or with early stopping on those that are not for validation."""
+        name = type(self).__name__
         seed = self._state.seed if goes_on else self._new_seed()
         n_before = self._state.n_epochs if goes_on else 0
-        n_samples = features.n_samples
+        n_samples = X.shape[0]
         parameters = self._parameters(n_samples, n_before, seed)
+        settings = fixed_settings(self.get_params(deep=False), parameters)
+        if goes_on:
+            check_settings(name, self._state.settings, settings)
         chosen, held_out = np.arange(n_samples), np.empty(0, np.int64)
         if is_whole and parameters.fit.early_stopping:
             chosen, held_out = self._split(targets, parameters.fit.validation_fraction, seed)
             parameters = self._parameters(chosen.size, n_before, seed)
+        is_centred = parameters.config.data.standardize
+        origin = self._state.origin if goes_on else find_origin(name, X, is_centred=is_centred)
+        features = to_narrow_features(X, origin)
+        objective, targets = self._objective(targets, weights, is_whole=is_whole)
         samples = Samples(features, targets) if not held_out.size else _rows(features, targets, chosen)
         with at_most_threads(self._thread_limit()) as n_threads:
-            state = self._state if goes_on else self._new_state(samples, parameters)
+            state = self._state.copy() if goes_on else self._new_state(samples, parameters, origin)
             fit(
                 state,
                 parameters,
-                self._objective(samples.labels, is_whole=is_whole),
+                objective,
                 samples,
                 _rows(features, targets, held_out) if held_out.size else None,
                 n_epochs=parameters.fit.epochs if is_whole else 1,
                 n_threads=n_threads,
             )
+        state.settings = settings
         self._state = state
         return self
 
@@ -235,7 +269,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(LARGEST_SEED))
 
-    def _new_state(self, samples: Samples, parameters: Parameters) -> FittedState:
+    def _new_state(self, samples: Samples, parameters: Parameters, origin: Float64Array | None) -> FittedState:
         config, n_outputs, steps = parameters.config, self._output_count(), self._n_places()
         n_inputs = samples.features.n_features // steps
         try:
@@ -243,7 +277,8 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
             replica = random_replica(config, n_inputs, n_outputs, steps)
         except ConfigError as error:
             raise ParameterError(f"{type(self).__name__}: {str(error).removeprefix('network.')}") from None
-        return FittedState(replica, config.training.seed, fitted_front_end(config, samples, n_outputs))
+        front_end = fitted_front_end(config, samples, n_outputs)
+        return FittedState(replica, config.training.seed, front_end, origin=origin)
 
     def _split(self, targets: AnyArray, fraction: float, seed: int) -> tuple[Int64Array, Int64Array]:
         """Positions of the samples to train on and of those to validate on."""
@@ -271,15 +306,10 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
     def _outputs(self, X: Any) -> Float32Array:
         """Weighted sums of the output layer for new samples, float32[n_samples, n_outputs]."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, **_accepted())
+        X = validate_data(self, self._checked_matrix(X), reset=False, **accepted(X))
+        features = to_narrow_features(X, self._state.origin)
         with at_most_threads(self._thread_limit()):
-            return NetworkPass(self._state.replica.network, self._state.front_end).outputs(to_features(X))
-
-
-def _accepted() -> dict[str, Any]:
-    """Arguments of ``validate_data``: CSR and bytes pass as they are, other numbers become float32."""
-    dtypes: list[npt.DTypeLike] = [VALUE, np.uint8]
-    return {"accept_sparse": "csr", "dtype": dtypes, "order": "C"}
+            return NetworkPass(self._state.replica.network, self._state.front_end).outputs(features)
 
 
 def _rows(features: Features, targets: AnyArray, rows: Int64Array) -> Samples:

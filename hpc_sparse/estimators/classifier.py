@@ -12,11 +12,12 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from hpc_sparse.dtypes import INDEX, AnyArray, Float64Array
+from hpc_sparse.dtypes import INDEX, AnyArray, BoolArray, Float64Array, Int64Array
 from hpc_sparse.errors import ParameterError
 from hpc_sparse.estimators.base import SparseMLPEstimator
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.objectives.protocol import Objective
+from hpc_sparse.network.objectives.sample_weights import SampleCrossEntropy, with_weights
 from hpc_sparse.network.objectives.weighted_cross_entropy import WeightedCrossEntropy
 
 
@@ -27,8 +28,8 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
     between epochs. Parameters have the names of the keys of a run's configuration, and an integer ``random_state`` the
     meaning of ``training.seed``. The same parameters, data and integer give the same bits, on any number of threads.
 
-    Sparse features should be scaled before, as by a ``MaxAbsScaler`` in a pipeline. Weights of single samples are not
-    taken: where samples come in batches, a weight of 2 is not the same as a sample given twice.
+    Sparse features should be scaled before, as by a ``MaxAbsScaler`` in a pipeline. A weight of a sample multiplies its
+    loss: where samples come in batches, a weight of 2 is not quite the same as a sample given twice.
 
     Parameters
     ----------
@@ -156,7 +157,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
         )
         self.class_weight = class_weight
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train one epoch on these samples, going on with the network if there is one.
 
         Every call counts as an epoch: the topology evolves between calls as ``evolve_every_epochs`` says. The first
@@ -168,6 +169,8 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
             As in :meth:`fit`.
         classes : array-like of shape (n_classes,)
             All classes that may come; needed in the first call only.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights in the loss, taken as they are: without, each is 1.
 
         Raises
         ------
@@ -180,7 +183,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
                 raise ParameterError(f"{type(self).__name__}: classes: must be given in the first call of partial_fit")
         elif announced is not None and not np.array_equal(announced, self.classes_):
             raise ParameterError(f"{type(self).__name__}: classes = {announced}: were {self.classes_} before")
-        return self._partial_fit(X, y, announced)
+        return self._partial_fit(X, y, sample_weight, announced)
 
     def predict(self, X: Any) -> AnyArray:
         """The most probable class of each sample, of shape (n_samples,)."""
@@ -202,33 +205,62 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
         check_classification_targets(y)
         return X, column_or_1d(y, warn=True)
 
-    def _encode(self, y: AnyArray, *, is_first: bool, classes: AnyArray | None = None) -> AnyArray:
+    def _encode(self, y: AnyArray, *, is_first: bool, is_whole: bool, classes: AnyArray | None = None) -> AnyArray:
         if is_first:
             self.classes_ = np.unique(y) if classes is None else classes
-        labels = np.searchsorted(self.classes_, y).clip(max=self.classes_.size - 1)
-        is_known = self.classes_[labels] == y
+        labels, is_known = _places(self.classes_, y)
         if not np.all(is_known):
             raise ParameterError(
                 f"{type(self).__name__}: y has the class {y[np.argmin(is_known)]!r}: must be one of {self.classes_}"
+            )
+        if is_whole and np.unique(labels).size < self.classes_.size:
+            raise ParameterError(
+                f"{type(self).__name__}: y has the classes {np.unique(y)}: warm_start = True goes on with a network of "
+                f"the classes {self.classes_}; must be the same, or warm_start = False"
             )
         return labels.astype(INDEX)
 
     def _output_count(self) -> int:
         return int(self.classes_.size)
 
-    def _objective(self, targets: AnyArray, *, is_whole: bool) -> Objective:
+    def _objective(
+        self, targets: AnyArray, weights: Float64Array | None, *, is_whole: bool
+    ) -> tuple[Objective, AnyArray]:
+        of_classes = self._class_weights(targets, is_whole=is_whole)
+        if weights is not None:
+            own = weights if of_classes is None else weights * of_classes[targets]
+            return SampleCrossEntropy(), with_weights(targets, own)
+        return CrossEntropy() if of_classes is None else WeightedCrossEntropy(of_classes), targets
+
+    def _class_weights(self, targets: AnyArray, *, is_whole: bool) -> Float64Array | None:
+        """float64[n_classes]; 0 for those without samples if they are to be balanced."""
         if self.class_weight is None:
-            return CrossEntropy()
+            return None
         if self.class_weight == "balanced" and not is_whole:
             raise ParameterError(
                 f'{type(self).__name__}: class_weight = "balanced": partial_fit cannot count the samples that '
                 "will come; must be the weights themselves"
             )
+        y = self.classes_[targets]
+        if self.class_weight != "balanced":
+            given: Float64Array = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+            return given.astype(np.float64)
         present = np.unique(targets)
         weights = np.zeros(self.classes_.size)
-        y = self.classes_[targets]
-        weights[present] = compute_class_weight(self.class_weight, classes=self.classes_[present], y=y)
-        return WeightedCrossEntropy(weights)
+        weights[present] = compute_class_weight("balanced", classes=self.classes_[present], y=y)
+        return weights
 
     def _strata(self, targets: AnyArray) -> AnyArray:
         return targets
+
+
+def _places(classes: AnyArray, y: AnyArray) -> tuple[Int64Array, BoolArray]:
+    """int64[n_samples]: the number of each sample's class; and whether it is one of them."""
+    none = np.zeros(y.size, np.int64), np.zeros(y.size, np.bool_)
+    if {classes.dtype.kind, y.dtype.kind} & {"U"} and {classes.dtype.kind, y.dtype.kind} & set("biuf"):
+        return none  # a number is no text, though NumPy would make it one
+    try:
+        labels = np.searchsorted(classes, y).clip(max=classes.size - 1)
+    except TypeError:
+        return none
+    return labels, classes[labels] == y

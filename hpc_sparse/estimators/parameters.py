@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from hpc_sparse.config import RunConfig, Section
+from hpc_sparse.config.messages import first_problems
 from hpc_sparse.config.section import NonNegative, PositiveCount
 from hpc_sparse.errors import ParameterError
 
@@ -99,7 +100,7 @@ def check_parameters(
     ParameterError
         One line for every wrong parameter.
     """
-    plain = {key: _plain(value) for key, value in values.items()}
+    plain = {key: as_plain(value) for key, value in values.items()}
     if plain["batch_size"] == "auto":
         plain["batch_size"] = automatic_batch(n_samples)
     if plain["evolve_every_epochs"] == "auto":
@@ -110,15 +111,17 @@ def check_parameters(
     for (section, key), parameter in RENAMED.items():
         tree[section][key] = plain[parameter]
     tree["data"]["path"] = ""
+    # More calls may follow (warm_start, partial_fit): nothing may depend on how many epochs there are.
+    tree["evolution"]["drop_schedule"] = "constant"
     if layers is not None:
         del tree["network"]["hidden"]
-        tree["network"]["layers"] = [{key: _plain(value) for key, value in layer.items()} for layer in layers]
+        tree["network"]["layers"] = [{key: as_plain(value) for key, value in layer.items()} for layer in layers]
     try:
         fit = FitParameters(**{key: plain[key] for key in FitParameters.model_fields})
         tree["training"] |= {"epochs": n_epochs + fit.epochs, "seed": seed}
         return Parameters(RunConfig.model_validate(tree), fit)
     except ValidationError as error:
-        lines = dict.fromkeys(_described(name, problem) for problem in error.errors())
+        lines = dict.fromkeys(_described(name, problem) for problem in first_problems(error.errors()))
         raise ParameterError("\n".join(lines)) from None
 
 
@@ -134,12 +137,12 @@ def automatic_interval(n_samples: int, batch_size: Any) -> int:
     return -(-STEPS_PER_EVOLUTION // -(-n_samples // batch_size))
 
 
-def _plain(value: Any) -> Any:
+def as_plain(value: Any) -> Any:
     """NumPy's numbers, as a parameter grid may hold them, as Python's; and every sequence as a list."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(item) for item in value]
+        return [as_plain(item) for item in value]
     return value
 
 

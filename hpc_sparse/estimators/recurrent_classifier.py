@@ -10,6 +10,7 @@ import numpy as np
 from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array
 from hpc_sparse.errors import ParameterError
 from hpc_sparse.estimators.classifier import SparseMLPClassifier
+from hpc_sparse.estimators.fitted import unchanged_on_failure
 from hpc_sparse.estimators.parameters import Parameters, check_parameters
 
 SEQUENCES = 3
@@ -112,26 +113,32 @@ n_iter_no_change, tol, warm_start, class_weight, random_state, n_jobs
         """Those of the inputs of a step, for all steps alike."""
         return np.tile(super()._importances(), self.n_steps_) / self.n_steps_
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the network.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_steps, n_features), or as in :class:`SparseMLPClassifier`
         y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), optional
+            As in :class:`SparseMLPClassifier`.
 
         Raises
         ------
-        ParameterError
-            A parameter is wrong, or X has another number of steps; it is a ``ValueError``.
+        ParameterError, ArrayError
+            A parameter or an array is wrong, or X has another number of steps; both are a ``ValueError``.
         DivergedError
             The loss or a weight is no longer a finite number.
         """
-        return super().fit(self._flat(X, is_first=not self.warm_start or not hasattr(self, "_state")), y)
+        with unchanged_on_failure(self):
+            is_first = not self.warm_start or not hasattr(self, "_state")
+            return super().fit(self._flat(X, is_first=is_first), y, sample_weight)
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train one epoch on these samples: as in :class:`SparseMLPClassifier`."""
-        return super().partial_fit(self._flat(X, is_first=not hasattr(self, "_state")), y, classes)
+        with unchanged_on_failure(self):
+            flat = self._flat(X, is_first=not hasattr(self, "_state"))
+            return super().partial_fit(flat, y, classes, sample_weight)
 
     def _outputs(self, X: Any) -> Float32Array:
         return super()._outputs(self._flat(X, is_first=False))
@@ -143,7 +150,7 @@ n_iter_no_change, tol, warm_start, class_weight, random_state, n_jobs
             steps, X = X.shape[1], X.reshape(X.shape[0], X.shape[1] * X.shape[2])
         if is_first:
             self._steps_given = steps
-        elif is_sequence and steps != getattr(self, "n_steps_", steps):
+        elif steps is not None and steps != getattr(self, "n_steps_", steps):
             raise ParameterError(f"{type(self).__name__}: X has {steps} steps: expected {self.n_steps_}, as in fit")
         return X
 
@@ -154,8 +161,8 @@ n_iter_no_change, tol, warm_start, class_weight, random_state, n_jobs
         return X, y
 
     def _divisor(self, n_features: int) -> int:
-        steps = n_features if self._steps_given is None else self._steps_given
-        if steps < 1 or n_features % steps:
+        steps: Any = n_features if self._steps_given is None else self._steps_given
+        if not isinstance(steps, (int, np.integer)) or steps < 1 or n_features % steps:
             raise ParameterError(
                 f"{type(self).__name__}: time_steps = {steps!r}: must be a divisor of the {n_features} features"
             )

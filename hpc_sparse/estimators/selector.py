@@ -10,10 +10,13 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from hpc_sparse.dtypes import VALUE, BoolArray, Int64Array
+from hpc_sparse.dtypes import BoolArray, Int64Array
 from hpc_sparse.errors import ParameterError
 from hpc_sparse.estimators.classifier import SparseMLPClassifier
+from hpc_sparse.estimators.fitted import unchanged_on_failure
+from hpc_sparse.estimators.narrowing import accepted
 from hpc_sparse.estimators.regressor import SparseMLPRegressor
+from hpc_sparse.storage.dataset.foreign_matrix import checked_matrix, is_sparse
 
 EPOCHS, WEIGHT_DECAY = 40, 0.05
 """Settings of the default estimator: important features show early, and decay weakens unused connections."""
@@ -86,10 +89,22 @@ class SparseFeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
 
         Raises
         ------
-        ParameterError
-            A parameter is wrong; it is a ``ValueError``.
+        ParameterError, ArrayError
+            A parameter or an array is wrong; both are a ``ValueError``.
         """
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[VALUE, np.uint8], multi_output=True)
+        with unchanged_on_failure(self):
+            return self._fit(_checked(X), y)
+
+    def transform(self, X: Any) -> Any:
+        """The selected features of samples, array-like or sparse matrix of shape (n_samples, n_features)."""
+        return super().transform(_checked(X))
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Samples with all features, from those that :meth:`transform` gives; 0 for what was left out."""
+        return super().inverse_transform(_checked(X))
+
+    def _fit(self, X: Any, y: Any) -> Self:
+        X, y = validate_data(self, X, y, multi_output=True, **accepted(X))
         n_kept = self._kept_count(X.shape[1])
         share = self._checked_share()
         self.ranking_: Int64Array = np.empty(X.shape[1], np.int64)
@@ -142,3 +157,8 @@ class SparseFeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         if isinstance(share, (int, float, np.integer, np.floating)) and 0 < share <= 1:
             return float(share)
         raise ParameterError(f"SparseFeatureSelector: drop_share = {share!r}: must be above 0 and at most 1")
+
+
+def _checked(X: Any) -> Any:
+    """Samples whose indices, if they are sparse, scikit-learn and SciPy can trust."""
+    return checked_matrix("X", X) if is_sparse(X) else X

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from hpc_sparse.dtypes import Float64Array
 from hpc_sparse.estimators.arrays import make_dataset
 from hpc_sparse.estimators.parameters import Parameters
+from hpc_sparse.evolution import state_types
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
-from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Samples
@@ -36,6 +37,10 @@ class FittedState:
         Mean training loss of each epoch so far.
     validation_losses : list of float
         Mean loss of each epoch that was followed by a validation.
+    origin : float64[n_features] or None
+        What is subtracted from features before they become float32.
+    settings : dict
+        Parameters that another fit cannot change.
     """
 
     replica: Replica
@@ -43,9 +48,16 @@ class FittedState:
     front_end: FrontEndChain
     losses: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
+    origin: Float64Array | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def copy(self) -> FittedState:
+        """The same to train on, which leaves this one as it is."""
+        replica = Replica(self.replica.network.copy(), [state.copy() for state in self.replica.states])
+        return replace(self, replica=replica, losses=list(self.losses), validation_losses=list(self.validation_losses))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update({"settings": {}} | state)
         network, states = self.replica.network, self.replica.states
         if not all(connections.weight.flags.writeable for _, connections in network.connections()):
             # Memory-mapped by joblib: kernels are compiled for arrays that can be written to, and training does.
@@ -93,7 +105,7 @@ def fit(
             if best.n_waited >= parameters.fit.n_iter_no_change:
                 break
     if best.network is not None:
-        state.replica = Replica.at_rest(best.network, make_optimizer(parameters.config).state_types)
+        state.replica = Replica.at_rest(best.network, state_types(parameters.config))
 
 
 class _BestNetwork:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from hpc_sparse.config import EvolutionSection
+from collections.abc import Mapping
+
+import numpy as np
+
+from hpc_sparse.config import EvolutionSection, RunConfig
 from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.dtypes import VALUE
 from hpc_sparse.evolution import strategies as strategies
 from hpc_sparse.evolution.protocol import TopologyUpdater
+from hpc_sparse.network.optimizers.registry import make_optimizer
+from hpc_sparse.network.optimizers.state import StateTypes
+from hpc_sparse.network.weight_average import ALL_ARRAYS, WeightAverage
 
-__all__ = ["TopologyUpdater", "make_updater"]
+__all__ = [
+    "TopologyUpdater",
+    "lasting_states",
+    "make_updater",
+    "needs_samples",
+    "optional_states",
+    "state_arrays",
+    "state_bytes",
+    "state_types",
+]
 
 
 def make_updater(config: EvolutionSection) -> TopologyUpdater:
@@ -15,3 +32,35 @@ def make_updater(config: EvolutionSection) -> TopologyUpdater:
     kind = STRATEGIES[config.strategy]
     assert issubclass(kind, TopologyUpdater)
     return kind.from_config(config)
+
+
+def state_arrays(config: RunConfig) -> Mapping[str, str]:
+    """State arrays of a run by name, the optimiser's and others, and what a plan of the memory calls them."""
+    return {**make_optimizer(config).state_arrays, **optional_states(config)}
+
+
+def state_types(config: RunConfig) -> StateTypes:
+    """The same names with the types of what connections have; those that are not the optimiser's are float32."""
+    return {**make_optimizer(config).state_types, **dict.fromkeys(optional_states(config), VALUE)}
+
+
+def state_bytes(config: RunConfig) -> int:
+    """Bytes of all state arrays of a run for each weight."""
+    return sum(np.dtype(each).itemsize for each in state_types(config).values())
+
+
+def optional_states(config: RunConfig) -> Mapping[str, str]:
+    """Those that may be missing where a run goes on from, and then begin at 0: all but the optimiser's."""
+    average = WeightAverage.from_config(config)
+    return {**make_updater(config.evolution).state_arrays, **({} if average is None else average.state_arrays)}
+
+
+def needs_samples(config: RunConfig) -> bool:
+    """Whether training samples guide what connections grow or neurons go."""
+    return make_updater(config.evolution).needs_signals or config.importance_pruning.needs_samples
+
+
+def lasting_states() -> frozenset[str]:
+    """Names of all state arrays that a run may have beside the optimiser's, by its strategy or for averages."""
+    kinds = map(STRATEGIES.__getitem__, STRATEGIES.names())
+    return ALL_ARRAYS.union(*(getattr(kind, "state_arrays", ()) for kind in kinds))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from hpc_sparse.config import EvolutionSection, RunConfig, Section
+from hpc_sparse.config.evolution import Published
 from hpc_sparse.dtypes import AnyArray, Float32Array
 from hpc_sparse.evolution.memory import LayerFigures
+from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.layer_signals import Signals
@@ -42,6 +45,8 @@ class LayerView:
         Share of the connections that signals pass through.
     unit : (r, c)
         Neurons above and below whose connections come and go as one.
+    remembered : dict of str to float32[nnz]
+        The strategy's own state arrays by name; none for blocks.
     """
 
     topology: Topology
@@ -53,6 +58,7 @@ class LayerView:
     initial_weight: Callable[[Topology], Float32Array] | None = None
     acting_share: float = ALL_ACT
     unit: tuple[int, int] = (1, 1)
+    remembered: Mapping[str, Float32Array] = field(default_factory=dict)
 
     def n_to_drop(self, drop_fraction: float) -> int:
         """Connections that go when a share is replaced, and those by which the layer is to shrink."""
@@ -72,6 +78,8 @@ class NetworkView:
         Topology of the output layer, which stays as it is.
     drop_fraction : float
         Share of the connections to be replaced now.
+    share_done : float
+        Share of the time of changes that is over.
     keeps_sizes : bool
         Every layer must get exactly its ``n_target`` connections, else only all of them together.
     """
@@ -80,6 +88,7 @@ class NetworkView:
     output: Topology
     drop_fraction: float
     keeps_sizes: bool = False
+    share_done: float = 0.0
 
 
 class LayerUpdate(NamedTuple):
@@ -91,10 +100,13 @@ class LayerUpdate(NamedTuple):
     weight : float32[nnz of the new topology] or None
         All weights afterwards, or scores of blocks; None if kept connections keep theirs, and grown ones begin as the
         strategy says.
+    remembered : dict of str to float32[nnz of the new topology]
+        What the strategy's own state arrays are to hold afterwards; nothing for blocks.
     """
 
     change: TopologyChange
     weight: Float32Array | None = None
+    remembered: Mapping[str, Float32Array] = MappingProxyType({})
 
 
 class TopologyUpdater(ABC):
@@ -117,8 +129,15 @@ class TopologyUpdater(ABC):
         Whether grown connections begin with weight 0, else with an initial one.
     changes_topology : bool
         Whether anything ever changes.
+    acts_after_steps : bool
+        Whether anything happens to the weights after each step.
     decides_on_units : bool
         Whether it can decide about blocks of connections as well as about single ones.
+    published : Published
+        How much is replaced and until when, as the authors have it, for settings that are "auto".
+    state_arrays : dict of str to str
+        Names of arrays that the strategy keeps, one number per connection, and what a plan of the memory calls them.
+        They travel, change and are stored as those of the optimiser are; grown connections begin with 0.
     acting_share : float
         Share of the connections that signals pass through.
     """
@@ -129,7 +148,10 @@ class TopologyUpdater(ABC):
     sees_layers_alone: ClassVar[bool] = False
     grows_zero: ClassVar[bool] = True
     changes_topology: ClassVar[bool] = True
+    acts_after_steps: ClassVar[bool] = False
     decides_on_units: ClassVar[bool] = True
+    published: ClassVar[Published] = Published()
+    state_arrays: ClassVar[Mapping[str, str]] = MappingProxyType({})
     acting_share: float = ALL_ACT
 
     @classmethod
@@ -141,6 +163,17 @@ class TopologyUpdater(ABC):
     def refuses(cls, config: RunConfig) -> str | None:  # noqa: ARG003  (what others do not go together with)
         """The first setting that the strategy does not go together with, in one sentence; None if there is none."""
         return None
+
+    def first_states(self, weight: Float32Array) -> Mapping[str, Float32Array]:  # noqa: ARG002  (most keep none)
+        """State arrays of connections that begin to be trained with these weights, by name."""
+        return {}
+
+    def after_step(self, connections: Connections, rate: float) -> None:
+        """Change the weights of connections that evolve, in place, after a step with the learning rate ``rate``.
+
+        Called only if :attr:`acts_after_steps` says so.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def update(self, network: NetworkView) -> Sequence[LayerUpdate | None]:

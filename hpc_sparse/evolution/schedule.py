@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hpc_sparse.config.evolution import DensitySchedule, DropSchedule
 from hpc_sparse.dtypes import OFFSET
 from hpc_sparse.network.apportion import apportion
 
-DropSchedule = Literal["constant", "cosine", "linear", "exponential"]
-
 EXPONENT = 3
-"""Power of the exponential drop schedule and of the gradual decrease of the density."""
+"""Power of the exponential drop schedule and of the cubic decrease of the density."""
+
+STEEPNESS = 6.0
+"""The sigmoid decrease of the density is the logistic curve between - STEEPNESS and STEEPNESS, stretched to 1 and 0."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ class EvolutionSchedule:
         Share of the connections replaced at the beginning.
     drop_schedule : "constant", "cosine", "linear" or "exponential"
         Decrease of the drop fraction towards 0: none, half a cosine, linear, or the third power of the time left.
+    least : float
+        What the drop fraction decays to, instead of 0.
+    density_schedule : "cubic" or "sigmoid"
+        Decrease of the connections, where they become fewer.
     every_epochs : int
         Epochs from one change to the next.
     every_steps : int or None
@@ -76,6 +81,8 @@ class EvolutionSchedule:
     drop_schedule: DropSchedule = "constant"
     every_epochs: int = 1
     every_steps: int | None = None
+    least: float = 0.0
+    density_schedule: DensitySchedule = "cubic"
 
     def is_due(self, time: TimeInRun) -> bool:
         """Whether the topology changes now; never at the start of the run."""
@@ -88,23 +95,30 @@ class EvolutionSchedule:
 
     def drop_fraction_at(self, time: TimeInRun) -> float:
         """Share of the connections to replace."""
-        done = self._share_done(time)
+        done, most = self.share_done_at(time), self.drop_fraction - self.least
         if self.drop_schedule == "cosine":
-            return self.drop_fraction * 0.5 * (1.0 + math.cos(math.pi * done))
+            return self.least + most * 0.5 * (1.0 + math.cos(math.pi * done))
         if self.drop_schedule == "linear":
-            return self.drop_fraction * (1.0 - done)
+            return self.least + most * (1.0 - done)
         if self.drop_schedule == "exponential":
-            return self.drop_fraction * (1.0 - done) ** EXPONENT
+            return self.least + most * (1.0 - done) ** EXPONENT
         return self.drop_fraction
 
     def remaining_at(self, time: TimeInRun, at_end: float) -> float:
         """Share of the initial connections that are left when ``at_end`` of them are to be left at the end.
 
-        They become fewer fast at first and slowly in the end (Zhu, Gupta 2017, arXiv 1710.01878; for sparse networks
-        Liu et al. 2021, arXiv 2106.10404). The last change brings them to the end.
+        Cubic: they become fewer fast at first and slowly in the end (Zhu, Gupta 2017, arXiv 1710.01878; for sparse
+        networks Liu et al. 2021, arXiv 2106.10404). Sigmoid: slowly at first and in the end, fast in the middle (CHTss,
+        Zhang et al. 2025, arXiv 2501.19107). The last change brings them to the end.
         """
-        share_left = 0.0 if self._is_last(time) else 1.0 - self._share_done(time)
+        share_left = 0.0 if self._is_last(time) else 1.0 - self.share_done_at(time)
+        if self.density_schedule == "sigmoid":
+            return at_end + (1.0 - at_end) * _fallen(1.0 - share_left)
         return at_end + (1.0 - at_end) * share_left**EXPONENT
+
+    def ending_by(self, epoch: int) -> EvolutionSchedule:
+        """The same with its end at ``epoch``, if it has a later one."""
+        return replace(self, n_epochs=min(self.n_epochs, epoch), end=None if self.end is None else min(self.end, epoch))
 
     def _is_last(self, time: TimeInRun) -> bool:
         """Whether no change comes after the one that is due now."""
@@ -114,9 +128,19 @@ class EvolutionSchedule:
         is_after_run = n_next >= self.n_epochs * time.n_steps
         return is_after_run or (self.end is not None and n_next > self.end * time.n_steps)
 
-    def _share_done(self, time: TimeInRun) -> float:
+    def share_done_at(self, time: TimeInRun) -> float:
+        """Share of the time of changes that is over."""
         length = (self.end or self.n_epochs) - self.begin
         return min(1.0, max(0.0, (time.epochs - self.begin) / max(1, length)))
+
+
+def _fallen(share_done: float) -> float:
+    """The logistic curve that falls from 1 to 0."""
+
+    def logistic(x: float) -> float:
+        return 1.0 / (1.0 + math.exp(-STEEPNESS * x))
+
+    return (logistic(1.0 - 2.0 * share_done) - logistic(-1.0)) / (logistic(1.0) - logistic(-1.0))
 
 
 def shrunk_sizes(sizes: Sequence[int], n_wanted: int) -> list[int]:

@@ -18,6 +18,7 @@ from hpc_sparse.dtypes import INDEX, MAX_NEURONS, OFFSET, VALUE, BoolArray, Int3
 from hpc_sparse.errors import DataError
 from hpc_sparse.importers import tf_idf
 from hpc_sparse.importers.features import log2_of
+from hpc_sparse.importers.lost_variation import warn_of_lost_variation
 from hpc_sparse.importers.options import ImportOptions, Report
 from hpc_sparse.importers.source import FeatureSpace, SampleSource
 from hpc_sparse.importers.split import random_split, stratified_split
@@ -77,6 +78,7 @@ def import_streamed(source: SampleSource, target: Path | str, title: str, option
         spools = [stack.enter_context(RowSpool(folder / f"part-{part}")) for part in range(source.n_parts)]
         codes = [_collect(source, part, spool, path, options) for part, spool in enumerate(spools)]
         _write(source, spools, codes, folder, path, title, options)
+    warn_of_lost_variation(path)
     return read_info(path)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from hpc_sparse.checks import check_csr, check_finite
+from hpc_sparse.checks import check_finite, first_unsorted
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray
-from hpc_sparse.errors import DataError
+from hpc_sparse.errors import ArrayError
+from hpc_sparse.storage.dataset.foreign_matrix import checked_matrix, is_sparse
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features
 
 NUMBERS = "biuf"
@@ -28,27 +30,22 @@ def checked_features(X: Any, n_features: int, *, is_least: bool = False) -> Feat
 
     Raises
     ------
-    DataError
-        Not a matrix of numbers that are finite in float32, or of another width.
+    ArrayError
+        Not a matrix of numbers that are finite in float32, of another width, or with indices outside of its shape.
     """
-    is_sparse = hasattr(X, "tocsr")
-    values: Any = X if is_sparse else _as_array(X)
-    if values.ndim != 2:
-        raise DataError(
-            f"X: {values.ndim} dimensions: expected 2, a row per sample (a single sample is X.reshape(1, -1))"
+    matrix: Any = checked_matrix("X", X) if is_sparse(X) else _as_array(X)
+    if matrix.ndim != 2:
+        raise ArrayError(
+            f"X: {matrix.ndim} dimensions: expected 2, a row per sample (a single sample is X.reshape(1, -1))"
         )
-    if values.dtype.kind not in NUMBERS:
-        raise DataError(f"X: dtype {values.dtype}: expected real numbers")
-    if not (values.shape[1] == n_features or (is_least and values.shape[1] > n_features)):
+    if matrix.dtype.kind not in NUMBERS:
+        raise ArrayError(f"X: dtype {matrix.dtype}: expected real numbers")
+    if not (matrix.shape[1] == n_features or (is_least and matrix.shape[1] > n_features)):
         expected = f"at least {n_features}" if is_least else str(n_features)
-        raise DataError(f"X: {values.shape[1]} features: expected {expected}, as the network was trained on")
+        raise ArrayError(f"X: {matrix.shape[1]} features: expected {expected}, as the network was trained on")
     with np.errstate(over="ignore"):  # an infinity is refused, with its place
-        features = to_features(values.tocsr() if is_sparse else _narrow(values))
-    if isinstance(features, CsrFeatures):
-        check_csr("X", features.indptr, features.indices, features.n_features, error=DataError)
-        check_finite("X: values", features.values, error=DataError)
-    else:
-        check_finite("X", features.values, error=DataError)
+        features = to_features(matrix.tocsr() if is_sparse(matrix) else _narrow(matrix))
+    check_finite("X: values" if isinstance(features, CsrFeatures) else "X", features.values, error=ArrayError)
     return features
 
 
@@ -58,22 +55,28 @@ def to_features(X: Any) -> Features:
     Parameters
     ----------
     X : uint8 or float32[n_samples, n_features], or SciPy's CSR
+        The CSR as :func:`~hpc_sparse.storage.dataset.foreign_matrix.checked_matrix` gives it.
     """
     if isinstance(X, np.ndarray):
-        return DenseFeatures(_owned(np.ascontiguousarray(X)))
-    X = X.astype(VALUE, copy=False)
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    indptr, indices = X.indptr.astype(OFFSET, copy=False), X.indices.astype(INDEX, copy=False)
-    return CsrFeatures(_owned(indptr), _owned(indices), _owned(X.data), X.shape[1])
+        return DenseFeatures(_owned(X))
+    n_stored = int(X.indptr[-1])  # SciPy lets arrays be longer
+    indptr, indices, values = X.indptr, X.indices[:n_stored], X.data[:n_stored].astype(VALUE, copy=False)
+    if first_unsorted(indptr, indices) is not None:
+        # What a matrix says of its own order may be outdated: it is asked anew, of a copy.
+        matrix = csr_array((values, indices, indptr), shape=X.shape, copy=True)
+        matrix.sum_duplicates()
+        indptr, indices, values = matrix.indptr, matrix.indices, matrix.data
+    indptr, indices = indptr.astype(OFFSET, copy=False), indices.astype(INDEX, copy=False)
+    return CsrFeatures(_owned(indptr), _owned(indices), _owned(values), X.shape[1])
 
 
 def _as_array(X: Any) -> AnyArray:
+    if np.ma.is_masked(X):
+        raise ArrayError("X: masked: expected a value for every feature")
     try:
         return np.asarray(X)
     except ValueError as error:
-        raise DataError(f"X: not a matrix: {error}") from None
+        raise ArrayError(f"X: not a matrix: {error}") from None
 
 
 def _narrow(values: AnyArray) -> AnyArray:
@@ -81,5 +84,5 @@ def _narrow(values: AnyArray) -> AnyArray:
 
 
 def _owned(array: AnyArray) -> AnyArray:
-    """The array, or a copy of it where it must not be written to: kernels are compiled for the other kind."""
-    return array if array.flags.writeable else array.copy()
+    """The array, or a copy where it is no plain one that may be written to: kernels are compiled for that kind."""
+    return np.require(array, requirements=["C", "A", "W", "E"])

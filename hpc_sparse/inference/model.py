@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Float32Array, Int64Array
-from hpc_sparse.errors import DataError
+from hpc_sparse.errors import ArrayError, DataError
+from hpc_sparse.inference.column_names import has_names, in_order, stored_names
 from hpc_sparse.inference.inputs import checked_features
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.inference.outputs import to_classes, to_probabilities
@@ -17,13 +20,15 @@ from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.dataset.samples import CsrFeatures, Features
+from hpc_sparse.storage.dataset.samples import Features
 
-SEQUENCES = 3
-"""Dimensions of an array of sequences."""
+WITH_PLACES = (3, 4)
+"""Dimensions of arrays of sequences, or of images with and without colours."""
 
 
-def load_model(path: Path | str, threads: int | None = None) -> TrainedModel:
+def load_model(
+    path: Path | str, threads: int | None = None, *, feature_names: Sequence[str] | None = None
+) -> TrainedModel:
     """The network of a checkpoint, ready to predict; the average where it holds one per worker. Starts no MPI.
 
     Parameters
@@ -32,15 +37,20 @@ def load_model(path: Path | str, threads: int | None = None) -> TrainedModel:
         A checkpoint.
     threads : int or None
         Largest number of threads; None for as many as numba has.
+    feature_names : sequence of str, optional
+        Names of the features, by which columns of a data frame are found; by default those of the run's data set, where
+        it is still there and has them.
 
     Raises
     ------
     DataError, FileFormatError
         There is no such file, or it is not a checkpoint or damaged.
     """
-    stored = StoredNetwork.read(ParallelContext.serial(threads=1), Path(path))
+    with at_most_threads(threads):
+        stored = StoredNetwork.read(ParallelContext.serial(threads=1), Path(path))
     network, epoch = stored.replica.network, stored.checkpoint.epoch
-    return TrainedModel(network, stored.config, stored.front_end, epoch=epoch, threads=threads)
+    names = partial(stored_names, stored.config.data.path, Path(path)) if feature_names is None else feature_names
+    return TrainedModel(network, stored.config, stored.front_end, epoch=epoch, threads=threads, feature_names=names)
 
 
 class TrainedModel:
@@ -59,6 +69,8 @@ class TrainedModel:
     threads : int or None
         Largest number of threads; None for as many as numba has. A single sample takes one, unless the network is
         large.
+    feature_names : sequence of str, callable or None
+        Names of the features, or what finds them when a data frame comes; see :func:`load_model`.
 
     Attributes
     ----------
@@ -76,7 +88,9 @@ class TrainedModel:
         *,
         epoch: int = 0,
         threads: int | None = None,
+        feature_names: Sequence[str] | Callable[[], Sequence[str] | None] | None = None,
     ) -> None:
+        self._given_names = feature_names
         self.network, self.config, self.epoch, self.threads = network, config, epoch, threads
         self.front_end = (front_end or FrontEndChain()).choosing(network.neuron_ids[0])
         self._pass = NetworkPass(network, self.front_end)
@@ -88,6 +102,24 @@ class TrainedModel:
         if self.front_end.n_features is not None:
             return self.front_end.n_features
         return self.network.n_inputs if inputs is None else int(inputs[-1]) + 1
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Names of the features, if they are known."""
+        given = self._given_names() if callable(self._given_names) else self._given_names
+        if given is None:
+            return None
+        names, n_features = tuple(given), self.n_features
+        if len(names) == n_features or (self._may_have_more and len(names) > n_features):
+            return names
+        if callable(self._given_names):
+            return None  # the data set there is another one
+        raise ArrayError(f"feature_names: {len(names)} names: expected {n_features}, one for each feature")
+
+    @property
+    def _may_have_more(self) -> bool:
+        """Whether features beyond the last known one may have been removed."""
+        return self.front_end.n_features is None and self.network.neuron_ids[0] is not None
 
     @property
     def n_classes(self) -> int:
@@ -106,14 +138,17 @@ class TrainedModel:
         ----------
         X : array_like or SciPy sparse matrix of numbers, [n_samples, n_features]
             As in the data set: features are standardised here if they were in training. Sequences may also be an array
-            [n_samples, n_steps, n_features of a step].
+            [n_samples, n_steps, n_features of a step], images one of [n_samples, rows, columns, colours]. Columns of a
+            data frame are taken by their names, if those of the features are known.
         raw : bool
             As the import was given them, such as counts of terms: prepared here as it prepared the data set.
 
         Raises
         ------
+        ArrayError
+            Not a matrix of finite numbers, of another number of features, or with indices outside of its shape; it is a
+            ``ValueError``.
         DataError
-            Not a matrix of finite numbers, of another number of features, or sparse where features are standardised.
             ``raw``: what the import would refuse, or the import prepared nothing.
         """
         return to_classes(self.weighted_sums(X, raw=raw))
@@ -124,14 +159,13 @@ class TrainedModel:
 
     def weighted_sums(self, X: Any, *, raw: bool = False) -> Float32Array:
         """float32[n_samples, n_outputs]: the output layer before its activation (logits); see :meth:`predict`."""
-        is_least = self.front_end.n_features is None and self.network.neuron_ids[0] is not None
-        if self.network.n_places > 1 and getattr(X, "ndim", 0) == SEQUENCES:
+        if self.network.n_places > 1 and getattr(X, "ndim", 0) in WITH_PLACES:
             X = X.reshape(X.shape[0], -1)
-        features = checked_features(X, self.n_features, is_least=is_least)
+        if has_names(X):
+            X = in_order(X, self.feature_names)
+        features = checked_features(X, self.n_features, is_least=self._may_have_more)
         if raw:
             features = self._prepared(features)
-        if isinstance(features, CsrFeatures) and self.front_end.needs_dense:
-            raise DataError("X: sparse: expected dense features, which the network was trained to get standardised")
         with at_most_threads(self.threads):
             return self._pass.outputs(features)
 

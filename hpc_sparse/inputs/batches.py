@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, Float32Array, Int32Array, Int64Array
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.inputs.protocol import FrontEnd
 from hpc_sparse.kernels import batch as kernels
-from hpc_sparse.kernels import chosen_features
+from hpc_sparse.kernels import chosen_features, scaled_rows
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
 from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.network.tiles import Tiles
@@ -21,9 +23,9 @@ class BatchAssembler:
     """Assembler of batches into one reused buffer.
 
     Front ends that fit into the pass over the samples are applied on the way, so that the shard stays in memory as it
-    is on disk. Each of the others has a buffer of its own. CSR features are written into a buffer of zeros and taken
-    out again: O(stored features), not O(all features). Dense features are assembled whole even if some are left out,
-    which is faster.
+    is on disk. Each of the others has a buffer of its own. CSR features are written into a buffer of zeros, or of what
+    standardisation makes of zeros, and taken out again: O(stored features), not O(all features). Dense features are
+    assembled whole even if some are left out, which is faster.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class BatchAssembler:
         self._buffer.fill(0)
         self._inputs = aligned_empty((0 if self._features is None else self._features.size) * n_most, VALUE)
         self._written: tuple[CsrFeatures, Int64Array, Tiles] | None = None
+        self._absent = self._gather.absent()
         self._shift, self._scale = np.zeros(n_features, VALUE), np.ones(n_features, VALUE)
         if self._gather.shift is not None and self._gather.scale is not None:
             self._shift, self._scale = self._gather.shift, self._gather.scale
@@ -90,26 +93,50 @@ class BatchAssembler:
         return Tiles.empty(n_rows, chosen.size, self._width, buffer=buffer)
 
     def _scatter(self, features: CsrFeatures, chosen: Int64Array) -> Tiles:
-        self._clear()
+        self._clear(chosen.size)
         batch = self._tiles(self._buffer, self._n_gathered, chosen)
         arrays = (features.indptr, features.indices, features.values)
         where = (chosen, batch.n_neurons, batch.width, batch.values)
-        if self._row_of is None:
+        if self._absent is not None:
+            if self._written is None:
+                _fill(batch, chosen.size, self._absent)
+            scaled_rows.scatter_scaled(*arrays, self._shift, self._scale, self._row_of_every, *where)
+        elif self._row_of is None:
             kernels.scatter_csr(*arrays, *where)
         else:
             chosen_features.scatter_chosen(*arrays, self._row_of, *where)
         self._written = (features, chosen, batch)
         return batch
 
-    def _clear(self) -> None:
+    def _clear(self, n_next: int) -> None:
+        """Take out what was written, unless the buffer is filled anew, which a batch of another size needs."""
         if self._written is None:
             return
         features, chosen, batch = self._written
         where = (chosen, batch.n_neurons, batch.width, batch.values)
-        if self._row_of is None:
+        if self._absent is not None:
+            if chosen.size != n_next:
+                self._written = None
+            else:
+                rows = (features.indptr, features.indices)
+                scaled_rows.clear_scaled(*rows, self._row_of_every, self._absent, *where)
+        elif self._row_of is None:
             kernels.clear_csr(features.indptr, features.indices, *where)
         else:
             chosen_features.clear_chosen(features.indptr, features.indices, self._row_of, *where)
+
+    @cached_property
+    def _row_of_every(self) -> Int32Array:
+        """int32[n_features]: the row of each feature, -1 for those that have none."""
+        return np.arange(self._n_features, dtype=INDEX) if self._row_of is None else self._row_of
+
+
+def _fill(batch: Tiles, n_samples: int, column: Float32Array) -> None:
+    """Give every sample the same column, float32[n_inputs]; 0 beyond."""
+    for first, tile in batch:
+        n_own = min(max(n_samples - first, 0), tile.shape[1])
+        tile[:, :n_own] = column[:, None]
+        tile[:, n_own:] = 0
 
 
 def batch_bytes(n_features: int, stride: int) -> int:

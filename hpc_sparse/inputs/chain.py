@@ -89,11 +89,6 @@ class FrontEndChain:
         return None if part is None else part.chosen
 
     @property
-    def needs_dense(self) -> str:
-        """Setting because of which sparse features are refused, or ""."""
-        return next((part.needs_dense for part in self.parts if part.needs_dense), "")
-
-    @property
     def prepares(self) -> bool:
         """Whether raw features are prepared for predictions."""
         return any(type(part).prepare is not FrontEnd.prepare for part in self.parts)

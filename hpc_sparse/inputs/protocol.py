@@ -24,7 +24,7 @@ class Gather:
     Attributes
     ----------
     shift, scale : float32[n_features] or None
-        Dense features become ``(value - shift) * scale``; sparse ones stay.
+        Features become ``(value - shift) * scale``, also those that sparse samples do not store.
     chosen : int32[n_inputs] or None
         Numbers of the features that are taken, increasing; None for all.
     """
@@ -37,17 +37,24 @@ class Gather:
         """Values per sample that come of so many features."""
         return n_features if self.chosen is None else self.chosen.size
 
+    def absent(self) -> Float32Array | None:
+        """float32[n_inputs]: what features become that sparse samples do not store; None if they are 0."""
+        if self.shift is None or self.scale is None:
+            return None
+        values: Float32Array = (np.float32(0) - self.shift) * self.scale
+        return values if self.chosen is None else values[self.chosen]
+
     def values_of_first(self, features: Features) -> Float32Array:
         """float32[n_inputs]: the values of the first sample, with the bits that it has in a batch."""
         values: Float32Array
         if isinstance(features, DenseFeatures):
             values = features.values[0].astype(VALUE, copy=False)
-            if self.shift is not None and self.scale is not None:
-                values = (values - self.shift) * self.scale
         else:
             values = np.zeros(features.n_features, VALUE)
             stop = features.indptr[1]
             values[features.indices[:stop]] = features.values[:stop]
+        if self.shift is not None and self.scale is not None:
+            values = (values - self.shift) * self.scale
         return values if self.chosen is None else values[self.chosen]
 
 
@@ -130,11 +137,6 @@ class FrontEnd(ABC):
     def n_features(self) -> int | None:
         """Features that a sample must have; None for any number."""
         return None
-
-    @property
-    def needs_dense(self) -> str:
-        """Setting because of which sparse features are refused, or ""."""
-        return ""
 
     def arrays(self) -> Mapping[str, AnyArray]:
         """What a checkpoint stores, by the names of the fields."""

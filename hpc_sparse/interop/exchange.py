@@ -11,6 +11,7 @@ import numpy as np
 from hpc_sparse.config import find_data, load_config
 from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import InputError, OutputError
+from hpc_sparse.evolution import state_types
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import load_model
 from hpc_sparse.inputs.chain import FrontEndChain
@@ -20,7 +21,6 @@ from hpc_sparse.interop.magnitude_pruning import prune_to_density, scaled_inputs
 from hpc_sparse.interop.model_archive import is_model, read_model, to_arrays
 from hpc_sparse.network.connections.registry import check_widths
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
@@ -91,7 +91,7 @@ def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: P
     front_end = FrontEndChain.restore(config, statistics)
     weights = scaled_inputs(dense_weights(source, arrays, widths, layout), front_end.part(Standardise))
     network = prune_to_density(weights, config)
-    replica = Replica.at_rest(network, make_optimizer(config).state_types)
+    replica = Replica.at_rest(network, state_types(config))
     return Checkpoint(
         config_text=config.to_toml(),
         epoch=0,

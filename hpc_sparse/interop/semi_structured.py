@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hpc_sparse.errors import InputError
+from hpc_sparse.checks import check_finite
+from hpc_sparse.dtypes import VALUE, AnyArray
+from hpc_sparse.errors import ArrayError, InputError
 from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.grouped_index import GroupedIndex
 from hpc_sparse.network.connections.n_of_m import NOfM
@@ -61,9 +63,31 @@ def to_semi_structured(connections: Connections) -> SemiStructured:
 
 
 def from_semi_structured(matrix: SemiStructured) -> NOfM:
-    """The connections again."""
-    n_out, n_words = matrix.metadata.shape
+    """The connections again.
+
+    Raises
+    ------
+    ArrayError
+        The arrays have another type or shape, or the places of a group do not increase; it is a ``ValueError``.
+    """
+    values, metadata = _checked(matrix)
+    n_out, n_words = metadata.shape
     shifts = np.arange(0, 16, 2, dtype=np.uint16)
-    position = ((matrix.metadata[:, :, None] >> shifts) & np.uint16(3)).astype(np.uint8).reshape(-1)
+    position = ((metadata[:, :, None] >> shifts) & np.uint16(3)).astype(np.uint8).reshape(-1)
+    if (wrong := np.flatnonzero(position[::2] >= position[1::2])).size:
+        row, group = divmod(int(wrong[0]), n_words * INPUTS_OF_WORD // _TWO_OF_FOUR.m)
+        pair = position[2 * wrong[0] : 2 * wrong[0] + 2].tolist()
+        raise ArrayError(f"metadata: row {row}: group {group}: places {pair}: must increase")
     index = GroupedIndex((n_out, n_words * INPUTS_OF_WORD), _TWO_OF_FOUR, position)
-    return NOfM(index, np.ascontiguousarray(matrix.values.reshape(-1)))
+    return NOfM(index, np.array(values, VALUE).reshape(-1))
+
+
+def _checked(matrix: SemiStructured) -> tuple[AnyArray, AnyArray]:
+    values, metadata = np.asarray(matrix.values), np.asarray(matrix.metadata)
+    if metadata.ndim != 2 or metadata.dtype != np.uint16 or not metadata.size:
+        raise ArrayError(f"metadata: {metadata.dtype}{list(metadata.shape)}: expected uint16[n_out, n_in / 16]")
+    shape = (metadata.shape[0], metadata.shape[1] * INPUTS_OF_WORD // 2)
+    if values.shape != shape or values.dtype.kind != "f":
+        raise ArrayError(f"values: {values.dtype}{list(values.shape)}: expected float32{list(shape)}")
+    check_finite("values", values, error=ArrayError)
+    return values, metadata

@@ -7,9 +7,12 @@ import warnings
 import numpy as np
 import torch
 
+from hpc_sparse.errors import InputError
 from hpc_sparse.inference import TrainedModel
 from hpc_sparse.interop.front_end import ExportedNetwork
-from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
+from hpc_sparse.network.layers.convolution import ConvolutionLayer
+from hpc_sparse.network.layers.protocol import Layer
+from hpc_sparse.network.layers.sparse import SparseLayer
 
 BETA_NOTICE = "Sparse CSR tensor support is in beta"
 
@@ -25,18 +28,20 @@ class SparseModule(torch.nn.Module):
     Raises
     ------
     InputError
-        A layer is of another kind than ``sparse``, or a front end cannot be folded into the first layer.
+        A layer is of a kind without counterpart, or a front end cannot be folded into the first layer.
     """
 
     def __init__(self, model: TrainedModel) -> None:
         super().__init__()
         exported = ExportedNetwork.of(model)
         inputs, scaling = exported.chosen, exported.standardise
-        statistics = {} if scaling is None or not scaling.is_on else scaling.arrays()
+        statistics = (
+            {} if scaling is None or not scaling.is_on else {"mean": scaling.shift, "deviation": scaling.divisor}
+        )
         self.register_buffer("inputs", None if inputs is None else torch.from_numpy(inputs.astype(np.int64)))
         for name in ("mean", "deviation"):
             self.register_buffer(name, torch.from_numpy(statistics[name].copy()) if statistics else None)
-        self.layers = torch.nn.ModuleList(SparseLinear(layer) for layer in sparse_layers(exported))
+        self.layers = torch.nn.ModuleList(_module(number, layer) for number, layer in enumerate(exported.layers))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weighted sums of the output layer (logits), float32[n_samples, n_outputs]."""
@@ -50,7 +55,7 @@ class SparseModule(torch.nn.Module):
 
 
 class SparseLinear(torch.nn.Module):
-    """One layer with its activation: ``f(x W^T + b)``, W a CSR tensor (n_out, n_in)."""
+    """One layer with its activation: ``f(x W^T + b)``, W a CSR tensor (n_out, n_in); the same at each place."""
 
     def __init__(self, layer: SparseLayer) -> None:
         super().__init__()
@@ -65,6 +70,61 @@ class SparseLinear(torch.nn.Module):
         self.slope = layer.slope
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``x`` is float32[n_samples, n_in]."""
-        sums = torch.sparse.mm(self.weight, x.t()).t() + self.bias
-        return torch.nn.functional.leaky_relu(sums, self.slope)
+        """``x`` is float32[n_samples, n_places * n_in]."""
+        places = x.reshape(-1, self.weight.shape[1])
+        sums = torch.sparse.mm(self.weight, places.t()).t() + self.bias
+        return torch.nn.functional.leaky_relu(sums, self.slope).reshape(len(x), -1)
+
+
+class Convolution(torch.nn.Module):
+    """A convolution with its sampling. PyTorch has no sparse one: taps that do not exist are zeros of a dense kernel.
+
+    Sums over places are PyTorch's, so that outputs of shifted images may differ in their last bits.
+    """
+
+    def __init__(self, layer: ConvolutionLayer) -> None:
+        super().__init__()
+        (n_out, n_in), side = layer.shape, layer.kernel
+        taps = layer.incoming.to_csr().toarray().reshape(n_out, side, side, n_in).transpose(0, 3, 1, 2)
+        self.weight = torch.nn.Parameter(torch.from_numpy(taps.copy()))
+        self.bias = torch.nn.Parameter(torch.from_numpy(layer.bias.copy()))
+        self.sampler = layer.sampler
+        rows = torch.tensor([1.0, 2.0, 1.0]) / 4
+        self.register_buffer("filter", (rows[:, None] * rows).expand(n_out, 1, 3, 3).clone(), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` is float32[n_samples, n_places * n_in], the neurons of a place side by side."""
+        own, side = self.sampler, self.weight.shape[2]
+        images = x.reshape(len(x), *own.sides, -1).permute(0, 3, 1, 2)
+        sums = torch.nn.functional.conv2d(_around(images, side), self.weight, self.bias, own.stride)
+        images = torch.nn.functional.leaky_relu(sums, float(own.slope))
+        if own.is_smooth:
+            images = torch.nn.functional.conv2d(_around(images, 3), self.filter, groups=images.shape[1])
+        if own.step == 2:
+            images = self._sampled(images)
+        return images.mean(dim=(2, 3)) if own.is_pooled else images.permute(0, 2, 3, 1).reshape(len(x), -1)
+
+    def _sampled(self, images: torch.Tensor) -> torch.Tensor:
+        """The first of each 2 x 2 places, or the phase of largest norm."""
+        if not self.sampler.chooses:
+            return images[:, :, ::2, ::2]
+        phases = torch.stack([images[:, :, y::2, x::2] for y in (0, 1) for x in (0, 1)], dim=1)
+        order = {"l1": 1.0, "l2": 2.0, "linf": float("inf")}[self.sampler.norm]
+        chosen = torch.linalg.vector_norm(phases.flatten(start_dim=2), ord=order, dim=2).argmax(dim=1)
+        return phases[torch.arange(len(images)), chosen]
+
+
+def _around(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Images with as much around them, from their other sides, as a kernel reads."""
+    before, after = (side - 1) // 2, side // 2
+    return torch.nn.functional.pad(images, (before, after, before, after), mode="circular")
+
+
+def _module(number: int, layer: Layer) -> torch.nn.Module:
+    if isinstance(layer, SparseLayer):
+        return SparseLinear(layer)
+    if isinstance(layer, ConvolutionLayer):
+        return Convolution(layer)
+    raise InputError(
+        f'layer {number} is of the kind "{layer.kind}": expected "{SparseLayer.kind}" or "{ConvolutionLayer.kind}"'
+    )

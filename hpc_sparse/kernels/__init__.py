@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from hpc_sparse.kernels.cache import tolerate_bad_caches
 from hpc_sparse.kernels.instruction_set import InstructionSet, use_instruction_set
 
 CHECKED = "checked"
@@ -63,5 +64,6 @@ def _use_instruction_set() -> InstructionSet:
 
 
 _use_cache_folder()
+tolerate_bad_caches()
 INSTRUCTION_SET: Final = _use_instruction_set()
 """What kernels are compiled for in this process."""

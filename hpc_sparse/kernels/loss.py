@@ -58,7 +58,7 @@ def softmax_cross_entropy(sums, labels, n_outputs, width, delta):
     clear_beyond(labels.size, n_outputs, width, delta)
     for c in range(labels.size):
         place, stride = place_of(c, n_outputs, n_columns, width)
-        own_loss, is_correct = _softmax_column(sums, place, stride, n_outputs, labels[c], labels.size, 1.0, delta)
+        own_loss, is_correct = softmax_column(sums, place, stride, n_outputs, labels[c], labels.size, 1.0, delta)
         loss += own_loss
         n_correct += is_correct
     return loss, n_correct
@@ -75,7 +75,7 @@ def weighted_cross_entropy(sums, labels, weights, n_outputs, width, delta):
     for c in range(labels.size):
         place, stride = place_of(c, n_outputs, n_columns, width)
         weight = weights[labels[c]]
-        own_loss, is_correct = _softmax_column(sums, place, stride, n_outputs, labels[c], labels.size, weight, delta)
+        own_loss, is_correct = softmax_column(sums, place, stride, n_outputs, labels[c], labels.size, weight, delta)
         loss += weight * own_loss
         n_correct += is_correct
     return loss, n_correct
@@ -166,7 +166,7 @@ def squared_deviation(sums, targets, n_outputs, width, delta):
 
 
 @njit(inline="always")
-def _softmax_column(sums, place, stride, n_outputs, label, n_samples, weight, delta):
+def softmax_column(sums, place, stride, n_outputs, label, n_samples, weight, delta):
     """One sample of :func:`softmax_cross_entropy`, its delta times ``weight``: loss without it, and if correct."""
     best = 0
     for j in range(1, n_outputs):

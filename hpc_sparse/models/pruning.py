@@ -1,4 +1,4 @@
-"""Importance pruning of a network that is trained: to a percentile or a size, and the accuracy at many sizes."""
+"""Pruning of a network that is trained, by neurons or by blocks: to a percentile or a size, and a curve of both."""
 
 from __future__ import annotations
 
@@ -9,15 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from hpc_sparse.errors import InputError, OutputError
-from hpc_sparse.evolution.importance import ImportancePruner, distinct_percentiles
+from hpc_sparse.evolution.importance import (
+    Importance,
+    ImportancePruner,
+    LayerSignals,
+    distinct_percentiles,
+    fold_means,
+)
 from hpc_sparse.kernels.threads import use_threads
+from hpc_sparse.models.block_removal import connections_left, numbers_of_blocks, without_weakest_blocks
 from hpc_sparse.models.stored import StoredNetwork
+from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.rng import Purpose, stream
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.storage.dataset.samples import Dataset
+from hpc_sparse.training.growth_pool import GrowthSource
+from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.replica_states import (
     replica_to_states,
 )
@@ -33,7 +44,7 @@ class PruningRequest:
     ----------
     checkpoint : Path
     percentile : float or None
-        Percentile of each hidden layer's importances, in [0, 100).
+        Percentile of each hidden layer's importances, or of the scores of each map's blocks, in [0, 100).
     target_connections : int or None
         Instead: the largest number of connections left; the least percentile that reaches it is taken.
     input_percentile : float
@@ -44,6 +55,10 @@ class PruningRequest:
         Whose test part tells what pruning does.
     has_curve : bool
         Evaluate at :data:`CURVE_PERCENTILES`; with neither percentile nor target, do nothing else.
+    importance : "incoming", "two_sided" or "taylor"
+        See :class:`hpc_sparse.evolution.importance.ImportancePruner`.
+    folds_means : bool
+        Add what removed neurons contribute on average, for training samples of the data set, to the biases above.
     """
 
     checkpoint: Path
@@ -53,6 +68,13 @@ class PruningRequest:
     output: Path | None = None
     dataset: Path | None = None
     has_curve: bool = False
+    importance: Importance = "incoming"
+    folds_means: bool = False
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether pruning looks at what samples do in the network."""
+        return self.folds_means or self.importance == "taylor"
 
     @property
     def writes(self) -> bool:
@@ -78,6 +100,9 @@ class PruningRequest:
             raise InputError("nothing to do: expected --percentile, --target-connections or --curve")
         if self.has_curve and self.dataset is None:
             raise InputError("--curve: expected --data with the data set to evaluate on")
+        if self.needs_samples and self.dataset is None:
+            option = "--fold-means" if self.folds_means else "--importance taylor"
+            raise InputError(f"{option}: expected --data with the data set that the network was trained on")
         if self.output is not None and not self.writes:
             raise InputError(f"--output {self.output}: expected --percentile or --target-connections with it")
         for name, value in (("percentile", self.percentile), ("inputs", self.input_percentile)):
@@ -100,8 +125,9 @@ def prune_checkpoint(ctx: ParallelContext, request: PruningRequest) -> dict[str,
         use_threads(ctx.threads)
     stored = StoredNetwork.read(ctx, request.checkpoint)
     with collective_errors(ctx, "pruning"):
-        _check_layers(request.checkpoint, stored.replica.network)
+        _check_layers(request, stored.replica.network)
     dataset = None if request.dataset is None else stored.load_data(ctx, request.dataset)
+    signals = _signals(ctx, stored, dataset) if request.needs_samples and dataset is not None else None
     result: dict[str, Any] = {
         "checkpoint": str(request.checkpoint),
         "epoch": stored.checkpoint.epoch,
@@ -109,86 +135,147 @@ def prune_checkpoint(ctx: ParallelContext, request: PruningRequest) -> dict[str,
         "input_percentile": request.input_percentile,
     }
     if request.writes:
-        result |= _prune(ctx, request, stored, dataset)
+        result |= _prune(ctx, request, stored, dataset, signals)
     if request.has_curve:
-        result["curve"] = _curve(ctx, request, stored, dataset)
+        result["curve"] = _curve(ctx, request, stored, dataset, signals)
     return result
 
 
-def _check_layers(path: Path, network: Network) -> None:
-    """Refuse layers whose neurons are those of several maps, or cannot leave one by one."""
+def _check_layers(request: PruningRequest, network: Network) -> None:
+    """Refuse layers whose neurons are those of several maps, unless blocks go and no neurons."""
+    if numbers_of_blocks(network):
+        if request.input_percentile:
+            raise InputError(
+                f"--inputs = {request.input_percentile}: {request.checkpoint} has connections in blocks, which hold "
+                "several neurons: expected 0"
+            )
+        if request.folds_means or request.importance != "incoming":
+            option = "--fold-means" if request.folds_means else f"--importance {request.importance}"
+            raise InputError(
+                f"{option}: {request.checkpoint} has connections in blocks, of which the weakest go and no neuron"
+            )
+        return
     for number, layer in enumerate(network.layers):
-        if len(layer.connections()) > 1:
+        shapes = [each.shape for each in layer.connections().values()]
+        if shapes != [layer.shape] or layer.n_places > 1:
             raise InputError(
-                f'{path}: layer {number} is of the kind "{layer.kind}": expected layers with one map from the neurons '
-                "below, whose neurons can go"
+                f'{request.checkpoint}: layer {number} is of the kind "{layer.kind}": expected layers with one map '
+                "from the neurons below, whose neurons can go, or connections in blocks"
             )
-    for place, connections in network.connections():
-        if connections.unit != (1, 1):
-            r, c = connections.unit
-            raise InputError(
-                f"{path}: layer {place.layer} has connections in blocks of {r} x {c}, which hold several neurons: "
-                "expected single connections, from which neurons can be taken"
-            )
+
+
+def _signals(ctx: ParallelContext, stored: StoredNetwork, dataset: Dataset) -> LayerSignals:
+    """Signals of a growth batch of the run's own size, the same on every rank (collective)."""
+    job = TrainingJob(ctx, stored.config, dataset, stored.replica, SilentReporter(), fitted=stored.front_end)
+    with collective_errors(ctx, "looking at the classes"):
+        objective = job.objective
+    rng = stream(stored.config.training.seed, Purpose.GROWTH_BATCH, epoch=stored.checkpoint.epoch + 1)
+    return GrowthSource.start(job, objective).signals(stored.replica.network, rng)
 
 
 def _prune(
-    ctx: ParallelContext, request: PruningRequest, stored: StoredNetwork, dataset: Dataset | None
+    ctx: ParallelContext,
+    request: PruningRequest,
+    stored: StoredNetwork,
+    dataset: Dataset | None,
+    signals: LayerSignals | None,
 ) -> dict[str, Any]:
     """Write the pruned checkpoint; percentile, file, and sizes before and after (collective)."""
     with collective_errors(ctx, "pruning"):
-        percentile = _percentile(request, stored.replica.network)
-        pruned = pruned_replica(stored.replica, percentile, request.input_percentile)
+        what = "block" if numbers_of_blocks(stored.replica.network) else "neuron"
+        percentile = _percentile(request, stored, signals)
+        pruned = _pruned_replica(request, stored, percentile, signals)
         if pruned is stored.replica:
-            raise InputError(f"{request.checkpoint}: no neuron goes at percentile {percentile:g}: nothing to prune")
+            raise InputError(f"{request.checkpoint}: no {what} goes at percentile {percentile:g}: nothing to prune")
     before = _measured(ctx, stored, stored.replica, dataset)
     after = _measured(ctx, stored, pruned, dataset)
     _write(ctx, request, stored, pruned, {"pruning_percentile": percentile, **_numbers(after)})
     sizes = [{"network": "before", **before}, {"network": "after", **after}]
-    return {"percentile": percentile, "output": str(request.target_file), "sizes": sizes}
+    return {"percentile": percentile, "pruned": f"{what}s", "output": str(request.target_file), "sizes": sizes}
 
 
-def _percentile(request: PruningRequest, network: Network) -> float:
+def _percentile(request: PruningRequest, stored: StoredNetwork, signals: LayerSignals | None) -> float:
     """The percentile that is asked for, or the least that leaves no more connections than asked for."""
     if request.percentile is not None:
         return request.percentile
-    target = request.target_connections
+    target, network = request.target_connections, stored.replica.network
     assert target is not None
+    n_blocks = numbers_of_blocks(network)
 
     def n_left(percentile: float) -> int:
-        change = ImportancePruner("compact", percentile, request.input_percentile).prune(network)
+        if n_blocks:
+            return connections_left(network, percentile, stored.config.evolution.block_score)
+        pruner = ImportancePruner("compact", percentile, request.input_percentile, request.importance)
+        change = pruner.prune(network, signals)
         return network.n_connections if change is None else change.n_connections
 
-    percentiles = distinct_percentiles(network.widths[1:-1]).tolist()
-    found = bisect_left(percentiles, -target, key=lambda percentile: -n_left(percentile))
+    percentiles = distinct_percentiles(n_blocks or network.widths[1:-1])
+    found = bisect_left(percentiles, -target, key=lambda percentile: -n_left(float(percentile)))
     if found == len(percentiles):
+        lost = "map in blocks has lost all of them" if n_blocks else "hidden layer has lost all neurons"
         raise InputError(
-            f"--target-connections = {target}: {request.checkpoint} has {n_left(percentiles[-1])} connections left "
-            "when every hidden layer has lost all neurons but the strongest; ask for at least as many"
+            f"--target-connections = {target}: {request.checkpoint} has {n_left(float(percentiles[-1]))} connections "
+            f"left when every {lost} but the strongest; ask for at least as many"
         )
     return float(percentiles[found])
 
 
-def pruned_replica(replica: Replica, percentile: float, input_percentile: float) -> Replica:
-    """The pruned replica, a new one; the given replica if nothing goes."""
-    change = ImportancePruner("compact", percentile, input_percentile).prune(replica.network)
+def _pruned_replica(
+    request: PruningRequest, stored: StoredNetwork, percentile: float, signals: LayerSignals | None
+) -> Replica:
+    """The replica without its weakest blocks, or neurons where there are no blocks; the stored one if nothing goes."""
+    if numbers_of_blocks(stored.replica.network):
+        return without_weakest_blocks(stored.replica, percentile, stored.config.evolution.block_score)
+    return pruned_replica(
+        stored.replica,
+        percentile,
+        request.input_percentile,
+        signals,
+        importance=request.importance,
+        folds_means=request.folds_means,
+    )
+
+
+def pruned_replica(
+    replica: Replica,
+    percentile: float,
+    input_percentile: float,
+    signals: LayerSignals | None = None,
+    *,
+    importance: Importance = "incoming",
+    folds_means: bool = False,
+) -> Replica:
+    """The pruned replica, a new one; the given replica if nothing goes.
+
+    ``signals`` of some samples are needed for Taylor's importance and to fold means.
+    """
+    change = ImportancePruner("compact", percentile, input_percentile, importance).prune(replica.network, signals)
     if change is None:
         return replica
     # Layers and states get new arrays and leave the old ones alone.
     network = replace(replica.network, layers=[copy(layer) for layer in replica.network.layers])
     pruned = Replica(network, [state.shared() for state in replica.states])
+    if folds_means:
+        assert signals is not None
+        for layer in network.layers:
+            layer.bind({"bias": layer.parameters()["bias"].values.copy()})
+        fold_means(network, change, signals)
     pruned.apply(change)
     return pruned
 
 
 def _curve(
-    ctx: ParallelContext, request: PruningRequest, stored: StoredNetwork, dataset: Dataset | None
+    ctx: ParallelContext,
+    request: PruningRequest,
+    stored: StoredNetwork,
+    dataset: Dataset | None,
+    signals: LayerSignals | None,
 ) -> list[dict[str, Any]]:
     """Size and accuracy at a series of percentiles (collective)."""
     points = []
     for percentile in CURVE_PERCENTILES:
         with collective_errors(ctx, "pruning"):
-            pruned = pruned_replica(stored.replica, percentile, request.input_percentile)
+            pruned = _pruned_replica(request, stored, percentile, signals)
         points.append({"percentile": percentile, **_measured(ctx, stored, pruned, dataset)})
     return points
 

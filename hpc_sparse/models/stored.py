@@ -98,14 +98,9 @@ class StoredNetwork:
 
     def _check_features(self, info: DatasetInfo) -> None:
         """The front ends must fit; a network without some of its inputs might have more features than they know."""
-        n_features, setting = self.front_end.n_features, self.front_end.needs_dense
+        n_features = self.front_end.n_features
         if n_features not in {None, info.n_features}:
             raise DataError(f"{info.path}: {info.n_features} features, but {self.path} was trained on {n_features}")
-        if info.is_sparse and setting:
-            raise DataError(
-                f"{info.path}: sparse features, which are not standardised: expected dense ones, as {self.path} was "
-                f"trained on with {setting}"
-            )
 
 
 def _front_end(path: Path, checkpoint: Checkpoint, config: RunConfig, replica: Replica) -> FrontEndChain:

@@ -137,6 +137,13 @@ CLOCK_FIELDS = frozenset(each.name for each in fields(EpochMetrics) if each.meta
 """In which two runs alike differ: times, and what is made of them."""
 
 
+def epochs_without_progress(history: Sequence[EpochMetrics]) -> int:
+    """Epochs since the one with the smallest validation loss, the first of equal ones."""
+    losses = [metrics.validation_loss for metrics in history]
+    known = [loss if loss is not None and math.isfinite(loss) else math.inf for loss in losses]
+    return len(known) - 1 - known.index(min(known)) if known else 0
+
+
 def best_epoch(history: Sequence[EpochMetrics]) -> EpochMetrics:
     """The epoch with the best accuracy, the first of equals; not-a-number is worst.
 

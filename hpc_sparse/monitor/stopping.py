@@ -16,6 +16,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 TIME_LIMIT = -1
 """In place of a signal's number."""
 
+NO_PROGRESS = -2
+"""The same: the run has come to its end early."""
+
 
 class StopRequest:
     """Whether this process has been asked to stop."""

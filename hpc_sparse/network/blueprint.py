@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from hpc_sparse.config import LayerSection
-from hpc_sparse.network.connections.initial_topology import Pattern
+from hpc_sparse.network.connections.initial_topology import REWIRED, Pattern
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.rng import Purpose, stream_key
 
@@ -42,8 +43,10 @@ class LayerBlueprint:
         What a configuration says of this layer alone; None for the output layer.
     epsilon : float or None
         Of which ``density`` comes, where it does.
-    n_places : int
-        Places of each sample: the steps of a sequence.
+    grid : tuple of int
+        Places of each sample: the steps of a sequence, or rows and columns of an image; () if there is one only.
+    rewired : float
+        Share of the connections of the pattern small_world that lead anywhere.
     """
 
     number: int
@@ -57,7 +60,13 @@ class LayerBlueprint:
     acting_share: float = ALL_ACT
     section: LayerSection | None = None
     epsilon: float | None = None
-    n_places: int = 1
+    grid: tuple[int, ...] = ()
+    rewired: float = REWIRED
+
+    @property
+    def n_places(self) -> int:
+        """Places of each sample."""
+        return math.prod(self.grid)
 
     @property
     def kind(self) -> str:

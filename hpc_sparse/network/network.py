@@ -139,7 +139,7 @@ class Network:
         acting_share : float
             As in :meth:`random`.
         n_places : int
-            Places of each sample: the steps of a sequence.
+            Places of each sample: the steps of a sequence, or the pixels of an image.
         """
         plans = blueprints(config, n_inputs, n_outputs, seed=seed, acting_share=acting_share, n_places=n_places)
         return cls([LAYERS[plan.kind].random(plan) for plan in plans])
@@ -156,7 +156,7 @@ class Network:
 
     @property
     def n_places(self) -> int:
-        """Places of each sample of a batch: the steps of its sequences, if layers read such; else 1."""
+        """Places of each sample of a batch: steps of its sequences, or pixels of its images, if layers read such."""
         return max(layer.n_places for layer in self.layers)
 
     @property
@@ -310,9 +310,10 @@ def blueprints(
 ) -> list[LayerBlueprint]:
     """What the layers of a new network are to be; arguments as of :meth:`Network.from_config`."""
     widths = [n_inputs, *config.hidden, n_outputs]
-    found = []
+    found, grid = [], config.grid(n_places)
     for number, (shape, density) in enumerate(zip(pairwise(widths), densities_of(config, widths), strict=True)):
         is_last = number == len(config.hidden)
+        section = None if is_last else config.layer(number)
         found.append(
             LayerBlueprint(
                 number,
@@ -324,11 +325,13 @@ def blueprints(
                 seed,
                 config.random_pattern,
                 ALL_ACT if is_last else acting_share,
-                None if is_last else config.layer(number),
+                section,
                 config.epsilon,
-                n_places,
+                grid,
+                config.rewired_share,
             )
         )
+        grid = () if section is None else section.grid_out(grid)
     return found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE
-from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution import make_updater, needs_samples, state_arrays, state_types
 from hpc_sparse.inputs.batches import batch_bytes
 from hpc_sparse.inputs.chain import planned_bytes
 from hpc_sparse.kernels.simd.buffers import padded_columns
@@ -147,9 +147,9 @@ def _network_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
 
 def _state_items(config: RunConfig, n_weights: int, n_parameters: int) -> Iterator[MemoryItem]:
     """State arrays of the optimiser; those of weights may be narrower than those of biases."""
-    optimizer = make_optimizer(config)
-    for name, described in optimizer.state_arrays.items():
-        kind, of_biases = optimizer.state_types[name], (n_parameters - n_weights) * _bytes(VALUE)
+    types = state_types(config)
+    for name, described in state_arrays(config).items():
+        kind, of_biases = types[name], (n_parameters - n_weights) * _bytes(VALUE)
         ending = "" if kind is VALUE else " (bfloat16)"
         yield MemoryItem("network", described + ending, n_weights * _bytes(kind) + of_biases)
 
@@ -224,7 +224,7 @@ def _parallel_items(config: RunConfig, size: NetworkSize, n_ranks: int) -> list[
         return [MemoryItem("exchange", "gradients of all layers", 2 * vector)]
     if parallel.overlap:
         # Parameters and states as they were, as they travel, and the MPI library's own room for them.
-        n_arrays = 1 + len(make_optimizer(config).state_arrays)
+        n_arrays = 1 + len(state_arrays(config))
         return [MemoryItem("exchange", "average under way", 3 * n_arrays * vector)]
     if parallel.replica_topology == "independent" and make_updater(config.evolution).changes_topology:
         maps = [each for layer in size.layers for each in layer.each_map]
@@ -243,7 +243,7 @@ def _data_items(config: RunConfig, info: DatasetInfo, n_ranks: int) -> list[Memo
         n_holders = n_ranks if config.parallel.algorithm == "local_sgd" else 1
         share = n_validation / (info.n_train + info.n_test)
         items.append(MemoryItem("data", "validation samples", round(share * shard_bytes(info, 1) / n_holders)))
-    if make_updater(config.evolution).needs_signals:
+    if needs_samples(config):
         share = min(1.0, config.evolution.growth_pool / (info.n_train + info.n_test))
         items.append(MemoryItem("data", "samples that guide growth", round(share * shard_bytes(info, 1))))
     return items

@@ -98,11 +98,11 @@ class LayerSize:
     unit : (r, c)
         Neurons above and below whose connections come and go as one.
     maps : tuple of MapSize
-        Its connections one by one, where there are several.
+        Its connections one by one, where there are several, or others than between its neurons and those below.
     settings : tuple of (name, value)
         Of the kind of layer.
     places, places_out : int
-        Places of each sample that it reads and gives, such as the steps of sequences.
+        Places of each sample that it reads and gives: steps of sequences, or places of images.
     """
 
     n_in: int
@@ -173,9 +173,8 @@ class NetworkSize:
         """The size of a new network of a configuration, for samples of so many places."""
         layers = []
         for blueprint in blueprints(config, n_inputs, n_outputs, n_places=n_places):
-            kind, (n_out, n_in) = LAYERS[blueprint.kind], blueprint.shape
+            kind, (n_out, n_in), section = LAYERS[blueprint.kind], blueprint.shape, blueprint.section
             maps = tuple(_map_size(config, name, own) for name, own in kind.maps(blueprint).items())
-            sequences = blueprint.section is None or blueprint.section.gives_sequences
             size = LayerSize(
                 n_in,
                 n_out,
@@ -183,13 +182,12 @@ class NetworkSize:
                 blueprint.kind,
                 blueprint.connections,
                 blueprint.unit,
-                maps if len(maps) > 1 else (),
+                maps if len(maps) > 1 or (maps[0].n_out, maps[0].n_in) != (n_out, n_in) else (),
                 tuple(kind.planned_settings(blueprint).items()),
-                n_places,
-                n_places if sequences else 1,
+                blueprint.n_places,
+                blueprint.n_places if section is None else math.prod(section.grid_out(blueprint.grid)),
             )
             layers.append(size)
-            n_places = size.places_out
         return cls(tuple(layers))
 
     @classmethod
@@ -250,8 +248,9 @@ def _resized(size: LayerSize, maps: Mapping[str, tuple[tuple[int, int], int]]) -
     own = tuple(replace(each, n_connections=maps[each.name][1]) for each in size.maps)
     n_connections = sum(n for _, n in maps.values())
     (n_out, n_in), _ = maps[INPUT]
-    # Neurons only go from layers with one map.
-    return replace(size, n_in=n_in, n_out=size.n_out if own else n_out, n_connections=n_connections, maps=own)
+    # Neurons only go from layers with one map between them.
+    n_out, n_in = (size.n_out, size.n_in) if own else (n_out, n_in)
+    return replace(size, n_in=n_in, n_out=n_out, n_connections=n_connections, maps=own)
 
 
 def _n_connections(pattern: str, n_in: int, n_out: int, density: float) -> int:

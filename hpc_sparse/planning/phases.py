@@ -7,13 +7,13 @@ tests compare the figures with real allocations.
 from __future__ import annotations
 
 from hpc_sparse.config import NetworkSection, RunConfig
-from hpc_sparse.evolution import make_updater
-from hpc_sparse.evolution.gradient_tiles import TILE_ROWS
+from hpc_sparse.evolution import make_updater, state_arrays, state_bytes
+from hpc_sparse.evolution.initial.correlated import MIN_TILE_ROWS, SCORED_ROWS, TILE_BYTES
 from hpc_sparse.evolution.initial.saliency import PRODUCTS
 from hpc_sparse.evolution.memory import INDEX, KEY, POINTER, POSITION, VALUE, LayerFigures, change_bytes
 from hpc_sparse.kernels.simd.buffers import padded_columns
+from hpc_sparse.network.connections.protocol import INPUT
 from hpc_sparse.network.densities import source_densities
-from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.tiles import gradient_parts, width_of_tile
 from hpc_sparse.parallel.averaging import BUCKET_ITEMS
 from hpc_sparse.planning.network_size import NetworkSize
@@ -26,8 +26,9 @@ SCORING = {"snip": (35, 9, 0), "grasp": (60, 38, 16 * PRODUCTS)}
 """Bytes per connection of the source network, per neuron and sample, and beyond these, while its connections are
 scored. Measured."""
 
-CORRELATING = 52
-"""Bytes per connection of the first layer while the most correlated pairs are looked for. Measured."""
+CORRELATING, CORRELATED_SAMPLE = 52, 24
+"""Bytes per connection while the most correlated pairs are looked for, and per feature and sample of a batch.
+Measured."""
 
 
 def fills_several_tiles(n_samples: int, size: NetworkSize) -> bool:
@@ -62,9 +63,12 @@ def choosing_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int
     """While the data choose the initial topology of a network that exists at random (runs/first_topology.py)."""
     settings, stride = config.network, padded_columns(config.evolution.growth_samples)
     if settings.initial_topology == "csti":
-        first, n_copies = size.layers[0], 1 if fills_several_tiles(config.evolution.growth_samples, size) else 0
-        samples = (first.n_in * (5 + n_copies) + first.n_out * (2 + n_copies) + TILE_ROWS) * stride * VALUE
-        return samples + first.n_in * TILE_ROWS * VALUE + first.n_connections * CORRELATING
+        stride, n_in = padded_columns(config.training.batch_size), size.layers[0].n_in
+        samples = n_in * stride * CORRELATED_SAMPLE
+        n_rows = min(n_in, max(MIN_TILE_ROWS, TILE_BYTES // (8 * n_in)))
+        widest = max(layer.n_in for layer in size.layers[:-1])
+        scored = SCORED_ROWS * widest * (VALUE + 1) + n_rows * n_in * (8 + VALUE)
+        return samples + scored + sum(layer.n_connections for layer in size.layers[:-1]) * CORRELATING
     if settings.initial_topology not in SCORING:
         return 0
     each, neuron, beyond = SCORING[settings.initial_topology]
@@ -81,15 +85,16 @@ def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> in
     """
     changing = [(layer, each) for layer in size.layers[:-1] for each in layer.each_map]
     updater = make_updater(config.evolution)
+    samples = _signal_bytes(config, size, n_features) if config.importance_pruning.needs_samples else 0
     if not updater.changes_topology or not changing:
-        return 0
+        return samples
     worst, decided, following = 0, 0, 0
     for number, (layer, each) in enumerate(changing):
         figures = LayerFigures(
             each.n_in,
             each.n_out,
             each.n_units,
-            config.evolution.drop_fraction,
+            config.evolution.first_fraction,
             config.evolution.growth_samples * layer.places,
             fills_several_tiles(config.evolution.growth_samples, size),
         )
@@ -106,7 +111,7 @@ def evolution_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> in
     if decided:
         following = decided + VALUE * changing[0][1].n_connections
     signals = _signal_bytes(config, size, n_features) if updater.needs_signals else 0
-    return max(worst + signals, following)
+    return max(worst + signals, following, samples)
 
 
 def sync_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
@@ -114,17 +119,16 @@ def sync_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
     parallel = config.parallel
     if parallel.algorithm != "local_sgd":
         return 0
-    optimizer = make_optimizer(config)
-    n_arrays = 1 + len(optimizer.state_arrays)
+    n_arrays = 1 + len(state_arrays(config))
     bucket = 2 * VALUE * min(n_arrays * size.n_parameters, BUCKET_ITEMS)
     if parallel.replica_topology == "shared" or not make_updater(config.evolution).changes_topology:
         return bucket
-    grown = config.evolution.drop_fraction
+    grown = config.evolution.first_fraction
     united = 1 + grown * n_ranks
     sparse = [each for layer in size.layers for each in layer.each_map if not each.is_dense]
     n_units, n_values = [each.n_units for each in sparse], sum(each.n_connections for each in sparse)
     # Keys of the union, the own places in it, weights and their states on it, and the last layer's keys being joined.
-    placed = sum(n_units) * (KEY * united + KEY) + n_values * (VALUE + optimizer.state_bytes) * united
+    placed = sum(n_units) * (KEY * united + KEY) + n_values * (VALUE + state_bytes(config)) * united
     joining = max(n_units, default=0) * KEY * (2 + 3 * united)
     return bucket + round(placed + joining)
 
@@ -145,4 +149,7 @@ def _signal_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
         n = layer.n_out * stride
         total += n * layer.places_out * 2 * VALUE
         total += max(n * layer.places_out * VALUE // 4, layer.saved_bytes(stride) if layer.maps else 0)
+        # Inputs of taps are no neurons: they are copied from these.
+        n_read = next(each.n_in for each in layer.each_map if each.name == INPUT)
+        total += n_read * layer.places * stride * VALUE if n_read != layer.n_in else 0
     return total + n_features * stride * VALUE * (2 if size.n_places > 1 else 1)

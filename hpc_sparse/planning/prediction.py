@@ -82,9 +82,10 @@ def predict(ctx: ParallelContext, config: RunConfig, size: NetworkSize, info: Da
     count = n_syncs(config, n_steps) if n_ranks > 1 else 0
     sync = message_bytes(config, size) / reduction_rate(ctx, n_ranks) if n_ranks > 1 else 0.0
     step, evaluation = seconds.step + fetch, n_batches * (seconds.forward + fetch)
-    evolution_share = 1.0 / config.evolution.every_epochs
-    if config.evolution.every_steps is not None:
-        evolution_share = n_steps / config.evolution.every_steps
+    evolution_share, every = 1.0 / config.evolution.every_epochs, config.evolution.every_steps
+    if every is not None:
+        n_alone = _batches(config, info.n_train - n_validation, 1)
+        evolution_share = n_steps / (n_alone if every == "auto" else every)
     checkpoint_bytes = checkpoint_file_bytes(config, size)
     rate = broadcast_object(ctx, writing_rate(checkpoint_bytes) if ctx.is_root else None)
     return Prediction(

@@ -12,7 +12,7 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE, AnyArray, Float32Array
-from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution import make_updater, state_types
 from hpc_sparse.evolution.protocol import LayerView, NetworkView
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
@@ -29,7 +29,8 @@ from hpc_sparse.network.network import Network, Place
 from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tiles import BatchShape, Tiles
+from hpc_sparse.network.workspace import input_shapes
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 
 LayerPlace = Literal["first", "middle", "last"]
@@ -99,7 +100,7 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
     construct = time.perf_counter() - started
     workspace = network.make_workspace(n_batch, activations=config.training.activations)
     optimizer, objective = make_optimizer(config), make_objective(config)
-    replica = Replica.at_rest(network, optimizer.state_types)
+    replica = Replica.at_rest(network, state_types(config))
     batch = _numbers(widths[0], n_batch, network.tile_width, n_places=size.n_places)
     labels = np.zeros(n_batch, INDEX)
     dropouts = [Dropout(settings.dropout, KEY)] * (len(widths) - 2)
@@ -124,7 +125,7 @@ def time_layer(config: RunConfig, size: LayerSize, place: LayerPlace, n_rounds: 
     layer = SparseLayer(incoming, np.zeros(size.n_out, VALUE), slope, config.network.activation)
     construct = time.perf_counter() - started
     optimizer = make_optimizer(config)
-    replica = Replica.at_rest(Network([layer], tile_width=width), optimizer.state_types)
+    replica = Replica.at_rest(Network([layer], tile_width=width), state_types(config))
     hidden = HIDDEN_VALUES[config.training.activations]
     source = _numbers(size.n_in, n_batch, width, VALUE if place == "first" else hidden)
     out = _numbers(size.n_out, n_batch, width, VALUE if place == "last" else hidden)
@@ -165,6 +166,7 @@ def _blueprint(config: RunConfig, size: LayerSize, number: int, last: int) -> La
         0,
         settings.random_pattern,
         section=size.section,
+        rewired=settings.rewired_share,
     )
 
 
@@ -189,7 +191,8 @@ def _time_evolution(config: RunConfig, replica: Replica, place: Place) -> float:
     signals, connections = None, replica.network.at(place)
     if updater.needs_signals:
         n_samples, width = settings.growth_samples, replica.network.tile_width
-        n_places = replica.network.n_places
+        layers = replica.network.layers
+        n_places = input_shapes(layers, BatchShape(n_samples, replica.network.n_places))[place.layer].n_places
         source, delta = (_numbers(n, n_samples, width, n_places=n_places) for n in connections.shape[::-1])
         signals = Signals(source, delta, n_samples)
     rng = np.random.default_rng(0)
@@ -212,7 +215,7 @@ def _time_evolution(config: RunConfig, replica: Replica, place: Place) -> float:
         getattr(connections, "acting_share", ALL_ACT),
         connections.unit,
     )
-    for update in updater.update(NetworkView((view,), _listener(topology), settings.drop_fraction, keeps_sizes=True)):
+    for update in updater.update(NetworkView((view,), _listener(topology), settings.first_fraction, keeps_sizes=True)):
         if update is not None:
             replica.follow(place.layer, {place.name: update.change})
             connections = replica.network.at(place)

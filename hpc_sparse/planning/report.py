@@ -24,6 +24,7 @@ from hpc_sparse.planning.traffic import checkpoint_file_bytes, message_bytes
 from hpc_sparse.storage.dataset.file import read_info
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 from hpc_sparse.storage.dataset.validation import count_validation
+from hpc_sparse.training.rates import learning_rate
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def plan_run(ctx: ParallelContext, request: PlanRequest) -> dict[str, Any]:
         "connections": size.n_connections,
         "layers": [asdict(layer) for layer in size.layers],
         "memory": _memory(request, config, size, info, n_ranks, n_node_ranks),
+        "schedule": _schedule(config, n_ranks),
         "checkpoint_bytes": checkpoint_file_bytes(config, size),
         "sync_bytes": message_bytes(config, size) if n_ranks > 1 else 0,
     }
@@ -96,6 +98,21 @@ def _read(request: PlanRequest) -> tuple[RunConfig, DatasetInfo]:
     count_validation(info, config.data.validation_fraction)
     check_widths(config.network, info.n_features)
     return config, info
+
+
+def _schedule(config: RunConfig, n_ranks: int) -> dict[str, Any]:
+    """The learning rate of the first epoch and the highest, and what is known of changes of the topology."""
+    n_epochs, evolution = config.training.epochs, config.evolution
+    n_replicas = n_ranks if config.parallel.algorithm == "local_sgd" else max(1, n_ranks - 1)
+    rate = learning_rate(config, n_replicas)
+    return {
+        "first_learning_rate": rate.at(1),
+        "highest_learning_rate": max(rate.at(epoch) for epoch in range(1, n_epochs + 1)),
+        "strategy": evolution.strategy,
+        "drop_fraction": evolution.first_fraction,
+        "drop_schedule": evolution.decay,
+        "last_change": evolution.last_change(n_epochs) or n_epochs - 1,
+    }
 
 
 def _samples(config: RunConfig, info: DatasetInfo) -> dict[str, int]:

@@ -22,6 +22,13 @@ def print_plan(plan: dict[str, Any]) -> None:
     )
     console.print(f"{plan['instructions']} instructions, activations in tiles of {plan['tile_width']} columns")
     console.print(f"samples: {', '.join(f'{name} {number:,}' for name, number in plan['samples'].items())}")
+    schedule = plan["schedule"]
+    first, highest = schedule["first_learning_rate"], schedule["highest_learning_rate"]
+    rise = f"{first:g}" if first == highest else f"{first:g} in the first epoch, at most {highest:g}"
+    console.print(
+        f"learning rate: {rise}; {schedule['strategy']} replaces {schedule['drop_fraction']:.0%} "
+        f"({schedule['drop_schedule']}) until epoch {schedule['last_change']} is over"
+    )
     console.print(_memory_table(plan))
     console.print(_time_table(plan))
     if "largest" in plan["memory"]:

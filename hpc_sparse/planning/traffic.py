@@ -11,7 +11,7 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import VALUE
-from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution import make_updater, state_arrays, state_bytes
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.averaging import average_arrays
 from hpc_sparse.parallel.context import ParallelContext
@@ -33,8 +33,8 @@ N_ROUNDS = 3
 
 def checkpoint_file_bytes(config: RunConfig, size: NetworkSize) -> int:
     """Size of a checkpoint if all ranks have the same network."""
-    optimizer, value = make_optimizer(config), np.dtype(VALUE).itemsize
-    of_weight, of_bias = value + optimizer.state_bytes, value * (1 + len(optimizer.state_arrays))
+    value = np.dtype(VALUE).itemsize
+    of_weight, of_bias = value + state_bytes(config), value * (1 + len(state_arrays(config)))
     # Row pointers, if there are any, have 8 bytes in a file and about 4 in memory.
     maps = [each for layer in size.layers for each in layer.each_map]
     structure = sum(sum(each.n_bytes.structure.values()) for each in maps)
@@ -49,11 +49,11 @@ def message_bytes(config: RunConfig, size: NetworkSize) -> int:
         return 2 * values
     if config.parallel.replica_topology == "independent" and make_updater(config.evolution).changes_topology:
         # Keys of what has grown travel, and values of the union.
-        share, n_units = config.evolution.drop_fraction, sum(layer.n_units for layer in size.layers)
-        n_arrays = 1 + len(make_optimizer(config).state_arrays)
+        share, n_units = config.evolution.first_fraction, sum(layer.n_units for layer in size.layers)
+        n_arrays = 1 + len(state_arrays(config))
         return round(8 * share * n_units + n_arrays * (values + 4 * 2 * share * size.n_connections))
     optimizer = make_optimizer(config)
-    return (1 + len(optimizer.state_arrays) - len(optimizer.reset_at_sync(config.parallel))) * values
+    return (1 + len(state_arrays(config)) - len(optimizer.reset_at_sync(config.parallel))) * values
 
 
 def n_syncs(config: RunConfig, n_steps: int) -> int:

@@ -70,8 +70,9 @@ def strengths_of(checkpoint: Checkpoint) -> Strengths:
     """The strengths of the neurons of a checkpoint."""
     incoming = [connections_of(layer)[INPUT] for layer in checkpoint.layers]
     removed = checkpoint.neuron_ids[0] if checkpoint.neuron_ids else None
-    # Of a sequence, each step has the same inputs.
-    inputs = np.tile(incoming[0].outgoing_strength(), max(layer.n_places for layer in checkpoint.layers))
+    # Of a sequence or an image, each place has the same inputs; taps read them at several places.
+    of_place = incoming[0].outgoing_strength().reshape(-1, checkpoint.layers[0].shape[1]).sum(axis=0)
+    inputs = np.tile(of_place, max(layer.n_places for layer in checkpoint.layers))
     if removed is not None:
         n_features = int(removed[-1]) + 1 if checkpoint.mean is None else checkpoint.mean.size
         kept, inputs = inputs, np.full(n_features, np.nan)

@@ -17,7 +17,6 @@ from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.sgd import VELOCITY, Sgd
 from hpc_sparse.network.parameters import ParameterLayout
@@ -66,7 +65,7 @@ def _check_first_batch(job: TrainingJob, epoch: int) -> float:
     first = shuffled_batches(shard.n_samples, training.batch_size, training.seed, epoch, job.ctx.replica)[:1]
     batch, labels = job.make_assembler().assemble(*next(iter(ShardBatches(job).batches(epoch, first))))
     dropouts = job.dropouts(epoch, 0)
-    worst, objective = 0.0, make_objective(job.config)
+    worst, objective = 0.0, job.objective
     for dropout in ([Dropout(0.0, each.key) for each in dropouts], dropouts):
         gradients, factors = _computed_gradients(job, batch, labels, dropout)
         source = by_place(batch, labels.size)
@@ -82,7 +81,11 @@ def _computed_gradients(
     job: TrainingJob, batch: Tiles, labels: Int32Array, dropouts: list[Dropout]
 ) -> tuple[Gradients, list[Float64Array | None]]:
     """Gradients that the kernels compute for a batch, and the dropout factor of each hidden activation."""
-    network, workspace, objective = _copy(job.replica.network), job.make_workspace(), make_objective(job.config)
+    network, workspace, objective = (
+        _copy(job.replica.network),
+        job.make_workspace(),
+        job.objective,
+    )
     if is_served(job.ctx, job.config) or not make_optimizer(job.config).is_fused:
         layout = ParameterLayout.of(network)
         gradients = layout.views(layout.new_vector())

@@ -17,11 +17,11 @@ from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.kernels import INSTRUCTION_SET
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.monitor.log import start_logging
-from hpc_sparse.monitor.metrics import EpochMetrics, best_epoch, peak_rss_bytes, summarize
+from hpc_sparse.monitor.metrics import EpochMetrics, best_epoch, epochs_without_progress, peak_rss_bytes, summarize
 from hpc_sparse.monitor.position import Phase, PositionTracker
 from hpc_sparse.monitor.reporter import Reporter
 from hpc_sparse.monitor.stalls import stall_watch
-from hpc_sparse.monitor.stopping import StopRequest, describe_reason
+from hpc_sparse.monitor.stopping import NO_PROGRESS, StopRequest, describe_reason
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext, cores_of_node
 from hpc_sparse.runs.folder import RunFolder
@@ -139,11 +139,16 @@ def _train(
     PlannedStop
         On every rank, after a checkpoint: the run was asked to stop.
     """
+    patience, seen = job.config.training.early_stopping, list(history)
 
-    def record(metrics: EpochMetrics) -> None:
+    def record(metrics: EpochMetrics) -> bool:
         plan.folder.append(metrics)
         job.reporter.epoch(metrics)
+        seen.append(metrics)
+        return patience is not None and epochs_without_progress(seen) >= patience
 
+    if patience is not None and epochs_without_progress(history) >= patience:
+        return
     n_done, n_epochs, mid_epoch = start.n_epochs, job.config.training.epochs, start.mid_epoch
     n_steps = start.n_steps - (0 if mid_epoch is None else mid_epoch.step)
     for first, last in _between_checkpoints(n_done, n_epochs, job.config.checkpoint.every_epochs):
@@ -153,6 +158,9 @@ def _train(
         n_done += len(result.history)
         n_steps += len(result.history) * trainer.n_steps
         _write_checkpoint(job, trainer, plan, history, RunPosition(n_done, n_steps, mid_epoch), backend)
+        if result.stop_reason == NO_PROGRESS:
+            LOG.info("no smaller validation loss for %s epochs: the run ends after epoch %d", patience, n_done)
+            return
         if result.stop_reason and n_done < n_epochs:
             raise PlannedStop(_stop_message(result.stop_reason, n_done, mid_epoch, plan))
 
@@ -202,10 +210,10 @@ def _log_notes(ctx: ParallelContext, plan: RunPlan, start: StartingPoint) -> Non
         return
     before, now = (config.model_dump(exclude={"runtime", "checkpoint"}) for config in (plan.previous, plan.config))
     changes = [
-        f"{section}.{key} {before[section][key]!r} -> {value!r}"
+        f"{section}.{key} {before[section].get(key)!r} -> {value!r}"
         for section in now
         for key, value in now[section].items()
-        if before[section][key] != value and (section, key) not in {("training", "epochs"), ("data", "path")}
+        if before[section].get(key) != value and (section, key) not in {("training", "epochs"), ("data", "path")}
     ]
     if changes:
         LOG.info("continuing with other settings: %s", ", ".join(changes))

@@ -23,12 +23,12 @@ from hpc_sparse.storage.checkpoint.info import CheckpointInfo, read_checkpoint_i
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.samples import Dataset
 from hpc_sparse.training.job import MidEpochState, TrainingJob
+from hpc_sparse.training.rates import last_served_epoch
 from hpc_sparse.training.replica_states import (
     check_fits,
     initial_replica,
     replica_from_states,
 )
-from hpc_sparse.training.served.phased_trainer import last_served_epoch
 from hpc_sparse.training.trainer import check_mid_epoch, is_served
 
 
@@ -130,7 +130,7 @@ def _converted(info: CheckpointInfo, checkpoint: Checkpoint, replica: Replica) -
     """What is told of state arrays that the run keeps in another type than the checkpoint; "" if there are none."""
     stored = type_names(checkpoint.layers[0].states)
     for name, now in type_names(replica.states[0].arrays()).items():
-        if (before := stored[name]) != now:
+        if (before := stored.get(name, now)) != now:
             return f"{info.path} has {name} in {before}, this run keeps it in {now}: it is converted"
     return ""
 
@@ -155,7 +155,7 @@ def goes_on_exactly(ctx: ParallelContext, config: RunConfig, info: CheckpointInf
         # Between two epochs, only workers that train alone have networks that differ.
         return is_within
     # In a longer or shorter run, the epoch that was begun may be of the other phase.
-    is_alone = info.epoch + is_within > last_served_epoch(config.training.epochs, config.parallel.phase2_share)
+    is_alone = info.epoch + is_within > last_served_epoch(config)
     return is_alone == (info.n_replicas > 0)
 
 

@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from hpc_sparse.config import LayerSection, RunConfig
+from hpc_sparse.config import LayerSection, NetworkSection, RunConfig
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
 from hpc_sparse.inputs.chain import FrontEndChain, any_samples
 from hpc_sparse.kernels.simd.machine import PADDING
 from hpc_sparse.kernels.sparse.descent import add_scaled
 from hpc_sparse.monitor.reporter import SilentReporter
-from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_states
 from hpc_sparse.parallel.agreement import network_digest
@@ -38,6 +37,9 @@ STEPS = 2
 """Of samples that are sequences: a divisor of the features."""
 
 WIDTHS = (8, 8)
+LARGEST_SIDE = 1 << 20
+"""Of images; so many samplings no network has."""
+
 TINY_RATE = 1e-6
 
 
@@ -60,7 +62,7 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     layers = config.network.layers
     hidden = WIDTHS if layers is None else (WIDTHS[0],) * len(layers)
     network = config.network.model_copy(
-        update={"hidden": hidden, "layers": _half_dense(layers), "epsilon": None, "density": 0.5}
+        update={"hidden": hidden, "layers": _small_half_dense(layers), "epsilon": None, "density": 0.5}
     )
     network = network.with_small_keys()
     if network.has_units:
@@ -70,7 +72,14 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     # At the run's own learning rate this network could diverge where the run's does not.
     optimizer = config.optimizer.model_copy(update={"learning_rate": TINY_RATE, "weight_decay": 0.0})
     evolution = config.evolution.model_copy(
-        update={"every_epochs": 1, "every_steps": None, "begin_epoch": 0, "end_epoch": None, "final_density": None}
+        update={
+            "every_epochs": 1,
+            "every_steps": None,
+            "begin_epoch": 0,
+            "end_epoch": None,
+            "final_density": None,
+            "drop_schedule": "constant",  # or there might be nothing left to grow
+        }
     )
     pruning = config.importance_pruning.model_copy(update={"after_epoch": 0, "every_epochs": 1, "until_epoch": 1})
     tiny_config = config.model_copy(
@@ -82,7 +91,7 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
             "importance_pruning": pruning,
         }
     )
-    tiny = _tiny_dataset(info)
+    tiny = _tiny_dataset(info, _n_features(network))
     alone = ParallelContext.serial(ctx.threads)
     replica, front_end = initial_replica(tiny_config, tiny.info), FrontEndChain.start(alone, tiny_config, tiny)
     replica.network.tile_width = PADDING
@@ -96,14 +105,35 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
         _serve_tiny(job)
 
 
-def _half_dense(layers: tuple[LayerSection, ...] | None) -> tuple[LayerSection, ...] | None:
-    """Layers without densities of their own, at which none of few connections might be left."""
+def _small_half_dense(layers: tuple[LayerSection, ...] | None) -> tuple[LayerSection, ...] | None:
+    """Small layers without densities of their own, at which none of few connections might be left."""
     if layers is None:
         return None
     return tuple(
-        each.model_copy(update={key: None for key in type(each).model_fields if key.endswith("density")})
+        each.smallest(WIDTHS[0]).model_copy(
+            update={key: None for key in type(each).model_fields if key.endswith("density")}
+        )
         for each in layers
     )
+
+
+def _n_features(network: NetworkSection) -> int:
+    """Features of a sample: those of the smallest image that all layers can take, if they read images."""
+    if not network.reads_images:
+        return N_FEATURES
+    side = 1
+    while not _takes(network, side):
+        side *= 2
+    return side * side
+
+
+def _takes(network: NetworkSection, side: int) -> bool:
+    try:
+        network.check_places(side * side)
+    except ValueError:
+        assert side < LARGEST_SIDE, network
+        return False
+    return True
 
 
 def _train_complete(ctx: ParallelContext, job: TrainingJob) -> None:
@@ -116,7 +146,11 @@ def _train_complete(ctx: ParallelContext, job: TrainingJob) -> None:
     complete.replica.network.tile_width = PADDING
     chosen = np.arange(TWO_TILES, dtype=OFFSET)
     batch, labels = complete.make_assembler().assemble(job.dataset.train, chosen)
-    objective, optimizer, workspace = make_objective(config), make_optimizer(config), complete.make_workspace()
+    objective, optimizer, workspace = (
+        job.objective,
+        make_optimizer(config),
+        complete.make_workspace(),
+    )
     step_by = optimizer, TINY_RATE, workspace, config.optimizer.clip_norm
     complete.replica.train_batch(batch, labels, objective, complete.dropouts(1, 0), *step_by)
     complete.replica.network.forward(batch, workspace)
@@ -130,7 +164,7 @@ def _serve_tiny(job: TrainingJob) -> None:
     layout = ParameterLayout.of(network)
     gradient = layout.new_vector()
     batch, labels = job.make_assembler().assemble(job.dataset.train, np.arange(BATCH, dtype=OFFSET))
-    loss = make_objective(job.config)
+    loss = job.objective
     network.gradient_batch(batch, labels, loss, job.dropouts(1, 0), job.make_workspace(), layout.views(gradient))
     total = np.zeros_like(gradient)
     add_scaled(gradient, VALUE(1), total)
@@ -138,14 +172,14 @@ def _serve_tiny(job: TrainingJob) -> None:
     make_optimizer(job.config).descend(TINY_RATE, values, total, layout.n_decayed, states)
 
 
-def _tiny_dataset(info: DatasetInfo) -> Dataset:
+def _tiny_dataset(info: DatasetInfo, n_features: int) -> Dataset:
     """Features of the kind that ``info`` describes: a batch that fills the registers, and a few more."""
-    tiny = DatasetInfo(**{**vars(info), "n_features": N_FEATURES, "n_train": N_SAMPLES, "n_test": N_SAMPLES})
+    tiny = DatasetInfo(**{**vars(info), "n_features": n_features, "n_train": N_SAMPLES, "n_test": N_SAMPLES})
     tiny = replace(tiny, time_steps=min(info.time_steps, STEPS))
     labels = np.zeros(N_SAMPLES, INDEX)
     if info.is_sparse:
-        indptr, indices = np.arange(N_SAMPLES + 1, dtype=OFFSET), np.arange(N_SAMPLES, dtype=INDEX) % N_FEATURES
-        samples = Samples(CsrFeatures(indptr, indices, np.ones(N_SAMPLES, VALUE), N_FEATURES), labels)
+        indptr, indices = np.arange(N_SAMPLES + 1, dtype=OFFSET), np.arange(N_SAMPLES, dtype=INDEX) % n_features
+        samples = Samples(CsrFeatures(indptr, indices, np.ones(N_SAMPLES, VALUE), n_features), labels)
         return Dataset(tiny, samples, samples, None, None)
-    samples = Samples(DenseFeatures(np.ones((N_SAMPLES, N_FEATURES), info.dtype)), labels)
-    return Dataset(tiny, samples, samples, np.zeros(N_FEATURES, VALUE), np.ones(N_FEATURES, VALUE))
+    samples = Samples(DenseFeatures(np.ones((N_SAMPLES, n_features), info.dtype)), labels)
+    return Dataset(tiny, samples, samples, np.zeros(n_features, VALUE), np.ones(n_features, VALUE))

@@ -9,19 +9,20 @@ from enum import Enum, auto
 import numpy as np
 
 from hpc_sparse.config import RunConfig
-from hpc_sparse.dtypes import Float32Array
-from hpc_sparse.evolution import make_updater
+from hpc_sparse.dtypes import VALUE, Float32Array
+from hpc_sparse.evolution import make_updater, needs_samples
 from hpc_sparse.evolution.block_pruning import BlockPruner
-from hpc_sparse.evolution.importance import ImportancePruner
+from hpc_sparse.evolution.importance import ImportancePruner, fold_means
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
 from hpc_sparse.evolution.schedule import EvolutionSchedule, TimeInRun, shrunk_sizes
 from hpc_sparse.network.blueprint import STREAM_NUMBERS
 from hpc_sparse.network.connections.compaction import NetworkChange
+from hpc_sparse.network.connections.initial_weights import width_factor
 from hpc_sparse.network.connections.protocol import INPUT, Connections
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.network import Place
+from hpc_sparse.network.network import Network, Place
 from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
@@ -89,6 +90,12 @@ class Evolution:
         Needed by strategies that grow by gradients.
     keeps_changes : bool
         Steps come with what has become of every connection, for which there must be memory.
+    n_inputs : int or None
+        Inputs of the network when it was new, if some may have been removed.
+    shrinks_until : int or None
+        Epoch by which layers have come down to their final density, if not by the last one.
+    n_steps_alone : int or None
+        Steps of an epoch if one replica had all samples; by default ``n_steps``.
     """
 
     def __init__(
@@ -100,11 +107,16 @@ class Evolution:
         n_steps: int = 1,
         growth: GrowthSource | None = None,
         keeps_changes: bool = True,
+        n_inputs: int | None = None,
+        shrinks_until: int | None = None,
+        n_steps_alone: int | None = None,
     ) -> None:
         self._config, self._stream_replica, self._mode = config, stream_replica, mode
         self._n_steps, self._growth, self._keeps_changes = n_steps, growth, keeps_changes
+        self._n_inputs = n_inputs
         self._updater, self._momentum = make_updater(config.evolution), make_optimizer(config).momentum_array
-        self._schedule = make_schedule(config)
+        self._schedule = make_schedule(config, n_steps_alone or n_steps)
+        self._sizes = self._schedule if shrinks_until is None else self._schedule.ending_by(shrinks_until)
         self._pruner = BlockPruner.from_config(config, n_steps) if mode is Mode.SHARED else None
 
     @property
@@ -118,12 +130,20 @@ class Evolution:
         Replicas that agree lose the same neurons if they are pruned.
         """
         time = TimeInRun(epoch - 1, 0, self._n_steps)
+        if time.total_steps == 0:
+            self._begin(replica)
         prunes = self._mode is not Mode.FIXED_SIZES and self._prunes_after(time.n_epochs)
         if not prunes and not self._changes_at(time):
             return None
-        pruning = self._prune(replica) if prunes else None
+        pruning = self._prune(replica, time) if prunes else None
         n_grown, growth = self._change_topology(replica, time) if self._changes_at(time) else (0, {})
         return EvolutionStep(pruning, n_grown, growth, len(replica.network.layers))
+
+    def after_step(self, replica: Replica, rate: float) -> None:
+        """Let the strategy have its part in a step with the learning rate ``rate``, which is done."""
+        if self._updater.acts_after_steps:
+            for place in replica.network.evolving():
+                self._updater.after_step(replica.network.at(place), rate)
 
     def is_due_within(self, epoch: int, step: int) -> bool:
         """Whether the topology is to change when so many steps of ``epoch``, some but not all, are done."""
@@ -135,6 +155,17 @@ class Evolution:
             return None
         n_grown, growth = self._change_topology(replica, TimeInRun(epoch - 1, step, self._n_steps))
         return EvolutionStep(None, n_grown, growth, len(replica.network.layers))
+
+    def _begin(self, replica: Replica) -> None:
+        """Set the strategy's own state arrays before the first step."""
+        for place in replica.network.evolving() if self._updater.state_arrays else ():
+            connections = replica.network.at(place)
+            if connections.unit == (1, 1):
+                self._remember(replica, place, self._updater.first_states(connections.weight))
+
+    def _remember(self, replica: Replica, place: Place, states: Mapping[str, Float32Array]) -> None:
+        for name, values in states.items():
+            replica.state_at(place, name)[:] = values
 
     def _changes_at(self, time: TimeInRun) -> bool:
         """Whether connections come or go now."""
@@ -159,11 +190,16 @@ class Evolution:
         is_time = settings.after_epoch < n_done <= settings.until_epoch and n_done % settings.every_epochs == 0
         return settings.mode != "off" and is_time
 
-    def _prune(self, replica: Replica) -> NetworkChange | None:
+    def _prune(self, replica: Replica, time: TimeInRun) -> NetworkChange | None:
         settings = self._config.importance_pruning
         assert settings.mode != "off"
-        change = ImportancePruner(settings.mode, settings.percentile, settings.input_percentile).prune(replica.network)
+        signals = self._signals(replica.network, {"epoch": time.n_epochs + 1}) if settings.needs_samples else None
+        pruner = ImportancePruner(settings.mode, settings.percentile, settings.input_percentile, settings.importance)
+        change = pruner.prune(replica.network, signals)
         if change is not None:
+            if settings.mode == "compact" and settings.fold_means:
+                assert signals is not None
+                fold_means(replica.network, change, signals)
             replica.apply(change)
         return change
 
@@ -199,8 +235,7 @@ class Evolution:
         seed, network = self._config.training.seed, replica.network
         signals: Sequence[Mapping[str, Signals]] = [{}] * len(network.layers)
         if self._updater.needs_signals:
-            assert self._growth is not None
-            signals = self._growth.signals(network, stream(seed, Purpose.GROWTH_BATCH, **address))
+            signals = self._signals(network, address)
         views = []
         for place, size in sizes.items():
             connections, number = network.at(place), stream_number(place, replica)
@@ -215,11 +250,22 @@ class Evolution:
                     self._initial_scores(connections, number),
                     getattr(connections, "acting_share", ALL_ACT),
                     connections.unit,
+                    {
+                        name: replica.state_at(place, name)
+                        for name in self._updater.state_arrays
+                        if connections.unit == (1, 1)
+                    },
                 )
             )
         fraction = self._schedule.drop_fraction_at(time)
         output = network.layers[-1].connections()[INPUT].topology
-        return NetworkView(tuple(views), output, fraction, self._mode is not Mode.SHARED)
+        done = self._schedule.share_done_at(time)
+        return NetworkView(tuple(views), output, fraction, self._mode is not Mode.SHARED, done)
+
+    def _signals(self, network: Network, address: Mapping[str, int]) -> Sequence[Mapping[str, Signals]]:
+        """Signals of a batch of training samples that the address says."""
+        assert self._growth is not None
+        return self._growth.signals(network, stream(self._config.training.seed, Purpose.GROWTH_BATCH, **address))
 
     def _initial_scores(self, connections: Connections, number: int) -> Callable[[Topology], Float32Array]:
         """Scores of the units of a topology in a new network."""
@@ -242,16 +288,17 @@ class Evolution:
         sizes = [network.at(place).topology.n_connections for place in network.evolving()]
         if not self.changes_sizes:
             return sizes
-        initial, at_end = initial_size(self._config, network.widths)
+        initial, at_end = initial_size(self._config, network.widths, network.n_places)
         n_each = [network.at(place).values_per_unit for place in network.evolving()]
         wanted = shrunk_sizes(
             [n * size for n, size in zip(sizes, n_each, strict=True)],
-            round(initial * self._schedule.remaining_at(time, at_end)),
+            round(initial * self._sizes.remaining_at(time, at_end)),
         )
         return [min(n, max(1, size // each)) for n, size, each in zip(sizes, wanted, n_each, strict=True)]
 
     def _apply(self, replica: Replica, place: Place, update: LayerUpdate, key: np.uint64) -> None:
         replica.follow(place.layer, {place.name: update.change})
+        self._remember(replica, place, update.remembered)
         connections = replica.network.at(place)
         initializer, seed = self._config.network.initializer, self._config.training.seed
         if update.weight is not None:
@@ -263,6 +310,18 @@ class Evolution:
             )
         elif not self._grows_zero:
             connections.draw_grown(update.change.old_position, initializer, key)
+            factor = width_factor(initializer, connections.shape, self._original_shape(replica.network, place))
+            if factor != 1:
+                connections.weight[update.change.old_position < 0] *= VALUE(factor)
+
+    def _original_shape(self, network: Network, place: Place) -> tuple[int, int]:
+        """Shape of the connections at a place before any neuron was removed."""
+        shape = network.at(place).shape
+        if network.layers[place.layer].shape != shape or all(ids is None for ids in network.neuron_ids):
+            return shape  # layers of several maps keep their neurons
+        ids, hidden = network.neuron_ids[0], self._config.network.hidden
+        n_inputs = shape[1] if ids is None else self._n_inputs or int(ids[-1]) + 1
+        return hidden[place.layer], hidden[place.layer - 1] if place.layer else n_inputs
 
 
 def stream_number(place: Place, replica: Replica) -> int:
@@ -278,18 +337,20 @@ def start_growth(job: TrainingJob, objective: Objective) -> GrowthSource | None:
 
 def needs_growth_samples(config: RunConfig) -> bool:
     """Whether the strategy grows by gradients."""
-    return make_updater(config.evolution).needs_signals
+    return needs_samples(config)
 
 
-def make_schedule(config: RunConfig) -> EvolutionSchedule:
-    """The occasions that a configuration describes."""
+def make_schedule(config: RunConfig, n_steps_alone: int) -> EvolutionSchedule:
+    """The occasions that a configuration describes, with so many steps of an epoch if one replica had all samples."""
     settings = config.evolution
     return EvolutionSchedule(
         n_epochs=config.training.epochs,
         begin=settings.begin_epoch,
-        end=settings.end_epoch,
-        drop_fraction=settings.drop_fraction,
-        drop_schedule=settings.drop_schedule,
+        end=settings.last_change(config.training.epochs),
+        drop_fraction=settings.first_fraction,
+        drop_schedule=settings.decay,
+        least=settings.least_fraction,
+        density_schedule=settings.density_schedule,
         every_epochs=settings.every_epochs,
-        every_steps=settings.every_steps,
+        every_steps=n_steps_alone if settings.every_steps == "auto" else settings.every_steps,
     )

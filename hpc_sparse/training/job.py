@@ -16,14 +16,16 @@ from hpc_sparse.monitor.position import Phase, PositionTracker
 from hpc_sparse.monitor.reporter import Reporter
 from hpc_sparse.monitor.stopping import StopAgreement, StopRequest
 from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, step_key, stream_key
 from hpc_sparse.storage.dataset.samples import Dataset
+from hpc_sparse.training.objective import run_objective
 
-OnEpoch = Callable[[EpochMetrics], None]
-"""Called by root alone when an epoch is over; may fail, which then ends the run on every rank."""
+OnEpoch = Callable[[EpochMetrics], bool | None]
+"""Called by root alone when an epoch is over; may fail, which then ends the run on every rank. True: train no more."""
 
 
 BeforeEpoch = Callable[["TrainingJob", int], None]
@@ -65,6 +67,17 @@ class TrainingJob:
     tracker: PositionTracker = field(default_factory=PositionTracker)
     fitted: FrontEndChain | None = None
     before_epoch: BeforeEpoch | None = None
+
+    @property
+    def objective(self) -> Objective:
+        """By whose losses the run is trained and evaluated.
+
+        Raises
+        ------
+        ConfigError
+            Weights of classes do not fit the classes.
+        """
+        return run_objective(self.config, self.dataset.info)
 
     @property
     def front_end(self) -> FrontEndChain:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.network.objectives.protocol import Objective
-from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.local_sgd import LocalSgd
 from hpc_sparse.training.clock import Clock
@@ -40,7 +39,7 @@ class LocalTrainer(ReplicaTrainer):
         targets : sequence of int, optional
             Connections of each layer once replicas that differ now are averaged; by default the replicas agree now.
         """
-        config, objective = job.config, objective or make_objective(job.config)
+        config, objective = job.config, objective or job.objective
         is_shared = config.parallel.replica_topology == "shared"
         averaging = LocalSgd.start(
             job.ctx,
@@ -59,6 +58,8 @@ class LocalTrainer(ReplicaTrainer):
             n_steps=n_steps,
             growth=start_growth(job, objective),
             keeps_changes=False,
+            n_inputs=job.dataset.info.n_features,
+            n_steps_alone=-(-job.dataset.n_train // config.training.batch_size),
         )
         return cls(job, averaging, evolution, n_steps, learning_rate(config, averaging.n_contributors), objective)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError, FileFormatError
-from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution import lasting_states, make_updater, optional_states, state_types
 from hpc_sparse.inputs.sequences import n_places
 from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.network.layers.protocol import Layer
@@ -19,7 +19,7 @@ from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.tiles import BatchShape
-from hpc_sparse.network.workspace import output_shapes
+from hpc_sparse.network.workspace import input_shapes, output_shapes
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 
@@ -61,7 +61,7 @@ def random_replica(config: RunConfig, n_inputs: int, n_outputs: int, steps: int 
                 f"network.{key} = {getattr(config.network, key)}: the layer of {n_in} x {n_out} neurons comes out "
                 "without connections; expected at least one in every layer"
             )
-    return Replica.at_rest(network, make_optimizer(config).state_types)
+    return Replica.at_rest(network, state_types(config))
 
 
 def replica_from_states(
@@ -80,22 +80,34 @@ def replica_from_states(
     FileFormatError
         A layer has an activation that is not known, or the states are not those of the optimiser.
     """
-    acting_share, state_types = make_updater(config.evolution).acting_share, make_optimizer(config).state_types
+    updater, required = make_updater(config.evolution), make_optimizer(config).state_types
     layers: list[Layer] = []
     optimizers: list[OptimizerState] = []
     for number, state in enumerate(states):
         try:
             layer = LAYERS[state.kind].from_state(
-                state, config.network, number, acting_share=acting_share, is_last=number == len(states) - 1
+                state, config.network, number, acting_share=updater.acting_share, is_last=number == len(states) - 1
             )
-            optimizers.append(OptimizerState.from_arrays(layer.parameters(), state.states, state_types))
+            optimizers.append(
+                OptimizerState.from_arrays(
+                    layer.parameters(), state.states, required, optional_states(config), lasting_states()
+                )
+            )
         except ValueError as error:
             raise FileFormatError(f"{origin}: layer {number}: {error}") from error
         layers.append(layer)
     width = tile_width if tile_width in WIDTHS else 0
     network = Network(layers, list(neuron_ids), tile_width=width)
+    for number, (layer, shape) in enumerate(
+        zip(layers, input_shapes(layers, BatchShape(1, network.n_places)), strict=True)
+    ):
+        if layer.n_places not in {1, shape.n_places}:
+            raise FileFormatError(
+                f"{origin}: layer {number} reads {layer.n_places} places: expected {shape.n_places}, which the layers "
+                "below give"
+            )
     if output_shapes(layers, BatchShape(1, network.n_places))[-1].n_places > 1:
-        raise FileFormatError(f"{origin}: sequences reach the output layer: expected a layer that ends them")
+        raise FileFormatError(f"{origin}: several places reach the output layer: expected a layer that ends them")
     return Replica(network, optimizers)
 
 
@@ -145,7 +157,8 @@ def check_fits(network: Network, config: RunConfig, info: DatasetInfo, origin: s
         raise DataError(
             f"{info.path}: {info.n_features} features, but the network in {origin} has {network.n_inputs} inputs"
         )
-    if network.n_places not in {1, info.time_steps}:
+    reads_sequences = any(layer.section.reads_sequences for layer in network.layers)
+    if reads_sequences and network.n_places not in {1, info.time_steps}:
         raise DataError(
             f"{info.path}: time_steps = {info.time_steps}, but the network in {origin} reads {network.n_places} steps"
         )

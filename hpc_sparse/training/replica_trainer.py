@@ -10,10 +10,12 @@ from hpc_sparse.errors import DivergedError
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.monitor.metrics import EpochMetrics, by_rank
 from hpc_sparse.monitor.position import Phase
+from hpc_sparse.monitor.stopping import NO_PROGRESS
 from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.network.optimizers.group_lasso import GroupLasso
 from hpc_sparse.network.optimizers.learning_rate import LearningRate
 from hpc_sparse.network.optimizers.registry import make_optimizer
+from hpc_sparse.network.weight_average import WeightAverage
 from hpc_sparse.parallel.agreement import check_agreement, network_digest
 from hpc_sparse.parallel.collectives import gather_objects, on_root
 from hpc_sparse.parallel.local_sgd import LocalSgd
@@ -66,7 +68,7 @@ class ReplicaTrainer(ABC):
         self._job, self._ctx, self._config, self._shard = job, job.ctx, job.config, job.dataset.train
         self._averaging, self._evolution, self.n_steps = averaging, evolution, n_steps
         self._rate, self._objective, self._optimizer = rate, objective, make_optimizer(job.config)
-        self._lasso = GroupLasso.from_config(job.config)
+        self._lasso, self._mean = GroupLasso.from_config(job.config), WeightAverage.from_config(job.config)
         self._source = ShardBatches(job)
         self._workspace, self._assembler = job.make_workspace(), job.make_assembler()
         self._stop_agreement = job.make_stop_agreement()
@@ -104,7 +106,8 @@ class ReplicaTrainer(ABC):
                 return EpochsResult(history, self.mid_epoch, self.stop_reason)
             history.append(metrics)
             self._job.tracker.at(Phase.RECORDING)
-            on_root(self._ctx, lambda: on_epoch(history[-1]))
+            if on_root(self._ctx, lambda: on_epoch(history[-1])):
+                self.stop_reason = NO_PROGRESS
             if self.stop_reason:
                 break
         return EpochsResult(history, None, self.stop_reason)
@@ -217,6 +220,8 @@ class ReplicaTrainer(ABC):
                     outcome = replica.train_batch(batch, labels, self._objective, dropouts, *step_by)
                     if self._lasso is not None:
                         self._lasso.apply(replica.network, rate)
+                    if self._evolution is not None:
+                        self._evolution.after_step(replica, rate)
                     sums.loss += outcome.loss
                     sums.n_correct += outcome.n_correct
             self._job.tracker.at(Phase.SYNCING, step=step + 1)
@@ -241,7 +246,12 @@ class ReplicaTrainer(ABC):
             raise DivergedError.in_epoch(epoch, train_loss, self._config.optimizer.learning_rate)
         with Clock(sums, "evaluate"):
             self._job.tracker.at(Phase.EVALUATING)
-            scores = self.evaluate()
+            if self._mean is None:
+                scores = self.evaluate()
+            else:
+                self._mean.update(self._job.replica, epoch)
+                with self._mean.in_use(self._job.replica, epoch):
+                    scores = self.evaluate()
         seconds = (sums.train, sums.sync, sums.evolve, sums.evaluate, self._job.tracker.take_file_seconds())
         of_ranks = gather_objects(self._ctx, (sums.n_grown, *seconds))
         self.confirm_agreement()

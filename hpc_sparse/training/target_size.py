@@ -8,8 +8,10 @@ from hpc_sparse.network.layers.registry import LAYERS
 from hpc_sparse.network.network import blueprints
 
 
-def initial_size(config: RunConfig, widths: list[int]) -> tuple[float, float]:
+def initial_size(config: RunConfig, widths: list[int], n_places: int = 1) -> tuple[float, float]:
     """What the layers that evolve have together in a new network, and what is to be left of it in the end.
+
+    ``widths`` and ``n_places``, those of each sample, are the network's.
 
     Returns
     -------
@@ -23,7 +25,7 @@ def initial_size(config: RunConfig, widths: list[int]) -> tuple[float, float]:
     ConfigError
         They begin with fewer connections than they are to end with.
     """
-    hidden = blueprints(config.network, widths[0], widths[-1])[:-1]
+    hidden = blueprints(config.network, widths[0], widths[-1], n_places=n_places)[:-1]
     maps = [own for layer in hidden for own in LAYERS[layer.kind].maps(layer).values()]
     n_possible = [own.n_possible for own in maps]
     n_connections = sum(own.density * n for own, n in zip(maps, n_possible, strict=True))

@@ -56,7 +56,8 @@ def make_trainer(job: TrainingJob, target_connections: tuple[int, ...] = ()) -> 
     with collective_errors(job.ctx, "looking at the samples"):
         # A rank without samples would not notice, and wait for the others.
         ShardBatches(job)
-        initial_size(job.config, job.replica.network.widths)
+        _ = job.objective
+        initial_size(job.config, job.replica.network.widths, job.replica.network.n_places)
     if is_served(job.ctx, job.config):
         return PhasedTrainer.start(job, target_connections)
     return LocalTrainer.start(job, targets=target_connections or None)

@@ -44,6 +44,7 @@ schedule = "cosine"
 warmup_epochs = 1
 [evolution]
 drop_fraction = 0.2
+drop_schedule = "constant"
 """
 SEED = 20
 N_TRAIN, N_TEST, N_FEATURES, N_CLASSES = 1000, 300, 30, 4

@@ -49,6 +49,7 @@ batch_size = 16
 [optimizer]
 learning_rate = 0.02
 [evolution]
+drop_schedule = "constant"
 growth_samples = 40
 growth_pool = 100
 [parallel]
@@ -63,12 +64,15 @@ NOT_COMPARED = CLOCK_FIELDS | {"sync_bytes"}
 STRATEGIES = (
     ("rigl",),
     ("srigl", "network.initial_topology=snip"),
-    ("gse", "evolution.gse.candidates=graest", "evolution.gse.scope=global"),
+    (
+        *("gse", "evolution.gse.candidates=graest", "evolution.gse.scope=global"),
+        *("training.optimizer=adamw", "optimizer.learning_rate=0.004", "optimizer.weight_decay=0.1"),
+    ),
     ("snfs",),
     ("deep_r", "evolution.deep_r.shrinkage=0.01"),
     ("top_kast", "evolution.top_kast.acting_share=0.5", "network.initial_topology=grasp"),
     # Links that begin with 0 would be the next to go and to come back, at once where nothing is trained in between.
-    ("cht", "network.initial_topology=csti", "evolution.grown_weights=initial"),
+    ("cht", "network.initial_topology=csti", "evolution.grown_weights=initial", "evolution.cht.growth=soft"),
 )
 PARALLEL = (
     ("parallel.replica_topology=shared", "evolution.every_steps=5"),
@@ -201,7 +205,8 @@ def test_networks_shrink_alike_on_all_ranks_and_resume_bit_by_bit(run: Callable[
         [
             ("parallel.replica_topology=shared",),
             ("parallel.replica_topology=independent",),
-            ("parallel.algorithm=wassp",),
+            # Before the workers are left alone.
+            ("parallel.algorithm=wassp", "parallel.phase2_share=0.4", "evolution.end_epoch=3"),
         ]
     ):
         shrinking = ("evolution.final_density=0.1", "evolution.every_steps=3", "evolution.end_epoch=2")

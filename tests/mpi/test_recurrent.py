@@ -60,6 +60,7 @@ keep_last = 3
 learning_rate = 0.1
 clip_norm = 2.0
 [evolution]
+drop_schedule = "constant"
 growth_samples = 20
 growth_pool = 40
 [runtime]

@@ -82,6 +82,10 @@ OVERRIDES = {
     "infinite learning rate": ("optimizer.learning_rate=inf", ("optimizer.learning_rate = inf: ",)),
     "never syncing": ("parallel.sync_every_steps=0", ("parallel.sync_every_steps = 0: ",)),
     "two classes": ("training.loss=binary_cross_entropy", ('training.loss = "binary_cross_entropy": for two classes',)),
+    "convolutions of what is no image": (
+        'network.layers=[{kind="convolution", n=5, image=[7, 7], pool="average"}]',
+        ("data.h5: image = [7, 7]: samples of", "features are no such images"),
+    ),
     "recurrent layers of plain samples": (
         'network.layers=[{kind="recurrent", n=24, output="all"}, {kind="recurrent", n=17}]',
         ("data.h5: time_steps = 1: expected sequences",),

@@ -12,6 +12,7 @@ from benchmarks import (
     accuracy_time,
     block_speed,
     comparison,
+    convolution_speed,
     display_cost,
     epoch_speed,
     evolution_speed,
@@ -178,6 +179,19 @@ def velocity(
 ) -> None:
     """A training step of a wide network with velocities in float32 and in bfloat16."""
     velocity_speed.measure_velocity(width, layers, fan_in, batch, threads, rounds, as_json=as_json)
+
+
+@app.command()
+def convolution(
+    channels: Annotated[int, typer.Option(help="Channels below and above.")] = 64,
+    side: Annotated[int, typer.Option(help="Rows and columns of the images.")] = 16,
+    batch: Annotated[int, typer.Option(help="Samples.")] = 128,
+    threads: Threads = N_CORES,
+    rounds: Annotated[int, typer.Option(help="Measurements of each step.")] = 9,
+    as_json: Json = False,
+) -> None:
+    """A training step of a convolution by its share of the taps, beside PyTorch's conv2d of equal shape."""
+    convolution_speed.measure_convolution(channels, side, batch, threads, rounds, as_json=as_json)
 
 
 @app.command()

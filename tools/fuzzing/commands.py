@@ -25,6 +25,7 @@ Minutes = Annotated[float, typer.Option(min=0.0, help="How long.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Instead: how many trials.", show_default=False)]
 First = Annotated[int, typer.Option(min=0, help="Number of the first trial; each number is always the same trial.")]
 Unscreened = Annotated[bool, typer.Option(help="Leave out the check of HDF5's structure, to see what it is good for.")]
+Only = Annotated[list[str] | None, typer.Option(help="Only this reader; may be repeated.", show_default=False)]
 Output = Annotated[Path | None, typer.Option(help="File for the table.", show_default=False)]
 
 
@@ -39,22 +40,23 @@ def fuzz(
     first: First = 0,
     output: Output = None,
     unscreened: Unscreened = False,
+    only: Only = None,
     child: Annotated[int | None, typer.Option(hidden=True)] = None,
     log: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Give damaged and hostile files to every reader: each must accept or refuse it, and nothing else may happen.
+    """Give damaged and hostile files and arrays to every reader: each must accept or refuse them, and nothing else.
 
-    Failures: the process dies; an error is no InputError; a file of some KiB takes more than 256 MiB or 20 s; a message
-    is long or has control characters. Ends with 1 if there was one.
+    Failures: the process dies; an error is no InputError, or of arrays no ValueError; a trial takes more than 256 MiB
+    or 20 s; a message is long or has control characters. Ends with 1 if there was one.
     """
     if child is not None and log is not None:
-        be_child(child, log, None if trials is None else child + trials, is_screened=not unscreened)
+        be_child(child, log, None if trials is None else child + trials, is_screened=not unscreened, only=only or ())
         return
     start = time.monotonic()
     if trials is None:
-        results = run_trials(first, deadline=start + 60 * minutes, is_screened=not unscreened)
+        results = run_trials(first, deadline=start + 60 * minutes, is_screened=not unscreened, only=only or ())
     else:
-        results = run_trials(first, stop=first + trials, is_screened=not unscreened)
+        results = run_trials(first, stop=first + trials, is_screened=not unscreened, only=only or ())
     lines = table(results, first, time.monotonic() - start)
     lines[0] += ", HDF5 files not screened" if unscreened else ""
     print("\n".join(lines))

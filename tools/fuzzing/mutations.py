@@ -89,7 +89,7 @@ def overwrite_arrays(content: bytes, chance: random.Random) -> bytes:
         elif kind == 1:
             arrays[chance.choice((*sorted(arrays), *NAMES))] = arrays[name]
         else:
-            arrays[name] = _changed(arrays[name], chance)
+            arrays[name] = changed_array(arrays[name], chance)
     np.savez(file := io.BytesIO(), **arrays)  # type: ignore[arg-type]
     return file.getvalue()
 
@@ -128,7 +128,7 @@ def _change_array(file: h5py.File, chance: random.Random) -> None:
     arrays: list[str] = []
     file.visititems(lambda name, found: arrays.append(name) if isinstance(found, h5py.Dataset) else None)
     name = chance.choice(arrays)
-    array = _changed(file[name][()], chance)
+    array = changed_array(file[name][()], chance)
     attributes = dict(file[name].attrs)
     del file[name]
     file[name] = array
@@ -137,7 +137,7 @@ def _change_array(file: h5py.File, chance: random.Random) -> None:
             file[name].attrs[sum_name] = sum_of(array)
 
 
-def _changed(array: Any, chance: random.Random) -> Any:
+def changed_array(array: Any, chance: random.Random) -> Any:
     """The array with other values, of another shape or of another type."""
     kind = chance.randrange(8)
     if array.dtype.kind == "U" and not array.ndim:

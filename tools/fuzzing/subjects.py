@@ -1,4 +1,4 @@
-"""Subjects: every reader of files, with sound files to mutate."""
+"""Subjects: every reader of files, with sound files to mutate; and of arrays, made of the numbers in files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from fuzzing import models
+from fuzzing import callers, models
 from fuzzing.mutations import ANY_FILE, FOREIGN_HDF5, HDF5, NUMPY, Mutation
 from hpc_sparse.analysis.checkpoints import read_topologies
 from hpc_sparse.config import parse_config
@@ -108,7 +108,21 @@ def make_subjects() -> list[Subject]:
             lambda path: _import_dense(path, dense),
             "w.safetensors",
         ),
+        *_of_arrays(checkpoints),
     ]
+
+
+def _of_arrays(checkpoints: tuple[bytes, ...]) -> list[Subject]:
+    """Readers of arrays."""
+    with TemporaryDirectory() as folder:
+        readers: dict[str, callers.Call] = {
+            "estimators": callers.use_estimator,
+            "models": callers.use_model(checkpoints[:2], Path(folder)),
+            "foreign weights": callers.use_foreign_weights,
+            "analyses": callers.use_analysis,
+        }
+    made = callers.seeds()
+    return [Subject(name, made, (callers.another,), callers.reader(call), "trial") for name, call in readers.items()]
 
 
 def _read_data(path: Path) -> None:

@@ -14,6 +14,7 @@ import typer
 from studies import feature_selection as selection
 from studies import patterns as pattern_study
 from studies import scale as scaling
+from studies import shifts as shift_study
 from studies import strategies as comparison
 from studies import table
 from studies.catalogue import EXPERIMENTS, PUBLISHED_EPOCHS, USUAL_VARIANTS, VARIANTS
@@ -44,6 +45,7 @@ def main() -> None:
         "scale",
         "strategies",
         "patterns",
+        "shifts",
         *STRUCTURE,
         "--help",
     }:
@@ -199,6 +201,39 @@ def patterns(
         all_done = all_done and is_done
         _finish(pattern_study.report(study, log), output, all_done=True)
     _finish(pattern_study.report(study, log), output, all_done=all_done)
+
+
+@app.command()
+def shifts(
+    output: Annotated[Path, typer.Option(help="Markdown file; finished runs are kept beside it as .jsonl.")],
+    data: Annotated[str, typer.Option(help="With commas between them.")] = ",".join(shift_study.DATA_SETS),
+    samplings: Annotated[str, typer.Option(help="Likewise.")] = ",".join(shift_study.SAMPLINGS),
+    taps: Annotated[str, typer.Option(help="Shares of the taps that exist, likewise.")] = "1.0",
+    seeds: Seeds = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of every run.")] = 10,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0 for all cores.")] = 0,
+    images: Annotated[int, typer.Option(min=1, help="Test images that are shifted.")] = 256,
+    runs: Runs = Path("runs/shifts"),
+) -> None:
+    """Accuracy of samplings of images, and consistency under shifts; what is finished is not repeated."""
+    _check_output(output)
+    study = shift_study.Study(
+        _known(data.split(","), shift_study.DATA_SETS, "data set"),
+        _known(samplings.split(","), shift_study.SAMPLINGS, "sampling"),
+        [float(text) for text in taps.split(",")],
+        seeds,
+        epochs,
+        threads,
+        images,
+        runs.resolve(),
+    )
+    output = output.resolve()
+    os.chdir(ROOT)  # where data/ is looked for
+    log, all_done = study.open_log(output.with_suffix(".jsonl")), True
+    for is_done in shift_study.do_missing(study, log):
+        all_done = all_done and is_done
+        _finish(shift_study.report(study, log), output, all_done=True)
+    _finish(shift_study.report(study, log), output, all_done=all_done)
 
 
 @app.command()

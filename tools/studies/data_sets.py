@@ -36,7 +36,7 @@ def _import(experiment: Experiment, target: Path) -> None:
 
 def foreign_file(experiment: Experiment) -> Path:
     """Source file of the data set; the program ends if it is missing."""
-    if experiment.name == "fashion_mnist":
+    if experiment.importing[0] == "fashion-mnist":
         found = subprocess.run([str(ROOT / "tools" / "fashion_mnist")], check=False, stdout=subprocess.PIPE, text=True)
         if found.returncode:
             raise typer.Exit(2)

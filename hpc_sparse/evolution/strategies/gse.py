@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from hpc_sparse.config import RunConfig, Section
+from hpc_sparse.config.evolution import Published
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.config.section import Positive
 from hpc_sparse.dtypes import OFFSET, BoolArray, Float32Array, Int64Array
@@ -66,6 +67,7 @@ class GseUpdater(TopologyUpdater):
     name: ClassVar[str] = "gse"
     section: ClassVar[type[Section]] = GseSection
     needs_signals: ClassVar[bool] = True
+    published: ClassVar[Published] = Published(drop_schedule="cosine", end=0.6)
 
     candidates: CandidateRule = "grabo"
     candidate_ratio: float = 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from hpc_sparse.config.evolution import Published
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.evolution.gradient_tiles import largest_gradients, searching_bytes
 from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
@@ -29,6 +30,7 @@ class RiglUpdater(TopologyUpdater):
 
     name: ClassVar[str] = "rigl"
     needs_signals: ClassVar[bool] = True
+    published: ClassVar[Published] = Published(drop_schedule="cosine", end=0.75)
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
         """Changes of the layers, decided one by one."""

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from hpc_sparse.config import RunConfig, Section
+from hpc_sparse.config.evolution import Published
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.config.section import Positive
 from hpc_sparse.dtypes import OFFSET, BoolArray, Float64Array, Int64Array
@@ -65,6 +66,7 @@ class SnfsUpdater(TopologyUpdater):
     name: ClassVar[str] = "snfs"
     section: ClassVar[type[Section]] = SnfsSection
     needs_signals: ClassVar[bool] = True
+    published: ClassVar[Published] = Published(0.5, "cosine", least=0.005)
 
     candidate_ratio: float = 1.0
 

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from hpc_sparse.config import RunConfig, Section
+from hpc_sparse.config.evolution import Published
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.dtypes import OFFSET, BoolArray, Int64Array
 from hpc_sparse.evolution.gradient_tiles import gradient_tiles, largest_gradients, searching_bytes
@@ -32,7 +33,7 @@ class SriglSection(Section):
     formerly: ClassVar[Mapping[str, str]] = {"min_salient": "evolution.min_salient"}
 
     min_salient: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.3
-    """A neuron with fewer salient connections than this share of the fan-in loses its inputs; 0 keeps all."""
+    """A neuron with fewer salient connections than this share of the mean fan-in loses its inputs; 0 keeps all."""
 
 
 @STRATEGIES.register
@@ -58,13 +59,15 @@ class SriglUpdater(TopologyUpdater):
     Attributes
     ----------
     min_salient : float
-        The authors' gamma: a neuron is ablated that has fewer salient connections than this share of the fan-in, or
-        none. 0 ablates nothing.
+        The authors' gamma: a neuron is ablated that has fewer salient connections than gamma k, rounded down, or none.
+        k is the fan-in with no neuron ablated, rounded down, so that the limit does not rise as neurons go. 0 ablates
+        nothing.
     """
 
     name: ClassVar[str] = "srigl"
     section: ClassVar[type[Section]] = SriglSection
     needs_signals: ClassVar[bool] = True
+    published: ClassVar[Published] = Published(drop_schedule="cosine", end=0.75)
 
     min_salient: float = 0.3
 
@@ -94,8 +97,7 @@ class SriglUpdater(TopologyUpdater):
     def _fan_in(self, view: LayerView, n_salient: Int64Array) -> Int64Array:
         """Connections that each neuron is to have, int64[n_out]; 0 if it is ablated."""
         n_out, n_in = view.topology.shape
-        n_before = max(1, int(np.count_nonzero(view.topology.fan_in())))
-        is_active = n_salient >= max(1.0, self.min_salient * view.n_target / n_before)
+        is_active = n_salient >= max(1, int(self.min_salient * (view.n_target // n_out)))
         best_first = np.argsort(-n_salient, kind="stable")
         n_active = n_out if self.min_salient == 0 else int(np.count_nonzero(is_active))
         n_active = max(n_active, math.ceil(view.n_target / n_in), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +12,6 @@ import numpy as np
 from hpc_sparse.config import RunConfig, Section
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.config.section import NonNegative, Share
-from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
 from hpc_sparse.evolution.protocol import (
     LayerUpdate,
@@ -22,10 +22,9 @@ from hpc_sparse.evolution.protocol import (
     refuse_groups,
 )
 from hpc_sparse.evolution.selection import draw_free_keys, keep_largest, replace_connections
-from hpc_sparse.network.connections.reserve import ALL_ACT, n_acting
-
-DECIDING, GROWN = 23, 4
-"""Bytes per connection and per connection to be grown, the decision included. Measured."""
+from hpc_sparse.kernels.norm import sum_of_squares
+from hpc_sparse.network.connections.protocol import Connections
+from hpc_sparse.network.connections.reserve import ALL_ACT, acting_weight, n_acting
 
 
 class TopKastSection(Section):
@@ -39,8 +38,8 @@ class TopKastSection(Section):
     acting_share: Share = ALL_ACT
     """Fraction of each hidden layer's connections used forward and backward, those of largest |weight|; all learn."""
 
-    shrinkage: NonNegative = 0.001
-    """Share taken off every weight that acts at each change, and more of the others."""
+    shrinkage: NonNegative = 0.0001
+    """Factor of the exploration loss: of the norm of the acting weights, and more of that of the others."""
 
 
 @STRATEGIES.register
@@ -54,11 +53,13 @@ class TopKastUpdater(TopologyUpdater):
     among all. Here only the two sets are stored, and the reserve rotates: at each change its smallest weights make room
     for new connections.
 
-    The authors' exploration loss is applied at each change, for the steps since the last. Acting weights shrink by
-    ``s = shrinkage``; reserve weights by ``min(1, s * n_in * n_out / n_acting)``.
+    The exploration loss of a layer is ``s (|A| + |R| / D)``, with ``s = shrinkage``, the Euclidean norms of the acting
+    weights and of the reserve, and ``D`` the share of all pairs of neurons that act. Norms, not their squares: so its
+    gradient is bounded by ``s`` and ``s / D``, however large or small the weights are. It is applied after every step,
+    as a proximal one: a step of learning rate ``r`` takes ``r s`` off ``|A|`` and ``r s / D`` off ``|R|``.
 
     Memory and work of a change O(nnz); nothing travels between ranks. A step takes O(B nnz) for all that is stored, as
-    ever, and a selection among the weights of each layer, forward and backward.
+    ever, and a selection among the weights of each layer, forward, backward and for the loss.
 
     Attributes
     ----------
@@ -71,6 +72,7 @@ class TopKastUpdater(TopologyUpdater):
     decides_on_units: ClassVar[bool] = False
     section: ClassVar[type[Section]] = TopKastSection
     sees_layers_alone: ClassVar[bool] = True
+    acts_after_steps: ClassVar[bool] = True
 
     shrinkage: float = 0.0
     acting_share: float = ALL_ACT
@@ -92,8 +94,23 @@ class TopKastUpdater(TopologyUpdater):
         return [self._update(view, network.drop_fraction) for view in network.layers]
 
     def n_bytes(self, layer: LayerFigures) -> float:
-        """Replacing, or what the exploration loss leaves of all weights."""
-        return max(replacing_bytes(layer), DECIDING * layer.n_connections + GROWN * layer.n_grown)
+        """Replacing."""
+        return replacing_bytes(layer)
+
+    def after_step(self, connections: Connections, rate: float) -> None:
+        """Take a step of the exploration loss off the norms of the acting weights and of the others."""
+        weight = connections.weight
+        if not self.shrinkage or not weight.size:
+            return
+        acting = acting_weight(weight, self.acting_share)
+        share_acting = n_acting(weight.size, self.acting_share) / (connections.shape[0] * connections.shape[1])
+        acts = acting != 0
+        pulls = (rate * self.shrinkage, acts), (rate * self.shrinkage / share_acting, ~acts)
+        remaining = np.empty_like(weight)
+        for pull, own in pulls:
+            norm = math.sqrt(sum_of_squares(weight[own]))
+            remaining[own] = max(0.0, 1.0 - pull / norm) if norm else 1.0
+        weight *= remaining
 
     def _update(self, view: LayerView, drop_fraction: float) -> LayerUpdate:
         n = view.weight.size
@@ -102,12 +119,4 @@ class TopKastUpdater(TopologyUpdater):
         is_kept = keep_largest(view.weight, n_drop)
         grown = draw_free_keys(view.topology, is_kept, n_drop - n_shrink, view.rng)
         change = replace_connections(view.topology, is_kept, grown)
-        return LayerUpdate(change, change.carry(view.weight * self._remaining(view)))
-
-    def _remaining(self, view: LayerView) -> Float32Array:
-        """Factor that the exploration loss leaves of each weight, float32[nnz]."""
-        n_acts = n_acting(view.weight.size, view.acting_share)
-        n_out, n_in = view.topology.shape
-        acts = keep_largest(view.weight, view.weight.size - n_acts)
-        in_reserve = min(1.0, self.shrinkage * n_out * n_in / max(1, n_acts))
-        return np.where(acts, VALUE(1.0 - self.shrinkage), VALUE(1.0 - in_reserve))
+        return LayerUpdate(change)

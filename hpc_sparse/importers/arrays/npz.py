@@ -24,6 +24,7 @@ from hpc_sparse.errors import DataError
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.importers.features import log2_of
 from hpc_sparse.importers.labels import encode_labels
+from hpc_sparse.importers.lost_variation import warn_of_lost_variation
 from hpc_sparse.importers.options import ImportOptions
 from hpc_sparse.importers.split import stratified_split
 from hpc_sparse.importers.tf_idf import tf_idf_of
@@ -101,6 +102,7 @@ def import_npz(
         idf=idf,
         time_steps=_steps_of(archive) if time_steps is None else time_steps,
     )
+    warn_of_lost_variation(target)
     return read_info(target)
 
 

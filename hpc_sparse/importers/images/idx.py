@@ -52,10 +52,11 @@ def import_fashion_mnist(
     order_seed: int = 0,
     overwrite: bool = False,
     time_steps: int = 1,
+    padding: int = 0,
 ) -> DatasetInfo:
     """Import Fashion-MNIST (Xiao, Rasul, Vollgraf 2017) from a folder, or from the Debian package's without one.
 
-    With 28 ``time_steps``, samples are sequences of rows of 28 pixels.
+    With 28 ``time_steps``, samples are sequences of rows of 28 pixels. With a ``padding`` of 2, images have 32 x 32.
     """
     folder = FASHION_MNIST_FOLDER if source is None else Path(source)
     if source is None and not folder.is_dir():
@@ -70,6 +71,7 @@ def import_fashion_mnist(
         order_seed=order_seed,
         overwrite=overwrite,
         time_steps=time_steps,
+        padding=padding,
     )
 
 
@@ -82,10 +84,12 @@ def import_idx(
     order_seed: int = 0,
     overwrite: bool = False,
     time_steps: int = 1,
+    padding: int = 0,
 ) -> DatasetInfo:
     """Import a folder with the files train-images, train-labels, t10k-images and t10k-labels.
 
-    Without ``class_names``, a title with "fashion" in it gives those of Fashion-MNIST.
+    Without ``class_names``, a title with "fashion" in it gives those of Fashion-MNIST. Images get so many rows and
+    columns of zeros on each side as ``padding`` says.
 
     Raises
     ------
@@ -95,8 +99,8 @@ def import_idx(
         ``target`` exists and is not to be overwritten, or cannot be written.
     """
     folder = Path(source)
-    train_images, train_labels = _read_pair(folder, "train")
-    test_images, test_labels = _read_pair(folder, "t10k")
+    train_images, train_labels = _read_pair(folder, "train", padding)
+    test_images, test_labels = _read_pair(folder, "t10k", padding)
     if train_images.shape[1] != test_images.shape[1]:
         raise DataError(
             f"{folder}: test images of {test_images.shape[1]} pixels: expected {train_images.shape[1]}, as in training"
@@ -152,7 +156,7 @@ def _read_content(path: Path, stream: IdxStream, shape: tuple[int, ...]) -> byte
     return content
 
 
-def _read_pair(folder: Path, prefix: str) -> tuple[UInt8Array, UInt8Array]:
+def _read_pair(folder: Path, prefix: str, padding: int) -> tuple[UInt8Array, UInt8Array]:
     images_path = _find(folder, f"{prefix}-images", 3)
     labels_path = _find(folder, f"{prefix}-labels", 1)
     images, labels = read_idx(images_path), read_idx(labels_path)
@@ -161,7 +165,17 @@ def _read_pair(folder: Path, prefix: str) -> tuple[UInt8Array, UInt8Array]:
             f"{labels_path}: labels of shape {list(labels.shape)}: expected one for each image in "
             f"{images_path.name}, of shape {list(images.shape)}"
         )
+    if padding:
+        images = _padded(images_path, images, padding)
     return images.reshape(labels.size, int(np.prod(images.shape[1:], dtype=np.int64))), labels
+
+
+def _padded(path: Path, images: UInt8Array, padding: int) -> UInt8Array:
+    """Images with rows and columns of zeros around them."""
+    if images.ndim < 3:
+        raise DataError(f"{path}: padding = {padding}: expected images of rows and columns, not {list(images.shape)}")
+    around = (padding, padding)
+    return np.pad(images, [(0, 0), around, around, *[(0, 0)] * (images.ndim - 3)])
 
 
 def _find(folder: Path, stem: str, n_dimensions: int) -> Path:

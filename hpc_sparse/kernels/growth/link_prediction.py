@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit, prange
+
+from hpc_sparse.kernels.hashing import counted_unit
 
 NO_PATH = np.float32(-1)
 """Score of a pair of neurons that is linked, or that no path of length three connects."""
@@ -103,3 +107,74 @@ def score_rows(indptr, indices, by_input, outs, first_row, n_rows, n_blocks, tot
                 sums[indices[k]] = 0.0
             for column in range(n_in):
                 scores[row - first_row, column] = sums[column] if sums[column] > 0.0 else NO_PATH
+
+
+@njit(inline="always")
+def _add_paths(row, indptr, indices, by_input, outs, around, near, counts, touched, shares, totals):
+    """Scores of the paths of length three from an output neuron to all inputs."""
+    n_near = _count_common(row, indptr, indices, by_input, outs, around, near)
+    for k in range(indptr[row], indptr[row + 1]):
+        first = indices[k]
+        degree = by_input[first + 1] - by_input[first]
+        n = _count_common(first, by_input, outs, indptr, indices, counts, touched)
+        for t in range(n):
+            shares[touched[t]] = 1.0 / math.sqrt(max(degree - counts[touched[t]], 1))
+            counts[touched[t]] = 0
+        for m in range(by_input[first], by_input[first + 1]):
+            second = outs[m]
+            if second == row:
+                continue
+            share = 1.0 / math.sqrt(max(indptr[second + 1] - indptr[second] - around[second], 1))
+            for p in range(indptr[second], indptr[second + 1]):
+                totals[indices[p]] += share * shares[indices[p]]
+    for t in range(n_near):
+        around[near[t]] = 0
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def score_paths(indptr, indices, by_input, outs, first_row, n_rows, n_blocks, totals, scores):
+    """CH3-L3 scores, path form, of all pairs of some output neurons with all input neurons.
+
+    A pair (u, v) gets 1 / sqrt((1 + e_a)(1 + e_b)) for each path u - a - b - v. The external degree e_a counts links of
+    a that lead neither to u nor to a neighbour of v, and e_b those of b that lead neither to v nor to a neighbour of u
+    (Muscoloni, Michieli, Zhang, Cannistraci 2022, preprints 202202.0234).
+
+    O(d^3) per output neuron for neurons with d links. Parameters as of :func:`score_rows`.
+    """
+    n_out, n_in = indptr.size - 1, by_input.size - 1
+    for block in prange(n_blocks):
+        start, stop = first_row + n_rows * block // n_blocks, first_row + n_rows * (block + 1) // n_blocks
+        around, near = np.zeros(n_out, np.int32), np.empty(n_out, np.int32)
+        counts, touched = np.zeros(n_in, np.int32), np.empty(n_in, np.int32)
+        shares = np.zeros(n_in)
+        for row in range(start, stop):
+            sums = totals[row - first_row]
+            sums[:] = 0.0
+            _add_paths(row, indptr, indices, by_input, outs, around, near, counts, touched, shares, sums)
+            for k in range(indptr[row], indptr[row + 1]):
+                sums[indices[k]] = 0.0
+            for column in range(n_in):
+                scores[row - first_row, column] = sums[column] if sums[column] > 0.0 else NO_PATH
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def soften(scores, first_row, n_rows, key):
+    """Divide each positive score by an exponential random number that depends on its pair of neurons only.
+
+    The largest of the quotients are then a sample without replacement, with probabilities in proportion to the scores
+    (Efraimidis, Spirakis 2006; the same as the largest log score + Gumbel number).
+
+    Parameters
+    ----------
+    scores : float32[at least n_rows, n_in]
+        Changed in place; the others stay.
+    first_row, n_rows : int
+    key : uint64
+        Of the random stream.
+    """
+    n_in = scores.shape[1]
+    for i in prange(n_rows):
+        for column in range(n_in):
+            if scores[i, column] > 0:
+                number = np.uint64(first_row + i) * np.uint64(n_in) + np.uint64(column)
+                scores[i, column] /= max(-math.log(counted_unit(key, number)), 1e-30)

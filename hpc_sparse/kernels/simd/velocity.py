@@ -20,7 +20,7 @@ from hpc_sparse.dtypes import BFLOAT16, AnyArray, Float32Array, UInt16Array
 from hpc_sparse.kernels.hashing import MIX32_FACTORS, MIX32_SHIFTS
 from hpc_sparse.kernels.simd.activation import COLUMN_STEP
 from hpc_sparse.kernels.simd.bfloat16 import as_float
-from hpc_sparse.kernels.simd.vector_code import FLOAT, INT32
+from hpc_sparse.kernels.simd.vector_code import FLOAT, INT32, pointer_or_value
 
 NOT_A_NUMBER = 0x7FC0
 """As a bfloat16."""
@@ -55,12 +55,17 @@ def as_velocity(values: AnyArray, key: np.uint64) -> Velocity:
 
 
 @intrinsic
-def _rounded(typing_context, value, key, position):
-    """The bfloat16, in a uint16, above or below a float32; not-a-number and infinities stay what they are."""
-    signature = types.uint16(types.float32, types.uint32, types.int64)
+def _keep_rounded(typing_context, values, i, value, key, position):
+    """``values[i]``: the bfloat16 above or below a float32; not-a-number and infinities stay what they are.
+
+    It stores through the pointer. numba removes an assignment to an array in a tuple from a parallel loop, as it does
+    not see that the array is an argument's.
+    """
+    signature = types.void(values, types.int64, types.float32, types.uint32, types.int64)
 
     def codegen(context, builder, signature, args):
-        value, key, position = args
+        pairs = zip(signature.args, args, strict=True)
+        values, i, value, key, position = (pointer_or_value(context, builder, *pair) for pair in pairs)
         number = builder.add(key, builder.mul(builder.trunc(position, INT32), INT32(COLUMN_STEP)))
         for shift, factor in zip(MIX32_SHIFTS, (*MIX32_FACTORS, None), strict=True):
             number = builder.xor(number, builder.lshr(number, INT32(shift)))
@@ -69,12 +74,14 @@ def _rounded(typing_context, value, key, position):
         word = builder.add(builder.bitcast(value, INT32), builder.lshr(number, INT32(16)))
         rounded = builder.trunc(builder.lshr(word, INT32(16)), HALF_WORD)
         is_none = builder.fcmp_unordered("uno", value, ir.Constant(FLOAT, 0.0))
-        return builder.select(is_none, HALF_WORD(NOT_A_NUMBER), rounded)
+        rounded = builder.select(is_none, HALF_WORD(NOT_A_NUMBER), rounded)
+        builder.store(rounded, builder.gep(values, [i]), align=2)
+        return context.get_dummy_value()
 
     return signature, codegen
 
 
-rounded: Callable[..., Any] = _rounded
+keep_rounded: Callable[..., Any] = _keep_rounded
 
 
 def velocity_at(velocities, i):
@@ -109,7 +116,7 @@ def _keep_velocity(velocities, i, velocity):
     else:
 
         def keep(velocities, i, velocity):
-            velocities.values[i] = rounded(velocity, velocities.key, velocities.first + i)
+            keep_rounded(velocities.values, i, velocity, velocities.key, velocities.first + i)
 
     return keep
 

@@ -69,7 +69,7 @@ class Block(BlockChoice):
         """New connections; every block exists with the same probability, or as the blueprint's pattern has it."""
         shape, unit = blueprint.shape, blueprint.unit
         topology = draw_topology(
-            blueprint.pattern, grid(shape, unit), blueprint.density, blueprint.key(Purpose.TOPOLOGY)
+            blueprint.pattern, grid(shape, unit), blueprint.density, blueprint.key(Purpose.TOPOLOGY), blueprint.rewired
         )
         made = cls.of(shape, unit, topology, np.empty(0, VALUE))
         made.weight = made.initial_weight(topology, blueprint.initializer, blueprint.key(Purpose.WEIGHTS))

@@ -64,7 +64,8 @@ class Csr(FreeChoice):
     @classmethod
     def random(cls, blueprint: LayerBlueprint) -> Csr:
         """New connections, all of which act."""
-        topology = draw_topology(blueprint.pattern, blueprint.shape, blueprint.density, blueprint.key(Purpose.TOPOLOGY))
+        key = blueprint.key(Purpose.TOPOLOGY)
+        topology = draw_topology(blueprint.pattern, blueprint.shape, blueprint.density, key, blueprint.rewired)
         return cls(topology, draw_weights(blueprint.initializer, topology, blueprint.key(Purpose.WEIGHTS)))
 
     @property

@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, Int64Array
+from hpc_sparse.dtypes import OFFSET, Float64Array, Int64Array
 from hpc_sparse.network.apportion import apportion
 from hpc_sparse.network.connections.topology import Topology
-from hpc_sparse.network.distinct_numbers import sorted_distinct
+from hpc_sparse.network.distinct_numbers import distinct_numbers, sorted_distinct
 
-Pattern = Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in"]
+Pattern = Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "small_world", "scale_free"]
 
 SPREAD = 0.5
 """Standard deviation of the logarithm of a neuron's share of the connections, in ``lognormal_fan_in``."""
 
+REWIRED = 0.2
+"""Share of the connections that lead anywhere, by default, in ``small_world``."""
 
-def draw_topology(pattern: Pattern, shape: tuple[int, int], density: float, key: np.uint64) -> Topology:
+SCALE_FREE_POWER = -0.5
+"""Power of a neuron's rank to which its expected number of connections is proportional, in ``scale_free``: degrees then
+have the exponent 3 of preferential attachment."""
+
+CROWDED = 4
+"""A row with more than one in so many columns has its columns drawn from all at once."""
+
+
+def draw_topology(
+    pattern: Pattern, shape: tuple[int, int], density: float, key: np.uint64, rewired: float = REWIRED
+) -> Topology:
     """A random topology; time and memory grow with the number of connections only.
 
     Parameters
     ----------
-    pattern : "erdos_renyi", "constant_fan_in" or "lognormal_fan_in"
-        Every connection with the same probability; every neuron with the same number of inputs; or few neurons with
-        many inputs and many with few, as gradient-guided growth produces (arXiv 2604.10560).
+    pattern : str
+        erdos_renyi: every connection with the same probability. constant_fan_in: every neuron with the same number of
+        inputs. lognormal_fan_in: few neurons with many inputs and many with few, as gradient-guided growth produces
+        (arXiv 2604.10560). small_world: neighbours along a ring, of which a share is replaced by connections anywhere
+        (Watts, Strogatz 1998, for two sides as by Zhang et al. 2025, arXiv 2501.19107). scale_free: numbers of
+        connections by a power law on both sides.
     shape : (n_out, n_in)
     density : float
         Expected, or reached up to rounding.
     key : uint64
         All that the result depends on, besides the arguments.
+    rewired : float
+        Share of the connections of small_world that lead anywhere.
     """
     if pattern == "erdos_renyi":
         return Topology.random(shape, density, key)
     rng = np.random.Generator(np.random.Philox(key=int(key)))
+    if pattern == "small_world":
+        return _small_world(shape, density, rewired, rng)
+    if pattern == "scale_free":
+        return _scale_free(shape, density, rng)
     fan_in = _constant(shape, density) if pattern == "constant_fan_in" else _lognormal(shape, density, rng)
     return _random_rows(shape, fan_in, rng)
 
@@ -72,6 +93,47 @@ def _lognormal(shape: tuple[int, int], density: float, rng: np.random.Generator)
     return first + apportion(n_connections - at_least_one, share, n_in - first)
 
 
+def _small_world(shape: tuple[int, int], density: float, rewired: float, rng: np.random.Generator) -> Topology:
+    """Each neuron of the larger side with its neighbours on the smaller one, then some connections drawn anew."""
+    n_large, n_small = max(shape), min(shape)
+    n_connections = min(round(density * n_large * n_small), n_large * n_small)
+    sizes = np.full(n_large, n_connections // n_large, OFFSET)
+    sizes[rng.permutation(n_large)[: n_connections % n_large]] += 1
+    owner = np.repeat(np.arange(n_large, dtype=OFFSET), sizes)
+    place = np.arange(owner.size, dtype=OFFSET) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    other = (owner * n_small // n_large - sizes[owner] // 2 + place) % n_small
+    keys = owner * n_small + other if shape[0] == n_large else other * n_large + owner
+    ring = Topology.from_keys(shape, np.sort(keys))
+    is_kept = rng.random(ring.n_connections) >= rewired
+    n_kept = int(np.count_nonzero(is_kept))
+    free = distinct_numbers(ring.n_possible - n_kept, ring.n_connections - n_kept, rng)
+    return ring.replaced(is_kept, ring.free_keys(is_kept, free)).topology
+
+
+def _scale_free(shape: tuple[int, int], density: float, rng: np.random.Generator) -> Topology:
+    """Rows and columns in proportion to weights by a power law, each weight at a neuron drawn at random."""
+    n_out, n_in = shape
+    of_rows, of_columns = (rng.permutation(np.arange(1, n + 1) ** SCALE_FREE_POWER) for n in shape)
+    n_connections = round(density * n_out * n_in)
+    first = apportion(min(n_out, n_connections), np.ones(n_out), np.ones(n_out, OFFSET))
+    fan_in = first + apportion(n_connections - int(first.sum()), of_rows, n_in - first)
+    is_crowded = CROWDED * fan_in > n_in
+    drawn = [_weighted_columns(of_columns, np.where(is_crowded, 0, fan_in), rng)]
+    for row in np.flatnonzero(is_crowded).tolist():
+        times = rng.standard_exponential(n_in) / of_columns
+        chosen = np.argpartition(times, int(fan_in[row]) - 1)[: int(fan_in[row])]
+        drawn.append(row * n_in + chosen.astype(OFFSET))
+    return Topology.from_keys(shape, np.sort(np.concatenate(drawn)))
+
+
+def _weighted_columns(weight: Float64Array, n_wanted: Int64Array, rng: np.random.Generator) -> Int64Array:
+    """As :func:`_distinct_columns`, each column with a probability in proportion to its weight."""
+    bounds = np.cumsum(weight)
+    return _distinct(
+        weight.size, n_wanted, lambda n: np.searchsorted(bounds, rng.random(n) * bounds[-1], "right").astype(OFFSET)
+    )
+
+
 def _random_rows(shape: tuple[int, int], fan_in: Int64Array, rng: np.random.Generator) -> Topology:
     """Rows of the given lengths; every choice of a row's columns is equally likely."""
     n_in = shape[1]
@@ -88,10 +150,15 @@ def _random_rows(shape: tuple[int, int], fan_in: Int64Array, rng: np.random.Gene
 
 def _distinct_columns(n_in: int, n_wanted: Int64Array, rng: np.random.Generator) -> Int64Array:
     """Keys of so many distinct columns in each row, int64[n], increasing: drawn until all are there."""
+    return _distinct(n_in, n_wanted, lambda n: rng.integers(0, n_in, n, OFFSET))
+
+
+def _distinct(n_in: int, n_wanted: Int64Array, draw: Callable[[int], Int64Array]) -> Int64Array:
+    """Keys of so many distinct columns in each row; ``draw`` gives columns."""
     keys, rows = np.empty(0, OFFSET), np.arange(n_wanted.size, dtype=OFFSET)
     n_missing = n_wanted
     while n_missing.any():
-        drawn = np.repeat(rows, n_missing) * n_in + rng.integers(0, n_in, int(n_missing.sum()), OFFSET)
+        drawn = np.repeat(rows, n_missing) * n_in + np.minimum(draw(int(n_missing.sum())), n_in - 1)
         keys = sorted_distinct(np.concatenate([keys, drawn]))
         n_missing = n_wanted - np.bincount(keys // n_in, minlength=n_wanted.size)
     return keys

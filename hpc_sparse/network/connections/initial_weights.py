@@ -52,6 +52,15 @@ UNIFORM_BOUNDS: dict[str, Callable[[Fans], Float64Array]] = {
 INITIALIZERS = (*UNIFORM_BOUNDS, "normal")
 
 
+def width_factor(name: str, now: tuple[int, int], original: tuple[int, int]) -> float:
+    """Initial weights of a layer of the ``original`` shape by those of one of the shape ``now``, for the same fan-in.
+
+    A layer that has lost neurons goes on with connections of the size that the first ones had.
+    """
+    by_width = {"he_uniform": now[1] / original[1], "xavier_uniform": sum(now) / sum(original)}
+    return float(np.sqrt(by_width.get(name, 1.0)))
+
+
 def draw_weights(name: str, topology: Topology, key: np.uint64, *, first_row: int = 0) -> Float32Array:
     """Initial weights of all connections, float32[nnz]; ``first_row`` as in :func:`draw_grown_weights`."""
     weight = np.empty(topology.n_connections, VALUE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hpc_sparse.config.layers import LAYER_SECTIONS
 from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.connections.registry import connections_from_state
+from hpc_sparse.network.layers.convolution import ConvolutionLayer
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.recurrent import RecurrentLayer
 from hpc_sparse.network.layers.sparse import SparseLayer
@@ -22,7 +23,7 @@ def register_layer(kind: type[Layer]) -> type[Layer]:
     return kind
 
 
-for each in (SparseLayer, RecurrentLayer):
+for each in (SparseLayer, RecurrentLayer, ConvolutionLayer):
     register_layer(each)
 
 

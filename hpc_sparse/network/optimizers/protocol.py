@@ -66,11 +66,6 @@ class Optimizer(ABC):
         """Types of the state arrays of connections by name; those of neurons are float32 always."""
         return dict.fromkeys(self.state_arrays, VALUE)
 
-    @property
-    def state_bytes(self) -> int:
-        """Bytes of all state arrays for each weight, for planning."""
-        return sum(np.dtype(each).itemsize for each in self.state_types.values())
-
     def drawing_for(self, *purpose: int | str) -> Self:  # noqa: ARG002  (most draw none)
         """The optimiser with the random numbers of a purpose: epoch, replica and step, then a layer, a parameter."""
         return self

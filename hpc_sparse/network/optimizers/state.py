@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
@@ -71,24 +71,44 @@ class OptimizerState:
 
     @classmethod
     def from_arrays(
-        cls, parameters: Mapping[str, Parameter], arrays: Mapping[str, AnyArray], types: StateTypes
+        cls,
+        parameters: Mapping[str, Parameter],
+        arrays: Mapping[str, AnyArray],
+        types: StateTypes,
+        added: Iterable[str] = (),
+        ignored: Iterable[str] = (),
     ) -> OptimizerState:
         """The state from the arrays of a checkpoint, brought to these types.
+
+        Parameters
+        ----------
+        parameters : dict of str to Parameter
+            Of the layer.
+        arrays : dict of str to float32[n] or bfloat16
+        types : dict of str to type
+            State arrays that must be there.
+        added : iterable of str
+            Those that begin at 0 if they are not there; float32.
+        ignored : iterable of str
+            Those that may be there without being wanted.
 
         Raises
         ------
         ValueError
             They are not those of an optimiser with state arrays of these names.
         """
-        wanted = {name: {owner: stored_name(owner, name) for owner in parameters} for name in types}
-        expected = {stored for own in wanted.values() for stored in own.values()}
-        if arrays.keys() != expected:
+        wanted = {name: {owner: stored_name(owner, name) for owner in parameters} for name in (*types, *added)}
+        expected = {stored_name(owner, name) for name in types for owner in parameters}
+        others = {stored_name(owner, name) for name in (*added, *ignored) for owner in parameters}
+        if not expected <= arrays.keys() <= expected | others:
             found = ", ".join(sorted(arrays)) or "none"
             raise ValueError(f"optimiser's arrays {found}: expected {', '.join(sorted(expected)) or 'none'}")
         return cls(
             {
                 name: {
-                    owner: as_type(arrays[stored], type_of(parameters[owner], types[name]))
+                    owner: as_type(arrays[stored], type_of(parameters[owner], types.get(name, VALUE)))
+                    if stored in arrays
+                    else np.zeros_like(parameters[owner].values)
                     for owner, stored in own.items()
                 }
                 for name, own in wanted.items()

@@ -8,7 +8,8 @@ members:
   which units exist: ``indptr`` int64[n_out + 1] and ``indices`` int32[n_units] of ``csr``;
 - ``parameters/<name>`` float32[n]: what is learned, ``weight`` and ``bias`` of a ``sparse`` layer;
 - ``states/<name>`` float32[n], or bfloat16 in uint16[n]: arrays of the optimiser, each named after a parameter with an
-  ending, and as long: ``weight_velocity``;
+  ending, and as long: ``weight_velocity``. What is beyond the eighth is in ``states_1``, beyond the sixteenth in
+  ``states_2``, and so on;
 - ``settings``, of a layer and of connections, where the kind has some: an attribute for each number or text.
 
 Where replicas differ, each array holds those of all replicas, one after the other. ``n_units`` is then an array
@@ -43,6 +44,8 @@ from hpc_sparse.storage.container.writer import ContainerWriter
 
 GROUP = "layers"
 
+STATES = "states"
+
 MOST_LAYERS = 8**4
 """Deeper groups would be more than a reader goes down."""
 
@@ -54,8 +57,23 @@ def place_layer(layer: LayerInfo, number: int, n_layers: int) -> LayerInfo:
     """The same with the places that its arrays have as layer ``number`` of ``n_layers``."""
     assert n_layers <= MOST_LAYERS, f"{n_layers} layers: expected at most {MOST_LAYERS}"
     place = f"{GROUP}/{octal_place(number, n_layers)}"
-    arrays = {name: replace(array, place=f"{place}/{name}", is_table=False) for name, array in layer.arrays.items()}
+    members = _members(layer)
+    arrays = {
+        name: replace(array, place=f"{place}/{members[name]}", is_table=False) for name, array in layer.arrays.items()
+    }
     return replace(layer, place=place, arrays=arrays)
+
+
+def _members(layer: LayerInfo) -> dict[str, str]:
+    """Names of a layer's arrays within its group; no group gets more than its members."""
+    states = [name for name in layer.arrays if name.startswith(f"{STATES}/")]
+    moved = {name: name.replace(STATES, state_group(n // MOST_MEMBERS), 1) for n, name in enumerate(states)}
+    return {name: moved.get(name, name) for name in layer.arrays}
+
+
+def state_group(number: int) -> str:
+    """Name of the group of the states from 8 ``number`` on."""
+    return f"{STATES}_{number}" if number else STATES
 
 
 def write_layer_info(writer: ContainerWriter, layer: LayerInfo, n_replicas: int) -> None:
@@ -106,8 +124,9 @@ def _read_layer_info(reader: ContainerReader, place: str, n_replicas: int) -> La
     layer = LayerInfo(kind, shape, activation, connections, settings, place, {})
     parameters = parameter_arrays(reader, replace(layer, place=f"{place}/parameters"), max(1, n_replicas))
     arrays |= {f"parameters/{name}": array for name, array in parameters.items()}
-    names = reader.names(f"{place}/states") if "states" in members else []
-    arrays |= _state_arrays(reader, f"{place}/states", names, parameters)
+    groups = [name for name in map(state_group, range(MOST_MEMBERS)) if name in members]
+    places = {name: f"{place}/{group}/{name}" for group in groups for name in reader.names(f"{place}/{group}")}
+    arrays |= _state_arrays(reader, places, parameters)
     return replace(layer, arrays=arrays)
 
 
@@ -133,19 +152,19 @@ def _read_connection_info(
 
 
 def _state_arrays(
-    reader: ContainerReader, place: str, names: list[str], parameters: Mapping[str, StoredArray]
+    reader: ContainerReader, places: Mapping[str, str], parameters: Mapping[str, StoredArray]
 ) -> dict[str, StoredArray]:
-    """Arrays of the optimiser, each as long as the parameter that its name begins with, in the parameters' order."""
+    """State arrays, each as long as the parameter that its name begins with, in the parameters' order."""
     owners: dict[str, str] = {}
-    for name in names:
+    for name, place in places.items():
         found = [each for each in parameters if name.startswith(f"{each}_")]
         if not found:
-            reader.fail(f"{place}/{name}: expected a name that begins with one of {', '.join(parameters)} and _")
+            reader.fail(f"{place}: expected a name that begins with one of {', '.join(parameters)} and _")
         owners[name] = max(found, key=len)
     return {
-        f"states/{name}": StoredArray(f"{place}/{name}", _state_type(reader, f"{place}/{name}"), parameter.lengths)
+        f"{STATES}/{name}": StoredArray(places[name], _state_type(reader, places[name]), parameter.lengths)
         for owner, parameter in parameters.items()
-        for name in names
+        for name in places
         if owners[name] == owner
     }
 
@@ -171,7 +190,7 @@ def _read_settings(reader: ContainerReader, place: str, members: list[str]) -> d
 
 def _check_numbers(layer: LayerInfo) -> None:
     """Assert that the kind needs no more members of a group than the format has."""
-    members = [*layer.arrays, *(f"connections/{name}/n_units" for name in layer.connections)]
+    members = [*_members(layer).values(), *(f"connections/{name}/n_units" for name in layer.connections)]
     members += [f"connections/{name}/settings" for name, each in layer.connections.items() if each.settings]
     counts = Counter(name.rpartition("/")[0] for name in members)
     counts |= {f"settings of {name}": len(each.settings) for name, each in layer.connections.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.monitor.position import Phase
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.training.clock import Clock
 from hpc_sparse.training.evaluation import EpochEvaluation
 from hpc_sparse.training.job import TrainingJob
@@ -29,7 +28,7 @@ class LateEvaluation:
         self._job, self._totals, self._network = job, totals, network
         self._evaluation = EpochEvaluation(
             network,
-            make_objective(job.config),
+            job.objective,
             job.dataset,
             job.make_assembler(),
             job.make_workspace(),

@@ -9,7 +9,6 @@ from dataclasses import replace
 from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.monitor.metrics import EpochMetrics
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.collectives import gather_objects, on_root, patient_barrier
 from hpc_sparse.parallel.local_sgd import LocalSgd
@@ -39,7 +38,12 @@ class PhaseTwoTrainer(ReplicaTrainer):
     def __init__(self, job: TrainingJob, averaging: LocalSgd, evolution: Evolution | None, n_steps: int) -> None:
         own = _without_tests(job) if job.ctx.is_root else job
         super().__init__(
-            own, averaging, evolution, n_steps, learning_rate_alone(job.config), make_objective(job.config)
+            own,
+            averaging,
+            evolution,
+            n_steps,
+            learning_rate_alone(job.config),
+            job.objective,
         )
         self._tests = job.dataset.test
         self._is_averaged = False
@@ -64,12 +68,19 @@ class PhaseTwoTrainer(ReplicaTrainer):
             is_contributor=not job.ctx.is_root,
             targets=targets,
         )
-        n_steps, growth = steps_per_epoch(job), start_growth(job, make_objective(job.config))
+        n_steps, growth = steps_per_epoch(job), start_growth(job, job.objective)
         if job.ctx.is_root:
             return cls(job, averaging, None, n_steps)
         mode = Mode.FIXED_SIZES
         evolution = Evolution(
-            job.config, job.ctx.replica, mode=mode, n_steps=n_steps, growth=growth, keeps_changes=False
+            job.config,
+            job.ctx.replica,
+            mode=mode,
+            n_steps=n_steps,
+            growth=growth,
+            keeps_changes=False,
+            n_inputs=job.dataset.info.n_features,
+            n_steps_alone=-(-job.dataset.n_train // job.config.training.batch_size),
         )
         return cls(job, averaging, evolution, n_steps)
 

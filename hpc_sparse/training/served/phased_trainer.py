@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from hpc_sparse.errors import DataError, HpcSparseError
 from hpc_sparse.monitor.metrics import EpochMetrics
-from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.learning_rate import change
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.collectives import on_root
@@ -14,7 +13,7 @@ from hpc_sparse.parallel.replication import broadcast_replica
 from hpc_sparse.training.evolution_step import start_growth
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import EpochsResult, MidEpochState, OnEpoch, TrainingJob
-from hpc_sparse.training.rates import learning_rate, learning_rate_alone
+from hpc_sparse.training.rates import last_served_epoch, learning_rate, learning_rate_alone
 from hpc_sparse.training.served.phase_two_trainer import PhaseTwoTrainer
 from hpc_sparse.training.served.server import Server, n_updates_per_epoch
 from hpc_sparse.training.served.worker import Worker
@@ -45,7 +44,7 @@ class PhasedTrainer:
     def __init__(self, job: TrainingJob, growth: GrowthSource | None, target_connections: tuple[int, ...] = ()) -> None:
         self._job, self._ctx, self._config, self._growth = job, job.ctx, job.config, growth
         self._n_workers = job.ctx.size - 1
-        self._last_served = last_served_epoch(job.config.training.epochs, job.config.parallel.phase2_share)
+        self._last_served = last_served_epoch(job.config)
         self.n_steps = n_updates_per_epoch(job)
         self._targets = target_connections
         self._phase_two: PhaseTwoTrainer | None = None
@@ -65,7 +64,7 @@ class PhasedTrainer:
                 f"{job.dataset.info.path}: {job.dataset.n_train} training samples for {n_workers} workers: "
                 "expected at least one for each; start fewer ranks"
             )
-        return cls(job, start_growth(job, make_objective(job.config)), target_connections)
+        return cls(job, start_growth(job, job.objective), target_connections)
 
     @property
     def replica_number(self) -> int | None:
@@ -154,8 +153,3 @@ def _result_of(outcome: EpochsResult | HpcSparseError | OSError) -> EpochsResult
     if isinstance(outcome, EpochsResult):
         return outcome
     raise outcome
-
-
-def last_served_epoch(n_epochs: int, phase2_share: float) -> int:
-    """The last epoch of phase 1; there is at least one."""
-    return max(1, n_epochs - round(phase2_share * n_epochs))

@@ -16,6 +16,7 @@ from hpc_sparse.parallel.gradient_exchange import ServerEnd
 from hpc_sparse.training.evolution_step import Evolution
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import EpochsResult, MidEpochState, OnEpoch, TrainingJob
+from hpc_sparse.training.rates import last_served_epoch
 from hpc_sparse.training.served.exchange import WorkerExchange
 from hpc_sparse.training.served.late_evaluation import LateEvaluation
 from hpc_sparse.training.served.parameters import ServedParameters
@@ -59,7 +60,14 @@ class Server:
         self._job, self._rate, self._on_epoch = job, rate, on_epoch
         self._optimizer = make_optimizer(job.config)
         self.n_steps = n_updates_per_epoch(job)
-        self._evolution = Evolution(job.config, n_steps=self.n_steps, growth=growth)
+        self._evolution = Evolution(
+            job.config,
+            n_steps=self.n_steps,
+            growth=growth,
+            n_inputs=job.dataset.info.n_features,
+            shrinks_until=last_served_epoch(job.config),
+            n_steps_alone=max(1, job.dataset.n_train // job.config.training.batch_size),
+        )
         self._parameters = ServedParameters(job.replica)
         end = end or ServerEnd(job.ctx, workers, lets_workers_overlap=parallel.overlap)
         n_under_way = 2 if parallel.overlap else 1
@@ -138,6 +146,7 @@ class Server:
             self._parameters.descend(update.gradient, rate, self._optimizer)
             if self._lasso is not None:
                 self._lasso.apply(self._job.replica.network, rate)
+            self._evolution.after_step(self._job.replica, rate)
             self._n_updates += 1
             epoch.n_updates += 1
             self._job.reporter.step(epoch.n_updates)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from hpc_sparse.dtypes import AnyArray, Float32Array, Int64Array
 from hpc_sparse.inputs.batches import shuffled_batches
 from hpc_sparse.monitor.position import Phase
-from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.clipping import clip
 from hpc_sparse.network.parameters import ParameterLayout, gather_network
 from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, WorkerEnd
@@ -32,7 +31,7 @@ class Worker:
     def __init__(self, job: TrainingJob, n_under_way: int) -> None:
         self._job, self._n_under_way = job, n_under_way
         self._source = ShardBatches(job)
-        self._objective = make_objective(job.config)
+        self._objective = job.objective
         self._end = WorkerEnd(job.ctx, server=0)
         self._header = ReplyHeader(0, 0, 0)
         self._mark, self._waited = time.perf_counter(), 0.0

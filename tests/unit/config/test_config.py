@@ -312,10 +312,6 @@ def test_overlap_is_refused_where_it_is_not_possible(setting):
             ["evolution.final_density = 0.1: not with importance_pruning.mode"],
         ),
         (
-            ["evolution.strategy=deep_r", "importance_pruning.mode=compact"],
-            ['evolution.strategy = "deep_r": not with importance_pruning.mode = "compact"'],
-        ),
-        (
             ["evolution.strategy=snfs", "parallel.velocity_at_sync=reset"],
             ['evolution.strategy = "snfs": not with parallel.velocity_at_sync = "reset"'],
         ),
@@ -337,7 +333,7 @@ def test_settings_of_evolution_that_do_not_go_together_are_refused(overrides, pa
     "overrides",
     [
         ["evolution.every_steps=5", "parallel.overlap=true", "parallel.algorithm=wasap"],
-        ["evolution.strategy=deep_r", "importance_pruning.mode=released"],
+        ["evolution.strategy=deep_r", "importance_pruning.mode=compact"],
         ["evolution.strategy=snfs", "parallel.velocity_at_sync=reset", "parallel.algorithm=wassp"],
         ["evolution.strategy=top_kast", "evolution.top_kast.acting_share=0.5"],
         ["evolution.strategy=static", "evolution.static.acting_share=0.5"],

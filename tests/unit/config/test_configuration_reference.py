@@ -11,7 +11,7 @@ from hpc_sparse.cli.app import app
 from hpc_sparse.config import RunConfig
 from hpc_sparse.config.layers import LAYER_SECTIONS, LayerSection
 from hpc_sparse.config.reference import configuration_reference
-from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.config.registry import OPTIMIZERS, STRATEGIES
 
 FILE = Path(__file__).parents[3] / "docs" / "reference" / "configuration.md"
 
@@ -39,6 +39,7 @@ def test_every_key_has_its_values_and_its_meaning():
         f"{section}.{key}" for section, field in RunConfig.model_fields.items() for key in field.annotation.model_fields
     }
     keys |= {f"evolution.{name}.{key}" for name, own in STRATEGIES.sections().items() for key in own.model_fields}
+    keys |= {f"optimizer.{name}.{key}" for name, own in OPTIMIZERS.sections().items() for key in own.model_fields}
     keys |= {f"[network.layers].{key}" for key in LayerSection.model_fields}
     own = {kind: section.model_fields.keys() - LayerSection.model_fields for kind, section in LAYER_SECTIONS.items()}
     keys |= {f"[network.layers].{kind}.{key}" for kind, found in own.items() for key in found}

@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 
 from hpc_sparse.config import load_config
+from hpc_sparse.evolution import make_updater
+from hpc_sparse.evolution.strategies import ChtUpdater
+from hpc_sparse.network.optimizers.adamw import Adamw
+from hpc_sparse.network.optimizers.registry import make_optimizer
+from hpc_sparse.network.weight_average import WeightAverage
 
 JOBS = Path(__file__).parents[3] / "jobs"
 HIDDEN = {
@@ -35,7 +40,7 @@ VARIANTS = [
 
 
 def test_there_is_one_configuration_for_each_experiment() -> None:
-    others = {"news20", "patterns_fashion_mnist", "rows_fashion_mnist"}
+    others = {"news20", "patterns_fashion_mnist", "polyphase_cifar10", "polyphase_fashion_mnist", "rows_fashion_mnist"}
     assert {path.stem for path in JOBS.glob("*.toml")} == {*HIDDEN, *SCALES, *others}
 
 
@@ -63,6 +68,21 @@ def test_the_example_of_blocks_loads() -> None:
     assert config.group_lasso.is_on
 
 
+def test_the_example_of_soft_rules_loads() -> None:
+    config = load_config(JOBS / "examples" / "cht_soft.toml")
+    assert (config.network.random_pattern, config.network.rewired_share) == ("small_world", 0.25)
+    assert config.evolution.density_schedule == "sigmoid"
+    assert make_updater(config.evolution) == ChtUpdater("path", "soft", "soft")
+    assert WeightAverage.from_config(config) == WeightAverage("snt", 46, 50)
+
+
+def test_the_example_of_rare_classes_loads() -> None:
+    config = load_config(JOBS / "examples" / "rare_classes.toml")
+    assert (config.training.class_weight, config.training.early_stopping) == ("balanced", 20)
+    assert make_optimizer(config) == Adamw(beta2=0.99, weight_decay=0.1)
+    assert config.importance_pruning.needs_samples
+
+
 def test_the_rows_of_images_load_with_their_variants() -> None:
     path = JOBS / "rows_fashion_mnist.toml"
     config = load_config(path)
@@ -70,6 +90,14 @@ def test_the_rows_of_images_load_with_their_variants() -> None:
     assert config.network.reads_sequences
     for override in re.findall(r"--set (\w+\.\w+=\w+)", path.read_text()):
         assert load_config(path, [override]) != config
+
+
+@pytest.mark.parametrize(("name", "n_colours"), [("polyphase_fashion_mnist", 1), ("polyphase_cifar10", 3)])
+def test_the_convolutions_load_and_fit_their_images(name: str, n_colours: int) -> None:
+    network = load_config(JOBS / f"{name}.toml").network
+    assert network.image(32 * 32 * n_colours) == (32, 32)
+    network.check_places(32 * 32)
+    assert [layer.kind for layer in network.layers or ()] == [*["convolution"] * 4, "sparse"]
 
 
 @pytest.mark.parametrize("name", HIDDEN)

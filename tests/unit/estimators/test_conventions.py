@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of estimators, every one of them."""
+"""scikit-learn's own checks of estimators, but for those that no training in batches can pass."""
 
 from __future__ import annotations
 
@@ -20,7 +20,18 @@ ESTIMATORS = [
 ]
 
 
-@parametrize_with_checks(ESTIMATORS)
+IN_BATCHES = {
+    f"check_sample_weight_equivalence_on_{kind}_data": "a batch with a sample twice is another than one with its weight"
+    for kind in ("dense", "sparse")
+}
+"""scikit-learn's own networks fail them as well."""
+
+
+def expected_failures(estimator):
+    return {} if isinstance(estimator, SparseFeatureSelector) else IN_BATCHES
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
 def test_scikit_learns_checks_pass(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # else one check is skipped
     if epochs := LONGER.get(check.func.__name__):

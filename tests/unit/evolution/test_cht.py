@@ -10,6 +10,7 @@ import pytest
 from hpc_sparse.evolution.percolation import percolate
 from hpc_sparse.evolution.strategies import ChtUpdater, cht
 from hpc_sparse.evolution.strategies.cht import predicted_links
+from hpc_sparse.kernels.growth import link_prediction
 from hpc_sparse.network.connections.topology import Topology
 
 
@@ -25,6 +26,84 @@ def dense_scores(topology):
     links = np.zeros(topology.shape)
     links.reshape(-1)[topology.keys()] = 1
     return np.where(links > 0, 0, dense_half(links.T).T + dense_half(links))
+
+
+def path_scores(topology):
+    """float64[n_out, n_in] by going along every path of length three: the authors' CH3 with lengths of 3."""
+    n_out, n_in = topology.shape
+    links = np.zeros((n_out, n_in), bool)
+    links.reshape(-1)[topology.keys()] = True
+    scores = np.zeros((n_out, n_in))
+    for u, v in zip(*np.nonzero(~links), strict=True):
+        for a in np.flatnonzero(links[u]):
+            for b in np.flatnonzero(links[:, a] & links[:, v]):
+                # Neighbours of a are outputs: u, and those that also lead to v; the others are external.
+                external_a = links[:, a].sum() - 1 - (links[:, a] & links[:, v]).sum()
+                external_b = links[b].sum() - 1 - (links[b] & links[u]).sum()
+                scores[u, v] += 1 / np.sqrt((1 + external_a) * (1 + external_b))
+    return scores
+
+
+@pytest.mark.parametrize(("shape", "density"), [((30, 40), 0.05), ((30, 40), 0.15), ((1, 50), 0.5), ((20, 15), 0.9)])
+def test_path_scores_are_those_of_going_along_every_path(shape, density):
+    topology = Topology.random(shape, density, np.uint64(3))
+    index = (*topology.rows, *topology.transposed.rows)
+    for n_blocks in (1, 3):
+        totals, scores = np.empty(shape), np.empty(shape, np.float32)
+        link_prediction.score_paths(*index, 0, shape[0], n_blocks, totals, scores)
+        np.testing.assert_allclose(np.maximum(scores, 0), path_scores(topology), rtol=1e-5)
+
+
+def test_links_of_highest_path_score_grow_if_paths_are_asked_for(make_view, make_network, monkeypatch):
+    monkeypatch.setattr(cht, "MAX_TILE_ROWS", 16)
+    topology = Topology.random((37, 53), 0.1, np.uint64(3))
+    scores = path_scores(topology).reshape(-1)
+    keys = predicted_links(topology, 40, "path")
+    assert scores[keys].min() >= np.delete(scores, keys).max() * (1 - 1e-6)
+    view = make_view(density=0.15)
+    by_path, by_node = (ChtUpdater(score).update(make_network(view))[0] for score in ("path", "node"))
+    assert by_path.change.topology.keys().tolist() != by_node.change.topology.keys().tolist()
+
+
+def test_soft_growth_draws_links_in_proportion_to_their_scores():
+    """Of one link at a time, 4,000 times; the tile does not matter, nor does anything but key and pair."""
+    topology = Topology.random((6, 7), 0.4, np.uint64(2))
+    scores = dense_scores(topology).reshape(-1)
+    rng = np.random.default_rng(1)
+    drawn = [predicted_links(topology, 1, "node", rng.integers(0, 1 << 64, dtype=np.uint64))[0] for _ in range(4000)]
+    counts, expected = np.bincount(drawn, minlength=42), 4000 * scores / scores.sum()
+    assert not counts[expected == 0].any()
+    present = expected > 0
+    chi_square = ((counts - expected)[present] ** 2 / expected[present]).sum()
+    assert chi_square < present.sum() + 4 * np.sqrt(2 * present.sum())
+
+
+def test_soft_growth_is_the_same_in_any_tiles_and_on_any_threads(monkeypatch, on_every_thread_count):
+    topology = Topology.random((140, 30), 0.1, np.uint64(3))
+    found = []
+    for most in (512, 16):
+        monkeypatch.setattr(cht, "MAX_TILE_ROWS", most)
+        found += on_every_thread_count(lambda: predicted_links(topology, 60, "path", np.uint64(7)).tolist())
+    assert len(found[0]) == 60
+    assert all(keys == found[0] for keys in found)
+    assert predicted_links(topology, 60, "path", np.uint64(8)).tolist() != found[0]
+
+
+def test_soft_removal_keeps_large_weights_more_often_and_ever_more_so(make_view, make_network):
+    view = make_view((60, 80), 0.2)
+    size = np.abs(view.weight)
+
+    def kept(share_done):
+        network = dataclasses.replace(make_network(dataclasses.replace(view, rng=np.random.default_rng(5))))
+        network = dataclasses.replace(network, share_done=share_done)
+        (update,) = ChtUpdater(growth="soft", removal="soft").update(network)
+        assert update.change.topology.n_connections == view.weight.size
+        return np.isin(view.topology.keys(), update.change.topology.keys())
+
+    first, last = kept(0.0), kept(1.0)
+    assert size[first].mean() > size[~first].mean()
+    assert size[~last].mean() < size[~first].mean()
+    assert not first[np.argsort(size)[-200:]].all(), "some large ones go"
 
 
 @pytest.mark.parametrize(

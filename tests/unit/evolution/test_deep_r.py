@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.evolution.strategies import DeepRUpdater
+from hpc_sparse.evolution.strategies.deep_r import SIGN
 from hpc_sparse.network.connections.initial_weights import draw_weights
 
 
@@ -20,7 +21,9 @@ def signed(view, share_wrong=0.0, seed=3):
     sign = np.sign(initial(view.topology))
     is_wrong = np.random.default_rng(seed).random(sign.size) < share_wrong
     weight = np.where(is_wrong, -sign, sign) * (0.01 + np.abs(view.weight))
-    return dataclasses.replace(view, weight=weight.astype(np.float32), initial_weight=initial), is_wrong
+    remembered = {SIGN: sign.astype(np.float32)}
+    weight = weight.astype(np.float32)
+    return dataclasses.replace(view, weight=weight, initial_weight=initial, remembered=remembered), is_wrong
 
 
 @pytest.mark.parametrize("density", [0.1, 0.6, 1.0])
@@ -43,6 +46,33 @@ def test_grown_connections_have_the_sign_of_their_pair_and_next_to_no_weight(mak
     expected = view.initial_weight(update.change.topology)[update.change.old_position < 0]
     np.testing.assert_array_equal(np.sign(grown), np.sign(expected))
     assert (np.abs(grown) < 1e-10).all()
+
+
+@pytest.mark.parametrize("states", ["none", "at rest"])
+def test_a_network_from_elsewhere_loses_no_connection_for_its_signs(make_view, make_network, states):
+    """Half of its signs are not those of its pairs of neurons in a new network."""
+    view, is_wrong = signed(make_view(), 0.5)
+    nothing = {} if states == "none" else {SIGN: np.zeros_like(view.weight)}
+    view = dataclasses.replace(view, remembered=nothing)
+    assert 0.4 < is_wrong.mean() < 0.6
+    (update,) = DeepRUpdater(0.0, 0.0).update(make_network(view))
+    assert update.change.n_grown == 0
+    np.testing.assert_array_equal(update.weight, view.weight)
+
+
+def test_connections_keep_their_signs_from_change_to_change(make_view, make_network):
+    view, _ = signed(make_view(), 0.5)
+    updater = DeepRUpdater(0.0, 0.0)
+    view = dataclasses.replace(view, remembered=dict(updater.first_states(view.weight)))
+    (update,) = updater.update(make_network(view))
+    crossed = np.arange(view.weight.size) % 7 == 0
+    later = dataclasses.replace(
+        view, weight=np.where(crossed, -update.weight, update.weight), remembered=update.remembered
+    )
+    (update,) = updater.update(make_network(later))
+    kept = update.change.old_position[update.change.old_position >= 0]
+    np.testing.assert_array_equal(kept, np.flatnonzero(~crossed))
+    np.testing.assert_array_equal(update.remembered[SIGN], np.sign(update.weight))
 
 
 def test_weights_shrink_and_those_that_reach_zero_go(make_view, make_network):

@@ -10,13 +10,17 @@ import pytest
 from hpc_sparse.evolution.importance import (
     ImportancePruner,
     distinct_percentiles,
+    fold_means,
     important,
 )
 from hpc_sparse.network.activations import LINEAR
 from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.network import Network
+from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.tiles import Tiles
 
 WIDTHS = [23, 41, 30, 5]
 
@@ -29,13 +33,14 @@ def network(make_connections):
     return Network([SparseLayer.of(p.topology, p.weight, p.bias, s) for p, s in zip(parts, slopes, strict=True)])
 
 
-def chain(*weights):
+def chain(*weights, slope=LINEAR):
     """A network of layers of one weight matrix each, of whose entries the zeros are no connections."""
     layers = []
-    for values in weights:
+    for number, values in enumerate(weights, 1):
+        own = slope if number < len(weights) else LINEAR
         matrix = np.array(values, np.float32)
         topology = Topology.from_keys(matrix.shape, np.flatnonzero(matrix).astype(np.int64))
-        layers.append(SparseLayer.of(topology, matrix[matrix != 0], np.zeros(matrix.shape[0], np.float32), LINEAR))
+        layers.append(SparseLayer.of(topology, matrix[matrix != 0], np.zeros(matrix.shape[0], np.float32), own))
     return Network(layers)
 
 
@@ -153,6 +158,84 @@ def test_inputs_are_judged_by_what_goes_out_of_them():
     change = ImportancePruner("compact", 0, 50).prune(network)
     assert change.kept_neurons[0].tolist() == [2]
     assert change.layers[0].old_position.tolist() == [1, 3]
+
+
+def signals_of(network, n_samples=37, seed=5):
+    rng = np.random.default_rng(seed)
+    batch = rng.standard_normal((network.widths[0], n_samples)).astype(np.float32) + 1
+    labels = rng.integers(0, network.widths[-1], n_samples).astype(np.int32)
+    return batch, labels, layer_signals(network, Tiles.of(batch, network.tile_width), labels, CrossEntropy())
+
+
+def sums_of(network, batch):
+    """Weighted sums of every layer, float64, by NumPy."""
+    sums, values = [], batch.astype(np.float64)
+    for layer in network.layers:
+        sums.append(layer.topology.matrix(layer.weight.astype(np.float64)) @ values + layer.bias[:, None])
+        values = np.where(sums[-1] >= 0, sums[-1], layer.slope * sums[-1])
+    return sums
+
+
+@pytest.mark.parametrize("input_percentile", [0.0, 40.0])
+def test_what_neurons_contributed_on_average_stays_with_those_above(network, input_percentile):
+    batch, _, signals = signals_of(network)
+    change = ImportancePruner("compact", 40, input_percentile).prune(network)
+    before = sums_of(network, batch)
+    replica = Replica.at_rest(network)
+    fold_means(network, change, signals)
+    replica.apply(change)
+    kept = [slice(None) if each is None else each for each in change.kept_neurons]
+    after = sums_of(network, batch[kept[0]])
+    if input_percentile:
+        np.testing.assert_allclose(after[0].mean(axis=1), before[0][kept[1]].mean(axis=1), atol=1e-4)
+    else:
+        # With all inputs there, the first layer is as before, and so the second one's means are.
+        np.testing.assert_allclose(after[1].mean(axis=1), before[1][kept[2]].mean(axis=1), atol=1e-4)
+
+
+def test_a_neuron_that_always_says_the_same_goes_without_a_trace():
+    network = chain([[1, 2], [0.5, 0]], [[3, -2], [1, 4]], slope=-0.5)
+    network.layers[0].bias[:] = (0, 7)
+    network.layers[0].weight[2] = 0
+    batch, _, signals = signals_of(network)
+    before = sums_of(network, batch)[-1]
+    change = ImportancePruner("compact", 50).prune(network)
+    assert change.kept_neurons[1].tolist() == [0]
+    fold_means(network, change, signals)
+    Replica.at_rest(network).apply(change)
+    np.testing.assert_allclose(sums_of(network, batch)[-1], before, rtol=1e-5)
+
+
+def test_two_sided_importance_asks_what_comes_of_a_neuron_too():
+    network = chain([[9, 9], [1, 1], [2, 2]], [[0.01, 5, 2]])
+    assert ImportancePruner("compact", 40).prune(network).kept_neurons[1].tolist() == [0, 2]
+    change = ImportancePruner("compact", 40, importance="two_sided").prune(network)
+    assert change.kept_neurons[1].tolist() == [1, 2]
+
+
+def test_taylors_importance_is_the_mean_effect_of_a_neuron_on_the_loss(network):
+    """Against differences of the losses when a neuron's activation is made a little smaller."""
+    batch, labels, signals = signals_of(network)
+    pruner, step = ImportancePruner("compact", 20, 30, importance="taylor"), 1e-6
+    found = pruner._importances(network.incoming(), signals)
+
+    def losses(scaled, neuron):
+        values = batch.astype(np.float64)
+        for number, layer in enumerate(network.layers):
+            if number == scaled:
+                values = values.copy()
+                values[neuron] *= 1 - step
+            sums = layer.topology.matrix(layer.weight.astype(np.float64)) @ values + layer.bias[:, None]
+            values = np.where(sums >= 0, sums, layer.slope * sums)
+        shifted = sums - sums.max(axis=0)
+        return np.log(np.exp(shifted).sum(axis=0)) - shifted[labels, np.arange(labels.size)]
+
+    for number, importance in enumerate(found):
+        whole = losses(-1, 0)
+        expected = [np.abs(losses(number, j) - whole).mean() / step for j in range(importance.size)]
+        np.testing.assert_allclose(importance, expected, rtol=2e-2, atol=1e-5)
+    change = pruner.prune(network, signals)
+    assert 0 not in {kept.size for kept in change.kept_neurons[:-1]}
 
 
 @pytest.mark.parametrize("widths", [[], [1], [2], [1000], [3, 5], [41, 30], [7, 7, 1]])

@@ -57,6 +57,28 @@ def test_connections_become_fewer_with_the_third_power_of_the_time_left():
     assert shares == pytest.approx([1, 1, 0.2 + 0.8 / 8, 0.2, 0.2])
 
 
+def test_connections_become_fewer_by_a_sigmoid_slowly_at_both_ends():
+    plan = schedule(begin=2, end=6, density_schedule="sigmoid")
+    shares = [plan.remaining_at(TimeInRun(epoch), 0.2) for epoch in (0, 2, 3, 4, 5, 6, 7)]
+    assert shares[:2] == [1, 1]
+    assert shares[3] == pytest.approx(0.6)
+    assert 0.95 < shares[2] < 1
+    assert shares[2] + shares[4] == pytest.approx(1.2)
+    assert shares[-2:] == pytest.approx([0.2, 0.2])
+
+
+def test_a_fraction_may_fall_to_something_above_zero():
+    plan = schedule(drop_schedule="cosine", least=0.1)
+    assert [plan.drop_fraction_at(TimeInRun(epoch)) for epoch in (0, 5, 10)] == pytest.approx([0.4, 0.25, 0.1])
+
+
+def test_sizes_may_end_before_the_changes_do():
+    plan = schedule(end=9).ending_by(4)
+    assert (plan.n_epochs, plan.end) == (4, 4)
+    assert plan.remaining_at(TimeInRun(3), 0.2) == pytest.approx(0.2)
+    assert schedule().ending_by(20) == schedule()
+
+
 @pytest.mark.parametrize(
     ("options", "last"),
     [

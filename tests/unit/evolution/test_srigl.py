@@ -41,8 +41,7 @@ def dense_srigl(view, drop_fraction, gradient, min_salient):
     by_size = keys[np.argsort(size[keys], kind="stable")]
     salient = set(by_size[n - n_keep :]) | set(np.argsort(-gradient, kind="stable")[: view.n_target - n_keep])
     counts = np.array([sum(key // n_in == row for key in salient) for row in range(n_out)])
-    n_before = max(1, len(set(keys // n_in)))
-    n_active = sum(count >= max(1, min_salient * view.n_target / n_before) for count in counts)
+    n_active = sum(count >= max(1, math.floor(min_salient * (view.n_target // n_out))) for count in counts)
     n_active = max(n_active if min_salient else n_out, math.ceil(view.n_target / n_in))
     chosen = sorted(range(n_out), key=lambda row: -counts[row])[:n_active]
     fan_in = {row: view.n_target // n_active + (rank < view.n_target % n_active) for rank, row in enumerate(chosen)}
@@ -91,6 +90,43 @@ def test_neurons_are_ablated_and_come_back_when_their_gradients_are_salient(make
     later = dataclasses.replace(view, topology=now, weight=update.change.carry(view.weight), n_target=now.n_connections)
     (update,) = SriglUpdater(0.3).update(make_network(later))
     assert update.change.topology.fan_in()[3] > 0
+
+
+def test_the_limit_of_ablation_does_not_rise_as_neurons_go(make_view, make_network):
+    """10 inputs for each of 20 neurons, or 20 for each of 10: 3 salient connections are enough either way."""
+    for n_before in (20, 10):
+        keys = (np.arange(n_before)[:, None] * 50 + np.arange(200 // n_before)).reshape(-1)
+        weight = np.ones(200, np.float32)
+        weight[(keys // 50 < n_before // 2) & (keys % 50 >= 3)] = 1e-6  # three that are kept, for the first half
+        source, delta = np.ones((50, 8), np.float32), np.full((20, 8), 1e-9, np.float32)
+        n_drop = int((weight < 0.5).sum())
+        source[25:], delta[-1] = 100, 1  # what is salient by its gradient leads to the last neuron
+        signals = Signals(Tiles.of(source), Tiles.of(delta), 8)
+        view = dataclasses.replace(
+            make_view((20, 50)),
+            topology=Topology.from_keys((20, 50), keys),
+            weight=weight,
+            n_target=200,
+            signals=signals,
+        )
+        (update,) = SriglUpdater(0.3).update(make_network(view, drop_fraction=n_drop / 200))
+        assert (update.change.topology.fan_in()[:n_before] > 0).all(), n_before
+
+
+def test_the_limit_of_ablation_is_rounded_down(make_view, make_network):
+    """With 5 inputs each, 0.3 of them are 1.5: one salient connection is enough."""
+    keys = (np.arange(20)[:, None] * 50 + np.arange(5)).reshape(-1)
+    weight = np.where(keys % 50 == 0, np.float32(1), np.float32(1e-6))
+    delta = np.full((20, 8), 1e-9, np.float32)
+    delta[-1] = 1
+    source = np.ones((50, 8), np.float32)
+    source[25:] = 100
+    signals = Signals(Tiles.of(source), Tiles.of(delta), 8)
+    view = dataclasses.replace(
+        make_view((20, 50)), topology=Topology.from_keys((20, 50), keys), weight=weight, n_target=100, signals=signals
+    )
+    (update,) = SriglUpdater(0.3).update(make_network(view, drop_fraction=0.5))
+    assert (update.change.topology.fan_in()[:10] > 0).sum() == 10
 
 
 def test_any_number_of_threads_gives_the_same(make_view, make_network, on_every_thread_count):

@@ -93,3 +93,11 @@ def test_a_damaged_gzip_file_is_named(folder: Path, content: bytes) -> None:
     (folder / "train-images-idx3-ubyte.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz: cannot be read"):
         idx.import_idx(folder, folder / "d.h5", title="tiny")
+
+
+def test_padding_puts_zeros_around_images(folder: Path) -> None:
+    info = idx.import_idx(folder, folder / "d.h5", title="tiny", padding=2)
+    assert info.n_features == 6 * 7
+    found = load_samples(folder / "d.h5", "test").features.values.reshape(4, 6, 7)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(found[:, 2:4, 2:5], images(4))
+    assert found.sum() == images(4).sum()

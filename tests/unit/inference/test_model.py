@@ -7,12 +7,13 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 from scipy.special import expit, softmax
 
 import hpc_sparse
-from hpc_sparse.errors import DataError, FileFormatError
+from hpc_sparse.errors import ArrayError, DataError, FileFormatError
 from hpc_sparse.inference import network_pass
 from hpc_sparse.models.inspection import evaluate_checkpoint
 from hpc_sparse.models.merged import read_merged
@@ -20,6 +21,8 @@ from hpc_sparse.models.pruning import PruningRequest, prune_checkpoint
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint, write_checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
+from hpc_sparse.storage.dataset.samples import DenseFeatures, Samples
+from hpc_sparse.storage.dataset.writer import write_dataset
 
 CTX = ParallelContext.serial(threads=1)
 N_FEATURES = 30
@@ -80,9 +83,10 @@ def test_an_array_that_must_not_be_written_to_will_do(write_network):
 
 
 @pytest.mark.parametrize("n_samples", [1, 131])
+@pytest.mark.parametrize("has_statistics", [True, False])
 @pytest.mark.parametrize("convert", [scipy.sparse.csr_matrix, scipy.sparse.csr_array, scipy.sparse.coo_array])
-def test_sparse_samples_give_the_same_as_dense_ones(write_network, sums_of, convert, n_samples):
-    path = write_network(has_statistics=False)
+def test_sparse_samples_give_the_same_as_dense_ones(write_network, sums_of, convert, has_statistics, n_samples):
+    path = write_network(has_statistics=has_statistics)
     X = np.where(np.random.default_rng(1).random((n_samples, N_FEATURES)) < 0.2, samples(n_samples), np.float32(0))
     model = hpc_sparse.load_model(path)
     found = model.weighted_sums(convert(X))
@@ -115,9 +119,8 @@ def test_a_network_without_some_inputs_takes_all_features(write_network, sums_of
     assert model.network.widths[0] < model.n_features <= N_FEATURES
     expected = sums_of(request.target_file, X)
     np.testing.assert_allclose(model.weighted_sums(X), expected, rtol=0, atol=TOLERANCE)
-    if not has_statistics:
-        found = model.weighted_sums(scipy.sparse.csr_array(X))
-        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+    found = model.weighted_sums(scipy.sparse.csr_array(X))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
     with pytest.raises(DataError, match="features: expected"):
         model.predict(X[:, : int(model.network.neuron_ids[0][-1])])
 
@@ -177,12 +180,12 @@ def test_a_checkpoint_of_several_networks_predicts_by_their_average(write_networ
         ([[1.0], [1.0, 2.0]], "X: not a matrix"),
         (np.where(np.arange(60).reshape(2, 30) == 35, np.nan, 0), r"X\[1, 5\] = nan: must be finite"),
         (np.full((1, 30), 1e39), r"X\[0, 0\] = inf: must be finite"),
-        (scipy.sparse.csr_array((2, 30)), "X: sparse: expected dense features, .* standardised"),
+        (np.ma.masked_equal(np.zeros((2, 30)), 0), "X: masked"),
         (scipy.sparse.csr_array((2, 7)), "X: 7 features"),
     ],
 )
 def test_what_are_no_samples_is_refused_with_what_was_expected(write_network, X, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(ArrayError, match=message):
         hpc_sparse.load_model(write_network()).predict(X)
 
 
@@ -190,7 +193,7 @@ def test_a_sparse_matrix_that_is_broken_is_refused(write_network):
     model = hpc_sparse.load_model(write_network(has_statistics=False))
     broken = scipy.sparse.csr_array((2, 30), dtype=np.float32)
     broken.data, broken.indices, broken.indptr = np.ones(1), np.array([30]), np.array([0, 1, 1])
-    with pytest.raises(DataError, match="X: indices: 30 in row 0"):
+    with pytest.raises(ValueError, match="X: indices: 30 in row 0"):
         model.predict(broken)
     infinite = scipy.sparse.csr_array((np.array([np.inf]), np.array([3]), np.array([0, 1])), shape=(1, 30))
     with pytest.raises(DataError, match=r"X: values\[0\] = inf"):
@@ -216,3 +219,33 @@ def test_neither_mpi_nor_a_launcher_is_needed(write_network):
     command = [sys.executable, "-W", "ignore:The TBB threading layer requires TBB", "-c", program]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.stdout, result.stderr) == ("(2,) (1, 3)\n", "")
+
+
+NAMES = [f"gene_{number}" for number in range(30)]
+
+
+def test_columns_of_a_data_frame_are_taken_by_name(write_network):
+    path, X = write_network(), samples(5)
+    model = hpc_sparse.load_model(path, feature_names=NAMES)
+    frame = pd.DataFrame(X, columns=NAMES)
+    expected = model.weighted_sums(X)
+    for other in (frame, frame[NAMES[::-1]], pd.DataFrame(X)):
+        np.testing.assert_array_equal(model.weighted_sums(other), expected)
+    with pytest.raises(ValueError, match="X: no column 'gene_3', nor 1 others"):
+        model.predict(frame.rename(columns={"gene_3": "x", "gene_7": "y"}))
+    with pytest.raises(ValueError, match="X: 31 columns, such as 'more': expected the 30 features"):
+        model.predict(frame.assign(more=1.0))
+    with pytest.raises(ValueError, match="feature_names: 2 names: expected 30"):
+        hpc_sparse.load_model(path, feature_names=NAMES[:2]).predict(frame)
+
+
+def test_names_are_those_of_the_data_set_of_the_run(write_network, tmp_path):
+    X = samples(5)
+    frame, part = pd.DataFrame(X, columns=NAMES), Samples(DenseFeatures(X), np.arange(5, dtype=np.int32) % 3)
+    path = write_network('data.path="named.h5"')
+    with pytest.warns(UserWarning, match="X: columns have names, but the data set"):
+        expected = hpc_sparse.load_model(path).weighted_sums(frame)
+    write_dataset(tmp_path / "named.h5", part, part, title="", class_names=tuple("abc"), feature_names=NAMES)
+    model = hpc_sparse.load_model(path)
+    np.testing.assert_array_equal(model.weighted_sums(frame[NAMES[::-1]]), expected)
+    assert model.feature_names == tuple(NAMES)

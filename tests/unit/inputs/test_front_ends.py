@@ -105,7 +105,7 @@ def test_a_front_end_that_changes_zeros_leaves_sparse_batches_right(make_dataset
 @pytest.mark.parametrize("chosen", [None, CHOSEN])
 def test_the_first_sample_has_alone_the_bits_that_it_has_in_a_batch(make_dataset, kind, chosen):
     dataset = make_dataset(kind=kind)
-    chain = FrontEndChain(() if kind == "csr" else (standardise(dataset),)).choosing(chosen)
+    chain = FrontEndChain((standardise(dataset if kind != "csr" else make_dataset()),)).choosing(chosen)
     gather, later = chain.fused()
     batch, _ = BatchAssembler(chain, 12, 64).assemble(dataset.train, np.arange(64))
     assert later == ()
@@ -115,7 +115,6 @@ def test_the_first_sample_has_alone_the_bits_that_it_has_in_a_batch(make_dataset
 def test_what_is_switched_off_is_no_part_of_the_pass(make_dataset):
     off = standardise(make_dataset(), is_on=False)
     assert FrontEndChain((Augmentation(), off)).fused() == (Gather(), ())
-    assert off.needs_dense == ""
     assert set(FrontEndChain((off,)).arrays()) == {"standardize/mean", "standardize/deviation"}
 
 
@@ -324,3 +323,31 @@ def test_term_weights_count_in_the_plan_and_leave_training_batches_alone(make_co
     expected, _ = BatchAssembler(FrontEndChain(), 12, 64).assemble(dataset.train, np.arange(64))
     np.testing.assert_array_equal(batch.matrix(), expected.matrix())
     assert planned_bytes(make_config(), dataset.info, 32) == part.idf.nbytes
+
+
+def test_colours_of_images_are_standardised_over_all_pixels():
+    values = np.random.default_rng(0).integers(0, 256, (50, 4, 6, 3)).astype(np.float64) * [1, 0.5, 2]
+    values[:, 1, 2] = 7  # constant: its deviation of 0 is stored as 1
+    values[:, :, :, 2] += 100
+    flat = values.reshape(50, -1)
+    deviation = flat.std(axis=0)
+    arrays = {
+        "mean": flat.mean(axis=0).astype(np.float32),
+        "deviation": np.where(deviation == 0, 1, deviation).astype(np.float32),
+    }
+    text = """
+    data.path = "x.h5"
+    training.epochs = 1
+    [[network.layers]]
+    kind = "convolution"
+    n = 5
+    image = [4, 6]
+    pool = "average"
+    """
+    part = Standardise.restore(parse_config(text, "test"), arrays)
+    expected = (values - values.mean(axis=(0, 1, 2))) / values.std(axis=(0, 1, 2))
+    found = np.empty((72, 50), np.float32)
+    part.apply(flat.T.astype(np.float32), 50, found)
+    np.testing.assert_allclose(found.T.reshape(values.shape), expected, rtol=1e-5, atol=1e-5)
+    fused = part.fused(Gather())
+    np.testing.assert_allclose((flat - fused.shift) * fused.scale, expected.reshape(50, -1), rtol=1e-5, atol=1e-5)

@@ -10,6 +10,7 @@ import pytest
 
 from hpc_sparse import kernels
 from hpc_sparse.errors import MachineError
+from hpc_sparse.kernels import threads
 from hpc_sparse.kernels.simd.buffers import CACHE_LINE, aligned_empty, padded_columns
 from hpc_sparse.kernels.simd.machine import LANES, PADDING, WIDTHS
 from hpc_sparse.kernels.threads import at_most_threads, threading_layer, use_threads
@@ -35,6 +36,20 @@ def test_a_limit_of_threads_ends_with_its_block():
         assert n_threads == numba.config.NUMBA_NUM_THREADS
     with at_most_threads(None) as n_threads:
         assert n_threads == before
+
+
+def test_a_forked_process_whose_threads_are_lost_says_so(monkeypatch):
+    monkeypatch.setattr(threads._fork, "failure", "kernels cannot run in a process that was forked")
+    with pytest.raises(MachineError, match="forked"), at_most_threads(1):
+        pass
+    with pytest.raises(MachineError, match="forked"):
+        use_threads(1)
+
+
+def test_a_forked_process_computes_with_one_thread(monkeypatch):
+    monkeypatch.setattr(threads._fork, "most_threads", 1)
+    with at_most_threads(None) as n_threads:
+        assert n_threads == 1
 
 
 def test_the_cache_folder_is_named_after_the_source(monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ from scipy.special import log_softmax, softmax
 
 from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
+from hpc_sparse.network.objectives.sample_weights import SampleCrossEntropy, SampleSquaredError, with_weights
 from hpc_sparse.network.objectives.squared_error import SquaredError
 from hpc_sparse.network.objectives.weighted_cross_entropy import WeightedCrossEntropy
 from hpc_sparse.network.tiles import Tiles
@@ -81,3 +82,27 @@ def test_squared_errors_and_their_deltas_are_those_of_float64(n_outputs, n_batch
 
 def test_a_regression_has_one_output_per_target():
     assert [SquaredError().n_outputs(n) for n in (1, 2, 3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("n_batch", "stride"), BATCHES)
+@pytest.mark.parametrize(
+    ("plain", "weighted"), [(CrossEntropy, SampleCrossEntropy), (SquaredError, SampleSquaredError)]
+)
+def test_the_weight_of_a_sample_multiplies_its_loss_and_its_delta(plain, weighted, n_batch, stride, width):
+    rng = np.random.default_rng(n_batch)
+    sums = (3 * rng.standard_normal((4, stride))).astype(np.float32)
+    labels = rng.integers(0, 4, n_batch).astype(np.int32)
+    targets = labels if plain is CrossEntropy else rng.standard_normal((n_batch, 4)).astype(np.float32)
+    weights = rng.uniform(0, 3, n_batch) * (np.arange(n_batch) % 3 > 0)
+    both = with_weights(targets, weights)
+    outcome, outputs, delta = evaluate(weighted(), sums, both, width)
+    expected, plain_outputs, plain_delta = evaluate(plain(), sums, targets, width)
+    assert np.array_equal(outputs[:, :n_batch], plain_outputs[:, :n_batch])
+    assert outcome.metrics == expected.metrics
+    np.testing.assert_allclose(delta[:, :n_batch], plain_delta[:, :n_batch] * weights, rtol=1e-5, atol=1e-9)
+    assert (delta[:, n_batch:] == 0).all()
+    z = sums[:, :n_batch].astype(np.float64)
+    own = [plain().exact_loss(z[:, c : c + 1], targets[c : c + 1]) for c in range(n_batch)]
+    assert weighted().exact_loss(z, both) == pytest.approx(np.mean(weights * own), rel=1e-9)
+    assert outcome.loss == pytest.approx(np.sum(weights * own), rel=1e-5)

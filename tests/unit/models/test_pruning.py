@@ -128,6 +128,31 @@ def test_the_replica_that_is_pruned_stays_as_it_was(replica):
     assert pruned_replica(replica, 0, 0) is replica
 
 
+def test_means_of_removed_neurons_go_into_the_biases_of_a_new_network(checkpoint, replica, tmp_path, data):
+    own = [layer.bias.copy() for layer in replica.network.layers]
+    request = PruningRequest(checkpoint, 40, dataset=data, output=tmp_path / "plain.h5")
+    results = [
+        prune_checkpoint(CTX, each)
+        for each in (request, replace(request, output=tmp_path / "folded.h5", folds_means=True))
+    ]
+    plain, folded = (read_checkpoint(CTX, tmp_path / name).layers for name in ("plain.h5", "folded.h5"))
+    same = [np.array_equal(*(each.parameters["bias"] for each in pair)) for pair in zip(plain, folded, strict=True)]
+    assert same == [True, False, False]
+    assert all(np.array_equal(bias, layer.bias) for bias, layer in zip(own, replica.network.layers, strict=True))
+    assert results[0]["sizes"][0] == results[1]["sizes"][0]
+    assert results[0]["sizes"][1]["connections"] == results[1]["sizes"][1]["connections"]
+    taylor = replace(request, output=tmp_path / "taylor.h5", importance="taylor")
+    prune_checkpoint(CTX, taylor)
+    ids = [read_checkpoint(CTX, tmp_path / name).neuron_ids[1].tolist() for name in ("plain.h5", "taylor.h5")]
+    assert ids[0] != ids[1]
+
+
+@pytest.mark.parametrize("options", [{"folds_means": True}, {"importance": "taylor"}])
+def test_what_needs_samples_needs_a_data_set(checkpoint, options):
+    with pytest.raises(InputError, match="expected --data with the data set"):
+        prune_checkpoint(CTX, PruningRequest(checkpoint, 20, **options))
+
+
 def test_pruned_checkpoints_are_pruned_further_and_keep_the_original_numbers(checkpoint, tmp_path):
     prune_checkpoint(CTX, PruningRequest(checkpoint, percentile=20, input_percentile=20, output=tmp_path / "a.h5"))
     prune_checkpoint(CTX, PruningRequest(tmp_path / "a.h5", percentile=20, output=tmp_path / "b.h5"))

@@ -124,7 +124,8 @@ class Growth:
     ],
 )
 def test_no_strategy_takes_more_than_is_planned_nor_much_less(wide_config, peak_of, strategy, n_samples, overrides):
-    names = [f"evolution.strategy={strategy}", f"evolution.growth_samples={n_samples}"]
+    names = [f"evolution.strategy={strategy}", f"evolution.growth_samples={n_samples}", "evolution.drop_fraction=0.3"]
+    names += ["evolution.drop_schedule=constant"]
     config = wide_config("network.hidden=[901,1201]", "network.epsilon=40", *names, *overrides)
     replica = random_replica(config, 300, 7)
     size = NetworkSize.expected(config.network, 300, 7)

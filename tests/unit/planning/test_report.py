@@ -51,10 +51,16 @@ def test_a_plan_has_everything_and_is_json(config_path, capsys):
     for part, (low, high) in plan["predicted_ranges"].items():
         assert 0 < low < plan["predicted"][part] < high
     assert set(plan["predicted_ranges"]) == {"construction", "step", "evolution", "evaluation", "epoch", "checkpoint"}
+    schedule = plan["schedule"]
+    # The rate is to become four times as large in five epochs, of which there are two.
+    assert schedule["highest_learning_rate"] == pytest.approx((1 + 3 / 5) * schedule["first_learning_rate"])
+    assert (schedule["drop_fraction"], schedule["drop_schedule"]) == (0.3, "constant")
     print_plan(plan)
     shown = " ".join(capsys.readouterr().out.split())
     for part in (
         "103 neurons",
+        "in the first epoch, at most",
+        "set replaces 30%",
         f"{INSTRUCTION_SET.name} instructions, activations in tiles of",
         "4 ranks, 2 on a node",
         "may take",

@@ -122,14 +122,14 @@ def test_a_network_that_has_lost_neurons_goes_on_in_the_tiles_that_it_began_with
             assert other.parameters[name].tobytes() == values.tobytes()
 
 
-def test_velocities_of_another_type_are_converted_with_one_line(tmp_path, write_small_data, caplog):
+def test_velocities_of_another_type_are_converted_with_one_line(tmp_path, write_small_data, capsys):
     write_small_data(tmp_path / "data.h5")
     (tmp_path / "run.toml").write_text(
         "data = {path = 'data.h5'}\nnetwork = {hidden = [20], epsilon = 5}\ntraining = {epochs = 1, batch_size = 20}"
     )
 
     def train(n_epochs, velocity):
-        caplog.clear()
+        capsys.readouterr()
         overrides = (f"training.epochs={n_epochs}", f"optimizer.velocity={velocity}")
         summary = train_run(
             CTX, RunRequest(tmp_path / "run.toml", overrides, tmp_path / "run", resume="auto"), SilentReporter()
@@ -138,12 +138,13 @@ def test_velocities_of_another_type_are_converted_with_one_line(tmp_path, write_
         return newest_checkpoint(tmp_path / "run/checkpoints")
 
     paths = [train(number, velocity) for number, velocity in ((1, "float32"), (2, "bfloat16"))]
-    (line,) = (record.message for record in caplog.records if record.levelname == "WARNING")
-    assert line == f"{paths[0]} has weight_velocity in float32, this run keeps it in bfloat16: it is converted"
+    line = f"{paths[0]} has weight_velocity in float32, this run keeps it in bfloat16: it is converted"
+    assert capsys.readouterr().err.count(line) == 1
     paths.append(train(3, "bfloat16"))
-    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "converted" not in capsys.readouterr().err
     paths.append(train(4, "float32"))
-    assert f"{paths[2]} has weight_velocity in bfloat16, this run keeps it in float32: it is converted" in caplog.text
+    line = f"{paths[2]} has weight_velocity in bfloat16, this run keeps it in float32: it is converted"
+    assert capsys.readouterr().err.count(line) == 1
     states = [read_checkpoint(CTX, path).layers[0].states for path in paths]
     assert [each["weight_velocity"].dtype for each in states] == [np.float32, np.uint16, np.uint16, np.float32]
     assert all(each["bias_velocity"].dtype == np.float32 for each in states)

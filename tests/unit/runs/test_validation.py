@@ -19,6 +19,8 @@ from hpc_sparse.runs.plan import RunRequest
 from hpc_sparse.runs.run import train_run
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.storage.checkpoint.folder import checkpoint_epochs, checkpoint_path
+from hpc_sparse.storage.dataset.file import read_info
+from hpc_sparse.training.objective import balanced_weights
 
 CTX = ParallelContext.serial(threads=1)
 CONFIG = """
@@ -146,3 +148,52 @@ def test_the_stored_configuration_has_the_fraction(workplace):
     run(workplace, "training.epochs=1")
     config = tomllib.loads(RunFolder(workplace / "run").config.read_text())
     assert config["data"]["validation_fraction"] == 0.2
+
+
+def test_a_run_ends_when_the_validation_loss_has_not_fallen_for_so_many_epochs(workplace):
+    names = ("training.epochs=60", "training.early_stopping=3", "optimizer.learning_rate=0.08")
+    summary = run(workplace, *names)
+    losses = [line["validation_loss"] for line in metrics(workplace / "run")]
+    assert summary["epochs"] == len(losses) < 60
+    assert len(losses) - 1 - losses.index(min(losses)) == 3
+    assert all(n - losses.index(min(losses[: n + 1])) < 3 for n in range(len(losses) - 1))
+    whole = metrics(workplace / "run")
+    # Going on changes nothing, and a run that was interrupted ends after the same epoch.
+    run(workplace, *names, resume="auto")
+    assert metrics(workplace / "run") == whole
+    n_before = len(losses) - 2
+    run(workplace, f"training.epochs={n_before}", *names[1:], name="parts")
+    run(workplace, *names, name="parts", resume="auto")
+    assert metrics(workplace / "parts") == whole
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("data.validation_fraction=0",), "early_stopping = 3: needs a validation part"),
+        (("parallel.algorithm=wasap",), 'early_stopping = 3: not with parallel.algorithm = "wasap"'),
+    ],
+)
+def test_early_stopping_without_what_it_needs_is_refused(workplace, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        run(workplace, "training.early_stopping=3", *overrides)
+
+
+def test_classes_count_as_their_weights_say(workplace):
+    alike = run(workplace, "training.class_weight=[1, 1, 1]", name="alike")
+    plain = run(workplace, name="plain")
+    assert alike["test_loss"] == pytest.approx(plain["test_loss"], rel=1e-5)
+    one_sided = run(workplace, "training.class_weight=[50, 0.01, 0.01]", name="one")
+    assert one_sided["test_accuracy"] < plain["test_accuracy"]
+    with pytest.raises(ConfigError, match=r"training.class_weight: 2 weights, but .* 3 classes"):
+        run(workplace, "training.class_weight=[1, 1]", name="two")
+    with pytest.raises(ConfigError, match=r'class_weight: not with training.loss = "mse"'):
+        run(workplace, "training.class_weight=balanced", "training.loss=mse", name="mse")
+
+
+def test_balanced_classes_count_alike_together(workplace):
+    run(workplace, "training.class_weight=balanced", name="balanced")
+    info = read_info(workplace / "data.h5")
+    weights, counts = balanced_weights(info), info.class_counts_train
+    assert weights @ counts == pytest.approx(sum(counts))
+    assert weights * counts == pytest.approx(weights[0] * counts[0])

@@ -16,6 +16,7 @@ N_TRIALS = 250
 SUBJECTS = (
     *("data set", "checkpoint", "imported HDF5", "npz archive", "idx file", "gzipped idx file", "configuration"),
     *("exported model", "dense weights", "safetensors file"),
+    *("estimators", "models", "foreign weights", "analyses"),
 )
 
 

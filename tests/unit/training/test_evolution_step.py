@@ -7,12 +7,13 @@ import pytest
 
 from hpc_sparse.errors import ConfigError
 from hpc_sparse.evolution.importance import ImportancePruner
+from hpc_sparse.evolution.schedule import TimeInRun
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.network import Place
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.parallel.agreement import network_digest
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.training.evolution_step import Evolution, Mode
+from hpc_sparse.training.evolution_step import Evolution, Mode, make_schedule
 from hpc_sparse.training.growth_pool import GrowthSource
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.replica_states import (
@@ -22,7 +23,14 @@ from hpc_sparse.training.target_size import initial_size
 
 CTX = ParallelContext.serial(threads=1)
 
-PRUNES = ("importance_pruning.mode=compact", "importance_pruning.after_epoch=2", "importance_pruning.every_epochs=2")
+AUTO = ("evolution.drop_fraction=auto", "evolution.drop_schedule=auto")
+
+PRUNES = (
+    "importance_pruning.mode=compact",
+    "importance_pruning.after_epoch=2",
+    "importance_pruning.every_epochs=2",
+    "importance_pruning.fold_means=false",
+)
 
 
 def make_replica(config, dataset):
@@ -116,6 +124,59 @@ def test_pruning_without_evolution_is_the_whole_change(make_config, make_dataset
     assert step.n_grown == 0
 
 
+@pytest.mark.parametrize("initializer", ["he_uniform", "xavier_uniform"])
+def test_what_grows_after_pruning_is_as_large_as_what_a_new_network_has(make_config, make_dataset, initializer):
+    names = (
+        "importance_pruning.percentile=80",
+        "importance_pruning.input_percentile=60",
+        "evolution.drop_fraction=0.5",
+    )
+    config, dataset = make_config(*PRUNES, *names, f"network.initializer={initializer}"), make_dataset()
+    replica, widths = make_replica(config, dataset), [12, 24, 18, 3]
+    evolution = Evolution(config, n_inputs=12)
+    for epoch in range(5, 12):
+        step = evolution.step(replica, epoch)
+        if step.n_grown == 0:
+            continue
+        for place, change in step.growth.items():
+            n_in, n_out = widths[place.layer : place.layer + 2]
+            bound = np.sqrt(6 / (n_in if initializer == "he_uniform" else n_in + n_out))
+            grown = np.abs(replica.network.at(place).weight[change.old_position < 0])
+            assert (grown <= bound * 1.0001).all()
+    assert replica.network.widths[0] < 6
+    assert replica.network.widths[1] < 12
+
+
+def test_pruning_leaves_the_mean_of_what_neurons_said_to_those_above(make_config, make_dataset):
+    folds = (*PRUNES, "importance_pruning.fold_means=true", "evolution.strategy=static")
+    config, dataset = make_config(*folds, "network.epsilon=3", "evolution.growth_samples=60"), make_dataset()
+    biases = {}
+    for pruning in (True, False):
+        own = make_config(*folds, f"importance_pruning.fold_means={str(pruning).lower()}", "network.epsilon=3")
+        replica = make_replica(own, dataset)
+        growth = GrowthSource.start(TrainingJob(CTX, config, dataset, replica, SilentReporter()), CrossEntropy())
+        assert Evolution(own, growth=growth).step(replica, 5).pruning is not None
+        biases[pruning] = [layer.bias for layer in replica.network.layers]
+    assert [np.array_equal(*pair) for pair in zip(biases[True], biases[False], strict=True)] == [True, False, False]
+
+
+def test_the_signs_of_deep_r_begin_with_the_weights_and_follow_every_change(make_config, make_dataset):
+    folds = (*PRUNES, "evolution.strategy=deep_r", "evolution.deep_r.noise=0.1", "network.epsilon=3")
+    config, dataset = make_config(*folds), make_dataset()
+    replica, evolution = make_replica(config, dataset), Evolution(config)
+    assert evolution.step(replica, 1) is None
+    for layer, state in zip(replica.network.layers[:-1], replica.states[:-1], strict=True):
+        np.testing.assert_array_equal(state["sign"]["weight"], np.where(layer.weight < 0, -1, 1))
+    n_changed = 0
+    for epoch in range(2, 8):
+        step = evolution.step(replica, epoch)
+        n_changed += step.n_grown
+        replica.check_invariants()
+        for layer, state in zip(replica.network.layers[:-1], replica.states[:-1], strict=True):
+            np.testing.assert_array_equal(state["sign"]["weight"], np.sign(layer.weight))
+    assert n_changed > 0
+
+
 def test_replicas_with_the_same_number_evolve_alike_and_others_do_not(make_config, make_dataset):
     config, dataset = make_config("network.epsilon=3"), make_dataset()
     digests = []
@@ -167,6 +228,55 @@ def test_a_network_shrinks_to_its_final_density_layer_by_layer_alike(make_config
     alone = make_replica(config, dataset)
     Evolution(config, growth=growth, mode=Mode.FIXED_SIZES).step(alone, 5)
     assert [layer.topology.n_connections for layer in alone.network.layers] == before
+
+
+@pytest.mark.parametrize("every", ["evolution.every_epochs=1", "evolution.every_steps=3"])
+@pytest.mark.parametrize("end", [(), ("evolution.end_epoch=9",)])
+def test_a_network_has_its_final_density_when_its_workers_are_left_alone(make_config, make_dataset, every, end):
+    config, dataset = make_config("evolution.final_density=0.05", "training.epochs=10", every, *end), make_dataset()
+    replica = make_replica(config, dataset)
+    evolution = Evolution(config, n_steps=7, shrinks_until=7)
+    for epoch in range(1, 8):
+        evolution.step(replica, epoch)
+        for step in range(1, 7):
+            evolution.step_within(replica, epoch, step)
+    sizes = [layer.topology.n_connections for layer in replica.network.layers[:-1]]
+    assert sum(sizes) == pytest.approx(0.05 * (12 * 24 + 24 * 18), abs=1)
+
+
+def test_changes_may_come_as_seldom_by_steps_as_on_one_rank(make_config, make_dataset):
+    """A rank with 3 steps of the 24 that an epoch has on one."""
+    config, dataset = make_config("evolution.every_steps=auto", "training.epochs=20"), make_dataset()
+    evolution, replica = Evolution(config, n_steps=3, n_steps_alone=24), make_replica(config, dataset)
+    assert [epoch for epoch in range(1, 21) if evolution.step(replica, epoch) is not None] == [9, 17]
+    assert not any(evolution.is_due_within(epoch, step) for epoch in range(1, 21) for step in range(3))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "fractions"),
+    [
+        ("set", {1: 0.3, 99: 0.3}),
+        ("rigl", {1: 0.29987, 37: 0.1531, 75: 0.0, 76: None}),
+        ("srigl", {1: 0.29987, 75: 0.0, 76: None}),
+        ("gse", {1: 0.2998, 30: 0.15, 60: 0.0, 61: None}),
+        ("snfs", {1: 0.49988, 50: 0.2525, 99: 0.00512}),
+    ],
+)
+def test_by_default_as_much_is_replaced_as_the_authors_of_a_strategy_do(make_config, strategy, fractions):
+    schedule = make_schedule(make_config(f"evolution.strategy={strategy}", "training.epochs=100", *AUTO), 1)
+    for epoch, expected in fractions.items():
+        time = TimeInRun(epoch)
+        assert schedule.is_due(time) == (expected is not None)
+        if expected is not None:
+            assert schedule.drop_fraction_at(time) == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_is_set_holds_whatever_the_authors_do(make_config):
+    names = ("evolution.strategy=rigl", "evolution.drop_schedule=linear", "evolution.drop_fraction=0.4")
+    schedule = make_schedule(make_config(*names, "training.epochs=100"), 1)
+    assert (schedule.end, schedule.drop_fraction_at(TimeInRun(50))) == (None, pytest.approx(0.2))
+    early = make_schedule(make_config("evolution.strategy=rigl", "evolution.end_epoch=7", *AUTO), 1)
+    assert early.end == 7
 
 
 def test_a_density_that_is_none_to_shrink_to_is_refused(make_config):

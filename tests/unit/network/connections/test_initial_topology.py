@@ -37,6 +37,57 @@ def test_a_lognormal_fan_in_is_wide_and_a_random_one_is_not():
     assert random.std() == pytest.approx(10, rel=0.1)
 
 
+@pytest.mark.parametrize("pattern", ["small_world", "scale_free"])
+@pytest.mark.parametrize(
+    ("shape", "density"),
+    [
+        ((40, 30), 0.1),
+        ((30, 41), 0.1),
+        ((40, 30), 0.9),
+        ((40, 30), 1.0),
+        ((1, 50), 0.5),
+        ((50, 1), 0.5),
+        ((300, 7), 0.02),
+    ],
+)
+def test_graphs_are_sound_of_the_density_asked_for_and_depend_on_the_key_alone(pattern, shape, density):
+    topology = draw_topology(pattern, shape, density, np.uint64(5))
+    topology.check()
+    assert topology.n_connections == round(density * shape[0] * shape[1])
+    again, other = (draw_topology(pattern, shape, density, np.uint64(seed)).keys().tolist() for seed in (5, 6))
+    assert topology.keys().tolist() == again
+    assert again != other or topology.n_connections in {1, shape[0] * shape[1]} or 1 in shape
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (200, 300)])
+def test_a_small_world_is_a_ring_with_short_cuts(shape):
+    """Distances along the ring, as shares of it: at most half the fan without rewiring, uniform with all rewired."""
+
+    def distances(rewired):
+        topology = draw_topology("small_world", shape, 0.05, np.uint64(2), rewired)
+        places = topology.outs() / shape[0], topology.indices / shape[1]
+        apart = np.abs(places[0] - places[1])
+        return np.minimum(apart, 1 - apart)
+
+    assert distances(0.0).max() < 0.05 / 2 + 2 / 200
+    assert np.mean(distances(0.2) > 0.04) == pytest.approx(0.2 * 0.92, abs=0.03)
+    assert np.mean(distances(1.0)) == pytest.approx(0.25, abs=0.02)
+    topology = draw_topology("small_world", shape, 0.05, np.uint64(2), 0.0)
+    assert topology.fan_in().min() > 0
+    assert topology.fan_out().min() > 0
+
+
+def test_degrees_of_a_scale_free_graph_fall_by_a_power_law_on_both_sides():
+    """The share of neurons with at least k connections falls as k^-2 where degrees have the exponent 3."""
+    topology = draw_topology("scale_free", (6000, 5000), 0.002, np.uint64(4))
+    for degrees in (topology.fan_in(), topology.fan_out()):
+        most = np.sort(degrees)[::-1]
+        ranks = np.arange(20, 600)
+        slope = np.polyfit(np.log(most[ranks]), np.log(ranks), 1)[0]
+        assert slope == pytest.approx(-2, abs=0.35)
+        assert degrees.max() > 15 * np.median(degrees)
+
+
 @pytest.mark.parametrize("pattern", FAN_IN_PATTERNS)
 @pytest.mark.parametrize("density", [0.3, 0.8])
 def test_every_column_is_equally_likely(pattern, density):

@@ -33,7 +33,7 @@ def make_layer(cell, output="all", kind="csr", recurrent_kind=None, n_steps=N_ST
         **SETTINGS.get(kind, {}),
     )
     density = 1.0 if kind == "dense" else 0.4
-    blueprint = LayerBlueprint(0, (n, n_in), density, "relu", 0.0, "he_fan_in", 3, section=section, n_places=n_steps)
+    blueprint = LayerBlueprint(0, (n, n_in), density, "relu", 0.0, "he_fan_in", 3, section=section, grid=(n_steps,))
     layer = RecurrentLayer.random(blueprint)
     rng = np.random.default_rng(1)
     for bias in (layer.bias, layer.recurrent_bias):

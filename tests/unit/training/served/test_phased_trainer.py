@@ -10,10 +10,10 @@ from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
+from hpc_sparse.training.rates import last_served_epoch
 from hpc_sparse.training.replica_states import (
     initial_replica,
 )
-from hpc_sparse.training.served.phased_trainer import last_served_epoch
 from hpc_sparse.training.served.server import n_updates_per_epoch
 from hpc_sparse.training.trainer import is_served, make_trainer, shares
 
@@ -37,8 +37,9 @@ def rank(number, size):
         (6, 0.5, 3),
     ],
 )
-def test_phase_2_is_a_share_of_the_epochs_and_leaves_phase_1_at_least_one(n_epochs, share, expected):
-    assert last_served_epoch(n_epochs, share) == expected
+def test_phase_2_is_a_share_of_the_epochs_and_leaves_phase_1_at_least_one(make_config, n_epochs, share, expected):
+    config = make_config(f"training.epochs={n_epochs}", f"parallel.phase2_share={share}")
+    assert last_served_epoch(config) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Kernels of convolutional layers: products with taps, gradients of taps, sampling, means over all places."""
