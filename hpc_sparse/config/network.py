@@ -57,7 +57,16 @@ class NetworkSection(ConnectionSection):
     budget: Literal["uniform", "erdos_renyi"] | None = None
     """Densities of the layers: all equal (default), or higher for smaller layers, as with epsilon."""
 
-    initial_topology: RandomPattern | Literal["snip", "grasp", "csti"] = "erdos_renyi"
+    initial_topology: Literal[
+        "erdos_renyi",
+        "constant_fan_in",
+        "lognormal_fan_in",
+        "small_world",
+        "scale_free",
+        "snip",
+        "grasp",
+        "csti",
+    ] = "erdos_renyi"
     """First connections. erdos_renyi: uniform over all pairs; constant_fan_in: as many for each neuron;
     lognormal_fan_in: a few neurons have many; small_world: neighbours, and some anywhere; scale_free: power laws on
     both sides. The others use training samples. snip and grasp take the best of a denser network by |gradient x weight|

@@ -86,8 +86,8 @@ class OptimizerSection(SectionOfKinds):
     """Learning rate by epoch. A cosine depends on training.epochs."""
 
     warmup_epochs: Count | Literal["auto"] = "auto"
-    """Epochs over which the learning rate rises to its full value. auto: none, but where it is scaled for several
-    replicas 5, from learning_rate on (Goyal et al. 2017)."""
+    """Epochs over which the learning rate rises to its full value. auto: none, but 5 where
+    parallel.learning_rate_scaling = "auto" scales it for several replicas, from learning_rate on (Goyal 2017)."""
 
     warmup_from: Literal["zero", "unscaled"] = "zero"
     """Start of that rise, if warmup_epochs is a number; unscaled: at learning_rate without the scaling for replicas."""

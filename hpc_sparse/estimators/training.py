@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
+from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Samples
@@ -56,6 +58,12 @@ class FittedState:
         replica = Replica(self.replica.network.copy(), [state.copy() for state in self.replica.states])
         return replace(self, replica=replica, losses=list(self.losses), validation_losses=list(self.validation_losses))
 
+    def add_states(self, names: Iterable[str]) -> None:
+        """Begin the state arrays of these names that are missing: this fit may have another strategy than before."""
+        for layer, own in zip(self.replica.network.layers, self.replica.states, strict=True):
+            missing = [name for name in names if name not in own.values]
+            own.values.update(OptimizerState.at_rest(layer.parameters(), missing).values)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({"settings": {}} | state)
         network, states = self.replica.network, self.replica.states
@@ -90,6 +98,7 @@ def fit(
     DivergedError
         The loss or a weight is no longer a finite number.
     """
+    state.add_states(state_arrays(parameters.config))
     dataset = make_dataset(samples, validation, state.replica.network.widths[-1])
     context = ParallelContext.serial(n_threads)
     job = TrainingJob(context, parameters.config, dataset, state.replica, SilentReporter(), fitted=state.front_end)

@@ -17,7 +17,8 @@ def learning_rate(config: RunConfig, n_replicas: int) -> LearningRate:
     optimizer, scale = config.optimizer, rate_scale(config, n_replicas)
     warmup_epochs, warmup_from = optimizer.warmup_epochs, optimizer.warmup_from
     if warmup_epochs == "auto":
-        warmup_epochs, warmup_from = WARMUP_EPOCHS if scale > 1 else 0, "unscaled"
+        is_scaled = config.parallel.learning_rate_scaling == "auto" and scale > 1
+        warmup_epochs, warmup_from = WARMUP_EPOCHS if is_scaled else 0, "unscaled"
     return LearningRate(
         base=optimizer.learning_rate,
         schedule=optimizer.schedule,

@@ -59,6 +59,7 @@ keep_last = 3
 [optimizer]
 learning_rate = 0.1
 clip_norm = 2.0
+warmup_epochs = 0
 [evolution]
 drop_schedule = "constant"
 growth_samples = 20

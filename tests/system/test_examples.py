@@ -21,7 +21,7 @@ LEAST = {
     "run_and_report": 93.0,
     "select_features": 60.0,
     "sequences": 90.0,
-    "shifted_images": 90.0,
+    "shifted_images": 75.0,
 }
 """Accuracies in %, well below what the scripts come to."""
 

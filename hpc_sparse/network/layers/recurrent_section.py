@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from hpc_sparse.config import LayerSection, RunConfig
+from hpc_sparse.config.layers import CONNECTION_KINDS
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.config.section import Share
 
@@ -46,7 +47,10 @@ class RecurrentSection(LayerSection):
     @model_validator(mode="after")
     def _suits_its_state(self) -> Self:
         """Blocks and groups are those of both maps, and fit the state."""
-        kind, own = self.kind_of_connections, self.of_recurrent
+        own = self.of_recurrent
+        if not {self.connections, own.connections} <= CONNECTION_KINDS.keys():  # said where the keys are checked
+            return self
+        kind = self.kind_of_connections
         keys = [*kind.keys, *own.kind_of_connections.keys]
         if keys and own.connections != self.connections:
             raise ValueError(

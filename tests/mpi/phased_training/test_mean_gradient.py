@@ -80,7 +80,7 @@ def test_wassp_applies_the_mean_gradient_over_all_samples_of_the_workers_batches
     # Shards of 166 and 165 samples: last batches of 6 and 5, which a plain mean of the two means would weigh wrongly.
     # Batches of 16 are single tiles, those of 40 are two.
     overrides = ("parallel.algorithm=wassp", "network.dropout=0", "evolution.strategy=static", "training.epochs=2")
-    overrides = (*overrides, f"training.batch_size={size}")
+    overrides = (*overrides, f"training.batch_size={size}", "optimizer.warmup_epochs=0")
     metrics, folder = run(*overrides)
     config, alone = load_config(run.folder / "run.toml", overrides), ParallelContext.serial(threads=1)
     shards = [load_dataset(alone, run.folder / "data.h5", train=Share(worker, 2)) for worker in (0, 1)]

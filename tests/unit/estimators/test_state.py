@@ -102,6 +102,13 @@ def test_a_network_does_not_go_on_as_another_one(classes, call, changed, message
     assert model.set_params(warm_start=False).fit(X, y).n_iter_ == 3
 
 
+@pytest.mark.parametrize(("first", "second"), [("set", "deep_r"), ("deep_r", "set"), ("set", "rigl")])
+def test_a_warm_start_may_have_another_strategy(classes, first, second):
+    X, y = classes
+    model = SparseMLPClassifier(**QUICK, warm_start=True, evolve_every_epochs=1, evolution=first).fit(X, y)
+    assert model.set_params(evolution=second).fit(X, y).n_iter_ == 6
+
+
 def test_a_warm_start_needs_the_same_classes(classes):
     X, y = classes
     model = SparseMLPClassifier(**QUICK, warm_start=True).fit(X, y)

@@ -24,7 +24,7 @@ def test_every_kind_of_data_is_warmed_up(make_config, make_dataset, kind, kernel
 @pytest.mark.parametrize("kind", ["float32", "uint8", "csr"])
 def test_the_tiny_data_are_of_the_types_of_the_real_ones(make_dataset, kind):
     dataset = make_dataset(kind=kind)
-    tiny = _tiny_dataset(dataset.info)
+    tiny = _tiny_dataset(dataset.info, 8)
     assert type(tiny.train.features) is type(dataset.train.features)
     for name, array in vars(tiny.train.features).items():
         real = getattr(dataset.train.features, name)

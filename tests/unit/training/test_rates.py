@@ -10,8 +10,7 @@ from hpc_sparse.training.rates import learning_rate, learning_rate_alone
 @pytest.mark.parametrize(("scaling", "expected"), [("none", 0.05), ("sqrt", 0.1), ("linear", 0.2)])
 @pytest.mark.parametrize("strategy", ["local_sgd", "wasap", "wassp"])
 def test_the_learning_rate_is_scaled_by_the_replicas(make_config, strategy, scaling, expected):
-    names = (f"parallel.learning_rate_scaling={scaling}", f"parallel.algorithm={strategy}", "optimizer.warmup_epochs=0")
-    config = make_config(*names)
+    config = make_config(f"parallel.learning_rate_scaling={scaling}", f"parallel.algorithm={strategy}")
     assert learning_rate(config, 4).at(1) == pytest.approx(expected)
     assert learning_rate(config, 1).at(1) == 0.05
 
