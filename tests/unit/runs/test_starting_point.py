@@ -130,7 +130,7 @@ def test_velocities_of_another_type_are_converted_with_one_line(tmp_path, write_
 
     def train(n_epochs, velocity):
         capsys.readouterr()
-        overrides = (f"training.epochs={n_epochs}", f"optimizer.velocity={velocity}")
+        overrides = (f"training.epochs={n_epochs}", f"optimizer.velocity={velocity}", "checkpoint.keep_last=9")
         summary = train_run(
             CTX, RunRequest(tmp_path / "run.toml", overrides, tmp_path / "run", resume="auto"), SilentReporter()
         )
