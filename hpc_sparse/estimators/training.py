@@ -16,7 +16,7 @@ from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
-from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.optimizers.state import OptimizerState, StateTypes
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Samples
@@ -58,10 +58,10 @@ class FittedState:
         replica = Replica(self.replica.network.copy(), [state.copy() for state in self.replica.states])
         return replace(self, replica=replica, losses=list(self.losses), validation_losses=list(self.validation_losses))
 
-    def add_states(self, names: Iterable[str]) -> None:
+    def add_states(self, types: StateTypes) -> None:
         """Begin the state arrays of these names that are missing: this fit may have another strategy than before."""
         for layer, own in zip(self.replica.network.layers, self.replica.states, strict=True):
-            missing = [name for name in names if name not in own.values]
+            missing = {name: kind for name, kind in types.items() if name not in own.values}
             own.values.update(OptimizerState.at_rest(layer.parameters(), missing).values)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -98,7 +98,7 @@ def fit(
     DivergedError
         The loss or a weight is no longer a finite number.
     """
-    state.add_states(state_arrays(parameters.config))
+    state.add_states(state_types(parameters.config))
     dataset = make_dataset(samples, validation, state.replica.network.widths[-1])
     context = ParallelContext.serial(n_threads)
     job = TrainingJob(context, parameters.config, dataset, state.replica, SilentReporter(), fitted=state.front_end)
