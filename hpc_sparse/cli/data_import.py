@@ -8,11 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from hpc_sparse.cli.data_import_files import files_app
+from hpc_sparse.cli.data_import_graph import import_graph_command
 from hpc_sparse.cli.data_import_options import Divided, OutputFile, Padding, Stored, TimeSteps, importer
 
 data = typer.Typer(help="Data sets.", no_args_is_help=True)
 import_app = typer.Typer(help="Turn data of other formats into a data set file.", no_args_is_help=True)
 import_app.add_typer(files_app)
+import_app.command("graph")(import_graph_command)
 data.add_typer(import_app, name="import")
 
 

@@ -58,6 +58,8 @@ def _value_lines(name: str, value: Any) -> list[str]:
 def _number(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, (int, str)):
+        return str(value)
     return "-" if value is None else format(value, "g")
 
 

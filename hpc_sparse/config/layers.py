@@ -131,14 +131,14 @@ class LayerSection(ConnectionSection):
     """Whether the layer goes over the places of images, in rows and columns."""
 
     kind: str = "sparse"
-    """Kind of the layer: see the table of kinds of layers."""
+    """Kind of the layer: sparse, recurrent, or tanh (sparse, with hyperbolic tangents)."""
 
     n: Width
     """Neurons."""
 
     connections: str = "csr"
     """Storage of its connections: csr (any), dense (all pairs of neurons), block (blocks of weights), n_of_m (so many
-    of each group of inputs)."""
+    of each group of inputs), diagonal (one input of each neuron)."""
 
     block: BlockSize | None = None
     """Connections in blocks: neurons of a block in this layer and in the one below, each 1, 4, 8, 16 or 32."""

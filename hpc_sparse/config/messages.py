@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,8 +77,16 @@ def _described(problem: Any, origin: str) -> str:
     message = message.replace("Input should be", "must be").replace("a valid tuple", "a list, such as [1000, 1000]")
     if not location:
         return f"{message} ({origin})"
-    value = "" if isinstance(problem["input"], dict) else f" = {_shown(problem['input'])}"
-    return f"{key}{value}: {message} ({origin})"
+    if isinstance(problem["input"], dict):
+        return f"{key}{'.' if _begins_with_key(message, location) else ': '}{message} ({origin})"
+    return f"{key} = {_shown(problem['input'])}: {message} ({origin})"
+
+
+def _begins_with_key(message: str, location: list[str]) -> bool:
+    """Whether what is said of a whole section is about one of its keys: ``density = 2: ...``, ``layers.0: ...``."""
+    section: Any = RunConfig.model_fields[location[0]].annotation if location[0] in RunConfig.model_fields else None
+    found = re.match(r"([a-z_]+)(\.[\w.]+)?( = |: )", message)
+    return len(location) == 1 and found is not None and found[1] in getattr(section, "model_fields", ())
 
 
 def _is_alternative(part: int | str) -> bool:

@@ -80,7 +80,7 @@ class NetworkSection(ConnectionSection):
 
     connections: str = "csr"
     """Storage of the hidden layers' connections, unless a layer has its own: csr (any), dense (all pairs of neurons),
-    block (blocks of weights), n_of_m (so many of each group of inputs)."""
+    block (blocks of weights), n_of_m (so many of each group of inputs), diagonal (one input of each neuron)."""
 
     block: BlockSize | None = None
     """Connections in blocks: neurons of a block in its layer and in the one below, each 1, 4, 8, 16 or 32; [16, 16]."""

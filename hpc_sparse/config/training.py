@@ -28,7 +28,7 @@ class TrainingSection(SectionOfKinds):
     """Storage type of hidden activations and deltas; bfloat16 takes half the memory. Sums are made in float32."""
 
     loss: str = "cross_entropy"
-    """With softmax, one sigmoid (two classes), sigmoid and tanh outputs respectively."""
+    """With softmax, one sigmoid (two classes), sigmoid and tanh outputs respectively; hinge on the sums themselves."""
 
     class_weight: Annotated[tuple[Positive, ...], Field(strict=False)] | Literal["balanced"] | None = None
     """With loss = "cross_entropy": weight of each class in all losses, by label; balanced: all classes
@@ -38,7 +38,8 @@ class TrainingSection(SectionOfKinds):
     """Epochs without a smaller validation loss after which the run ends; needs data.validation_fraction."""
 
     optimizer: str = "sgd"
-    """How parameters move down their gradients; its settings are in `[optimizer]`. sgd: SGD with momentum."""
+    """How parameters move down their gradients; its settings are in `[optimizer]`. sgd: SGD with momentum.
+    adagrad: rates that fall as squared gradients add up."""
 
     @field_validator("loss", mode="before")
     @classmethod

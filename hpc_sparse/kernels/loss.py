@@ -102,6 +102,33 @@ def sigmoid_cross_entropy(sums, labels, n_outputs, width, delta):
 
 
 @njit(cache=True, nogil=True)
+def multiclass_hinge(sums, labels, n_outputs, width, delta):
+    """Hinge loss of several classes, ``max(0, 1 + largest other sum - own sum)``.
+
+    ``sums`` are unchanged; the first among equal largest sums counts. The rest is as in :func:`softmax_cross_entropy`.
+    """
+    n_samples, n_columns = labels.size, sums.size // n_outputs
+    loss, n_correct = 0.0, 0
+    clear_beyond(n_samples, n_outputs, width, delta)
+    for c in range(n_samples):
+        place, stride = place_of(c, n_outputs, n_columns, width)
+        label, rival = labels[c], -1
+        for j in range(n_outputs):
+            delta[place + j * stride] = np.float32(0)
+            if j != label and (rival < 0 or sums[place + j * stride] > sums[place + rival * stride]):
+                rival = j
+        own = np.float64(sums[place + label * stride])
+        other = np.float64(sums[place + rival * stride]) if rival >= 0 else own - 1.0
+        if not 1.0 + other - own <= 0.0:  # also where a sum is no number
+            loss += 1.0 + other - own
+            delta[place + label * stride] = -1.0 / n_samples
+            delta[place + rival * stride] = 1.0 / n_samples
+        if own > other or (own == other and label < rival):
+            n_correct += 1
+    return loss, n_correct
+
+
+@njit(cache=True, nogil=True)
 def squared_error(sums, labels, is_tanh, n_outputs, width, delta):
     """Sigmoid (targets 0, 1) or tanh (targets -1, 1) outputs with the mean of the squared errors.
 

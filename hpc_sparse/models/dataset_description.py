@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hpc_sparse.storage.dataset.feature_summary import read_feature_summary
+from hpc_sparse.storage.dataset.feature_summary import read_feature_summary, read_graph_numbers
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 
@@ -16,7 +16,14 @@ def describe_dataset(info: DatasetInfo) -> dict[str, Any]:
     values["path"] = str(info.path)
     for name in ("class_names", "class_counts_train", "class_counts_test"):
         values[name] = list(values[name])
-    return {"kind": "data set", **values, "balance": _balance(info), "statistics": _statistics(info.path)}
+    graph = read_graph_numbers(info.path)
+    return {
+        "kind": "data set",
+        **values,
+        "balance": _balance(info),
+        "statistics": _statistics(info.path),
+        **({"graph": graph} if graph else {}),
+    }
 
 
 def _balance(info: DatasetInfo) -> dict[str, float]:

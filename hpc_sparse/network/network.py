@@ -192,8 +192,9 @@ class Network:
                 yield Place(number, name), connections
 
     def evolving(self) -> list[Place]:
-        """The connections that may evolve: those of all layers but the output's."""
-        return [place for place, _ in self.connections() if place.layer < len(self.layers) - 1]
+        """The connections that may evolve: those of all layers but the output's, unless their kind never does."""
+        last = len(self.layers) - 1
+        return [place for place, connections in self.connections() if place.layer < last and connections.evolves]
 
     def incoming(self) -> list[Connections]:
         """Each layer's connections to the layer below."""

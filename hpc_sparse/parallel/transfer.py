@@ -14,7 +14,7 @@ from hpc_sparse.partition import chunk_ranges
 def send_array(ctx: ParallelContext, array: AnyArray, destination: int) -> None:
     """Send a C-contiguous ``array`` to rank ``destination``, which calls :func:`receive_array`."""
     assert ctx.comm is not None, "there is no other rank without MPI"
-    buffer = _as_bytes(array)
+    buffer = as_bytes(array)
     for start, stop in chunk_ranges(0, buffer.size, collectives.CHUNK_BYTES):
         ctx.comm.Send(buffer[start:stop], dest=destination)
 
@@ -22,7 +22,7 @@ def send_array(ctx: ParallelContext, array: AnyArray, destination: int) -> None:
 def receive_array(ctx: ParallelContext, array: AnyArray, source: int) -> None:
     """Overwrite a C-contiguous ``array`` with what rank ``source`` sends; equal size in bytes on both sides."""
     assert ctx.comm is not None, "there is no other rank without MPI"
-    buffer = _as_bytes(array)
+    buffer = as_bytes(array)
     for start, stop in chunk_ranges(0, buffer.size, collectives.CHUNK_BYTES):
         ctx.comm.Recv(buffer[start:stop], source=source)
 
@@ -52,6 +52,7 @@ def gather_rows(ctx: ParallelContext, rows: AnyArray) -> AnyArray:
     return gathered
 
 
-def _as_bytes(array: AnyArray) -> UInt8Array:
+def as_bytes(array: AnyArray) -> UInt8Array:
+    """The bytes of a C-contiguous array, for MPI, without a copy."""
     assert array.flags.c_contiguous, "MPI buffers must be contiguous"
     return array.reshape(-1).view(np.uint8)

@@ -102,7 +102,7 @@ def test_blocks_go_and_stay_away_and_runs_go_on_bitwise(
     assert all(0 < now < then for now, then in zip(n_blocks["both"], before, strict=True))
     for overrides, key in (
         ((PRUNED, "evolution.strategy=set"), "block_pruning.threshold"),
-        (("network.block=[32, 8]",), "block = [32, 8]: larger than the layer of"),
+        (("network.block=[32, 8]",), "network.block = [32, 8]: larger than the layer of"),
     ):
         request = RunRequest(folder / "run.toml", overrides, folder / "refused")
         message = same_error_everywhere(ConfigError, lambda request=request: train_run(ctx, request, SilentReporter()))

@@ -19,7 +19,7 @@ COMMANDS = [
     *(["data", "import"], ["data", "import", "fashion-mnist"], ["data", "import", "idx"], ["data", "import", "npz"]),
     *(["data", "import", "cifar10"], ["data", "import", "make-classification"]),
     *(["model"], ["model", "export"], ["model", "import"]),
-    *(["data", "import", kind] for kind in ("csv", "parquet", "svmlight", "npy", "mat", "hdf5")),
+    *(["data", "import", kind] for kind in ("csv", "parquet", "svmlight", "npy", "mat", "hdf5", "graph")),
 ]
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 HPC_SPARSE = str(Path(sys.executable).with_name("hpc-sparse"))
@@ -70,6 +71,23 @@ def test_bad_input_ends_with_one_message_and_nothing_written(run, tmp_path, rank
     assert "hpc-sparse: ragged.csv: line 3: 2 cells: expected 3, as in the first line\n" in result.stderr
     assert "Traceback" not in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["ragged.csv"]
+
+
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_a_wrong_graph_ends_with_one_message_and_nothing_written(run, tmp_path, ranks):
+    edges, features = np.array([[0, 1], [1, 7]]), np.ones((4, 2), np.float32)
+    np.savez(tmp_path / "graph.npz", edges=edges, x=features, y=np.array([0, 1, 0, 1]))
+    command = ("data", "import", "graph", "graph.npz", "new.h5")
+    for options, message in (
+        ((), "hpc-sparse: graph.npz: edge 1: (1, 7): there is no node 7: must be >= 0 and < 4, the number of nodes\n"),
+        (("--hops", "0"), "hpc-sparse: hops = 0: must be at least 1 and at most 1000\n"),
+    ):
+        result = run(*command, *options, cwd=tmp_path, ranks=ranks, code=2)
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
+    told = json.loads(run(*command, "--plan", "--json", cwd=tmp_path).stdout)
+    assert told["nodes"] == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["graph.npz"]
 
 
 def measured_import(table: Path, text: bytes) -> tuple[str, float, int]:

@@ -18,6 +18,7 @@ from studies import shifts as shift_study
 from studies import strategies as comparison
 from studies import table
 from studies.catalogue import EXPERIMENTS, PUBLISHED_EPOCHS, USUAL_VARIANTS, VARIANTS
+from studies.graph_commands import graph_memory, graphs
 from studies.paper import plan_runs, run_experiment
 from studies.runs import ROOT, PlannedRun, result_of
 from studies.scale_tables import scale_report
@@ -32,7 +33,7 @@ Seeds = Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ... of each variant
 Runs = Annotated[Path, typer.Option(help="Where the run folders go; finished ones are not repeated.")]
 Output = Annotated[Path | None, typer.Option(help="Markdown file to write.")]
 
-for command in (structure_reset, structure_robustness, structure_emergence, structure_freeze):
+for command in (graphs, graph_memory, structure_reset, structure_robustness, structure_emergence, structure_freeze):
     app.command()(command)
 
 
@@ -45,6 +46,8 @@ def main() -> None:
         "scale",
         "strategies",
         "patterns",
+        "graphs",
+        "graph-memory",
         "shifts",
         *STRUCTURE,
         "--help",

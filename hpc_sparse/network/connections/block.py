@@ -24,11 +24,10 @@ from hpc_sparse.kernels.block.single_sample import forward_sample
 from hpc_sparse.kernels.sparse.gradient import bias_gradients
 from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.block_choice import BlockChoice
-from hpc_sparse.network.connections.csr import derivative_of
+from hpc_sparse.network.connections.csr import Csr, derivative_of
 from hpc_sparse.network.connections.initial_topology import draw_topology
 from hpc_sparse.network.connections.initial_weights import NORMAL_DEVIATION, UNIFORM_BOUNDS
 from hpc_sparse.network.connections.protocol import Adjoint, ConnectionBytes, Epilogue, Gate, ScoreRule
-from hpc_sparse.network.connections.single_block import SETTINGS, SingleBlock
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSize, StoredSizes
 from hpc_sparse.network.connections.topology import BLOCKS, Topology
 from hpc_sparse.network.sinks import DescendMap, MapSink
@@ -40,6 +39,21 @@ if TYPE_CHECKING:
     from hpc_sparse.network.blueprint import LayerBlueprint
 
 SINGLE = (1, 1)
+
+
+SETTINGS = ("rows", "columns")
+"""Names of the sides of a block in a file."""
+
+
+@dataclass
+class SingleBlock(Csr):
+    """Blocks of one weight: unstructured connections, to the bit, under the name of block-sparse ones."""
+
+    kind: ClassVar[str] = "block"
+
+    def state(self) -> ConnectionState:
+        """As :class:`Csr`, with the sides of a block."""
+        return replace(super().state(), kind=self.kind, settings=dict.fromkeys(SETTINGS, 1))
 
 
 @dataclass

@@ -20,6 +20,7 @@ class FreeChoice:
     keys: ClassVar[Mapping[str, object]] = MappingProxyType({})
     small_keys: ClassVar[Mapping[str, object]] = MappingProxyType({})
     in_groups: ClassVar[bool] = False
+    evolves: ClassVar[bool] = True
 
     @classmethod
     def unit_of(cls, section: LayerSection) -> tuple[int, int]:  # noqa: ARG003

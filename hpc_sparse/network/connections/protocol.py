@@ -107,9 +107,12 @@ class Connections(ConnectionKind, Protocol):
         Which units there are, and within which groups they may come and go; may be made anew each time.
     weight : float32[n]
         Learned; of all units, in the topology's order, as many values for each.
+    evolves : bool
+        Whether units of hidden layers may come and go.
     """
 
     kind: ClassVar[str]
+    evolves: ClassVar[bool]
     weight: Float32Array
 
     @property

@@ -12,6 +12,7 @@ from hpc_sparse.network.blueprint import LayerBlueprint
 from hpc_sparse.network.connections.block import Block
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.dense import Dense, is_complete
+from hpc_sparse.network.connections.diagonal import Diagonal
 from hpc_sparse.network.connections.n_of_m import NOfM
 from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.connections.reserve import ALL_ACT, Reserve
@@ -31,7 +32,7 @@ def register_connections(kind: type[Connections]) -> type[Connections]:
     return kind
 
 
-for each in (Csr, Dense, Reserve, Block, NOfM):
+for each in (Csr, Dense, Reserve, Block, NOfM, Diagonal):
     register_connections(each)
 
 UNSTRUCTURED = frozenset({Csr.kind, Dense.kind, Reserve.kind})

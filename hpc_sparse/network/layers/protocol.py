@@ -171,7 +171,7 @@ class Layer(Protocol):
         Returns
         -------
         out, bend : float64[n_places_out, n_out, n_samples]
-            The latter is None where the activation is smooth.
+            The latter is None where there is nothing to multiply by: a smooth activation without dropout.
         """
         ...
 

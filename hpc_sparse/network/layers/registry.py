@@ -10,6 +10,7 @@ from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.recurrent import RecurrentLayer
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.layers.state import LayerState
+from hpc_sparse.network.layers.tanh import TanhLayer
 
 LAYERS: dict[str, type[Layer]] = {}
 """The classes by the names that configurations and checkpoints know."""
@@ -23,7 +24,7 @@ def register_layer(kind: type[Layer]) -> type[Layer]:
     return kind
 
 
-for each in (SparseLayer, RecurrentLayer, ConvolutionLayer):
+for each in (SparseLayer, RecurrentLayer, TanhLayer, ConvolutionLayer):
     register_layer(each)
 
 

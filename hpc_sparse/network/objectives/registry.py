@@ -6,11 +6,12 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.config.registry import OBJECTIVES
 from hpc_sparse.network.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
+from hpc_sparse.network.objectives.hinge import Hinge
 from hpc_sparse.network.objectives.mse import Mse
 from hpc_sparse.network.objectives.mse_tanh import MseTanh
 from hpc_sparse.network.objectives.protocol import Objective
 
-for each in (CrossEntropy, BinaryCrossEntropy, Mse, MseTanh):
+for each in (CrossEntropy, BinaryCrossEntropy, Mse, MseTanh, Hinge):
     OBJECTIVES.register(each)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.config.registry import OPTIMIZERS
+from hpc_sparse.network.optimizers.adagrad import Adagrad
 from hpc_sparse.network.optimizers.adamw import Adamw
 from hpc_sparse.network.optimizers.protocol import Optimizer
 from hpc_sparse.network.optimizers.sgd import Sgd
 
-for each in (Sgd, Adamw):
+for each in (Sgd, Adamw, Adagrad):
     OPTIMIZERS.register(each)
 
 

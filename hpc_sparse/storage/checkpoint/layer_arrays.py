@@ -84,8 +84,9 @@ def check_layer(layer: LayerState, place: Callable[[str], str]) -> None:
     FileFormatError
     """
     for name, connections in layer.connections.items():
-        group = place(f"connections/{name}/{next(iter(connections.structure))}").rpartition("/")[0]
-        CONNECTIONS[connections.kind].check_state(group, connections)
+        own = [f"connections/{name}/{array}" for array in connections.structure]
+        of_layer = [f"parameters/{parameter}" for parameter in layer.parameters]  # where a kind stores no structure
+        CONNECTIONS[connections.kind].check_state(place((own or of_layer)[0]).rpartition("/")[0], connections)
     for name, array in layer.arrays().items():
         if not name.startswith("connections/"):
             _check_finite(place(name), array)

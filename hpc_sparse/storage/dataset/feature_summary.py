@@ -46,6 +46,12 @@ class FeatureSummary:
     has_idf: bool
 
 
+def read_graph_numbers(path: Path | str) -> dict[str, int | float | str]:
+    """Numbers of the graph whose nodes the samples are; {} if they are none. Needs no MPI."""
+    with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
+        return reader.attributes("graph") if reader.has("graph") else {}
+
+
 def read_feature_summary(path: Path | str) -> FeatureSummary:
     """Summarise the statistics of a data set file; reads no samples and needs no MPI.
 

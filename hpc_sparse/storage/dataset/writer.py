@@ -2,13 +2,14 @@
 
 Besides, ``statistics`` holds ``nonzero`` int64[f], the training samples in which each feature is not 0, and attributes
 ``minimum`` and ``maximum`` of their values. ``feature_names`` is text, and ``preparation/idf`` float32[f] the weights
-of term counts, where there are any. Readers may do without all of these.
+of term counts, where there are any. Attributes of ``graph`` describe the graph whose nodes the samples are. Readers may
+do without all of these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import chunk_ranges
 from hpc_sparse.rng import Purpose, stream
 from hpc_sparse.storage.container.file import DATASET_KIND, create_container, remove_partial_files
-from hpc_sparse.storage.container.hdf5 import output_errors
+from hpc_sparse.storage.container.hdf5 import Attribute, output_errors
 from hpc_sparse.storage.container.writer import ContainerWriter
 from hpc_sparse.storage.dataset.feature_statistics import FeatureStatistics
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Features, Samples, take_rows
@@ -31,12 +32,13 @@ BLOCK_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class DatasetText:
-    """Texts about a data set: title, origin and division, names of the classes."""
+    """Texts about a data set: title, origin and division, names of the classes, and numbers of a graph's nodes."""
 
     title: str
     source: str
     split: str
     class_names: Sequence[str]
+    graph: Mapping[str, Attribute] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,8 @@ def write_blocks(
         writer.set_attribute("/", "n_classes", n_classes)
         if layout.time_steps > 1:
             writer.set_attribute("/", "time_steps", layout.time_steps)
+        for name, number in text.graph.items():
+            writer.set_attribute("graph", name, number)
         writer.write_replicated("class_names", _as_text(text.class_names))
         _write_part(writer, "train", train, layout, statistics)
         _write_part(writer, "test", test, layout)

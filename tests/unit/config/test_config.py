@@ -138,7 +138,7 @@ def test_overriding_one_sparsity_replaces_the_other(given, other):
         ("training.batch_size=0", ["training.batch_size = 0", "must be greater than or equal to 1"]),
         ("training.seed=-1", ["training.seed = -1", "must be greater than or equal to 0"]),
         ("training.seed=9223372036854775808", ["training.seed = 9223372036854775808", "must be less than"]),
-        ("training.loss=hinge", ["training.loss = 'hinge'", "'cross_entropy'"]),
+        ("training.loss=hinges", ["training.loss = 'hinges'", "'cross_entropy'"]),
         ("evolution.drop_fraction=1", ["evolution.drop_fraction = 1", "must be less than 1"]),
         ("evolution.every_epochs=0", ["evolution.every_epochs = 0"]),
         (

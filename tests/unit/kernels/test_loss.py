@@ -9,6 +9,7 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.network.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
+from hpc_sparse.network.objectives.hinge import Hinge
 from hpc_sparse.network.objectives.mse import Mse
 from hpc_sparse.network.objectives.mse_tanh import MseTanh
 from hpc_sparse.network.tiles import Tiles
@@ -30,18 +31,26 @@ def squared(z, labels, squash, low):
     return ((squash(z) - np.where(is_high, 1.0, low)) ** 2).sum() / n_outputs
 
 
-LOSSES = {kind.name: kind() for kind in (CrossEntropy, BinaryCrossEntropy, Mse, MseTanh)}
+def hinge(z, labels):
+    columns, others = np.arange(labels.size), z.copy()
+    others[labels, columns] = -np.inf
+    return np.maximum(0, 1 + others.max(axis=0) - z[labels, columns]).sum()
+
+
+LOSSES = {kind.name: kind() for kind in (CrossEntropy, BinaryCrossEntropy, Mse, MseTanh, Hinge)}
 REFERENCES = {
     "cross_entropy": cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
     "mse": lambda z, labels: squared(z, labels, expit, 0.0),
     "mse_tanh": lambda z, labels: squared(z, labels, np.tanh, -1.0),
+    "hinge": hinge,
 }
 OUTPUTS = {
     "cross_entropy": lambda z: softmax(z, axis=0),
     "binary_cross_entropy": expit,
     "mse": expit,
     "mse_tanh": np.tanh,
+    "hinge": lambda z: z,
 }
 CASES = [
     ("cross_entropy", 10),
@@ -52,6 +61,8 @@ CASES = [
     ("mse", 4),
     ("mse_tanh", 1),
     ("mse_tanh", 4),
+    ("hinge", 2),
+    ("hinge", 7),
 ]
 
 BATCHES = [(1, 16), (5, 16), (37, 48), (5, 112), (101, 112), (139, 144)]
@@ -119,7 +130,7 @@ def test_correct_predictions_are_counted(name, n_outputs):
         assert evaluate(name, sums, labels, width)[0].n_correct == (predicted == labels).sum()
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "mse", "mse_tanh"])
+@pytest.mark.parametrize("name", ["cross_entropy", "mse", "mse_tanh", "hinge"])
 def test_the_first_of_equal_outputs_is_the_prediction(name):
     sums = np.zeros((3, 16), np.float32)
     sums[0, 3] = -1
@@ -144,5 +155,6 @@ def test_two_classes_share_one_output_except_with_softmax():
         "binary_cross_entropy": 1,
         "mse": 1,
         "mse_tanh": 1,
+        "hinge": 2,
     }
     assert {loss.n_outputs(3) for loss in LOSSES.values() if not loss.is_binary} == {3}

@@ -123,7 +123,7 @@ def test_an_imported_dense_network_gets_the_pattern_of_its_configuration(make_co
         (("network.connections=n_of_m",), 'connections = "n_of_m" needs pattern, such as "2:4"'),
         (
             ("network.connections=n_of_m", "network.pattern=4:2"),
-            'network: pattern = "4:2": must be N:M with 1 <= N <= M',
+            'network.pattern = "4:2": must be N:M with 1 <= N <= M',
         ),
         (("network.connections=n_of_m", "network.pattern=1:300"), "must be N:M with M <= 256"),
         (("network.connections=n_of_m", "network.pattern=2:200"), 'pattern = "2:200": groups of 200 inputs, but the'),
@@ -131,7 +131,7 @@ def test_an_imported_dense_network_gets_the_pattern_of_its_configuration(make_co
             ("network.connections=n_of_m", "network.pattern=2:4", "evolution.strategy=cht"),
             "use static, set, deep_r, rigl",
         ),
-        (("network.connections=none",), "network.connections = 'none': must be 'csr', 'dense', 'block' or 'n_of_m'"),
+        (("network.connections=none",), "network.connections = 'none': must be 'csr', 'dense', 'block', 'n_of_m' or 'diagonal'"),
     ],
 )
 def test_a_wrong_configuration_is_one_message(make_config, overrides, message):

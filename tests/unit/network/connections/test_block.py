@@ -10,11 +10,10 @@ import pytest
 from hpc_sparse.config import LayerSection
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.network.blueprint import LayerBlueprint
-from hpc_sparse.network.connections.block import Block, grid
+from hpc_sparse.network.connections.block import Block, SingleBlock, grid
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.initial_weights import INITIALIZERS, draw_weights
 from hpc_sparse.network.connections.registry import connections_from_state, random_connections
-from hpc_sparse.network.connections.single_block import SingleBlock
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.rng import Purpose
 

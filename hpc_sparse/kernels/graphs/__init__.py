@@ -1,0 +1,1 @@
+"""Kernels that build the rows of a graph from its edges."""
