@@ -54,8 +54,8 @@ class Adagrad(Optimizer):
         """Settings of momentum."""
         if config.optimizer.velocity != "float32":
             return (
-                f'training.optimizer = "adagrad": not with optimizer.velocity = "{config.optimizer.velocity}", as it has '
-                "no velocities"
+                f'training.optimizer = "adagrad": not with optimizer.velocity = "{config.optimizer.velocity}", as it '
+                "has no velocities"
             )
         for key in ("nesterov", "momentum_correction"):
             if getattr(config.optimizer, key):
