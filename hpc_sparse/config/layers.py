@@ -223,7 +223,12 @@ def checked_layers(values: Any) -> Any:
         try:
             found.append(LAYER_SECTIONS.get(str(kind), LayerSection).model_validate(value))
         except ValidationError as error:
-            problems += nested_problems(error, str(number))
+            of_whole_layers = {str(each["type"]) for each in problems if len(each["loc"]) == 1}
+            problems += [
+                each
+                for each in nested_problems(error, str(number))
+                if len(each["loc"]) > 1 or str(each["type"]) not in of_whole_layers  # once for all layers
+            ]
     if problems:
         raise ValidationError.from_exception_data("layers", problems)
     return found

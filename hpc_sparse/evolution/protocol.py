@@ -168,12 +168,11 @@ class TopologyUpdater(ABC):
         """State arrays of connections that begin to be trained with these weights, by name."""
         return {}
 
-    def after_step(self, connections: Connections, rate: float) -> None:
+    def after_step(self, connections: Connections, rate: float) -> None:  # noqa: B027  (most do nothing)
         """Change the weights of connections that evolve, in place, after a step with the learning rate ``rate``.
 
         Called only if :attr:`acts_after_steps` says so.
         """
-        raise NotImplementedError
 
     @abstractmethod
     def update(self, network: NetworkView) -> Sequence[LayerUpdate | None]:

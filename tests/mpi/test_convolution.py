@@ -32,6 +32,9 @@ from hpc_sparse.storage.dataset.writer import write_dataset
 from hpc_sparse.storage.verification import verify_container
 
 ROWS, COLUMNS, COLOURS = 8, 12, 4
+EVOLVES = ("training.epochs=2", "checkpoint.every_epochs=1", "evolution.drop_schedule=constant")
+"""Two epochs between which connections change by every strategy."""
+
 CONFIG = f"""
 [data]
 path = "data.h5"
@@ -186,7 +189,7 @@ def test_convolutions_go_all_the_way(ctx: ParallelContext, folder: Path) -> None
 def test_every_strategy_evolves_taps(ctx: ParallelContext, folder: Path) -> None:
     alone = ParallelContext.serial(threads=1)
     for strategy in ("set", "rigl", "gse", "snfs", "deep_r", "srigl"):
-        run(ctx, folder, strategy, f"evolution.strategy={strategy}", "training.epochs=2", "checkpoint.every_epochs=1")
+        run(ctx, folder, strategy, f"evolution.strategy={strategy}", *EVOLVES)
         first, last = (checkpoint_path(folder / strategy / "checkpoints", epoch) for epoch in (1, 2))
         before, after = on_root(ctx, lambda: [read_checkpoint(alone, path).layers for path in (first, last)])  # noqa: B023
         for number in (1, 2):

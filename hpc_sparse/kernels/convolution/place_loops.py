@@ -8,21 +8,21 @@ A place of an image is a set of tiles of its own, so a tap reads a row of the ti
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeAlias
 
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from hpc_sparse.kernels.simd.machine import LANES, WIDTHS
+from hpc_sparse.kernels.simd.machine import LANES
 from hpc_sparse.kernels.simd.vector_code import (
     INT64,
     float_vector,
+    for_width,
     horizontal_sums,
+    in_groups,
     load_index,
     load_vector,
-    loop,
     multiply_add,
     pointer_or_value,
     splat,
@@ -37,31 +37,6 @@ SUM_GROUP = 4
 
 DOT_GROUP = 8
 """Taps whose gradients ``more_place_dots`` computes at a time, one register each."""
-
-
-def _for_width(builder: Builder, width: Value, emit: Callable[[int], None]) -> None:
-    """Run what ``emit`` emits for the width that a tile has."""
-    done = builder.append_basic_block("done")
-    blocks = {own: builder.append_basic_block(f"columns_{own}") for own in WIDTHS}
-    switch = builder.switch(width, blocks[WIDTHS[0]])
-    for own, block in blocks.items():
-        if own != WIDTHS[0]:
-            switch.add_case(INT64(own), block)
-        builder.position_at_end(block)
-        emit(own)
-        builder.branch(done)
-    builder.position_at_end(done)
-
-
-def _in_groups(
-    builder: Builder, start: Value, stop: Value, group: int, state: list[Value], add: Callable[..., list[Value]]
-) -> list[Value]:
-    """``add(k, state, n)`` over all taps: ``group`` at a time, then half as many, and so on down to one."""
-    while group:
-        in_groups = builder.sub(stop, builder.srem(builder.sub(stop, start), INT64(group)))
-        state = loop(builder, start, in_groups, group, state, partial(add, n=group))
-        start, group = in_groups, group // 2
-    return state
 
 
 def _row(builder: Builder, source: Value, rows: Value, indices: Value, slot: Value) -> Value:
@@ -87,10 +62,10 @@ def _place_sum(tc, width, source, rows, indices, weight, start, stop, initial, o
                     total = multiply_add(builder, scale, load_vector(builder, row, own), total)
                 return [total]
 
-            (total,) = _in_groups(builder, start, stop, SUM_GROUP, [splat(builder, initial, own)], add_taps)
+            (total,) = in_groups(builder, start, stop, SUM_GROUP, [splat(builder, initial, own)], add_taps)
             store_vector(builder, total, builder.gep(out, [out_offset]))
 
-        _for_width(builder, width, emit)
+        for_width(builder, width, emit)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -124,9 +99,9 @@ def _more_place_dots(tc, width, source, rows, indices, start, stop, delta, offse
                 store_vector(builder, builder.fadd(load_vector(builder, target, n), totals), target)
                 return nothing
 
-            _in_groups(builder, start, stop, DOT_GROUP, [], add_group)
+            in_groups(builder, start, stop, DOT_GROUP, [], add_group)
 
-        _for_width(builder, width, emit)
+        for_width(builder, width, emit)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -22,14 +22,16 @@ from numba import types
 from numba.extending import intrinsic
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS, activated, activated_and_dropped, differentiated
-from hpc_sparse.kernels.simd.machine import LANES, WIDTHS
+from hpc_sparse.kernels.simd.machine import LANES
 from hpc_sparse.kernels.simd.prefetch import NEAR, ahead, prefetch, prefetch_rows
 from hpc_sparse.kernels.simd.vector_code import (
     FLOAT,
     INT32,
     INT64,
     float_vector,
+    for_width,
     horizontal_sums,
+    in_groups,
     item_bytes,
     joined,
     load_index,
@@ -55,20 +57,6 @@ FUSED_GROUP = 4
 """Connections at a time in ``row_sum_and_dots``, whose sums take eight registers more; 2 and 8 are slower."""
 
 
-def _for_width(builder: Builder, width: Value, emit: Callable[[int], None]) -> None:
-    """Run what ``emit`` emits for the width that a tile has."""
-    done = builder.append_basic_block("done")
-    blocks = {own: builder.append_basic_block(f"columns_{own}") for own in WIDTHS}
-    switch = builder.switch(width, blocks[WIDTHS[0]])
-    for own, block in blocks.items():
-        if own != WIDTHS[0]:
-            switch.add_case(INT64(own), block)
-        builder.position_at_end(block)
-        emit(own)
-        builder.branch(done)
-    builder.position_at_end(done)
-
-
 def _pointers(context: Any, builder: Builder, signature: Any, args: Any) -> list[Value]:
     """Pointers to the data of arrays, and scalars."""
     return [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
@@ -91,17 +79,6 @@ def _ask_ahead(
 
 def _is_not_near(builder: Builder, distance: Value) -> Value:
     return builder.icmp_signed(">", distance, INT64(NEAR))
-
-
-def _in_groups(
-    builder: Builder, start: Value, stop: Value, group: int, state: list[Value], add: Callable[..., list[Value]]
-) -> list[Value]:
-    """``add(k, state, n)`` over all connections: ``group`` at a time, then half as many, and so on down to one."""
-    while group:
-        in_groups = builder.sub(stop, builder.srem(builder.sub(stop, start), INT64(group)))
-        state = loop(builder, start, in_groups, group, state, partial(add, n=group))
-        start, group = in_groups, group // 2
-    return state
 
 
 def _weighted_sum(
@@ -158,7 +135,7 @@ def _row_sum(tc, width, source, base, indices, weight, start, stop, last, distan
             total = _weighted_sum(builder, own, builder.gep(source, [base]), *connections)
             store_vector(builder, activated(builder, total, slope), builder.gep(out, [out_offset]))
 
-        _for_width(builder, width, emit)
+        for_width(builder, width, emit)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -179,7 +156,7 @@ def _indirect_row_sum(tc, width, source, base, indices, position, weight, start,
             total = _weighted_sum(builder, own, builder.gep(source, [base]), *connections)
             store_vector(builder, total, builder.gep(out, [out_offset]))
 
-        _for_width(builder, width, emit)
+        for_width(builder, width, emit)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -234,7 +211,7 @@ def _row_sum_activated(
                 active = activated_and_dropped(builder, sums, slope, scale, drop_below, row_key, at, record, words)
                 store_vector(builder, active, builder.gep(out, [builder.add(out_offset, INT64(first))]))
 
-        _for_width(builder, width, emit)
+        for_width(builder, width, emit)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -290,9 +267,9 @@ def _make_row_dots(*, adds: bool) -> Callable[..., Any]:
                     _store_dots(builder, horizontal_sums(builder, products), n, [target], adds=adds)
                     return nothing
 
-                _in_groups(builder, start, stop, DOT_GROUP, [], add_group)
+                in_groups(builder, start, stop, DOT_GROUP, [], add_group)
 
-            _for_width(builder, width, emit)
+            for_width(builder, width, emit)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -368,12 +345,12 @@ def _make_row_sum_and_dots(*, is_indirect: bool, adds: bool) -> Callable[..., An
                     _store_dots(builder, horizontal_sums(builder, products), n, places, adds=adds)
                     return sums
 
-                sums = _in_groups(builder, start, stop, FUSED_GROUP, [zero] * len(factors), add_group)
+                sums = in_groups(builder, start, stop, FUSED_GROUP, [zero] * len(factors), add_group)
                 blocks = joined(builder, sums, BLOCK)
                 for part, values in enumerate(differentiated(builder, blocks, slope, scale, record, place)):
                     store_vector(builder, values, builder.gep(target, [INT64(part * BLOCK)]))
 
-            _for_width(builder, width, emit)
+            for_width(builder, width, emit)
             return context.get_dummy_value()
 
         return signature, codegen

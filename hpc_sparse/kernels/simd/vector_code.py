@@ -6,11 +6,14 @@ Each function emits instructions through a builder and returns the value they co
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+
+from hpc_sparse.kernels.simd.machine import WIDTHS
 
 FLOAT = ir.FloatType()
 INT32 = ir.IntType(32)
@@ -45,6 +48,36 @@ def loop(
         phi.add_incoming(first, before)
         phi.add_incoming(later, last)
     return results
+
+
+def for_width(builder: ir.IRBuilder, width: ir.Value, emit: Callable[[int], None]) -> None:
+    """Run what ``emit`` emits for the width that a tile has."""
+    done = builder.append_basic_block("done")
+    blocks = {own: builder.append_basic_block(f"columns_{own}") for own in WIDTHS}
+    switch = builder.switch(width, blocks[WIDTHS[0]])
+    for own, block in blocks.items():
+        if own != WIDTHS[0]:
+            switch.add_case(INT64(own), block)
+        builder.position_at_end(block)
+        emit(own)
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
+def in_groups(
+    builder: ir.IRBuilder,
+    start: ir.Value,
+    stop: ir.Value,
+    group: int,
+    state: list[ir.Value],
+    add: Callable[..., list[ir.Value]],
+) -> list[ir.Value]:
+    """``add(k, state, n)`` over ``start <= k < stop``: ``group`` at a time, then half as many, and so on to one."""
+    while group:
+        whole = builder.sub(stop, builder.srem(builder.sub(stop, start), INT64(group)))
+        state = loop(builder, start, whole, group, state, partial(add, n=group))
+        start, group = whole, group // 2
+    return state
 
 
 def horizontal_sums(builder: ir.IRBuilder, sums: list[ir.Value]) -> ir.Value:

@@ -22,7 +22,6 @@ from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array
 from hpc_sparse.errors import quoted
 from hpc_sparse.kernels.convolution.derivative import differentiate_all
 from hpc_sparse.kernels.simd.buffers import aligned_empty
-from hpc_sparse.kernels.simd.machine import PADDING
 from hpc_sparse.kernels.sparse.gradient import bias_gradients
 from hpc_sparse.network.activations import NEGATIVE_SLOPES, negative_slope
 from hpc_sparse.network.blueprint import LayerBlueprint
@@ -32,6 +31,7 @@ from hpc_sparse.network.connections.registry import connections_from_state, rand
 from hpc_sparse.network.connections.state import Setting
 from hpc_sparse.network.connections.topology import Topology, erdos_renyi_density
 from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.alone import forward_alone_by_places
 from hpc_sparse.network.layers.convolution_section import ConvolutionSection
 from hpc_sparse.network.layers.exact_sampling import exact_samples
 from hpc_sparse.network.layers.protocol import Saved, SavedArray
@@ -180,15 +180,7 @@ class ConvolutionLayer:
 
     def forward_alone(self, source: Float32Array, out: Float32Array) -> None:
         """The bits of :meth:`forward` for one sample, whose places lie one after the other."""
-        (n_out, n_in), n_places = self.shape, self.n_places
-        batch = Tiles.empty(n_in, 1, PADDING, n_places=n_places)
-        of_places = batch.values.reshape(-1, PADDING)
-        of_places[:] = 0
-        of_places[:, 0] = source
-        n_samples, n_given = self.shape_out(batch.batch)
-        given = Tiles.empty(n_out, n_samples, PADDING, n_places=n_given)
-        self.forward(batch, given)
-        out[:] = given.values.reshape(-1, PADDING)[:, 0]
+        forward_alone_by_places(self, source, out)
 
     def gate(self, saved: Saved, dropout: Dropout | None) -> Gate | None:  # noqa: ARG002
         """None: it applies its own derivative."""

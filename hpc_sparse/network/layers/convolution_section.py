@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from hpc_sparse.config import LayerSection, RunConfig
-from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.network.layers.plain_runs import refuses_all_but_plain_runs
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 
@@ -18,9 +18,6 @@ HALVING = ("stride", "blur", "polyphase", "polyphase_blur")
 
 STORED = ("csr", "dense")
 """Kinds of connections that taps may have."""
-
-UNSUITABLE_TOPOLOGIES = ("snip", "grasp", "csti")
-"""Initial topologies that are made for layers of pairs of neurons."""
 
 
 class ConvolutionSection(LayerSection):
@@ -82,16 +79,4 @@ class ConvolutionSection(LayerSection):
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:
         """Anything but float32, removal of neurons, reserves, and topologies of pairs of neurons."""
-        for key, value, usual in (
-            ("training.activations", config.training.activations, ("float32",)),
-            ("importance_pruning.mode", config.importance_pruning.mode, ("off",)),
-        ):
-            if value not in usual:
-                return f'kind = "convolution": not with {key} = "{value}"; use "{usual[0]}"'
-        strategy = config.evolution.strategy
-        if (share := getattr(config.evolution.chosen(STRATEGIES[strategy].section), "acting_share", 1.0)) < 1:
-            return f'kind = "convolution": not with evolution.{strategy}.acting_share = {share}; use 1'
-        chosen = config.network.initial_topology
-        if chosen in UNSUITABLE_TOPOLOGIES:
-            return f'kind = "convolution": not with network.initial_topology = "{chosen}"; use "erdos_renyi"'
-        return None
+        return refuses_all_but_plain_runs("convolution", config)

@@ -17,7 +17,6 @@ from hpc_sparse.config import LayerSection, NetworkSection
 from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array
 from hpc_sparse.errors import quoted
 from hpc_sparse.kernels.simd.buffers import aligned_empty
-from hpc_sparse.kernels.simd.machine import PADDING
 from hpc_sparse.network.activations import LINEAR
 from hpc_sparse.network.blueprint import STREAM_NUMBERS, LayerBlueprint
 from hpc_sparse.network.connections.protocol import INPUT, Connections, Epilogue, Gate, exact_matrix
@@ -25,6 +24,7 @@ from hpc_sparse.network.connections.registry import connections_from_state, rand
 from hpc_sparse.network.connections.state import Setting
 from hpc_sparse.network.connections.topology import Topology, erdos_renyi_density
 from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.alone import forward_alone_by_places
 from hpc_sparse.network.layers.cells import CELLS, Cell
 from hpc_sparse.network.layers.protocol import Saved, SavedArray
 from hpc_sparse.network.layers.recurrent_section import RecurrentSection
@@ -214,15 +214,7 @@ class RecurrentLayer:
 
     def forward_alone(self, source: Float32Array, out: Float32Array) -> None:
         """The bits of :meth:`forward` for one sample, whose steps lie one after the other."""
-        n_out, n_in = self.shape
-        batch = Tiles.empty(n_in, 1, PADDING, n_places=source.size // n_in)
-        of_steps = batch.values.reshape(-1, PADDING)
-        of_steps[:] = 0
-        of_steps[:, 0] = source
-        n_samples, n_places = self.shape_out(batch.batch)
-        states = Tiles.empty(n_out, n_samples, PADDING, n_places=n_places)
-        self.forward(batch, states)
-        out[:] = states.values.reshape(-1, PADDING)[:, 0]
+        forward_alone_by_places(self, source, out)
 
     def gate(self, saved: Saved, dropout: Dropout | None) -> Gate | None:  # noqa: ARG002
         """None: it applies its own derivative."""

@@ -8,11 +8,8 @@ from pydantic import model_validator
 
 from hpc_sparse.config import LayerSection, RunConfig
 from hpc_sparse.config.layers import CONNECTION_KINDS
-from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.config.section import Share
-
-UNSUITABLE_TOPOLOGIES = ("snip", "grasp", "csti")
-"""Initial topologies that are made for layers with one map."""
+from hpc_sparse.network.layers.plain_runs import refuses_all_but_plain_runs
 
 
 class RecurrentSection(LayerSection):
@@ -72,16 +69,4 @@ class RecurrentSection(LayerSection):
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:
         """Anything but float32, removal of neurons, reserves, and topologies for layers with one map."""
-        for key, value, usual in (
-            ("training.activations", config.training.activations, ("float32",)),
-            ("importance_pruning.mode", config.importance_pruning.mode, ("off",)),
-        ):
-            if value not in usual:
-                return f'kind = "recurrent": not with {key} = "{value}"; use "{usual[0]}"'
-        strategy = config.evolution.strategy
-        if (share := getattr(config.evolution.chosen(STRATEGIES[strategy].section), "acting_share", 1.0)) < 1:
-            return f'kind = "recurrent": not with evolution.{strategy}.acting_share = {share}; use 1'
-        chosen = config.network.initial_topology
-        if chosen in UNSUITABLE_TOPOLOGIES:
-            return f'kind = "recurrent": not with network.initial_topology = "{chosen}"; use "erdos_renyi"'
-        return None
+        return refuses_all_but_plain_runs("recurrent", config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
 import numpy as np
@@ -14,20 +14,17 @@ from hpc_sparse.errors import InputError, quoted
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.network.activations import LINEAR, NEGATIVE_SLOPES, OUTPUT_ACTIVATION, negative_slope
 from hpc_sparse.network.blueprint import LayerBlueprint
-from hpc_sparse.network.connections.protocol import INPUT, Connections, Epilogue, Gate, exact_matrix
+from hpc_sparse.network.connections.protocol import INPUT, Epilogue, Gate, exact_matrix
 from hpc_sparse.network.connections.registry import connections_from_state, random_connections, unstructured
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.state import Setting
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.one_map import OneMap
 from hpc_sparse.network.layers.protocol import Layer, Saved, SavedArray
 from hpc_sparse.network.layers.state import LayerState
-from hpc_sparse.network.parameter import Parameter
 from hpc_sparse.network.sinks import Sink, Write
 from hpc_sparse.network.tiles import BatchShape, Tiles
-
-NAMES = ("weight", "bias")
-"""Names of the parameters."""
 
 
 class HasLayers(Protocol):
@@ -40,7 +37,7 @@ class HasLayers(Protocol):
 
 
 @dataclass
-class SparseLayer:
+class SparseLayer(OneMap):
     """A layer ``f(W x + b)``.
 
     Attributes
@@ -59,9 +56,6 @@ class SparseLayer:
     kind: ClassVar[str] = "sparse"
     section: ClassVar[type[LayerSection]] = LayerSection
     keeps_output: ClassVar[bool] = False
-    weights: ClassVar[Mapping[str, str]] = {INPUT: "weight"}
-    incoming: Connections
-    bias: Float32Array
     slope: float
     activation: str = OUTPUT_ACTIVATION
     first_row: int = 0
@@ -77,25 +71,10 @@ class SparseLayer:
         return cls(random_connections(blueprint), bias, slope, blueprint.activation)
 
     @classmethod
-    def maps(cls, blueprint: LayerBlueprint) -> Mapping[str, LayerBlueprint]:
-        """The one map."""
-        return {INPUT: blueprint}
-
-    @classmethod
     def of(cls, topology: Topology, weight: Float32Array, bias: Float32Array, slope: float) -> SparseLayer:
         """A layer of unstructured connections, hidden unless ``slope`` is 1."""
         activation = OUTPUT_ACTIVATION if slope == LINEAR else "leaky_relu"
         return cls(unstructured(topology, weight), bias, slope, activation)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n_out, n_in)."""
-        return self.incoming.shape
-
-    @property
-    def n_places(self) -> int:
-        """1: it takes any number of places."""
-        return 1
 
     @property
     def topology(self) -> Topology:
@@ -110,38 +89,6 @@ class SparseLayer:
     @weight.setter
     def weight(self, values: Float32Array) -> None:
         self.incoming.weight = values
-
-    def connections(self) -> Mapping[str, Connections]:
-        """The one map."""
-        return {INPUT: self.incoming}
-
-    def parameters(self) -> Mapping[str, Parameter]:
-        """Weights, which decay, and biases."""
-        return {"weight": Parameter(self.weight, INPUT, True), "bias": Parameter(self.bias, None, False)}
-
-    def settings(self) -> Mapping[str, Setting]:
-        """None."""
-        return {}
-
-    def bind(self, values: Mapping[str, Float32Array]) -> None:
-        """Go on with other arrays for parameters, of the same sizes."""
-        self.weight, self.bias = values.get("weight", self.weight), values.get("bias", self.bias)
-
-    def rewire(
-        self, shape: tuple[int, int], topologies: Mapping[str, Topology], values: Mapping[str, Float32Array]
-    ) -> None:
-        """Go on with other connections."""
-        topology = topologies.get(INPUT, self.topology)
-        self.incoming, self.bias = self.incoming.rewired(topology, values["weight"]), values["bias"]
-        assert self.incoming.shape == shape, (self.incoming.shape, shape)
-
-    def copy(self) -> Self:
-        """The same with parameters of its own."""
-        return replace(self, incoming=self.incoming.copy(), bias=self.bias.copy())
-
-    def shape_out(self, shape: BatchShape) -> BatchShape:
-        """That of the inputs: all places have the same map."""
-        return shape
 
     def saved_arrays(self, shape: BatchShape) -> Mapping[str, SavedArray]:
         """Two bits per activation: :mod:`hpc_sparse.kernels.simd.activation`."""
@@ -177,19 +124,7 @@ class SparseLayer:
         out: Tiles | None,
     ) -> None:
         """Deltas for the layer below and gradients, in one pass where both are wanted."""
-        if sink is None:
-            if out is not None:
-                self.incoming.transposed(delta, gate_below, out)
-            return
-        target = sink.map(self.weight, self.bias, NAMES)
-        if out is None:
-            self.incoming.gradient(delta, source, target)
-        else:
-            self.incoming.transposed_and_gradient(delta, source, gate_below, target, out)
-
-    def signals(self, delta: Tiles, source: Tiles, saved: Saved) -> Mapping[str, tuple[Tiles, Tiles]]:  # noqa: ARG002
-        """Those of the one map."""
-        return {INPUT: (source, delta)}
+        self.pass_back(delta, source, gate_below, sink, out)
 
     def exact(
         self,
@@ -209,20 +144,6 @@ class SparseLayer:
     def saved_bytes(cls, n_out: int, shape: BatchShape, settings: Mapping[str, Setting]) -> int:  # noqa: ARG003
         """Bytes of the record."""
         return n_out * record_words(shape.n_columns) * np.dtype(np.uint16).itemsize
-
-    @classmethod
-    def planned_settings(cls, blueprint: LayerBlueprint) -> Mapping[str, Setting]:  # noqa: ARG003
-        """None."""
-        return {}
-
-    @classmethod
-    def parameter_sizes(
-        cls, shape: tuple[int, int], n_values: Mapping[str, int], settings: Mapping[str, Setting]
-    ) -> Mapping[str, int]:
-        """A weight for each connection, a bias for each neuron."""
-        if settings:
-            raise ValueError(f"setting {min(settings)}: expected none")
-        return {"weight": n_values[INPUT], "bias": shape[0]}
 
     @classmethod
     def from_state(

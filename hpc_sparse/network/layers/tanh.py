@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
@@ -15,19 +15,15 @@ from hpc_sparse.kernels.simd.activation import BLOCK, record_words
 from hpc_sparse.kernels.tanh import multiply_slopes, tanh_of_sums
 from hpc_sparse.network.activations import LINEAR
 from hpc_sparse.network.blueprint import LayerBlueprint
-from hpc_sparse.network.connections.protocol import INPUT, Connections, Epilogue, Gate, exact_matrix
+from hpc_sparse.network.connections.protocol import INPUT, Epilogue, Gate, exact_matrix
 from hpc_sparse.network.connections.registry import connections_from_state, random_connections
 from hpc_sparse.network.connections.state import Setting
-from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.one_map import OneMap
 from hpc_sparse.network.layers.protocol import Saved, SavedArray
 from hpc_sparse.network.layers.state import LayerState
-from hpc_sparse.network.parameter import Parameter
 from hpc_sparse.network.sinks import Sink
 from hpc_sparse.network.tiles import BatchShape, Tiles
-
-NAMES = ("weight", "bias")
-"""Names of the parameters."""
 
 NO_SLOPES: Float32Array = np.empty(0, VALUE)
 
@@ -54,7 +50,7 @@ class TanhSection(LayerSection):
 
 
 @dataclass
-class TanhLayer:
+class TanhLayer(OneMap):
     """A layer ``tanh(W x + b)``.
 
     Attributes
@@ -67,63 +63,12 @@ class TanhLayer:
     kind: ClassVar[str] = "tanh"
     section: ClassVar[type[LayerSection]] = TanhSection
     keeps_output: ClassVar[bool] = False
-    weights: ClassVar[Mapping[str, str]] = {INPUT: "weight"}
     activation: ClassVar[str] = "tanh"
-    incoming: Connections
-    bias: Float32Array
 
     @classmethod
     def random(cls, blueprint: LayerBlueprint) -> Self:
         """A new layer, its biases 0."""
         return cls(random_connections(blueprint), np.zeros(blueprint.shape[0], VALUE))
-
-    @classmethod
-    def maps(cls, blueprint: LayerBlueprint) -> Mapping[str, LayerBlueprint]:
-        """The one map."""
-        return {INPUT: blueprint}
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n_out, n_in)."""
-        return self.incoming.shape
-
-    @property
-    def n_places(self) -> int:
-        """1: it takes any number of places."""
-        return 1
-
-    def connections(self) -> Mapping[str, Connections]:
-        """The one map."""
-        return {INPUT: self.incoming}
-
-    def parameters(self) -> Mapping[str, Parameter]:
-        """Weights, which decay, and biases."""
-        return {"weight": Parameter(self.incoming.weight, INPUT, True), "bias": Parameter(self.bias, None, False)}
-
-    def settings(self) -> Mapping[str, Setting]:
-        """None."""
-        return {}
-
-    def bind(self, values: Mapping[str, Float32Array]) -> None:
-        """Go on with other arrays for parameters, of the same sizes."""
-        self.incoming.weight = values.get("weight", self.incoming.weight)
-        self.bias = values.get("bias", self.bias)
-
-    def rewire(
-        self, shape: tuple[int, int], topologies: Mapping[str, Topology], values: Mapping[str, Float32Array]
-    ) -> None:
-        """Go on with other connections."""
-        topology = topologies.get(INPUT, self.incoming.topology)
-        self.incoming, self.bias = self.incoming.rewired(topology, values["weight"]), values["bias"]
-        assert self.incoming.shape == shape, (self.incoming.shape, shape)
-
-    def copy(self) -> Self:
-        """The same with parameters of its own."""
-        return replace(self, incoming=self.incoming.copy(), bias=self.bias.copy())
-
-    def shape_out(self, shape: BatchShape) -> BatchShape:
-        """That of the inputs: all places have the same map."""
-        return shape
 
     def saved_arrays(self, shape: BatchShape) -> Mapping[str, SavedArray]:
         """The derivative of each activation, and two bits that tell whether dropout kept it."""
@@ -165,19 +110,7 @@ class TanhLayer:
     ) -> None:
         """Deltas for the layer below and gradients, from deltas that become those of the sums."""
         multiply_slopes(delta.values, saved["slopes"])
-        if sink is None:
-            if out is not None:
-                self.incoming.transposed(delta, gate_below, out)
-            return
-        target = sink.map(self.incoming.weight, self.bias, NAMES)
-        if out is None:
-            self.incoming.gradient(delta, source, target)
-        else:
-            self.incoming.transposed_and_gradient(delta, source, gate_below, target, out)
-
-    def signals(self, delta: Tiles, source: Tiles, saved: Saved) -> Mapping[str, tuple[Tiles, Tiles]]:  # noqa: ARG002
-        """Those of the one map; a backward pass has left them in ``delta``."""
-        return {INPUT: (source, delta)}
+        self.pass_back(delta, source, gate_below, sink, out)
 
     def exact(
         self,
@@ -197,20 +130,6 @@ class TanhLayer:
         """Bytes of derivatives and record."""
         words = record_words(shape.n_columns) * np.dtype(np.uint16).itemsize
         return n_out * (words + shape.n_columns * np.dtype(VALUE).itemsize)
-
-    @classmethod
-    def planned_settings(cls, blueprint: LayerBlueprint) -> Mapping[str, Setting]:  # noqa: ARG003
-        """None."""
-        return {}
-
-    @classmethod
-    def parameter_sizes(
-        cls, shape: tuple[int, int], n_values: Mapping[str, int], settings: Mapping[str, Setting]
-    ) -> Mapping[str, int]:
-        """A weight for each connection, a bias for each neuron."""
-        if settings:
-            raise ValueError(f"setting {min(settings)}: expected none")
-        return {"weight": n_values[INPUT], "bias": shape[0]}
 
     @classmethod
     def from_state(

@@ -91,7 +91,10 @@ def test_a_proximal_step_shrinks_norms_and_leaves_directions(make_config):
         (("evolution.strategy=cht",), "decides about single connections, not blocks"),
         (("evolution.static.acting_share=0.5",), "chooses single connections, not blocks"),
         (("network.block=[4,5]",), "network.block.1 = 5: must be 1, 4, 8, 16 or 32"),
-        (("network.connections=bsr",), "network.connections = 'bsr': must be 'csr', 'dense', 'block' or 'n_of_m'"),
+        (
+            ("network.connections=bsr",),
+            "network.connections = 'bsr': must be 'csr', 'dense', 'block', 'n_of_m' or 'diagonal'",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(make_config, overrides, message):

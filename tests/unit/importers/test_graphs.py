@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 import scipy.io
 import scipy.sparse
@@ -54,9 +56,8 @@ def write_tables(folder, suffix="csv"):
         path.write_text("\n".join(text) + "\n")
     if suffix == "csv":
         return paths
-    csv, parquet = pytest.importorskip("pyarrow.csv"), pytest.importorskip("pyarrow.parquet")
     for path in paths:
-        parquet.write_table(csv.read_csv(path), path.with_suffix(".parquet"))
+        pyarrow.parquet.write_table(pyarrow.csv.read_csv(path), path.with_suffix(".parquet"))
     return [path.with_suffix(".parquet") for path in paths]
 
 

@@ -69,7 +69,7 @@ def parameters_of(layer):
 def test_a_pass_forward_and_back_is_that_of_numpy(sampling, pool, width):
     for kernel in (1, 2, 3, 4) if width == WIDTHS[0] else (3,):
         layer = make_layer(sampling, pool, kernel)
-        x = images()
+        x = images(seed=1)  # no sum so close to 0 that rounding decides about its sign
         source, saved, found = forward(layer, x, width)
         values = parameters_of(layer)
         exact, bend = layer.exact(x.astype(np.float64), values, None)

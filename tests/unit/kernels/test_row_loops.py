@@ -13,7 +13,7 @@ from numba import njit
 
 from hpc_sparse.kernels import INSTRUCTION_SET
 from hpc_sparse.kernels.hashing import MIX32_FACTORS, MIX32_SHIFTS
-from hpc_sparse.kernels.simd import dense_tiles, row_loops
+from hpc_sparse.kernels.simd import dense_tiles, row_loops, vector_code
 from hpc_sparse.kernels.simd.activation import BLOCK, COLUMN_STEP, WORDS, record_words
 from hpc_sparse.kernels.simd.machine import SUMS
 from hpc_sparse.kernels.simd.prefetch import FAR, LOST, NEAR
@@ -45,7 +45,7 @@ def loops(request):
     widths = tuple(width for width in (16, 32, 64, WIDEST) if width <= SUMS * lanes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(row_loops, "LANES", lanes)
-        patch.setattr(row_loops, "WIDTHS", widths)
+        patch.setattr(vector_code, "WIDTHS", widths)
         yield SimpleNamespace(
             lanes=lanes, widths=widths, **{name: compiled(getattr(row_loops, name)) for name in LOOPS}
         )

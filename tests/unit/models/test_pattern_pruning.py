@@ -131,7 +131,10 @@ def test_an_imported_dense_network_gets_the_pattern_of_its_configuration(make_co
             ("network.connections=n_of_m", "network.pattern=2:4", "evolution.strategy=cht"),
             "use static, set, deep_r, rigl",
         ),
-        (("network.connections=none",), "network.connections = 'none': must be 'csr', 'dense', 'block', 'n_of_m' or 'diagonal'"),
+        (
+            ("network.connections=none",),
+            "network.connections = 'none': must be 'csr', 'dense', 'block', 'n_of_m' or 'diagonal'",
+        ),
     ],
 )
 def test_a_wrong_configuration_is_one_message(make_config, overrides, message):
