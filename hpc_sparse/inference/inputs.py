@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from hpc_sparse.checks import check_finite, check_tokens, first_unsorted
-from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray
+from hpc_sparse.checks import check_finite, check_lengths, check_tokens, first_unsorted
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Int32Array
 from hpc_sparse.errors import ArrayError
 from hpc_sparse.storage.dataset.foreign_matrix import checked_matrix, is_sparse
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features
@@ -71,6 +71,23 @@ def checked_tokens(X: Any, n_steps: int, n_tokens: int) -> DenseFeatures:
         )
     check_tokens("X", values, n_tokens, error=ArrayError)
     return DenseFeatures(_owned(np.ascontiguousarray(values, INDEX)))
+
+
+def checked_lengths(lengths: Any, n_samples: int, n_steps: int) -> Int32Array:
+    """The steps of each of a caller's sequences that count, checked.
+
+    Raises
+    ------
+    ArrayError
+        Not an integer from 1 to ``n_steps`` for each sample.
+    """
+    values = _as_array(lengths)
+    if values.shape != (n_samples,) or values.dtype.kind not in "iu":
+        raise ArrayError(
+            f"lengths: {values.dtype}{list(values.shape)}: expected integers [{n_samples}], the steps of each sample"
+        )
+    check_lengths("lengths", values, n_steps, error=ArrayError)
+    return values.astype(INDEX)
 
 
 def to_features(X: Any) -> Features:

@@ -11,7 +11,7 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Float32Array, Int64Array
 from hpc_sparse.errors import ArrayError, DataError
 from hpc_sparse.inference.column_names import has_names, in_order, stored_names
-from hpc_sparse.inference.inputs import checked_features, checked_tokens
+from hpc_sparse.inference.inputs import checked_features, checked_lengths, checked_tokens
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.inference.outputs import to_classes, to_probabilities
 from hpc_sparse.inputs.chain import FrontEndChain
@@ -132,7 +132,7 @@ class TrainedModel:
         """The output activation: softmax, sigmoid or tanh."""
         return make_objective(self.config).output
 
-    def predict(self, X: Any, *, raw: bool = False) -> Int64Array:
+    def predict(self, X: Any, *, raw: bool = False, lengths: Any = None) -> Int64Array:
         """int64[n_samples]: the class of each sample, numbered as in the data set the network was trained on.
 
         Where the network has outputs for each step of a sequence, int64[n_samples, n_steps].
@@ -146,6 +146,8 @@ class TrainedModel:
             are known.
         raw : bool
             As the import was given them, such as counts of terms: prepared here as it prepared the data set.
+        lengths : array_like of integers, [n_samples], optional
+            Steps of each sequence that count, where they differ; all by default.
 
         Raises
         ------
@@ -155,17 +157,16 @@ class TrainedModel:
         DataError
             ``raw``: what the import would refuse, or the import prepared nothing.
         """
-        return to_classes(self.weighted_sums(X, raw=raw))
+        return to_classes(self.weighted_sums(X, raw=raw, lengths=lengths))
 
-    def predict_proba(self, X: Any, *, raw: bool = False) -> Float32Array:
+    def predict_proba(self, X: Any, *, raw: bool = False, lengths: Any = None) -> Float32Array:
         """float32[n_samples, n_classes]: probabilities of the classes; see :meth:`predict`."""
-        return to_probabilities(self.weighted_sums(X, raw=raw), self.output)
+        return to_probabilities(self.weighted_sums(X, raw=raw, lengths=lengths), self.output)
 
-    def weighted_sums(self, X: Any, *, raw: bool = False) -> Float32Array:
+    def weighted_sums(self, X: Any, *, raw: bool = False, lengths: Any = None) -> Float32Array:
         """float32[n_samples, n_outputs]: the output layer before its activation (logits); see :meth:`predict`."""
         if self.network.reads_tokens:
-            with at_most_threads(self.threads):
-                return self._pass.outputs(checked_tokens(X, self.network.n_places, self.network.n_tokens))
+            return self._outputs(checked_tokens(X, self.network.n_places, self.network.n_tokens), lengths)
         if self.network.n_places > 1 and getattr(X, "ndim", 0) in WITH_PLACES:
             X = X.reshape(X.shape[0], -1)
         if has_names(X):
@@ -173,8 +174,13 @@ class TrainedModel:
         features = checked_features(X, self.n_features, is_least=self._may_have_more)
         if raw:
             features = self._prepared(features)
+        return self._outputs(features, lengths)
+
+    def _outputs(self, features: Features, lengths: Any) -> Float32Array:
+        if lengths is not None:
+            lengths = checked_lengths(lengths, features.n_samples, self.network.n_places)
         with at_most_threads(self.threads):
-            return self._pass.outputs(features)
+            return self._pass.outputs(features, lengths)
 
     def generate(self, text: str, *, length: int = 200, temperature: float = 1.0, seed: int = 0) -> str:
         """``text`` as the network goes on with it, a character or a word at a time.

@@ -10,9 +10,9 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import AnyArray, UInt8Array
-from hpc_sparse.errors import DataError
+from hpc_sparse.errors import DataError, quoted
 from hpc_sparse.inputs.protocol import FrontEnd
-from hpc_sparse.storage.dataset.samples import Dataset
+from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo
 
 END = "\0"
 """Between two names, none of which has it."""
@@ -57,6 +57,15 @@ class Vocabulary(FrontEnd):
         except UnicodeDecodeError as error:
             raise DataError(f"front end {cls.name}: byte {error.start}: expected text in UTF-8") from None
         return cls(arrays["names"], arrays["unit"])
+
+    def check_data(self, info: DatasetInfo) -> None:
+        """Each number must stand for the same token."""
+        for number, (own, other) in enumerate(zip(self.entries, info.vocabulary, strict=False)):
+            if own != other:
+                raise DataError(
+                    f"{info.path}: vocabulary[{number}] = {quoted(repr(other))}: expected {quoted(repr(own))}, as in "
+                    "the training"
+                )
 
     @property
     def entries(self) -> tuple[str, ...]:

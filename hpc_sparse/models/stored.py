@@ -103,6 +103,7 @@ class StoredNetwork:
         n_features = self.front_end.n_features
         if n_features not in {None, info.n_features}:
             raise DataError(f"{info.path}: {info.n_features} features, but {self.path} was trained on {n_features}")
+        self.front_end.check_data(info)
 
 
 def _front_end(path: Path, checkpoint: Checkpoint, config: RunConfig, replica: Replica) -> FrontEndChain:

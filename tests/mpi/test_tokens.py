@@ -14,6 +14,7 @@ from hpc_sparse.config import load_config
 from hpc_sparse.errors import ConfigError, DataError, HpcSparseError
 from hpc_sparse.importers.text.tokens import TextOptions, import_text
 from hpc_sparse.inference import load_model
+from hpc_sparse.interop.exchange import export_model, import_model
 from hpc_sparse.models.inspection import evaluate_checkpoint
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.monitor.stopping import StopRequest
@@ -121,6 +122,14 @@ def check_files(folder: Path, path: Path) -> None:
     written = model.generate("In the", length=30, seed=3)
     assert written.startswith("In the")
     assert (len(written), written) == (36, model.generate("In the", length=30, seed=3))
+    export_model(path, folder / "network.npz")
+    import_model(folder / "network.npz", folder / "back.h5")
+    assert load_model(folder / "back.h5").generate("In the", length=30, seed=3) == written
+    other = TEXT.replace("a", "A")
+    (folder / "other.txt").write_text(other)
+    import_text(folder / "other.txt", folder / "other.h5", options=TextOptions(steps=7))
+    with pytest.raises(DataError, match=r"other.h5: vocabulary\[\d+\] = 'A': expected 'a', as in the training"):
+        evaluate_checkpoint(alone, path, folder / "other.h5")
     with pytest.raises(DataError, match="character 1 of the text to begin with, 'Q': not in the vocabulary of"):
         model.generate("IQ")
 

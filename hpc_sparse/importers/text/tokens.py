@@ -95,10 +95,12 @@ def import_text(
     vocabulary = make_vocabulary(parts[0], {*parts[1]}, options.vocabulary_size)
     number_of = {name: number for number, name in enumerate(vocabulary)}
     train, held_out = (windows(encoded(part, number_of), options.steps) for part in parts)
-    if not train.n_samples:
-        raise DataError(
-            f"{path}: {len(parts[0])} {options.unit}s for training: expected more than steps = {options.steps}"
-        )
+    wants_test = test is not None or options.test_fraction > 0
+    for samples, tokens, where in ((train, parts[0], f"{path}: train"), (held_out, parts[1], f"{test or path}: test")):
+        if not samples.n_samples and (samples is train or wants_test):
+            raise DataError(
+                f"{where}ing part: {len(tokens)} {options.unit}s: expected more than steps = {options.steps}"
+            )
     write_dataset(
         target,
         train,

@@ -85,7 +85,8 @@ def test_strands_go_through_all_samples_once():
     [
         (b"abc\xffdef", {}, "byte 3"),
         (b"abc\0def", {}, "character 3 is 0"),
-        (b"abc", {"steps": 5}, "3 characters for training: expected more than steps = 5"),
+        (b"abc", {"steps": 5}, "training part: 3 characters: expected more than steps = 5"),
+        (b"abc" * 9, {"steps": 5}, "testing part: 3 characters: expected more than steps = 5"),
         (b"abc" * 9, {"steps": 1}, "steps = 1: expected at least 2"),
         (b"abc" * 9, {"vocabulary_size": 1}, "vocabulary_size = 1: expected at least 2"),
         (b"abc" * 9, {"unit": "letter"}, 'unit = "letter"'),
