@@ -95,7 +95,9 @@ def log2_of(where: str, samples: Samples) -> Samples:
     """
     if not isinstance(samples.features, DenseFeatures):
         raise DataError(f"{where}: log2 of sparse features: expected dense ones")
-    return Samples(DenseFeatures(np.log2(np.maximum(samples.features.values, VALUE(1)))), samples.labels)
+    return Samples(
+        DenseFeatures(np.log2(np.maximum(samples.features.values, VALUE(1)))), samples.labels, samples.lengths
+    )
 
 
 def without_zeros(features: CsrFeatures) -> CsrFeatures:

@@ -42,7 +42,7 @@ def generate(
     network: Network, vocabulary: Vocabulary | None, text: str, *, length: int, temperature: float, seed: int
 ) -> str:
     """``text`` and ``length`` more tokens: see :meth:`hpc_sparse.inference.model.TrainedModel.generate`."""
-    if vocabulary is None or network.n_places_out == 1:
+    if vocabulary is None or not vocabulary.unit_name or network.n_places_out == 1:
         raise DataError("the network does not predict tokens one after the other: expected one trained on a text")
     if length < 0:
         raise DataError(f"length = {length}: must be >= 0")

@@ -23,7 +23,7 @@ def describe_dataset(info: DatasetInfo) -> dict[str, Any]:
     values["vocabulary"] = ", ".join(f"{name!r}" for name in info.vocabulary[:SHOWN]) if info.n_tokens else None
     values["n_tokens"] = info.n_tokens or None
     values = {name: value for name, value in values.items() if value or name not in OF_SEQUENCES}
-    if info.has_step_labels:
+    if info.is_text:
         # One for each token: thousands, and the vocabulary says it.
         values |= {"class_names": (), "class_counts_train": (), "class_counts_test": ()}
     for name in ("class_names", "class_counts_train", "class_counts_test"):

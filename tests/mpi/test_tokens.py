@@ -14,6 +14,7 @@ from hpc_sparse.config import load_config
 from hpc_sparse.errors import ConfigError, DataError, HpcSparseError
 from hpc_sparse.importers.text.tokens import TextOptions, import_text
 from hpc_sparse.inference import load_model
+from hpc_sparse.inference.generation import generate
 from hpc_sparse.interop.exchange import export_model, import_model
 from hpc_sparse.models.inspection import evaluate_checkpoint
 from hpc_sparse.monitor.reporter import SilentReporter
@@ -130,6 +131,8 @@ def check_files(folder: Path, path: Path) -> None:
     import_text(folder / "other.txt", folder / "other.h5", options=TextOptions(steps=7))
     with pytest.raises(DataError, match=r"other.h5: vocabulary\[\d+\] = 'A': expected 'a', as in the training"):
         evaluate_checkpoint(alone, path, folder / "other.h5")
+    with pytest.raises(DataError, match="does not predict tokens one after the other"):
+        generate(model.network, None, "In", length=1, temperature=1, seed=0)
     with pytest.raises(DataError, match="character 1 of the text to begin with, 'Q': not in the vocabulary of"):
         model.generate("IQ")
 

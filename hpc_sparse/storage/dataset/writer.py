@@ -154,6 +154,9 @@ def write_dataset(
     check_time_steps(str(target), train.features.n_features, time_steps)
     for part, samples in (("train", train), ("test", test)):
         if vocabulary is not None:
+            if train.features.n_features != time_steps:
+                n = train.features.n_features
+                raise DataError(f"{target}: time_steps = {time_steps}: expected {n}, a step for each token")
             check_tokens(f"{target}: {part}/features", samples.features.values, len(vocabulary), error=DataError)
         if samples.lengths is not None:
             check_lengths(f"{target}: {part}/lengths", samples.lengths, time_steps, error=DataError)

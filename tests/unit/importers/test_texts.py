@@ -137,9 +137,41 @@ def test_archives_may_have_tokens_and_lengths(tmp_path):
     np.testing.assert_array_equal(found.lengths, [1, 3])
 
 
+def test_archives_may_have_a_label_for_each_step_as_text(tmp_path):
+    own = {
+        "y_train": [["b", "a", ""], ["a", "?", "?"], ["b", "b", "c"], ["", "", "a"]],
+        "y_test": [["a"] * 3, ["b"] * 3],
+    }
+    info = import_npz(archive(tmp_path, **own), tmp_path / "out.h5")
+    assert (info.class_names, info.has_step_labels, info.is_text) == (("a", "b"), True, False)
+    train, test = (load_samples(info.path, part) for part in ("train", "test"))
+    found = {
+        tuple(row): labels for row, labels in zip(train.features.values.tolist(), train.labels.tolist(), strict=True)
+    }
+    assert found == {
+        (0, 1, 2): [1, 0, -1],
+        (2, 1, 0): [0, -1, -1],  # of length 1
+        (1, 1, 1): [1, 1, -1],  # of length 2, so that nothing of class c is left
+        (0, 0, 2): [-1, -1, 0],
+    }
+    np.testing.assert_array_equal(test.labels, [[0, -1, -1], [1, 1, 1]])
+
+
+def test_labels_of_steps_of_undivided_numbers(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 4, 2))
+    np.savez(tmp_path / "in.npz", x=x, y=np.where(x[:, :, 0] < -1, -1, x[:, :, 1] > 0))
+    info = import_npz(tmp_path / "in.npz", tmp_path / "out.h5", test_fraction=0.25)
+    assert (info.n_train, info.n_test, info.n_classes, info.time_steps) == (15, 5, 2, 4)
+    samples = load_samples(info.path, "train")
+    values = samples.features.values.reshape(15, 4, 2)
+    np.testing.assert_array_equal(samples.labels, np.where(values[:, :, 0] < -1, -1, values[:, :, 1] > 0))
+
+
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
+        ({"y_train": np.zeros((4, 2), int)}, "train: 8 labels for 4 samples: expected one per sample"),
+        ({"y_train": np.zeros((4, 3), int)}, "labels: shape [4, 3]: expected one label per sample"),
         ({"x_test": [[0, 1, 3], [0, 0, 0]]}, "x_test[0, 2] = 3: must be >= 0 and < 3, one of the vocabulary"),
         ({"x_train": np.zeros((4, 3))}, "x_train: float64[4, 3]: expected tokens"),
         ({"lengths_train": [3, 1, 2]}, "lengths_train: int64[3]: expected integers [4], the steps of each sample"),
