@@ -29,6 +29,11 @@ def import_csv(
         str | None,
         typer.Option(help="Separator of cells.", show_default="comma, tab, semicolon or bar"),
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="What the text is written in, such as cp1252.", show_default="by its first bytes, or utf-8"),
+    ] = None,
+    decimal: Annotated[str, typer.Option(help="Mark before the fraction of a number: a point or a comma.")] = ".",
     test: TestFile = None,
     divided: Divided,
 ) -> Any:
@@ -41,6 +46,8 @@ def import_csv(
         test=test,
         delimiter=delimiter,
         has_header=header,
+        encoding=encoding,
+        decimal=decimal,
         table=columns.options(),
         options=divided.options(report),
     )
