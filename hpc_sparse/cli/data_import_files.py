@@ -138,11 +138,19 @@ def import_hdf5(
     transposed: Annotated[
         bool, typer.Option("--transposed", help="Features x samples, as MATLAB 7.3 stores them.")
     ] = False,
+    drop_missing: Annotated[
+        bool, typer.Option("--drop-missing", help="Leave samples without a category out (code -1).")
+    ] = False,
     divided: Divided,
 ) -> Any:
-    """Arrays of an HDF5 file, by their paths in it; groups of sparse rows stay sparse."""
+    """Arrays of an HDF5 file (also .h5ad), by their paths in it; sparse ones stay sparse."""
     from hpc_sparse.importers.arrays import hdf5
 
     return hdf5.import_hdf5(
-        source, output, names=names.of_arrays(), transposed=transposed, options=divided.options(report)
+        source,
+        output,
+        names=names.of_arrays(),
+        transposed=transposed,
+        drop_missing=drop_missing,
+        options=divided.options(report),
     )
