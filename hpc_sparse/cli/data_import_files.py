@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -141,6 +142,10 @@ def import_hdf5(
     drop_missing: Annotated[
         bool, typer.Option("--drop-missing", help="Leave samples without a category out (code -1).")
     ] = False,
+    target_sum: Annotated[
+        float | None,
+        typer.Option(help="Store log(1 + x) of counts scaled to this sum per sample.", show_default=False),
+    ] = None,
     divided: Divided,
 ) -> Any:
     """Arrays of an HDF5 file (also .h5ad), by their paths in it; sparse ones stay sparse."""
@@ -152,5 +157,5 @@ def import_hdf5(
         names=names.of_arrays(),
         transposed=transposed,
         drop_missing=drop_missing,
-        options=divided.options(report),
+        options=replace(divided.options(report), target_sum=target_sum),
     )

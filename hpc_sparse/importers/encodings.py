@@ -69,12 +69,11 @@ def checked_encoding(where: str, encoding: str) -> str:
 
 
 def found_encoding(path: Path, text: Any, encoding: str | None) -> str | None:
-    """The encoding that is given, that a byte-order mark says, or that the first bytes look like; None for UTF-8."""
-    if encoding is None:
-        mark = _mark(_head(text))
-        name = MARKS[mark] if mark else _guessed(text) or "utf-8"
-    else:
-        name = checked_encoding(str(path), encoding)
+    """The encoding that is given, else the one that the first bytes say or look like; None if that is UTF-8."""
+    if encoding is not None:
+        return checked_encoding(str(path), encoding)
+    mark = _mark(_head(text))
+    name = MARKS[mark] if mark else _guessed(text) or "utf-8"
     return None if name in {"utf-8", "utf-8-sig"} else name
 
 

@@ -55,7 +55,7 @@ def reason(error: Exception) -> str:
 
 
 def find_encoding(path: Path, encoding: str | None = None) -> str | None:
-    """Python's name of the encoding that is given or that the first bytes look like; None for UTF-8 (DataError)."""
+    """Python's name of the encoding that is given, else what the first bytes look like, None if UTF-8 (DataError)."""
     try:
         with path.open("rb") as file, _uncompressed(path, file) as text:
             return found_encoding(path, text, encoding)

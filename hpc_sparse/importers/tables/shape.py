@@ -58,7 +58,7 @@ class Shape:
         """What is not usual about it, to follow the name of the file."""
         return (
             ("" if self.n_skipped else ", without header")
-            + (f", {self.encoding}" if self.encoding else "")
+            + (f", {self.encoding}" if self.encoding not in {None, "utf-8"} else "")
             + (", decimal comma" if self.decimal == "," else "")
         )
 

@@ -15,6 +15,7 @@ from hpc_sparse.errors import DataError
 from hpc_sparse.importers.arrays import rows as array_rows
 from hpc_sparse.importers.arrays.hdf5 import import_hdf5
 from hpc_sparse.importers.arrays.names import ArrayNames
+from hpc_sparse.importers.options import ImportOptions
 from hpc_sparse.storage.dataset.feature_summary import read_feature_names
 
 AllRows = Callable[[Path], list[tuple[Any, ...]]]
@@ -107,3 +108,37 @@ def test_what_does_not_fit_is_named(tmp_path: Path, path: str, value: Any, messa
         file[path] = value
     with pytest.raises(DataError, match=message):
         import_hdf5(tmp_path / "t.h5ad", tmp_path / "a.h5", names=CELL_TYPE)
+
+
+@pytest.mark.parametrize("is_dense", [False, True])
+def test_counts_are_scaled_to_a_sum_before_log1p(tmp_path: Path, all_rows: AllRows, is_dense: bool) -> None:
+    table = (COUNTS.toarray() * 10).round()
+    table[3] = 0
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file["y"] = CODES
+        if is_dense:
+            file["X"] = table.astype(np.uint8)
+        else:
+            write_sparse(file, "X", scipy.sparse.csr_array(table))
+    options = ImportOptions(target_sum=1e4)
+    info = import_hdf5(tmp_path / "t.h5", tmp_path / "a.h5", options=options)
+    sums = table.sum(axis=1, keepdims=True, dtype=np.float64)
+    expected = np.log1p(table / np.where(sums > 0, sums, 1) * 1e4)
+    found = np.array([row[:-1] for row in all_rows(tmp_path / "a.h5")])
+    np.testing.assert_allclose(found, np.array(sorted(expected.tolist())), rtol=1e-6)
+    assert info.source == "t.h5, X, y, log1p of counts per 10000"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (ImportOptions(target_sum=0.0), "target sum = 0.0: must be > 0 and finite"),
+        (ImportOptions(target_sum=1e4, log2=True), "target sum together with log2"),
+        (ImportOptions(target_sum=1e4), r"target sum of -1.0: expected counts"),
+    ],
+)
+def test_what_has_no_sum_is_refused(tmp_path: Path, options: ImportOptions, message: str) -> None:
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file["X"], file["y"] = np.full((21, 2), -1.0), CODES
+    with pytest.raises(DataError, match=message):
+        import_hdf5(tmp_path / "t.h5", tmp_path / "a.h5", options=options)

@@ -150,6 +150,13 @@ def test_other_encodings_are_guessed_or_named_and_told(
     assert info.source.startswith(f"{path.name}, {said}; label class")
 
 
+def test_an_encoding_that_the_first_bytes_contradict_is_refused(tmp_path: Path, write: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match='encoding = "utf-8": begins with the byte-order mark of UTF-16'):
+        import_delimited(write(TEXT.encode("utf-16")), tmp_path / "a.h5", encoding="utf-8")
+    info = import_delimited(write(TEXT.encode("utf-8-sig")), tmp_path / "a.h5", encoding="utf-8", options=HALF)
+    assert info.source.startswith("t.csv; label class")
+
+
 def test_text_that_is_not_utf_8_is_read_by_its_name(tmp_path: Path, write: Callable[..., Path]) -> None:
     path = write("n\u00e4he,y\n1,\u00fc\n2,b\n".encode("cp1252"))
     with pytest.raises(DataError, match=r"is not UTF-8 text.*--encoding, such as cp1252"):
