@@ -43,8 +43,8 @@ def labels_of_categories(where: str, group: ForeignGroup, *, drop_missing: bool)
         return categories[codes], None
     if not drop_missing:
         raise DataError(
-            f"{where}: row {int(np.argmax(is_missing))}: has no category (code -1), as {int(is_missing.sum()) - 1} "
-            "more: leave such samples out with --drop-missing"
+            f"{where}: row {int(np.argmax(is_missing))}: has no category (code -1), {int(is_missing.sum())} in all: "
+            "leave such samples out with --drop-missing"
         )
     return categories[np.maximum(codes, 0)], ~is_missing
 

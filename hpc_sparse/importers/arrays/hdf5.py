@@ -111,7 +111,7 @@ def _labels(where: str, item: ForeignArray | ForeignGroup, *, drop_missing: bool
 
 def _dropped(parts: Sequence[ArrayPart]) -> str:
     n_dropped = sum(part.labels.size - int(part.is_kept.sum()) for part in parts if part.is_kept is not None)
-    return f"; {n_dropped} samples without a category left out" if n_dropped else ""
+    return f"; without a category: {n_dropped} left out" if n_dropped else ""
 
 
 def _sparse_rows(where: str, group: ForeignGroup, labels: AnyArray) -> CsrRows:

@@ -84,10 +84,10 @@ def test_cells_without_a_type_are_refused_or_left_out(tmp_path: Path, all_rows: 
         with h5py.File(tmp_path / "t.h5ad", "a") as file:
             del file["X"]
             file["X"] = COUNTS.toarray()
-    with pytest.raises(DataError, match=r"cell_type: row 4: has no category .* 2 more: .*--drop-missing"):
+    with pytest.raises(DataError, match=r"cell_type: row 4: has no category \(code -1\), 3 in all: .*--drop-missing"):
         import_hdf5(tmp_path / "t.h5ad", tmp_path / "a.h5", names=CELL_TYPE)
     info = import_hdf5(tmp_path / "t.h5ad", tmp_path / "a.h5", names=CELL_TYPE, drop_missing=True)
-    assert info.source.endswith("; 3 samples without a category left out")
+    assert info.source.endswith("; without a category: 3 left out")
     assert all_rows(tmp_path / "a.h5") == rows_of(COUNTS.toarray(), codes)
 
 
