@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,11 @@ def import_csv(
         str | None,
         typer.Option(help="Separator of cells.", show_default="comma, tab, semicolon or bar"),
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="What the text is written in, such as cp1252.", show_default="by its first bytes, or utf-8"),
+    ] = None,
+    decimal: Annotated[str, typer.Option(help="Mark before the fraction of a number: a point or a comma.")] = ".",
     test: TestFile = None,
     divided: Divided,
 ) -> Any:
@@ -41,6 +47,8 @@ def import_csv(
         test=test,
         delimiter=delimiter,
         has_header=header,
+        encoding=encoding,
+        decimal=decimal,
         table=columns.options(),
         options=divided.options(report),
     )
@@ -159,11 +167,23 @@ def import_hdf5(
     transposed: Annotated[
         bool, typer.Option("--transposed", help="Features x samples, as MATLAB 7.3 stores them.")
     ] = False,
+    drop_missing: Annotated[
+        bool, typer.Option("--drop-missing", help="Leave samples without a category out (code -1).")
+    ] = False,
+    target_sum: Annotated[
+        float | None,
+        typer.Option(help="Store log(1 + x) of counts scaled to this sum per sample.", show_default=False),
+    ] = None,
     divided: Divided,
 ) -> Any:
-    """Arrays of an HDF5 file, by their paths in it; groups of sparse rows stay sparse."""
+    """Arrays of an HDF5 file (also .h5ad), by their paths in it; sparse ones stay sparse."""
     from hpc_sparse.importers.arrays import hdf5
 
     return hdf5.import_hdf5(
-        source, output, names=names.of_arrays(), transposed=transposed, options=divided.options(report)
+        source,
+        output,
+        names=names.of_arrays(),
+        transposed=transposed,
+        drop_missing=drop_missing,
+        options=replace(divided.options(report), target_sum=target_sum),
     )
