@@ -20,8 +20,14 @@ AnyArray: TypeAlias = npt.NDArray[Any]
 VALUE = np.float32
 """Weights, biases, activations, gradients."""
 
-HIDDEN_VALUES: dict[str, type[np.float32 | np.uint16]] = {"float32": np.float32, "bfloat16": np.uint16}
-"""Type of stored hidden activations and deltas by format name; bfloat16, which NumPy lacks, is held in uint16."""
+BFLOAT16 = np.uint16
+"""What holds a bfloat16, which NumPy lacks."""
+
+HIDDEN_VALUES: dict[str, type[np.float32 | np.uint16]] = {"float32": np.float32, "bfloat16": BFLOAT16}
+"""Type of stored numbers by format name: of hidden activations and deltas, and of velocities."""
+
+TYPE_NAMES: dict[type[Any], str] = {kind: name for name, kind in HIDDEN_VALUES.items()}
+"""Format names by type."""
 
 INDEX = np.int32
 """Number of a neuron within its layer."""

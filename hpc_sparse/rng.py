@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     GROWTH_POOL = 10
     GROWTH_BATCH = 11
     VALIDATION = 12
+    ROUNDING = 13
 
 
 def stream_key(

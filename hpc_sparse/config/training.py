@@ -63,6 +63,10 @@ class OptimizerSection(SectionOfKinds):
     momentum: Fraction = 0.9
     """Share of the velocity that stays from step to step."""
 
+    velocity: Literal["float32", "bfloat16"] = "float32"
+    """Storage type of the velocities of connections. bfloat16 takes half the memory and is rounded at random, without
+    bias; steps are computed in float32."""
+
     nesterov: bool = False
     """Nesterov's correction."""
 

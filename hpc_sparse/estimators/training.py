@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,12 +10,12 @@ import numpy as np
 from hpc_sparse.dtypes import Float64Array
 from hpc_sparse.estimators.arrays import make_dataset
 from hpc_sparse.estimators.parameters import Parameters
-from hpc_sparse.evolution import state_arrays
+from hpc_sparse.evolution import state_types
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
-from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.optimizers.state import OptimizerState, StateTypes
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import Samples
@@ -58,10 +57,10 @@ class FittedState:
         replica = Replica(self.replica.network.copy(), [state.copy() for state in self.replica.states])
         return replace(self, replica=replica, losses=list(self.losses), validation_losses=list(self.validation_losses))
 
-    def add_states(self, names: Iterable[str]) -> None:
+    def add_states(self, types: StateTypes) -> None:
         """Begin the state arrays of these names that are missing: this fit may have another strategy than before."""
         for layer, own in zip(self.replica.network.layers, self.replica.states, strict=True):
-            missing = [name for name in names if name not in own.values]
+            missing = {name: kind for name, kind in types.items() if name not in own.values}
             own.values.update(OptimizerState.at_rest(layer.parameters(), missing).values)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -98,7 +97,7 @@ def fit(
     DivergedError
         The loss or a weight is no longer a finite number.
     """
-    state.add_states(state_arrays(parameters.config))
+    state.add_states(state_types(parameters.config))
     dataset = make_dataset(samples, validation, state.replica.network.widths[-1])
     context = ParallelContext.serial(n_threads)
     job = TrainingJob(context, parameters.config, dataset, state.replica, SilentReporter(), fitted=state.front_end)
@@ -114,7 +113,7 @@ def fit(
             if best.n_waited >= parameters.fit.n_iter_no_change:
                 break
     if best.network is not None:
-        state.replica = Replica.at_rest(best.network, state_arrays(parameters.config))
+        state.replica = Replica.at_rest(best.network, state_types(parameters.config))
 
 
 class _BestNetwork:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from hpc_sparse.config import EvolutionSection, RunConfig
 from hpc_sparse.config.registry import STRATEGIES
+from hpc_sparse.dtypes import VALUE
 from hpc_sparse.evolution import strategies as strategies
 from hpc_sparse.evolution.protocol import TopologyUpdater
 from hpc_sparse.network.optimizers.registry import make_optimizer
+from hpc_sparse.network.optimizers.state import StateTypes
 from hpc_sparse.network.weight_average import ALL_ARRAYS, WeightAverage
 
-__all__ = ["TopologyUpdater", "lasting_states", "make_updater", "needs_samples", "optional_states", "state_arrays"]
+__all__ = [
+    "TopologyUpdater",
+    "lasting_states",
+    "make_updater",
+    "needs_samples",
+    "optional_states",
+    "state_arrays",
+    "state_bytes",
+    "state_types",
+]
 
 
 def make_updater(config: EvolutionSection) -> TopologyUpdater:
@@ -24,6 +37,16 @@ def make_updater(config: EvolutionSection) -> TopologyUpdater:
 def state_arrays(config: RunConfig) -> Mapping[str, str]:
     """State arrays of a run by name, the optimiser's and others, and what a plan of the memory calls them."""
     return {**make_optimizer(config).state_arrays, **optional_states(config)}
+
+
+def state_types(config: RunConfig) -> StateTypes:
+    """The same names with the types of what connections have; those that are not the optimiser's are float32."""
+    return {**make_optimizer(config).state_types, **dict.fromkeys(optional_states(config), VALUE)}
+
+
+def state_bytes(config: RunConfig) -> int:
+    """Bytes of all state arrays of a run for each weight."""
+    return sum(np.dtype(each).itemsize for each in state_types(config).values())
 
 
 def optional_states(config: RunConfig) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hpc_sparse.config import EvolutionSection, RunConfig, Section
 from hpc_sparse.config.evolution import Published
-from hpc_sparse.dtypes import Float32Array
+from hpc_sparse.dtypes import AnyArray, Float32Array
 from hpc_sparse.evolution.memory import LayerFigures
 from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.connections.reserve import ALL_ACT
@@ -31,7 +31,7 @@ class LayerView:
     topology : Topology
     weight : float32[nnz]
         Of a block, its score, which is not negative.
-    momentum : float32[n] or None
+    momentum : float32[n], bfloat16[n] or None
         Mean of earlier gradients of the weights, as the optimiser keeps it; None if it keeps none.
     n_target : int
         Connections that the layer is to have afterwards; at most as many as it has.
@@ -51,7 +51,7 @@ class LayerView:
 
     topology: Topology
     weight: Float32Array
-    momentum: Float32Array | None
+    momentum: AnyArray | None
     n_target: int
     rng: np.random.Generator
     signals: Signals | None = None

@@ -11,7 +11,7 @@ import numpy as np
 from hpc_sparse.config import find_data, load_config
 from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import InputError, OutputError
-from hpc_sparse.evolution import state_arrays
+from hpc_sparse.evolution import state_types
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import load_model
 from hpc_sparse.inputs.chain import FrontEndChain
@@ -91,7 +91,7 @@ def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: P
     front_end = FrontEndChain.restore(config, statistics)
     weights = scaled_inputs(dense_weights(source, arrays, widths, layout), front_end.part(Standardise))
     network = prune_to_density(weights, config)
-    replica = Replica.at_rest(network, state_arrays(config))
+    replica = Replica.at_rest(network, state_types(config))
     return Checkpoint(
         config_text=config.to_toml(),
         epoch=0,

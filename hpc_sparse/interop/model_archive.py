@@ -22,7 +22,7 @@ from hpc_sparse.checks import check_finite, check_ids, check_positive
 from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int32Array, pointer_dtype
 from hpc_sparse.errors import DataError, NewerFormatError, quoted
-from hpc_sparse.evolution import state_arrays
+from hpc_sparse.evolution import state_types
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import TrainedModel
 from hpc_sparse.interop.front_end import ExportedNetwork
@@ -89,7 +89,7 @@ def read_model(archive: Archive) -> Checkpoint:
         raise NewerFormatError(f"{path}: format_version = {version}: this hpc_sparse reads versions up to {newest}")
     config = parse_config(archive.text("config"), f"configuration stored in {path}")
     layers = tuple(
-        replace(layer, states=arrays_at_rest(layer.parameters, state_arrays(config)))
+        replace(layer, states=arrays_at_rest(layer.parameters, state_types(config)))
         for layer in (_layer(archive, number, config) for number in range(len(config.network.hidden) + 1))
     )
     widths = [layers[0].shape[1], *(layer.shape[0] for layer in layers)]

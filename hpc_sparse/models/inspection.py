@@ -6,6 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hpc_sparse.dtypes import TYPE_NAMES
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.models.dataset_description import describe_dataset
 from hpc_sparse.models.stored import StoredNetwork
@@ -16,6 +19,8 @@ from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 from hpc_sparse.storage.container.file import CHECKPOINT_KIND, container_kind
 from hpc_sparse.storage.dataset.file import read_info
 from hpc_sparse.storage.verification import checksum_name
+
+STATES = "states/"
 
 
 def evaluate_checkpoint(ctx: ParallelContext, checkpoint_path: Path, dataset_path: Path) -> dict[str, Any]:
@@ -72,6 +77,11 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         "n_replicas": info.n_replicas,
         "tile_width": info.tile_width or None,
         "instructions": info.instructions or None,
+        "optimizer_states": {
+            name.removeprefix(STATES): TYPE_NAMES[np.dtype(array.dtype).type]
+            for name, array in info.layers[0].arrays.items()
+            if name.startswith(STATES)
+        },
         "creator": info.creator,
         "format_version": info.format_version,
         "file_bytes": info.file_bytes,

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Float32Array, Int64Array
 from hpc_sparse.errors import InputError, OutputError, quoted
-from hpc_sparse.evolution import state_arrays
+from hpc_sparse.evolution import state_types
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.network.connections.group_pattern import GroupPattern
@@ -93,7 +93,7 @@ def prune_to_pattern(ctx: ParallelContext, request: PatternRequest) -> dict[str,
         {"network": name, **_measured(ctx, stored, network, dataset)}
         for name, network in (("before", before), ("after", after))
     ]
-    replica = Replica.at_rest(after, state_arrays(config))
+    replica = Replica.at_rest(after, state_types(config))
     checkpoint = replace(
         stored.checkpoint,
         config_text=config.to_toml(),

@@ -8,16 +8,21 @@ import platform
 import re
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
+from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.kernels import INSTRUCTION_SET
 from hpc_sparse.network.network import Network
+from hpc_sparse.network.optimizers.state import type_names
 from hpc_sparse.parallel.context import ParallelContext
+
+NO_STATES: Mapping[str, AnyArray] = MappingProxyType({})
 
 PEAK_RSS = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 BYTES_PER_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -163,6 +168,7 @@ def summarize(
     n_samples: int,
     total_seconds: float,
     peak_rss_bytes: int,
+    states: Mapping[str, AnyArray] = NO_STATES,
 ) -> dict[str, Any]:
     """The contents of ``summary.json``.
 
@@ -177,6 +183,8 @@ def summarize(
         Seconds of this process from the start of training to now.
     peak_rss_bytes : int
         Largest over the ranks.
+    states : dict of str to array
+        The optimiser's, of a layer, of which the types are told.
     """
     last = history[-1]
     train_seconds = median(metrics.train_seconds for metrics in history)
@@ -191,6 +199,7 @@ def summarize(
         "n_threads": ctx.threads,
         "instructions": INSTRUCTION_SET.name,
         "tile_width": network.tile_width,
+        "optimizer_states": type_names(states),
         "median_train_seconds": train_seconds,
         "total_seconds": total_seconds,
         "peak_rss_bytes": peak_rss_bytes,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
-from hpc_sparse.dtypes import AnyArray, Float32Array
+from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array
 from hpc_sparse.network.connections.compaction import NetworkChange
 from hpc_sparse.network.connections.protocol import INPUT
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
@@ -16,10 +17,12 @@ from hpc_sparse.network.network import Network, Place
 from hpc_sparse.network.objectives.protocol import Objective, Outcome
 from hpc_sparse.network.optimizers.clipping import clip
 from hpc_sparse.network.optimizers.protocol import Optimizer
-from hpc_sparse.network.optimizers.sgd import Sgd
-from hpc_sparse.network.optimizers.state import OptimizerState, carried
+from hpc_sparse.network.optimizers.sgd import VELOCITY
+from hpc_sparse.network.optimizers.state import OptimizerState, StateTypes, carried
 from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.network.workspace import Workspace
+
+OF_SGD: StateTypes = MappingProxyType({VELOCITY: VALUE})
 
 
 @dataclass
@@ -37,10 +40,9 @@ class Replica:
     states: list[OptimizerState]
 
     @classmethod
-    def at_rest(cls, network: Network, state_arrays: Iterable[str] = Sgd.state_arrays) -> Replica:
+    def at_rest(cls, network: Network, types: StateTypes = OF_SGD) -> Replica:
         """A network before its first step, with the state arrays of an optimiser, by default those of SGD."""
-        names = list(state_arrays)
-        return cls(network, [OptimizerState.at_rest(layer.parameters(), names) for layer in network.layers])
+        return cls(network, [OptimizerState.at_rest(layer.parameters(), types) for layer in network.layers])
 
     def train_batch(
         self,
@@ -72,7 +74,10 @@ class Replica:
         """
         if clip_norm is not None:
             return self._train_clipped(batch, labels, objective, dropouts, optimizer, rate, workspace, clip_norm)
-        sinks = [optimizer.sink(rate, state, workspace.scratch) for state in self.states]
+        sinks = [
+            optimizer.drawing_for(number).sink(rate, state, workspace.scratch)
+            for number, state in enumerate(self.states)
+        ]
         return self.network.learn(batch, labels, objective, dropouts, workspace, sinks)
 
     def _train_clipped(
@@ -92,10 +97,10 @@ class Replica:
         vector, gradients = workspace.gradients(sizes)
         outcome = self.network.gradient_batch(batch, labels, objective, dropouts, workspace, gradients)
         clip(vector, clip_norm)
-        for parameters, own, state in zip(of_layers, gradients, self.states, strict=True):
+        for number, (parameters, own, state) in enumerate(zip(of_layers, gradients, self.states, strict=True)):
             for name, (values, _, decays) in parameters.items():
                 n_decayed = values.size if decays else 0
-                optimizer.descend(rate, values, own[name], n_decayed, state.of(name))
+                optimizer.drawing_for(number, name).descend(rate, values, own[name], n_decayed, state.of(name))
         return outcome
 
     def change_rate(self, optimizer: Optimizer, factor: float) -> None:
@@ -123,10 +128,10 @@ class Replica:
         layer = self.network.layers[number]
         kept = {name: parameter.values for name, parameter in layer.parameters().items()}
         layer.rewire(layer.shape, topologies, {**kept, **values})
-        self.states[number] = OptimizerState.at_rest(layer.parameters(), list(self.states[number].values))
+        self.states[number] = self.states[number].at_rest_again(layer.parameters())
 
-    def state_at(self, place: Place, state_array: str) -> Float32Array:
-        """float32[n]: a state array of the weights of the connections at a place."""
+    def state_at(self, place: Place, state_array: str) -> AnyArray:
+        """float32[n] or bfloat16: a state array of the weights of the connections at a place."""
         weight = self.network.at(place).weight
         for name, parameter in self.network.layers[place.layer].parameters().items():
             if parameter.values is weight:

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from hpc_sparse.dtypes import VALUE, Float32Array
+from hpc_sparse.kernels.simd.velocity import Velocity
 from hpc_sparse.kernels.sparse.descent import descend_all
 
 
@@ -26,8 +27,10 @@ class DescendMap(NamedTuple):
     rate, momentum, decay : float32
         Learning rate, share of the velocity that stays, learning rate x weight decay.
     is_nesterov : bool
-    weight, weight_velocity : float32[n]
-    bias, bias_velocity : float32[n_out]
+    weight : float32[n]
+    bias : float32[n_out]
+    weight_velocity : float32[n] or RoundedVelocity
+    bias_velocity : float32[n_out]
         Updated in place.
     scratch : callable
         ``scratch(n)``: float32[n] for the gradient and whatever else a pass needs.
@@ -39,7 +42,7 @@ class DescendMap(NamedTuple):
     is_nesterov: bool
     weight: Float32Array
     bias: Float32Array
-    weight_velocity: Float32Array
+    weight_velocity: Velocity
     bias_velocity: Float32Array
     scratch: Callable[[int], Float32Array]
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, Float32Array
+from hpc_sparse.dtypes import VALUE, AnyArray
+from hpc_sparse.network.bfloat16 import assign, widened
 from hpc_sparse.parallel.collectives import all_reduce_sum
 from hpc_sparse.parallel.context import ParallelContext
 
@@ -15,17 +16,18 @@ BUCKET_ITEMS = 8 * 1024 * 1024
 
 
 def average_arrays(
-    ctx: ParallelContext, arrays: Sequence[Float32Array], n_contributors: int, *, is_contributor: bool
+    ctx: ParallelContext, arrays: Sequence[AnyArray], n_contributors: int, *, is_contributor: bool
 ) -> int:
     """Replace 1-D arrays by their mean over the contributing ranks, in place (collective).
 
     The arrays are packed into a bucket, which is reduced and unpacked whenever it is full. Small arrays share a
-    reduction, large ones are cut. Every rank receives the same bits.
+    reduction, large ones are cut. Every rank receives the same bits. Sums are float32; a mean that is stored in
+    bfloat16 is rounded to nearest.
 
     Parameters
     ----------
     ctx : ParallelContext
-    arrays : sequence of float32[n]
+    arrays : sequence of float32[n] or bfloat16
         Of the same sizes on every rank.
     n_contributors : int
         Ranks that contribute.
@@ -43,18 +45,18 @@ def average_arrays(
         parts = np.split(bucket, np.cumsum([piece.size for piece in pieces]))
         for piece, part in zip(pieces, parts[:-1], strict=True):
             if is_contributor:
-                np.divide(piece, VALUE(n_contributors), out=part)
+                np.divide(widened(piece), VALUE(n_contributors), out=part)
             else:
                 part.fill(0)
         all_reduce_sum(ctx, bucket[: bucket.size - parts[-1].size])
         for piece, part in zip(pieces, parts[:-1], strict=True):
-            piece[:] = part
+            assign(piece, part)
     return n_items * VALUE().itemsize
 
 
-def _fill_buckets(arrays: Sequence[Float32Array], capacity: int) -> Iterator[list[Float32Array]]:
+def _fill_buckets(arrays: Sequence[AnyArray], capacity: int) -> Iterator[list[AnyArray]]:
     """Views of consecutive parts of ``arrays`` that together have ``capacity`` items, the last list maybe fewer."""
-    pieces: list[Float32Array] = []
+    pieces: list[AnyArray] = []
     room = capacity
     for array in arrays:
         start = 0

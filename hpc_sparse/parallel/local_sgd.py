@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, VALUE, BoolArray, Float32Array, Int64Array
+from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, BoolArray, Float32Array, Int64Array
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.network.connections.compaction import NetworkChange
 from hpc_sparse.network.connections.protocol import Connections
@@ -235,15 +235,13 @@ class LocalSgd:
         self.n_bytes_sent += OFFSET().itemsize * index.n_sent
         return index
 
-    def _scattered(
-        self, index: SharedIndex | None, values: Float32Array, connections: Connections | None
-    ) -> Float32Array:
+    def _scattered(self, index: SharedIndex | None, values: AnyArray, connections: Connections | None) -> AnyArray:
         """Values of connections on the union of the replicas' own; as they are where all replicas have the same."""
         if index is None or connections is None:
             return values
         if self.is_contributor:
             return index.scatter(values, connections.values_per_unit)
-        return np.zeros(index.keys.size * connections.values_per_unit, VALUE)
+        return np.zeros(index.keys.size * connections.values_per_unit, values.dtype)
 
 
 @dataclass(frozen=True)
@@ -255,9 +253,9 @@ class _Placed:
 
     indexes: dict[str, SharedIndex | None]
     values: dict[str, Float32Array]
-    states: dict[str, dict[str, Float32Array]]
+    states: dict[str, dict[str, AnyArray]]
 
-    def arrays(self, resets: Collection[str]) -> list[Float32Array]:
+    def arrays(self, resets: Collection[str]) -> list[AnyArray]:
         """What is averaged."""
         averaged = [own for array, own in self.states.items() if array not in resets]
         return [values for own in (self.values, *averaged) for values in own.values()]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, Float32Array, Int64Array
+from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array, Int64Array
+from hpc_sparse.network.bfloat16 import as_type, widened
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import sorted_distinct
 from hpc_sparse.network.network import Network
@@ -47,7 +48,7 @@ def _merge_layer(
     layers, states = [network.layers[number] for network in networks], [each.states[number] for each in replicas]
     parameters = layers[0].parameters()
     values, topologies = dict[str, Float32Array](), dict[str, Topology]()
-    merged_state: dict[str, dict[str, Float32Array]] = {name: {} for name in states[0].values}
+    merged_state: dict[str, dict[str, AnyArray]] = {name: {} for name in states[0].values}
     for owner, target in targets.items():
         connections = [layer.connections()[owner] for layer in layers]
         each_keys = [each.topology.keys() for each in connections]
@@ -61,8 +62,9 @@ def _merge_layer(
                 is_kept = kept_units(connections[0].topology, keys, scores, n_left, cut_back)
             values[name] = weights[is_kept].reshape(-1)
             for array, own in merged_state.items():
-                united = _mean_over_union([state[array][name] for state in states], places, keys.size)
-                own[name] = united[is_kept].reshape(-1)
+                each_state = [widened(state[array][name]) for state in states]
+                united = _mean_over_union(each_state, places, keys.size)[is_kept].reshape(-1)
+                own[name] = as_type(united, states[0][array][name].dtype.type)
         before = connections[0].topology
         topologies[owner] = Topology.from_keys(before.shape, keys[is_kept], before.groups)
     for name, parameter in parameters.items():

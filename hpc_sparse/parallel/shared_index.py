@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, Float32Array, Int64Array
+from hpc_sparse.dtypes import AnyArray, Int64Array
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import sorted_distinct
 from hpc_sparse.parallel.collectives import all_gather_parts
@@ -48,15 +48,15 @@ class SharedIndex:
         keys = sorted_distinct(np.concatenate([base_keys, *all_gather_parts(ctx, grown)]))
         return cls(keys, np.searchsorted(keys, own_keys), grown.size)
 
-    def scatter(self, values: Float32Array, values_per_unit: int = 1) -> Float32Array:
-        """The own replica's values at their places in the union, float32[n]; 0 where it has no connection.
+    def scatter(self, values: AnyArray, values_per_unit: int = 1) -> AnyArray:
+        """The own replica's values at their places in the union, of their type; 0 where it has no connection.
 
         Parameters
         ----------
-        values : float32[nnz of the own replica x values_per_unit]
+        values : float32[nnz of the own replica x values_per_unit], or bfloat16
         values_per_unit : int
             How many belong to one key.
         """
-        placed = np.zeros((self.keys.size, values_per_unit), VALUE)
+        placed = np.zeros((self.keys.size, values_per_unit), values.dtype)
         placed[self.position] = values.reshape(-1, values_per_unit)
         return placed.reshape(-1)

@@ -7,13 +7,14 @@ themselves: a change of an array needs a change of its line here.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE
-from hpc_sparse.evolution import make_updater, needs_samples, state_arrays
+from hpc_sparse.evolution import make_updater, needs_samples, state_arrays, state_types
 from hpc_sparse.inputs.batches import batch_bytes
 from hpc_sparse.inputs.chain import planned_bytes
 from hpc_sparse.kernels.simd.buffers import padded_columns
@@ -139,12 +140,18 @@ def _network_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
         *(MemoryItem("network", name, n_bytes) for name, n_bytes in structure.items()),
         MemoryItem("network", "weights", weights),
         MemoryItem("network", "biases", n_parameters * _bytes(VALUE) - weights),
-        *(
-            MemoryItem("network", described, n_parameters * _bytes(VALUE))
-            for described in state_arrays(config).values()
-        ),
+        *_state_items(config, weights // _bytes(VALUE), n_parameters),
         MemoryItem("network", "connections by input neuron", transposed),
     ]
+
+
+def _state_items(config: RunConfig, n_weights: int, n_parameters: int) -> Iterator[MemoryItem]:
+    """State arrays of the optimiser; those of weights may be narrower than those of biases."""
+    types = state_types(config)
+    for name, described in state_arrays(config).items():
+        kind, of_biases = types[name], (n_parameters - n_weights) * _bytes(VALUE)
+        ending = "" if kind is VALUE else " (bfloat16)"
+        yield MemoryItem("network", described + ending, n_weights * _bytes(kind) + of_biases)
 
 
 def _batch_sizes(config: RunConfig, info: DatasetInfo, n_ranks: int) -> set[int]:

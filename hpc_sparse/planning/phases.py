@@ -7,7 +7,7 @@ tests compare the figures with real allocations.
 from __future__ import annotations
 
 from hpc_sparse.config import NetworkSection, RunConfig
-from hpc_sparse.evolution import make_updater, state_arrays
+from hpc_sparse.evolution import make_updater, state_arrays, state_bytes
 from hpc_sparse.evolution.initial.correlated import MIN_TILE_ROWS, SCORED_ROWS, TILE_BYTES
 from hpc_sparse.evolution.initial.saliency import PRODUCTS
 from hpc_sparse.evolution.memory import INDEX, KEY, POINTER, POSITION, VALUE, LayerFigures, change_bytes
@@ -128,7 +128,7 @@ def sync_bytes(config: RunConfig, size: NetworkSize, n_ranks: int) -> int:
     sparse = [each for layer in size.layers for each in layer.each_map if not each.is_dense]
     n_units, n_values = [each.n_units for each in sparse], sum(each.n_connections for each in sparse)
     # Keys of the union, the own places in it, weights and their states on it, and the last layer's keys being joined.
-    placed = sum(n_units) * (KEY * united + KEY) + n_values * n_arrays * VALUE * united
+    placed = sum(n_units) * (KEY * united + KEY) + n_values * (VALUE + state_bytes(config)) * united
     joining = max(n_units, default=0) * KEY * (2 + 3 * united)
     return bucket + round(placed + joining)
 

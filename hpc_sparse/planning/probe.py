@@ -12,7 +12,7 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import HIDDEN_VALUES, INDEX, OFFSET, VALUE, AnyArray, Float32Array
-from hpc_sparse.evolution import make_updater, state_arrays
+from hpc_sparse.evolution import make_updater, state_types
 from hpc_sparse.evolution.protocol import LayerView, NetworkView
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.kernels.simd.buffers import aligned_empty
@@ -100,7 +100,7 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
     construct = time.perf_counter() - started
     workspace = network.make_workspace(n_batch, activations=config.training.activations)
     optimizer, objective = make_optimizer(config), make_objective(config)
-    replica = Replica.at_rest(network, state_arrays(config))
+    replica = Replica.at_rest(network, state_types(config))
     batch = _numbers(widths[0], n_batch, network.tile_width, n_places=size.n_places)
     labels = np.zeros(n_batch, INDEX)
     dropouts = [Dropout(settings.dropout, KEY)] * (len(widths) - 2)
@@ -125,7 +125,7 @@ def time_layer(config: RunConfig, size: LayerSize, place: LayerPlace, n_rounds: 
     layer = SparseLayer(incoming, np.zeros(size.n_out, VALUE), slope, config.network.activation)
     construct = time.perf_counter() - started
     optimizer = make_optimizer(config)
-    replica = Replica.at_rest(Network([layer], tile_width=width), state_arrays(config))
+    replica = Replica.at_rest(Network([layer], tile_width=width), state_types(config))
     hidden = HIDDEN_VALUES[config.training.activations]
     source = _numbers(size.n_in, n_batch, width, VALUE if place == "first" else hidden)
     out = _numbers(size.n_out, n_batch, width, VALUE if place == "last" else hidden)

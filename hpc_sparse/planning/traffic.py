@@ -11,7 +11,7 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import VALUE
-from hpc_sparse.evolution import make_updater, state_arrays
+from hpc_sparse.evolution import make_updater, state_arrays, state_bytes
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.parallel.averaging import average_arrays
 from hpc_sparse.parallel.context import ParallelContext
@@ -33,12 +33,13 @@ N_ROUNDS = 3
 
 def checkpoint_file_bytes(config: RunConfig, size: NetworkSize) -> int:
     """Size of a checkpoint if all ranks have the same network."""
-    values = 4 * (1 + len(state_arrays(config)))
+    value = np.dtype(VALUE).itemsize
+    of_weight, of_bias = value + state_bytes(config), value * (1 + len(state_arrays(config)))
     # Row pointers, if there are any, have 8 bytes in a file and about 4 in memory.
     maps = [each for layer in size.layers for each in layer.each_map]
     structure = sum(sum(each.n_bytes.structure.values()) for each in maps)
     n_rows = sum(each.n_out for each in maps)
-    return structure + size.n_connections * values + n_rows * (4 + values) + FILE_OVERHEAD
+    return structure + size.n_connections * of_weight + n_rows * (4 + of_bias) + FILE_OVERHEAD
 
 
 def message_bytes(config: RunConfig, size: NetworkSize) -> int:

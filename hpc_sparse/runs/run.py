@@ -123,7 +123,8 @@ def _train_as_planned(
     finally:
         reporter.stop()
     peak = max(gather_objects(ctx, peak_rss_bytes()))
-    summary = summarize(ctx, start.replica.network, history, n_samples, time.monotonic() - started, peak)
+    states, seconds = start.replica.states[0].arrays(), time.monotonic() - started
+    summary = summarize(ctx, start.replica.network, history, n_samples, seconds, peak, states)
     on_root(ctx, lambda: plan.folder.write_summary(summary))
     return summary
 

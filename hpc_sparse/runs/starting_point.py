@@ -12,6 +12,7 @@ from hpc_sparse.kernels.simd.machine import tile_width
 from hpc_sparse.models.merged import read_merged
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.network import Network
+from hpc_sparse.network.optimizers.state import type_names
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
@@ -99,13 +100,14 @@ def starting_point(
     with collective_errors(ctx, "resuming"):
         check_fits(replica.network, plan.config, plan.info, str(path))
         _check_same_data(plan, checkpoint, front_end)
+    converted = _converted(info, checkpoint, replica)
     if goes_on:
         with collective_errors(ctx, "resuming"):
             mid_epoch = _mid_epoch(ctx, plan, checkpoint)
-        note = _other_machine(info, replica.network)
+        note = _joined(_other_machine(info, replica.network), converted)
         return StartingPoint(replica, info.epoch, info.step, checkpoint.target_connections, mid_epoch, note)
     n_steps = info.step - info.step_in_epoch
-    return StartingPoint(replica, info.epoch, n_steps, note=_note(info))
+    return StartingPoint(replica, info.epoch, n_steps, note=_joined(_note(info), converted))
 
 
 def _agree_on_tiles(ctx: ParallelContext, network: Network) -> None:
@@ -122,6 +124,20 @@ def _other_machine(info: CheckpointInfo, network: Network) -> str:
         f"{info.path} is of a machine with {before[0]} and tiles of {before[1]} columns, here they are {now[0]} and "
         f"{now[1]}: results differ in their last bits from those of a run that goes on there"
     )
+
+
+def _converted(info: CheckpointInfo, checkpoint: Checkpoint, replica: Replica) -> str:
+    """What is told of state arrays that the run keeps in another type than the checkpoint; "" if there are none."""
+    stored = type_names(checkpoint.layers[0].states)
+    for name, now in type_names(replica.states[0].arrays()).items():
+        if (before := stored.get(name, now)) != now:
+            return f"{info.path} has {name} in {before}, this run keeps it in {now}: it is converted"
+    return ""
+
+
+def _joined(*notes: str) -> str:
+    """Notes as one."""
+    return "; ".join(note for note in notes if note)
 
 
 def goes_on_exactly(ctx: ParallelContext, config: RunConfig, info: CheckpointInfo) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError, FileFormatError
-from hpc_sparse.evolution import lasting_states, make_updater, optional_states, state_arrays
+from hpc_sparse.evolution import lasting_states, make_updater, optional_states, state_types
 from hpc_sparse.inputs.sequences import n_places
 from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.network.layers.protocol import Layer
@@ -61,7 +61,7 @@ def random_replica(config: RunConfig, n_inputs: int, n_outputs: int, steps: int 
                 f"network.{key} = {getattr(config.network, key)}: the layer of {n_in} x {n_out} neurons comes out "
                 "without connections; expected at least one in every layer"
             )
-    return Replica.at_rest(network, state_arrays(config))
+    return Replica.at_rest(network, state_types(config))
 
 
 def replica_from_states(
@@ -80,7 +80,7 @@ def replica_from_states(
     FileFormatError
         A layer has an activation that is not known, or the states are not those of the optimiser.
     """
-    updater, required = make_updater(config.evolution), make_optimizer(config).state_arrays
+    updater, required = make_updater(config.evolution), make_optimizer(config).state_types
     layers: list[Layer] = []
     optimizers: list[OptimizerState] = []
     for number, state in enumerate(states):

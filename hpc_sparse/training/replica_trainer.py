@@ -215,7 +215,8 @@ class ReplicaTrainer(ABC):
                 if step < len(batches):
                     batch, labels = self._assembler.assemble(*next(prepared))
                     dropouts = self._job.dropouts(epoch, step)
-                    step_by = self._optimizer, rate, self._workspace, self._config.optimizer.clip_norm
+                    optimizer = self._optimizer.drawing_for(epoch, self._ctx.replica, step)
+                    step_by = optimizer, rate, self._workspace, self._config.optimizer.clip_norm
                     outcome = replica.train_batch(batch, labels, self._objective, dropouts, *step_by)
                     if self._lasso is not None:
                         self._lasso.apply(replica.network, rate)

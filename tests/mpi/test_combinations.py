@@ -17,7 +17,14 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from hpc_sparse.config import EvolutionSection, ImportancePruningSection, NetworkSection, TrainingSection, load_config
+from hpc_sparse.config import (
+    EvolutionSection,
+    ImportancePruningSection,
+    NetworkSection,
+    OptimizerSection,
+    TrainingSection,
+    load_config,
+)
 from hpc_sparse.config.layers import CONNECTION_KINDS, LAYER_SECTIONS
 from hpc_sparse.config.registry import OBJECTIVES, OPTIMIZERS, STRATEGIES, Registry
 from hpc_sparse.errors import ConfigError, HpcSparseError
@@ -69,9 +76,12 @@ Combination = Mapping[str, str]
 
 def choices(section: Any, key: str) -> Axis:
     """All values of a key that has a list of them."""
-    name = {NetworkSection: "network", TrainingSection: "training", EvolutionSection: "evolution"}.get(
-        section, "importance_pruning"
-    )
+    name = {
+        NetworkSection: "network",
+        TrainingSection: "training",
+        OptimizerSection: "optimizer",
+        EvolutionSection: "evolution",
+    }.get(section, "importance_pruning")
     default = section.model_fields[key].default
     values = sorted(get_args(section.model_fields[key].annotation), key=lambda value: value != default)
     return {value: (f"{name}.{key}={value}",) for value in values}
@@ -132,6 +142,7 @@ def axes() -> dict[str, Axis]:
         "network.initial_topology": choices(NetworkSection, "initial_topology"),
         "training.loss": kinds(OBJECTIVES),
         "training.optimizer": kinds(OPTIMIZERS),
+        "optimizer.velocity": choices(OptimizerSection, "velocity"),
         "evolution.every_steps": {"epochs": (), "steps": ("evolution.every_steps=1",)},
         "evolution.grown_weights": choices(EvolutionSection, "grown_weights"),
         "evolution.final_density": {"same": (), "shrinks": ("evolution.final_density=0.05",)},

@@ -109,10 +109,11 @@ SERVED = ("parallel.algorithm=wassp", "parallel.phase2_share=0.5", "parallel.lea
     [
         (),
         ("parallel.replica_topology=independent", "parallel.sync_every_steps=3"),
+        ("parallel.replica_topology=independent", "parallel.sync_every_steps=3", "optimizer.velocity=bfloat16"),
         ("parallel.sync_every_steps=3", "parallel.overlap=true"),
         SERVED,
     ],
-    ids=["shared", "independent", "overlap", "wassp"],
+    ids=["shared", "independent", "bfloat16", "overlap", "wassp"],
 )
 def test_a_run_that_stops_again_and_again_is_bit_by_bit_the_uninterrupted_one(run, overrides):
     whole, metrics, n_stops = run("whole", 1e9, *overrides)

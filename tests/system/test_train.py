@@ -51,6 +51,7 @@ SUMMARY_TYPES = {
     "n_threads": int,
     "instructions": str,
     "tile_width": int,
+    "optimizer_states": dict,
     "median_train_seconds": float,
     "total_seconds": float,
     "peak_rss_bytes": int,

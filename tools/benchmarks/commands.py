@@ -28,6 +28,7 @@ from benchmarks import (
     server_speed,
     tile_speed,
     tree_comparison,
+    velocity_speed,
 )
 
 app = typer.Typer(help="Benchmarks: interleaved, medians with least and most.", no_args_is_help=True)
@@ -164,6 +165,20 @@ def recurrent(
 ) -> None:
     """A training step of a gated recurrent network by its connections, beside PyTorch's dense one."""
     recurrent_speed.measure_recurrent(width, density, batch, threads, rounds, as_json=as_json)
+
+
+@app.command()
+def velocity(
+    width: Annotated[int, typer.Option(help="Neurons of each hidden layer.")] = 1_000_000,
+    layers: Annotated[int, typer.Option(help="Hidden layers.")] = 5,
+    fan_in: Annotated[float, typer.Option(help="Incoming connections of a neuron, about.")] = 2.0,
+    batch: Annotated[int, typer.Option(help="Samples.")] = 64,
+    threads: Threads = N_CORES,
+    rounds: Annotated[int, typer.Option(help="Measurements of each step.")] = 9,
+    as_json: Json = False,
+) -> None:
+    """A training step of a wide network with velocities in float32 and in bfloat16."""
+    velocity_speed.measure_velocity(width, layers, fan_in, batch, threads, rounds, as_json=as_json)
 
 
 @app.command()

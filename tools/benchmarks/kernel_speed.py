@@ -23,7 +23,7 @@ from hpc_sparse.network.connections.initial_weights import draw_weights
 from hpc_sparse.network.connections.protocol import Gate
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.optimizers.sgd import Descend, Sgd, StepFactors
+from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.tiles import Tiles
 
@@ -58,8 +58,8 @@ class LayerBench:
     def restart(self) -> None:
         """Make what a step needs beside the layer, whose connections may be others now."""
         scratch = aligned_empty(2 * self.layer.weight.size, np.float32)
-        state = OptimizerState.at_rest(self.layer.parameters(), ["velocity"])
-        self.sink = Descend(StepFactors.of(Sgd(0.9), 1e-9), state, lambda n: scratch[:n])
+        state = OptimizerState.at_rest(self.layer.parameters(), {"velocity": np.float32})
+        self.sink = Sgd(0.9).sink(1e-9, state, lambda n: scratch[:n])
 
     def cases(self) -> dict[str, Callable[[], object]]:
         """The passes by name."""

@@ -158,7 +158,7 @@ def _untrained(run: PlannedRun) -> Path:
     target.unlink(missing_ok=True)
     config = load_config(run.config, run.settings)
     data = find_data(config.data.path, run.config)
-    replica = Replica.at_rest(initial_replica(config, read_info(data)).network, make_optimizer(config).state_arrays)
+    replica = Replica.at_rest(initial_replica(config, read_info(data)).network, make_optimizer(config).state_types)
     state = Checkpoint(
         config_text=config.to_toml(),
         epoch=0,

@@ -20,6 +20,7 @@ from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, T
 from hpc_sparse.evolution.selection import draw_free_keys, keep_largest, regrow
 from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.network.apportion import apportion
+from hpc_sparse.network.bfloat16 import widened
 from hpc_sparse.network.optimizers.registry import make_optimizer
 
 NEARLY_DENSE = 0.2
@@ -133,5 +134,5 @@ def _momentum(network: NetworkView) -> Float64Array:
     means = []
     for view in network.layers:
         assert view.momentum is not None
-        means.append(float(np.abs(view.momentum).sum(dtype=np.float64)) / max(1, view.momentum.size))
+        means.append(float(np.abs(widened(view.momentum)).sum(dtype=np.float64)) / max(1, view.momentum.size))
     return np.array(means, np.float64)

@@ -212,8 +212,11 @@ def carry_over(old, old_position, fill, out):
 
 @njit(parallel=True, cache=True, nogil=True)
 def carry_rows(old, old_position, out):
-    """``out[k] = old[old_position[k]]``, or 0 where that is -1, for rows float32[n, m] of values."""
+    """``out[k] = old[old_position[k]]``, or 0 where that is -1, for rows [n, m] of values."""
     for k in prange(out.shape[0]):
         source = old_position[k]
         for i in range(out.shape[1]):
-            out[k, i] = old[source, i] if source >= 0 else np.float32(0)
+            if source >= 0:
+                out[k, i] = old[source, i]
+            else:
+                out[k, i] = 0

@@ -8,6 +8,7 @@ from numba import njit, prange
 from hpc_sparse.kernels.patterns.expansion import PANEL, distance_in_groups, expand_rows
 from hpc_sparse.kernels.simd.columns import width_at
 from hpc_sparse.kernels.simd.row_loops import more_row_dots, row_dots
+from hpc_sparse.kernels.simd.velocity import part_of
 from hpc_sparse.kernels.sparse.gradient import descend, row_total
 
 
@@ -95,7 +96,7 @@ bias_velocity
                 g = row_total(delta, number, n_out, own, width)
                 descend(bias, bias_velocity, number, g, learning_rate, momentum, none, is_nesterov)
             begin, end = first * fan_in, (first + n_here) * fan_in
-            w, velocity = weight[begin:end], weight_velocity[begin:end]
+            w, velocity = weight[begin:end], part_of(weight_velocity, begin, end)
             for i in range(end - begin):
                 descend(w, velocity, i, gradients[i], learning_rate, momentum, decay, is_nesterov)
             first += n_here
@@ -132,6 +133,6 @@ def update(
             g = row_total(delta, row, n_out, n_columns, width)
             descend(bias, bias_velocity, row, g, learning_rate, momentum, none, is_nesterov)
         begin, end = first * fan_in, stop * fan_in
-        w, velocity, gradients = weight[begin:end], weight_velocity[begin:end], weight_gradient[begin:end]
+        w, velocity, gradients = weight[begin:end], part_of(weight_velocity, begin, end), weight_gradient[begin:end]
         for i in range(end - begin):
             descend(w, velocity, i, gradients[i], learning_rate, momentum, decay, is_nesterov)

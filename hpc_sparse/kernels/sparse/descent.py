@@ -21,8 +21,9 @@ def descend_all(gradient, n_decayed, learning_rate, momentum, decay, is_nesterov
     decay : float32
         Learning rate x weight decay.
     is_nesterov : bool
-    values, velocities : float32[n]
-        Updated in place.
+    values : float32[n]
+    velocities : float32[n] or RoundedVelocity
+        Both are updated in place.
     """
     for i in range(n_decayed):
         descend(values, velocities, i, gradient[i], learning_rate, momentum, decay, is_nesterov)

@@ -9,6 +9,7 @@ from hpc_sparse.kernels.simd.bfloat16 import as_float
 from hpc_sparse.kernels.simd.columns import nth_tile, width_at
 from hpc_sparse.kernels.simd.prefetch import distance_of
 from hpc_sparse.kernels.simd.row_loops import more_row_dots, row_dots
+from hpc_sparse.kernels.simd.velocity import keep_velocity, part_of, velocity_at
 
 
 @njit(fastmath={"reassoc"})
@@ -41,8 +42,8 @@ def row_total(delta, row, n_rows, n_columns, width):
 @njit(inline="always")
 def descend(values, velocities, i, g, learning_rate, momentum, decay, is_nesterov):
     """Move ``values[i]`` down its gradient ``g``: the formula of :func:`gradient_update`."""
-    v = momentum * velocities[i] - learning_rate * g
-    velocities[i] = v
+    v = momentum * velocity_at(velocities, i) - learning_rate * g
+    keep_velocity(velocities, i, v)
     step = momentum * v - learning_rate * g if is_nesterov else v
     values[i] += step - decay * values[i]
 
@@ -154,7 +155,8 @@ def gradient_update(
     decay : float32
         Learning rate x weight decay.
     is_nesterov : bool
-    weight, weight_velocity : float32[nnz]
+    weight : float32[nnz]
+    weight_velocity : float32[nnz] or RoundedVelocity
     bias, bias_velocity : float32[n_out]
         Updated in place.
     """
@@ -173,7 +175,7 @@ def gradient_update(
             row_dots(own, *connections, delta, row * own, block_gradient, -start)
             g = row_total(delta, row, n_out, own, width)
             descend(bias, bias_velocity, row, g, learning_rate, momentum, none, is_nesterov)
-        w, velocity = weight[start:stop], weight_velocity[start:stop]
+        w, velocity = weight[start:stop], part_of(weight_velocity, start, stop)
         for i in range(stop - start):
             descend(w, velocity, i, block_gradient[i], learning_rate, momentum, decay, is_nesterov)
 
@@ -212,7 +214,7 @@ bias_velocity
         for row in range(first, last):
             g = row_total(delta, row, n_out, n_columns, width)
             descend(bias, bias_velocity, row, g, learning_rate, momentum, none, is_nesterov)
-        w, velocity, total = weight[start:stop], weight_velocity[start:stop], gradients[0, start:stop]
+        w, velocity, total = weight[start:stop], part_of(weight_velocity, start, stop), gradients[0, start:stop]
         for part in range(1, gradients.shape[0]):
             added = gradients[part, start:stop]
             for i in range(stop - start):

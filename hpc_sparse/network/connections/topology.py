@@ -12,10 +12,8 @@ import scipy.sparse
 from hpc_sparse.dtypes import (
     INDEX,
     OFFSET,
-    VALUE,
     AnyArray,
     BoolArray,
-    Float32Array,
     Int32Array,
     Int64Array,
     PointerArray,
@@ -265,19 +263,19 @@ class TopologyChange:
         """Connections of the new topology that the old one did not have."""
         return int(np.count_nonzero(self.old_position < 0))
 
-    def carry(self, values: Float32Array, n_each: int = 1) -> Float32Array:
+    def carry(self, values: AnyArray, n_each: int = 1) -> AnyArray:
         """Values of the old connections brought to the new ones, 0 for the grown: weights, momentum, late gradients.
 
         ``n_each`` is the number of values of a connection.
         """
-        carried = np.empty(self.old_position.size * n_each, VALUE)
+        carried = np.empty(self.old_position.size * n_each, values.dtype)
         if n_each == 1:
-            connectivity.carry_over(values, self.old_position, VALUE(0), carried)
+            connectivity.carry_over(values, self.old_position, values.dtype.type(0), carried)
         else:
             connectivity.carry_rows(values.reshape(-1, n_each), self.old_position, carried.reshape(-1, n_each))
         return carried
 
-    def carry_neurons(self, values: Float32Array) -> Float32Array:
+    def carry_neurons(self, values: AnyArray) -> AnyArray:
         """Values of the old output neurons brought to the new ones: biases, their momentum, their late gradients."""
         return values if self.old_neuron is None else values[self.old_neuron]
 

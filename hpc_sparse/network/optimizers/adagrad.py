@@ -52,6 +52,11 @@ class Adagrad(Optimizer):
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:
         """Settings of momentum."""
+        if config.optimizer.velocity != "float32":
+            return (
+                f'training.optimizer = "adagrad": not with optimizer.velocity = "{config.optimizer.velocity}", as it '
+                "has no velocities"
+            )
         for key in ("nesterov", "momentum_correction"):
             if getattr(config.optimizer, key):
                 return f'training.optimizer = "adagrad": not with optimizer.{key} = true, which is of momentum'

@@ -70,7 +70,12 @@ class Adamw(Optimizer):
 
     @classmethod
     def refuses(cls, config: RunConfig) -> str | None:
-        """A look ahead."""
+        """A look ahead, and a type of velocities."""
+        if config.optimizer.velocity != "float32":
+            return (
+                f'training.optimizer = "adamw": not with optimizer.velocity = "{config.optimizer.velocity}", as it has '
+                "no velocities"
+            )
         if config.optimizer.nesterov:
             return 'training.optimizer = "adamw": not with optimizer.nesterov = true, which looks ahead by velocities'
         return None

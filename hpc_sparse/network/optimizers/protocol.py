@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Self
 
+import numpy as np
+
 from hpc_sparse.config import ParallelSection, RunConfig, Section
-from hpc_sparse.dtypes import Float32Array
+from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.optimizers.step import Step
 from hpc_sparse.network.sinks import Sink
@@ -58,6 +60,15 @@ class Optimizer(ABC):
     def step_bytes(cls, n: int) -> int:  # noqa: ARG003  (a loop over the numbers takes none)
         """Memory that :meth:`descend` takes for ``n`` numbers, for planning."""
         return 0
+
+    @property
+    def state_types(self) -> dict[str, type[np.generic]]:
+        """Types of the state arrays of connections by name; those of neurons are float32 always."""
+        return dict.fromkeys(self.state_arrays, VALUE)
+
+    def drawing_for(self, *purpose: int | str) -> Self:  # noqa: ARG002  (most draw none)
+        """The optimiser with the random numbers of a purpose: epoch, replica and step, then a layer, a parameter."""
+        return self
 
     @abstractmethod
     def descend(

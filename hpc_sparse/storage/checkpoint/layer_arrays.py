@@ -11,12 +11,13 @@ import numpy.typing as npt
 from hpc_sparse.checks import check_finite
 from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import FileFormatError
+from hpc_sparse.network.bfloat16 import CHUNK, widened
 from hpc_sparse.network.connections.registry import CONNECTIONS
 from hpc_sparse.network.connections.state import ConnectionState
 from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.partition import own_range
+from hpc_sparse.partition import chunk_ranges, own_range
 from hpc_sparse.storage.checkpoint.contents import ConnectionInfo, LayerInfo, StoredArray
 from hpc_sparse.storage.checkpoint.replicas import NO_REPLICA
 from hpc_sparse.storage.container.reader import ContainerReader
@@ -88,7 +89,13 @@ def check_layer(layer: LayerState, place: Callable[[str], str]) -> None:
         CONNECTIONS[connections.kind].check_state(place((own or of_layer)[0]).rpartition("/")[0], connections)
     for name, array in layer.arrays().items():
         if not name.startswith("connections/"):
-            check_finite(place(name), array, error=FileFormatError)
+            _check_finite(place(name), array)
+
+
+def _check_finite(where: str, values: AnyArray) -> None:
+    """Check that no value of an array of float32 or bfloat16 is infinite or not a number."""
+    for start, stop in chunk_ranges(0, values.size, CHUNK):
+        check_finite(where, widened(values[start:stop]), error=FileFormatError, first_row=start)
 
 
 def _layer_info(layer: LayerState) -> LayerInfo:

@@ -7,8 +7,9 @@ members:
   ``kind`` and ``n_units``, and ``n_out`` and ``n_in`` where they differ from the layer's. The arrays of the kind say
   which units exist: ``indptr`` int64[n_out + 1] and ``indices`` int32[n_units] of ``csr``;
 - ``parameters/<name>`` float32[n]: what is learned, ``weight`` and ``bias`` of a ``sparse`` layer;
-- ``states/<name>`` float32[n]: arrays of the optimiser, each named after a parameter with an ending, and as long:
-  ``weight_velocity``. What is beyond the eighth is in ``states_1``, beyond the sixteenth in ``states_2``, and so on;
+- ``states/<name>`` float32[n], or bfloat16 in uint16[n]: arrays of the optimiser, each named after a parameter with an
+  ending, and as long: ``weight_velocity``. What is beyond the eighth is in ``states_1``, beyond the sixteenth in
+  ``states_2``, and so on;
 - ``settings``, of a layer and of connections, where the kind has some: an attribute for each number or text.
 
 Where replicas differ, each array holds those of all replicas, one after the other. ``n_units`` is then an array
@@ -22,8 +23,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
-from hpc_sparse.dtypes import OFFSET, VALUE
+from hpc_sparse.dtypes import BFLOAT16, OFFSET, VALUE
 from hpc_sparse.network.connections.state import Setting
 from hpc_sparse.network.layers.registry import LAYERS
 from hpc_sparse.storage.checkpoint.contents import (
@@ -160,11 +162,16 @@ def _state_arrays(
             reader.fail(f"{place}: expected a name that begins with one of {', '.join(parameters)} and _")
         owners[name] = max(found, key=len)
     return {
-        f"{STATES}/{name}": StoredArray(places[name], VALUE, parameter.lengths)
+        f"{STATES}/{name}": StoredArray(places[name], _state_type(reader, places[name]), parameter.lengths)
         for owner, parameter in parameters.items()
         for name in places
         if owners[name] == owner
     }
+
+
+def _state_type(reader: ContainerReader, place: str) -> npt.DTypeLike:
+    """bfloat16 if the array is stored so; else float32, which is then required."""
+    return BFLOAT16 if reader.dtype(place) == BFLOAT16 else VALUE
 
 
 def _write_shape(writer: ContainerWriter, place: str, shape: tuple[int, int]) -> None:

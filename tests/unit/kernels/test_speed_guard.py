@@ -22,7 +22,7 @@ from hpc_sparse.network.connections.protocol import Gate
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.sparse import SparseLayer
-from hpc_sparse.network.optimizers.sgd import Descend, Sgd, StepFactors
+from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.tiles import Tiles
 
@@ -45,8 +45,8 @@ def fastest_seconds() -> dict[str, float]:
     source, delta, below, out = (Tiles.of(each, WIDTH) for each in (columns, columns[::-1], columns, columns))
     record, scratch = np.full(N_NEURONS * record_words(BATCH), 0xFFFF, np.uint16), np.empty(2 * weight.size, np.float32)
     dropout = Dropout(0.3, np.uint64(3))
-    state = OptimizerState.at_rest(layer.parameters(), ["velocity"])
-    sink = Descend(StepFactors.of(Sgd(0.9), 1e-9), state, lambda n: scratch[:n])
+    state = OptimizerState.at_rest(layer.parameters(), {"velocity": np.float32})
+    sink = Sgd(0.9).sink(1e-9, state, lambda n: scratch[:n])
     gate = Gate(np.float32(layer.slope), dropout.scale, record)
     matrix = sp.csr_array((weight, topology.indices, topology.indptr), topology.shape)
     cases = {

@@ -98,7 +98,8 @@ def test_a_summary_reports_the_last_epoch_and_names_the_best():
         make_metrics(3, test_accuracy=0.7, train_seconds=1.0, test_loss=0.25),
     ]
     network = Network.random([4, 5, 3], [1.0, 1.0], activation="relu", alpha=0, initializer="normal", seed=1)
-    summary = summarize(CTX, network, history, 100, 13.0, 12345)
+    states = {"weight_velocity": np.zeros(35, np.uint16), "bias_velocity": np.zeros(8, np.float32)}
+    summary = summarize(CTX, network, history, 100, 13.0, 12345, states)
     assert summary.pop("versions") == versions()
     assert summary == {
         "test_accuracy": 0.7,
@@ -114,6 +115,7 @@ def test_a_summary_reports_the_last_epoch_and_names_the_best():
         "n_threads": 2,
         "instructions": INSTRUCTION_SET.name,
         "tile_width": network.tile_width,
+        "optimizer_states": {"weight_velocity": "bfloat16", "bias_velocity": "float32"},
         "median_train_seconds": 2.0,
         "total_seconds": 13.0,
         "peak_rss_bytes": 12345,

@@ -18,7 +18,7 @@ from hpc_sparse.network.dropout import NO_DROPOUT, Dropout
 from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
-from hpc_sparse.network.optimizers.sgd import Descend, Sgd, StepFactors
+from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.tiles import Tiles
@@ -206,8 +206,8 @@ def test_the_gradient_of_a_layer_alone_is_what_training_uses(make_columns, n_bat
     layer = network.layers[0]
     delta, source = (Tiles.of(make_columns(n, n_batch, seed=n), width) for n in (40, 23))
     weight_gradient, bias_gradient = layer.gradient(delta, source)
-    state = OptimizerState.at_rest(layer.parameters(), ["velocity"])
-    sink = Descend(StepFactors.of(Sgd(0.0), 1.0), state, lambda n: np.empty(n, np.float32))
+    state = OptimizerState.at_rest(layer.parameters(), {"velocity": np.float32})
+    sink = Sgd(0.0).sink(1.0, state, lambda n: np.empty(n, np.float32))
     layer.backward(delta, source, {}, None, sink, None)
     np.testing.assert_array_equal(state["velocity"]["weight"], -weight_gradient)
     np.testing.assert_allclose(state["velocity"]["bias"], -bias_gradient, rtol=1e-4, atol=1e-5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.network.optimizers.sgd import Descend, Sgd, StepFactors
+from hpc_sparse.network.optimizers.sgd import Sgd, StepFactors
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.sinks import Write
 
@@ -32,7 +32,7 @@ def state():
 
 @pytest.mark.parametrize("sgd", [Sgd(0.0), Sgd(0.9), Sgd(0.9, 0.2), Sgd(0.9, 0.2, is_nesterov=True)])
 def test_descending_moves_a_map_and_what_belongs_to_none_as_the_textbook_says(state, sgd):
-    sink = Descend(StepFactors.of(sgd, RATE), state, lambda n: np.empty(n, np.float32))
+    sink = sgd.sink(RATE, state, lambda n: np.empty(n, np.float32))
     arrays = {NAMES[0]: numbers(7, 4), NAMES[1]: numbers(3, 5), "scale": numbers(4, 6)}
     gradients = {name: numbers(values.size, 7) for name, values in arrays.items()}
     decays = {NAMES[0]: sgd.weight_decay, NAMES[1]: 0.0, "scale": 0.0}
@@ -50,7 +50,7 @@ def test_descending_moves_a_map_and_what_belongs_to_none_as_the_textbook_says(st
 def test_a_parameter_of_no_map_decays_if_it_is_to(state):
     sgd, values, gradient = Sgd(0.9, 0.5), numbers(4, 6), numbers(4, 7)
     expected, _ = moved(values, gradient, state["velocity"]["scale"], sgd, 0.5)
-    sink = Descend(StepFactors.of(sgd, RATE), state, lambda n: np.empty(n, np.float32))
+    sink = sgd.sink(RATE, state, lambda n: np.empty(n, np.float32))
     sink.accept("scale", values, gradient, decays=True)
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
 

@@ -22,7 +22,9 @@ def history(kind):
     average = WeightAverage(kind, 2, N_EPOCHS + 1)
     topology = Topology.from_keys(shape, np.array([0, 5, 7, 11, 16, 22]))
     layer = SparseLayer.of(topology, np.zeros(6, np.float32), np.zeros(4, np.float32), 1.0)
-    replica = Replica.at_rest(Network([layer], tile_width=WIDTHS[0]), ("velocity", *average.state_arrays))
+    replica = Replica.at_rest(
+        Network([layer], tile_width=WIDTHS[0]), dict.fromkeys(("velocity", *average.state_arrays), np.float32)
+    )
     epochs, biases = [], []
     for epoch in range(1, N_EPOCHS + 1):
         own = replica.network.layers[0].topology

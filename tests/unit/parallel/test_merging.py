@@ -8,6 +8,7 @@ import pytest
 from hpc_sparse.evolution.selection import resparsify
 from hpc_sparse.evolution.strategies.set import replace_weakest
 from hpc_sparse.kernels.simd import machine
+from hpc_sparse.network.bfloat16 import narrowed, widened
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
@@ -110,3 +111,17 @@ def test_more_connections_than_the_union_has_cannot_be_kept():
     replicas = [make_replica(seed, evolves=False) for seed in (1, 2)]
     merged = merge_replicas(replicas, [10_000, 3, 51], resparsify)
     assert targets_of(merged.network) == [targets_of(replicas[0].network)[0], 3, 51]
+
+
+def test_states_in_bfloat16_are_averaged_as_numbers():
+    narrow, wide = ([make_replica(seed) for seed in range(2)] for _ in range(2))
+    for replica, other in zip(narrow, wide, strict=True):
+        for state, same in zip(replica.states, other.states, strict=True):
+            velocity = state["velocity"]["weight"]
+            state["velocity"]["weight"] = narrowed(velocity)
+            same["velocity"]["weight"] = widened(narrowed(velocity))
+    targets = targets_of(narrow[0].network)
+    found, expected = (merge_replicas(each, targets, resparsify) for each in (narrow, wide))
+    for state, same in zip(found.states, expected.states, strict=True):
+        np.testing.assert_array_equal(state["velocity"]["weight"], narrowed(same["velocity"]["weight"]))
+        np.testing.assert_array_equal(state["velocity"]["bias"], same["velocity"]["bias"])

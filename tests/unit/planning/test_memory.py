@@ -51,10 +51,11 @@ def transposed_arrays(network) -> Iterator[np.ndarray]:
 BLOCKS = ("network.connections=block", "network.block=[4,8]")
 
 
+@pytest.mark.parametrize(("velocity", "named"), [("float32", "velocities"), ("bfloat16", "velocities (bfloat16)")])
 @pytest.mark.parametrize("stored", [(), BLOCKS], ids=["csr", "block"])
 @pytest.mark.parametrize("hidden", ["[9000, 7001, 11000]", "[333]", "[]"])
-def test_the_network_is_counted_byte_by_byte(wide_config, info, hidden, stored):
-    config = wide_config(f"network.hidden={hidden}", *stored)
+def test_the_network_is_counted_byte_by_byte(wide_config, info, hidden, stored, velocity, named):
+    config = wide_config(f"network.hidden={hidden}", f"optimizer.velocity={velocity}", *stored)
     replica = random_replica(config, info.n_features, N_OUTPUTS)
     network = replica.network
     plan = plan_memory(config, size_of(network), info, n_ranks=1)
@@ -63,7 +64,7 @@ def test_the_network_is_counted_byte_by_byte(wide_config, info, hidden, stored):
         "row pointers": sum(layer.topology.indptr.nbytes for layer in network.layers),
         "weights": sum(layer.weight.nbytes for layer in network.layers),
         "biases": sum(layer.bias.nbytes for layer in network.layers),
-        "velocities": sum(values.nbytes for state in replica.states for values in state["velocity"].values()),
+        named: sum(values.nbytes for state in replica.states for values in state["velocity"].values()),
         "connections by input neuron": sum(array.nbytes for array in transposed_arrays(network)),
     }
 

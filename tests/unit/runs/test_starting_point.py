@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.simd import machine
+from hpc_sparse.models.inspection import describe_checkpoint
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network import network as networks
 from hpc_sparse.parallel.context import ParallelContext
@@ -18,6 +21,8 @@ from hpc_sparse.runs.starting_point import goes_on_exactly
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.storage.checkpoint.folder import newest_checkpoint
 from hpc_sparse.storage.checkpoint.info import CheckpointInfo
+from hpc_sparse.storage.checkpoint.layer_arrays import check_layer
+from hpc_sparse.training.replica_states import initial_replica, replica_to_states
 
 CTX = ParallelContext.serial(threads=1)
 SERVED = ("parallel.algorithm=wassp", "parallel.phase2_share=0.5", "training.epochs=10")
@@ -115,3 +120,40 @@ def test_a_network_that_has_lost_neurons_goes_on_in_the_tiles_that_it_began_with
     for one, other in zip(whole.layers, resumed.layers, strict=True):
         for name, values in one.parameters.items():
             assert other.parameters[name].tobytes() == values.tobytes()
+
+
+def test_velocities_of_another_type_are_converted_with_one_line(tmp_path, write_small_data, capsys):
+    write_small_data(tmp_path / "data.h5")
+    (tmp_path / "run.toml").write_text(
+        "data = {path = 'data.h5'}\nnetwork = {hidden = [20], epsilon = 5}\ntraining = {epochs = 1, batch_size = 20}"
+    )
+
+    def train(n_epochs, velocity):
+        capsys.readouterr()
+        overrides = (f"training.epochs={n_epochs}", f"optimizer.velocity={velocity}", "checkpoint.keep_last=9")
+        summary = train_run(
+            CTX, RunRequest(tmp_path / "run.toml", overrides, tmp_path / "run", resume="auto"), SilentReporter()
+        )
+        assert summary["optimizer_states"] == {"weight_velocity": velocity, "bias_velocity": "float32"}
+        return newest_checkpoint(tmp_path / "run/checkpoints")
+
+    paths = [train(number, velocity) for number, velocity in ((1, "float32"), (2, "bfloat16"))]
+    line = f"{paths[0]} has weight_velocity in float32, this run keeps it in bfloat16: it is converted"
+    assert capsys.readouterr().err.count(line) == 1
+    paths.append(train(3, "bfloat16"))
+    assert "converted" not in capsys.readouterr().err
+    paths.append(train(4, "float32"))
+    line = f"{paths[2]} has weight_velocity in bfloat16, this run keeps it in float32: it is converted"
+    assert capsys.readouterr().err.count(line) == 1
+    states = [read_checkpoint(CTX, path).layers[0].states for path in paths]
+    assert [each["weight_velocity"].dtype for each in states] == [np.float32, np.uint16, np.uint16, np.float32]
+    assert all(each["bias_velocity"].dtype == np.float32 for each in states)
+    names = [describe_checkpoint(path)["optimizer_states"]["weight_velocity"] for path in paths]
+    assert names == ["float32", "bfloat16", "bfloat16", "float32"]
+
+
+def test_an_infinite_velocity_in_a_checkpoint_is_refused(tmp_path, make_config, make_dataset):
+    states = replica_to_states(initial_replica(make_config("optimizer.velocity=bfloat16"), make_dataset().info))
+    states[1].states["weight_velocity"][3] = 0x7F80
+    with pytest.raises(FileFormatError, match=r"net.h5: states/weight_velocity\[3\] = inf: must be finite"):
+        check_layer(states[1], lambda name: f"net.h5: {name}")

@@ -75,6 +75,7 @@ def test_every_loss_trains(make_config, make_dataset, loss):
         ("network.activation=leaky_relu", "network.alpha=0.1", "evolution.strategy=static"),
         ("network.density=1", "network.dropout=0", "optimizer.weight_decay=0.001"),
         ("network.initializer=xavier_uniform", "optimizer.schedule=step", "optimizer.warmup_epochs=2"),
+        ("optimizer.velocity=bfloat16", "optimizer.nesterov=true", "optimizer.clip_norm=10"),
         ("network.hidden=[]", "network.density=0.9"),
         ("network.hidden=[40]", "training.batch_size=1", "optimizer.learning_rate=0.001"),
         ("training.batch_size=1000", "training.epochs=40", "data.standardize=false"),
@@ -85,8 +86,11 @@ def test_every_setting_trains(make_config, make_dataset, overrides):
     assert history[-1]["test_accuracy"] > 0.9
 
 
-def test_two_runs_are_bitwise_equal_on_any_number_of_threads(make_config, make_dataset, on_every_thread_count):
-    config, dataset = make_config(), make_dataset()
+@pytest.mark.parametrize("velocity", ["float32", "bfloat16"])
+def test_two_runs_are_bitwise_equal_on_any_number_of_threads(
+    make_config, make_dataset, on_every_thread_count, velocity
+):
+    config, dataset = make_config(f"optimizer.velocity={velocity}"), make_dataset()
     alone, together = on_every_thread_count(lambda: run(config, dataset))
     again = run(config, dataset)
     assert alone[0] == together[0] == again[0]
@@ -98,9 +102,10 @@ def test_another_seed_gives_another_run(make_config, make_dataset):
     assert runs[0][0] != runs[1][0]
 
 
-@pytest.mark.parametrize("kind", ["float32", "csr"])
-def test_a_resumed_run_is_bitwise_the_uninterrupted_one(make_config, make_dataset, kind):
-    config, dataset = make_config("evolution.every_epochs=2", "training.epochs=5"), make_dataset(kind=kind)
+@pytest.mark.parametrize(("kind", "velocity"), [("float32", "float32"), ("csr", "float32"), ("float32", "bfloat16")])
+def test_a_resumed_run_is_bitwise_the_uninterrupted_one(make_config, make_dataset, kind, velocity):
+    settings = ("evolution.every_epochs=2", "training.epochs=5", f"optimizer.velocity={velocity}")
+    config, dataset = make_config(*settings), make_dataset(kind=kind)
     whole, whole_replica = run(config, dataset)
     first, stopped = run(config, dataset, last=3)
     copies = [

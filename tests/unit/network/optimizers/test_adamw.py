@@ -69,7 +69,7 @@ def test_a_number_gives_the_same_bits_alone_and_among_others():
 def test_a_grown_connection_takes_the_first_steps_of_a_new_one_and_others_go_on():
     topology = Topology.from_keys((3, 5), np.array([0, 3, 6, 8, 12]))
     layer = SparseLayer.of(topology, np.arange(1, 6, dtype=np.float32), np.zeros(3, np.float32), 1.0)
-    replica = Replica.at_rest(Network([layer], tile_width=WIDTHS[0]), Adamw.state_arrays)
+    replica = Replica.at_rest(Network([layer], tile_width=WIDTHS[0]), Adamw().state_types)
     optimizer = Adamw()
 
     def step(gradient):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpc_sparse.dtypes import HIDDEN_VALUES
 from hpc_sparse.network.dropout import NO_DROPOUT
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
@@ -14,22 +15,24 @@ from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.tiles import Tiles
 
 
-def step(clip_norm, *, n_steps=1):
+def step(clip_norm, *, n_steps=1, velocity="float32"):
     """Velocities and parameters after some steps of a small network."""
     network = Network.random([9, 14, 11, 3], [0.5] * 3, activation="relu", alpha=0, initializer="he_uniform", seed=1)
-    replica, rng = Replica.at_rest(network), np.random.default_rng(0)
+    replica, rng = Replica.at_rest(network, {VELOCITY: HIDDEN_VALUES[velocity]}), np.random.default_rng(0)
     workspace, labels = network.make_workspace(40), np.arange(40, dtype=np.int32) % 3
     batch = Tiles.of(rng.standard_normal((9, 40)).astype(np.float32), network.tile_width)
-    for _ in range(n_steps):
-        dropouts, sgd = [NO_DROPOUT] * 2, Sgd(0.9, 1e-3)
+    for number in range(n_steps):
+        dropouts, sgd = [NO_DROPOUT] * 2, Sgd(0.9, 1e-3, velocity=velocity).drawing_for(number)
         replica.train_batch(batch, labels, CrossEntropy(), dropouts, sgd, 0.1, workspace, clip_norm)
     velocities = np.concatenate([own for state in replica.states for own in state[VELOCITY].values()])
     values = np.concatenate([each.values for layer in network.layers for each in layer.parameters().values()])
     return velocities, values
 
 
-def test_a_gradient_that_is_short_enough_leads_to_the_bits_of_no_clipping():
-    for own, other in zip(step(1e6, n_steps=3), step(None, n_steps=3), strict=True):
+@pytest.mark.parametrize("velocity", HIDDEN_VALUES)
+def test_a_gradient_that_is_short_enough_leads_to_the_bits_of_no_clipping(velocity):
+    both = (step(clip_norm, n_steps=3, velocity=velocity) for clip_norm in (1e6, None))
+    for own, other in zip(*both, strict=True):
         assert own.tobytes() == other.tobytes()
 
 

@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 
+from hpc_sparse.errors import ConfigError
+from hpc_sparse.network.bfloat16 import narrowed, widened
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.optimizers.learning_rate import LearningRate
 from hpc_sparse.network.optimizers.sgd import Sgd
-from hpc_sparse.network.optimizers.state import OptimizerState, carried
+from hpc_sparse.network.optimizers.state import OptimizerState, carried, type_names
 from hpc_sparse.network.parameter import Parameter
 
 
@@ -67,7 +69,7 @@ def test_velocities_follow_a_change_and_come_to_rest():
 
 
 def test_a_new_velocity_is_at_rest():
-    state = OptimizerState.at_rest(parameters_of(3, 2), ["velocity"])
+    state = OptimizerState.at_rest(parameters_of(3, 2), {"velocity": np.float32})
     assert as_lists(state) == ([0] * 3, [0] * 2)
     assert state["velocity"]["weight"].dtype == state["velocity"]["bias"].dtype == np.float32
 
@@ -123,7 +125,7 @@ def test_a_state_goes_to_a_checkpoint_and_comes_back():
     state = make_state([1, 2], [3])
     arrays = state.arrays()
     assert list(arrays) == ["weight_velocity", "bias_velocity"]
-    assert as_lists(OptimizerState.from_arrays(parameters_of(2, 1), arrays, ["velocity"])) == ([1, 2], [3])
+    assert as_lists(OptimizerState.from_arrays(parameters_of(2, 1), arrays, {"velocity": np.float32})) == ([1, 2], [3])
 
 
 def test_a_state_of_other_arrays_is_refused():
@@ -131,7 +133,7 @@ def test_a_state_of_other_arrays_is_refused():
     with pytest.raises(
         ValueError, match=r"arrays bias_velocity, weight_velocity: expected .*weight_mean, weight_square"
     ):
-        OptimizerState.from_arrays(parameters_of(2, 1), arrays, ["mean", "square"])
+        OptimizerState.from_arrays(parameters_of(2, 1), arrays, {"mean": np.float32, "square": np.float32})
 
 
 def test_a_copied_state_is_apart():
@@ -154,3 +156,53 @@ def test_values_are_carried_over_the_changes_of_their_own_connections_only():
 def test_a_rate_that_has_come_down_to_zero_changes_nothing():
     rate = LearningRate(0.1, "step", 2000, step_epochs=1, step_factor=0.1)
     assert (rate.at(1000), rate.at(1001), rate.change_before(1001)) == (0, 0, 1)
+
+
+def test_velocities_of_connections_alone_are_narrow():
+    state = OptimizerState.at_rest(parameters_of(3, 2), {"velocity": np.uint16})
+    assert (state["velocity"]["weight"].dtype, state["velocity"]["bias"].dtype) == (np.uint16, np.float32)
+    again = state.at_rest_again(parameters_of(5, 2))
+    assert (again["velocity"]["weight"].dtype, again["velocity"]["weight"].size) == (np.uint16, 5)
+    assert type_names(state.arrays()) == {"weight_velocity": "bfloat16", "bias_velocity": "float32"}
+
+
+def test_narrow_velocities_follow_a_change_as_they_are():
+    state = OptimizerState({"velocity": {"weight": np.array([1, 2, 3], np.uint16), "bias": np.ones(2, np.float32)}})
+    topology = Topology.from_keys((2, 3), np.array([0, 1, 5]))
+    state.follow(parameters_of(3, 2), {"input": TopologyChange(topology, np.array([2, -1, 0]))})
+    assert as_lists(state) == ([3, 0, 1], [1, 1])
+    assert state["velocity"]["weight"].dtype == np.uint16
+
+
+def test_a_stored_state_is_brought_to_the_type_that_is_wanted():
+    arrays = make_state([1 + 2**-8, -3], [1 + 2**-8]).arrays()
+    narrow = OptimizerState.from_arrays(parameters_of(2, 1), arrays, {"velocity": np.uint16})
+    assert widened(narrow["velocity"]["weight"]).tolist() == [1, -3]
+    assert narrow["velocity"]["bias"].tolist() == [1 + 2**-8]
+    wide = OptimizerState.from_arrays(parameters_of(2, 1), narrow.arrays(), {"velocity": np.float32})
+    assert as_lists(wide) == ([1, -3], [1 + 2**-8])
+
+
+def test_a_narrow_velocity_is_scaled_in_place():
+    values = narrowed(np.array([1, -2, 3], np.float32))
+    Sgd(0.9, corrects_momentum=True, velocity="bfloat16").change_rate({"velocity": values}, 0.5)
+    assert widened(values).tolist() == [0.5, -1, 1.5]
+
+
+def test_random_numbers_are_for_a_purpose_and_float32_needs_none():
+    plain, narrow = Sgd(0.9), Sgd(0.9, velocity="bfloat16")
+    assert plain.drawing_for(1, "weight") is plain
+    assert narrow.drawing_for(1, "weight") == narrow.drawing_for(1).drawing_for("weight")
+    assert len({int(narrow.drawing_for(*each).key) for each in ((1, 2), (2, 1), (1, "weight"), (1, "bias"), (1,))}) == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "other"),
+    [
+        (("parallel.algorithm=wasap",), 'parallel.algorithm = "wasap", whose server steps in float32'),
+        (("parallel.overlap=true", "parallel.sync_every_steps=3"), "parallel.overlap = true"),
+    ],
+)
+def test_whoever_changes_velocities_in_float32_is_refused(make_config, settings, other):
+    with pytest.raises(ConfigError, match=f'optimizer.velocity = "bfloat16": not with {other}'):
+        make_config("optimizer.velocity=bfloat16", *settings)
