@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class Halo:
         for (_, tile), (_, known) in zip(own, out, strict=True):
             known[self.numbers.own] = tile
             sends = [_packed(tile, rows) for rows in self.route.sends]
-            receives = [known[start:stop].reshape(-1) for start, stop in zip(ranges[:-1], ranges[1:], strict=True)]
+            receives = [known[start:stop].reshape(-1) for start, stop in pairwise(ranges)]
             self.exchange.swap(sends, receives)
 
 

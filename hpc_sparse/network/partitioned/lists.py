@@ -54,7 +54,7 @@ class Incoming:
     high: PointerArray
 
     @classmethod
-    def of(cls, rows: Topology, targets: Ownership, below: Ownership, *, knows_all: bool = False) -> Incoming:
+    def of(cls, rows: Topology, targets: Ownership, below: Ownership) -> Incoming:
         """The lists of rows of shape (n_own, n_in), whose columns are numbers in the layer below.
 
         Parameters
@@ -64,11 +64,9 @@ class Incoming:
             Of the layer.
         below : Ownership
             Of the layer below.
-        knows_all : bool
-            Whether all neurons below are known here, connected or not.
         """
         assert rows.shape == (targets.n_own, below.n_neurons), (rows.shape, targets, below)
-        sources = LocalNumbers.of_all(below) if knows_all else LocalNumbers.of(below, rows.indices)
+        sources = LocalNumbers.of(below, rows.indices)
         topology = Topology((targets.n_own, sources.n_local), rows.indptr, sources.local(rows.indices))
         low, high = np.empty(targets.n_own, topology.indptr.dtype), np.empty(targets.n_own, topology.indptr.dtype)
         cut_rows(topology.indptr, topology.indices, sources.own.start, sources.own.stop, low, high)

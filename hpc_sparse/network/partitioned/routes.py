@@ -59,9 +59,7 @@ class Route:
     @classmethod
     def _of(cls, sends: Sequence[Int32Array], numbers: LocalNumbers) -> Route:
         part, none = numbers.owned.part, np.empty(0, INDEX)
-        return cls(
-            tuple(none if number == part else rows for number, rows in enumerate(sends)), numbers.ranges(), part
-        )
+        return cls(tuple(none if number == part else rows for number, rows in enumerate(sends)), numbers.ranges(), part)
 
     @property
     def n_sent(self) -> int:
