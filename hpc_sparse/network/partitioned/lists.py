@@ -145,14 +145,15 @@ class Outgoing:
         counts = np.array([pairs.sources.size for pairs in received], OFFSET)
         counts[part] = 0
         mirrors = np.concatenate([np.zeros(1, OFFSET), np.cumsum(counts)])
-        position = np.arange(globally.size, dtype=pointer_dtype(incoming.n_connections + int(mirrors[-1])))
+        pointer = pointer_dtype(incoming.n_connections + int(mirrors[-1]))
+        position: PointerArray = np.arange(globally.size).astype(pointer, copy=False)
         start = int(mirrors[part])
         n_own = received[part].sources.size
         position[start + n_own :] += incoming.n_connections - n_own
         position[:start] += incoming.n_connections
         position[start : start + n_own] = np.flatnonzero(incoming.is_own)
         grouped = _by_target(targets, globally, sources, incoming.sources.owned.n_own).transposed
-        place = np.ascontiguousarray(position[grouped.position])
+        place: PointerArray = position[grouped.position]
         bounds = balanced_bounds(grouped.indptr, BLOCKS)
         return cls(TransposedIndex(grouped.indptr, grouped.outs, place, bounds), targets, mirrors)
 

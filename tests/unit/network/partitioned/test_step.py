@@ -7,6 +7,7 @@ import pytest
 from parts import in_parts
 
 from hpc_sparse.dtypes import AnyArray
+from hpc_sparse.errors import InputError
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
@@ -15,7 +16,7 @@ from hpc_sparse.network.optimizers.protocol import Optimizer
 from hpc_sparse.network.optimizers.sgd import Sgd
 from hpc_sparse.network.partitioned.connections import PartitionedCsr
 from hpc_sparse.network.partitioned.division import divided
-from hpc_sparse.network.partitioned.exchange import Exchange
+from hpc_sparse.network.partitioned.exchange import ALONE, Exchange
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.tiles import Tiles
 
@@ -88,3 +89,18 @@ def test_steps_in_parts_have_the_bits_of_the_whole_network(
         assert losses == expected
     for of_whole, *of_parts in zip(arrays(whole), *(arrays(own) for _, own in found), strict=True):
         assert np.concatenate(of_parts).tobytes() == of_whole.tobytes()
+
+
+def test_what_parts_cannot_do_is_refused_by_name() -> None:
+    rounded = new_replica(Sgd(0.9, velocity="bfloat16"), 16, WIDTHS)
+    with pytest.raises(InputError, match="layer 0 has a velocity of uint16: expected float32"):
+        divided(ALONE, rounded)
+    network = Network.random(
+        WIDTHS, [0.2] * 4, activation="relu", alpha=0.0, initializer="normal", seed=1, acting_share=0.5
+    )
+    with pytest.raises(InputError, match='layer 0 has connections "reserve": expected csr or dense'):
+        divided(ALONE, Replica.at_rest(network))
+    own = divided(ALONE, new_replica(SGD, 16, WIDTHS))
+    batch, workspace = Tiles.of(np.zeros((WIDTHS[0], 3), np.float32), 16), own.network.make_workspace(3)
+    with pytest.raises(InputError, match=r"clip_norm = 1\.0: not for a network in parts"):
+        own.train_batch(batch, np.zeros(3, np.int32), CrossEntropy(), [], SGD, 0.1, workspace, 1.0)
