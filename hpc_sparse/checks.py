@@ -131,10 +131,37 @@ def check_ids(where: str, ids: Int32Array, *, error: type[InputError]) -> None:
 def check_labels(
     where: str, labels: Int32Array, n_classes: int, *, error: type[InputError], first_row: int = 0
 ) -> None:
-    """Check that labels number the classes from 0."""
-    outside = (labels < 0) | (labels >= n_classes)
+    """Check that labels number the classes from 0; those of steps may be -1."""
+    outside = (labels < (0 if labels.ndim == 1 else -1)) | (labels >= n_classes)
+    if outside.any() and labels.ndim > 1:
+        at, step = np.unravel_index(int(np.argmax(outside)), labels.shape)
+        raise error(
+            f"{where}[{first_row + int(at)}, {int(step)}] = {int(labels[at, step])}: must be >= 0 and < {n_classes}, "
+            "one of the classes, or -1 for none"
+        )
     if outside.any():
         row = int(np.argmax(outside))
         raise error(
             f"{where}[{first_row + row}] = {int(labels[row])}: must be >= 0 and < {n_classes}, one of the classes"
         )
+
+
+def check_tokens(where: str, tokens: AnyArray, n_tokens: int, *, error: type[InputError], first_row: int = 0) -> None:
+    """Check that tokens [n_samples, n_steps] number the entries of a vocabulary from 0."""
+    outside = (tokens < 0) | (tokens >= n_tokens)
+    if outside.any():
+        row, step = np.unravel_index(int(np.argmax(outside)), tokens.shape)
+        raise error(
+            f"{where}[{first_row + int(row)}, {int(step)}] = {int(tokens[row, step])}: must be >= 0 and < {n_tokens}, "
+            "one of the vocabulary"
+        )
+
+
+def check_lengths(
+    where: str, lengths: Int32Array, n_steps: int, *, error: type[InputError], first_row: int = 0
+) -> None:
+    """Check that sequences have at least one step, and no more than there are."""
+    outside = (lengths < 1) | (lengths > n_steps)
+    if outside.any():
+        row = int(np.argmax(outside))
+        raise error(f"{where}[{first_row + row}] = {int(lengths[row])}: must be >= 1 and <= {n_steps}, the steps")

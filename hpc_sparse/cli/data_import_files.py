@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hpc_sparse.cli.data_import_options import Columns, Divided, Names, OutputFile, Report, TestFile, importer
+from hpc_sparse.cli.data_import_options import Columns, Divided, Names, OutputFile, Report, Stored, TestFile, importer
 
 files_app = typer.Typer()
 
@@ -29,6 +30,11 @@ def import_csv(
         str | None,
         typer.Option(help="Separator of cells.", show_default="comma, tab, semicolon or bar"),
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="What the text is written in, such as cp1252.", show_default="by its first bytes, or utf-8"),
+    ] = None,
+    decimal: Annotated[str, typer.Option(help="Mark before the fraction of a number: a point or a comma.")] = ".",
     test: TestFile = None,
     divided: Divided,
 ) -> Any:
@@ -41,6 +47,8 @@ def import_csv(
         test=test,
         delimiter=delimiter,
         has_header=header,
+        encoding=encoding,
+        decimal=decimal,
         table=columns.options(),
         options=divided.options(report),
     )
@@ -84,6 +92,34 @@ def import_svmlight(
 
     return svmlight.import_svmlight(
         source, output, test=test, zero_based=zero_based, n_features=features, options=divided.options(report)
+    )
+
+
+@importer(files_app, "text", without=("order_seed",))
+def import_text(
+    source: Annotated[Path, typer.Argument(help="The text, in UTF-8; plain, .gz, .bz2 or .xz.", show_default=False)],
+    output: OutputFile,
+    *,
+    words: Annotated[
+        bool, typer.Option("--words", help="Words, signs and ends of lines instead of characters.")
+    ] = False,
+    time_steps: Annotated[int, typer.Option(min=2, help="Tokens of a sequence.")] = 50,
+    vocabulary: Annotated[
+        int | None,
+        typer.Option(min=2, help="Most frequent tokens that are kept, the unknown one included.", show_default="all"),
+    ] = None,
+    test: TestFile = None,
+    test_fraction: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share of the text for testing, at its end.")
+    ] = 0.1,
+    stored: Stored,
+) -> Any:
+    """A text as characters or words, for the prediction of the next one."""
+    from hpc_sparse.importers.text import tokens
+
+    options = tokens.TextOptions("word" if words else "character", time_steps, vocabulary, test_fraction)
+    return tokens.import_text(
+        source, output, options=options, test=test, title=stored.title, overwrite=stored.overwrite
     )
 
 
@@ -131,11 +167,23 @@ def import_hdf5(
     transposed: Annotated[
         bool, typer.Option("--transposed", help="Features x samples, as MATLAB 7.3 stores them.")
     ] = False,
+    drop_missing: Annotated[
+        bool, typer.Option("--drop-missing", help="Leave samples without a category out (code -1).")
+    ] = False,
+    target_sum: Annotated[
+        float | None,
+        typer.Option(help="Store log(1 + x) of counts scaled to this sum per sample.", show_default=False),
+    ] = None,
     divided: Divided,
 ) -> Any:
-    """Arrays of an HDF5 file, by their paths in it; groups of sparse rows stay sparse."""
+    """Arrays of an HDF5 file (also .h5ad), by their paths in it; sparse ones stay sparse."""
     from hpc_sparse.importers.arrays import hdf5
 
     return hdf5.import_hdf5(
-        source, output, names=names.of_arrays(), transposed=transposed, options=divided.options(report)
+        source,
+        output,
+        names=names.of_arrays(),
+        transposed=transposed,
+        drop_missing=drop_missing,
+        options=replace(divided.options(report), target_sum=target_sum),
     )

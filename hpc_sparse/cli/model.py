@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
+from hpc_sparse.cli.display import print_text
+from hpc_sparse.cli.guard import guarded
 from hpc_sparse.cli.options import CheckpointFile, JsonFlag
 from hpc_sparse.cli.results import show_from_root, show_result
 from hpc_sparse.parallel.context import ParallelContext
@@ -83,3 +85,29 @@ def prune_pattern_command(
         return prune_to_pattern(ctx, PatternRequest(checkpoint, pattern, output, data, permute))
 
     show_result(find, as_json=as_json)
+
+
+@model.command("generate")
+def generate_command(
+    checkpoint: CheckpointFile,
+    text: Annotated[str, typer.Argument(help="What the text begins with.", show_default=False)],
+    length: Annotated[int, typer.Option(min=0, help="Characters or words to add.")] = 200,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="Lower ones give likelier characters or words, 0 always the likeliest.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+) -> None:
+    """Go on with a text, by a network that was trained on one."""
+
+    def work(ctx: ParallelContext) -> None:
+        from hpc_sparse.inference.model import load_model
+        from hpc_sparse.parallel.collectives import on_root
+
+        def generate() -> str:
+            return load_model(checkpoint).generate(text, length=length, temperature=temperature, seed=seed)
+
+        written = on_root(ctx, generate)
+        if ctx.is_root:
+            print_text(written)
+
+    guarded(work)

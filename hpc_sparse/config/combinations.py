@@ -56,9 +56,22 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
             yield refusal
 
 
+def _wrong_with_steps(config: RunConfig) -> Iterator[str]:
+    """Settings that do not go together with outputs of each step of a sequence."""
+    if not getattr(OBJECTIVES[config.training.loss], "takes_places", False):
+        yield (
+            f'training.loss = "{config.training.loss}": not with outputs of each step; use "cross_entropy", or '
+            'output = "last" in the last recurrent layer'
+        )
+    if config.training.class_weight is not None:
+        yield "training.class_weight: not with outputs of each step, whose classes weigh the same"
+
+
 def _wrong_training(config: RunConfig) -> Iterator[str]:
     """Settings of training that need others."""
     training, parallel = config.training, config.parallel
+    if config.network.gives_sequences:
+        yield from _wrong_with_steps(config)
     if training.class_weight is not None and training.loss != "cross_entropy":
         yield f'training.class_weight: not with training.loss = "{training.loss}"; use "cross_entropy"'
     average = config.optimizer.average

@@ -127,6 +127,9 @@ class LayerSection(ConnectionSection):
     reads_sequences: ClassVar[bool] = False
     """Whether the layer goes through the steps of sequences."""
 
+    reads_tokens: ClassVar[bool] = False
+    """Whether the layer can read tokens, if it is the first."""
+
     reads_images: ClassVar[bool] = False
     """Whether the layer goes over the places of images, in rows and columns."""
 

@@ -265,9 +265,14 @@ class NetworkSection(ConnectionSection):
             if (layer.reads_sequences or layer.reads_images) and ends:
                 raise ValueError(f'layers.{number}: kind = "{layer.kind}": the layers below give no {what}')
             ends |= not layer.gives_sequences
-        if (self.reads_images or self.reads_sequences) and not ends:
+        if self.reads_images and not ends:
             raise ValueError(f"layers: {what} reach the output layer: the last layer that reads some must end them")
         return self
+
+    @property
+    def gives_sequences(self) -> bool:
+        """Whether there are outputs for each step of a sequence."""
+        return self.reads_sequences and all(layer.gives_sequences for layer in self.layers or ())
 
     @model_validator(mode="after")
     def _one_sparsity(self) -> Self:

@@ -8,9 +8,9 @@ import numpy as np
 import scipy.sparse
 
 from hpc_sparse.checks import check_finite, check_indptr
-from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, BoolArray
 from hpc_sparse.errors import DataError
-from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Samples
+from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features, Samples
 
 
 def dense_features(where: str, values: AnyArray, *, first_row: int = 0) -> DenseFeatures:
@@ -95,7 +95,9 @@ def log2_of(where: str, samples: Samples) -> Samples:
     """
     if not isinstance(samples.features, DenseFeatures):
         raise DataError(f"{where}: log2 of sparse features: expected dense ones")
-    return Samples(DenseFeatures(np.log2(np.maximum(samples.features.values, VALUE(1)))), samples.labels)
+    return Samples(
+        DenseFeatures(np.log2(np.maximum(samples.features.values, VALUE(1)))), samples.labels, samples.lengths
+    )
 
 
 def without_zeros(features: CsrFeatures) -> CsrFeatures:
@@ -107,6 +109,16 @@ def without_zeros(features: CsrFeatures) -> CsrFeatures:
     return CsrFeatures(
         kept_before[features.indptr], features.indices[is_kept], features.values[is_kept], features.n_features
     )
+
+
+def rows_where(features: Features, is_kept: BoolArray) -> Features:
+    """Some of the samples."""
+    if isinstance(features, DenseFeatures):
+        return DenseFeatures(features.values[is_kept])
+    counts = np.diff(features.indptr)
+    stays = np.repeat(is_kept, counts)
+    indptr = np.concatenate([np.zeros(1, OFFSET), np.cumsum(counts[is_kept], dtype=OFFSET)])
+    return CsrFeatures(indptr, features.indices[stays], features.values[stays], features.n_features)
 
 
 def _as_values(where: str, values: AnyArray, first_row: int = 0) -> AnyArray:

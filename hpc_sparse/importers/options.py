@@ -40,6 +40,8 @@ class ImportOptions:
         Whether an existing file may be replaced.
     report : callable
         Callback for the progress.
+    target_sum : float or None
+        Scale the counts of each sample to this sum, then take log(1 + x): for single cells.
     """
 
     title: str | None = None
@@ -52,7 +54,9 @@ class ImportOptions:
     time_steps: int = 1
     overwrite: bool = False
     report: Report = report_nothing
+    target_sum: float | None = None
 
     def steps(self) -> str:
         """The preparation in words, to follow the name of the source."""
-        return (", log2(max(x, 1))" if self.log2 else "") + (", tf-idf" if self.tf_idf else "")
+        scaled = "" if self.target_sum is None else f", log1p of counts per {self.target_sum:.9g}"
+        return (", log2(max(x, 1))" if self.log2 else "") + (", tf-idf" if self.tf_idf else "") + scaled

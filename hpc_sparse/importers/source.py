@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import scipy.sparse
 
 from hpc_sparse.dtypes import INDEX, AnyArray, Int32Array
@@ -48,24 +49,37 @@ class FeatureSpace:
     names : sequence of str, optional
     number : int32[n_preliminary], optional
         The number of each feature of sparse chunks; by default the preliminary one.
+    first : int
+        The preliminary number that becomes 0, where ``number`` is not given.
+    ids : int32[n_features], optional
+        Preliminary numbers that occur, in order: each becomes its position here. For few of a wide range.
     """
 
     n_features: int
     is_sparse: bool
     names: Sequence[str] | None = None
     number: Int32Array | None = None
+    first: int = 0
+    ids: Int32Array | None = None
 
     def arranged(self, features: Features) -> Features:
         """The features as they are stored."""
         if isinstance(features, DenseFeatures):
             return features
-        indices = features.indices if self.number is None else self.number[features.indices]
+        indices = self._numbered(features.indices)
         shape = (features.n_samples, self.n_features)
         matrix = scipy.sparse.csr_array((features.values, indices, features.indptr), shape=shape)
         if not self.is_sparse:
             return DenseFeatures(matrix.toarray())
         matrix.sort_indices()
         return CsrFeatures(features.indptr, matrix.indices.astype(INDEX), matrix.data, self.n_features)
+
+    def _numbered(self, indices: Int32Array) -> Int32Array:
+        if self.ids is not None:
+            return np.searchsorted(self.ids, indices).astype(INDEX)
+        if self.number is not None:
+            return self.number[indices]
+        return indices - INDEX(self.first) if self.first else indices
 
 
 class SampleSource(Protocol):

@@ -17,6 +17,7 @@ import numpy as np
 from hpc_sparse.dtypes import INDEX, MAX_NEURONS, OFFSET, VALUE, BoolArray, Int32Array, Int64Array
 from hpc_sparse.errors import DataError
 from hpc_sparse.importers import tf_idf
+from hpc_sparse.importers.count_sums import check_target_sum, log1p_of_scaled
 from hpc_sparse.importers.features import log2_of
 from hpc_sparse.importers.lost_variation import warn_of_lost_variation
 from hpc_sparse.importers.options import ImportOptions, Report
@@ -70,6 +71,8 @@ def import_streamed(source: SampleSource, target: Path | str, title: str, option
         ``target`` exists and is not to be overwritten, or cannot be written.
     """
     path = Path(target)
+    if options.target_sum is not None:
+        check_target_sum(source.where, options.target_sum, log2=options.log2, tf_idf=options.tf_idf)
     make_way(path, overwrite=options.overwrite)
     with ExitStack() as stack:
         with output_errors(path):
@@ -92,6 +95,8 @@ def _collect(source: SampleSource, part: int, spool: RowSpool, target: Path, opt
             features = log2_of(source.where, Samples(features, chunk.labels)).features
         if options.tf_idf:
             features = tf_idf.check_counts(source.where, features)
+        if options.target_sum is not None:
+            features = log1p_of_scaled(source.where, features, options.target_sum)
         with output_errors(target):
             spool.append(features)
         codes.append(chunk.labels)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from hpc_sparse.checks import check_finite, first_unsorted
-from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray
+from hpc_sparse.checks import check_finite, check_lengths, check_tokens, first_unsorted
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Int32Array
 from hpc_sparse.errors import ArrayError
 from hpc_sparse.storage.dataset.foreign_matrix import checked_matrix, is_sparse
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features
@@ -47,6 +47,47 @@ def checked_features(X: Any, n_features: int, *, is_least: bool = False) -> Feat
         features = to_features(matrix.tocsr() if is_sparse(matrix) else _narrow(matrix))
     check_finite("X: values" if isinstance(features, CsrFeatures) else "X", features.values, error=ArrayError)
     return features
+
+
+def checked_tokens(X: Any, n_steps: int, n_tokens: int) -> DenseFeatures:
+    """The tokens of a caller's samples, checked.
+
+    Parameters
+    ----------
+    X : array_like of integers, [n_samples, n_steps]
+    n_steps, n_tokens : int
+        Steps of a sample, and size of the vocabulary.
+
+    Raises
+    ------
+    ArrayError
+        Not a matrix of integers, of another width, or beyond the vocabulary.
+    """
+    values = _as_array(X)
+    if values.ndim != 2 or values.dtype.kind not in "iu" or values.shape[1] != n_steps:
+        raise ArrayError(
+            f"X: {values.dtype}{list(values.shape)}: expected tokens, integers [n_samples, {n_steps}], as the "
+            "network was trained on"
+        )
+    check_tokens("X", values, n_tokens, error=ArrayError)
+    return DenseFeatures(_owned(np.ascontiguousarray(values, INDEX)))
+
+
+def checked_lengths(lengths: Any, n_samples: int, n_steps: int) -> Int32Array:
+    """The steps of each of a caller's sequences that count, checked.
+
+    Raises
+    ------
+    ArrayError
+        Not an integer from 1 to ``n_steps`` for each sample.
+    """
+    values = _as_array(lengths)
+    if values.shape != (n_samples,) or values.dtype.kind not in "iu":
+        raise ArrayError(
+            f"lengths: {values.dtype}{list(values.shape)}: expected integers [{n_samples}], the steps of each sample"
+        )
+    check_lengths("lengths", values, n_steps, error=ArrayError)
+    return values.astype(INDEX)
 
 
 def to_features(X: Any) -> Features:

@@ -11,10 +11,11 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Float32Array, Int64Array
 from hpc_sparse.errors import ArrayError, DataError
 from hpc_sparse.inference.column_names import has_names, in_order, stored_names
-from hpc_sparse.inference.inputs import checked_features
+from hpc_sparse.inference.inputs import checked_features, checked_lengths, checked_tokens
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.inference.outputs import to_classes, to_probabilities
 from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.inputs.vocabulary import Vocabulary
 from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.network.network import Network
@@ -131,17 +132,22 @@ class TrainedModel:
         """The output activation: softmax, sigmoid or tanh."""
         return make_objective(self.config).output
 
-    def predict(self, X: Any, *, raw: bool = False) -> Int64Array:
+    def predict(self, X: Any, *, raw: bool = False, lengths: Any = None) -> Int64Array:
         """int64[n_samples]: the class of each sample, numbered as in the data set the network was trained on.
+
+        Where the network has outputs for each step of a sequence, int64[n_samples, n_steps].
 
         Parameters
         ----------
         X : array_like or SciPy sparse matrix of numbers, [n_samples, n_features]
             As in the data set: features are standardised here if they were in training. Sequences may also be an array
-            [n_samples, n_steps, n_features of a step], images one of [n_samples, rows, columns, colours]. Columns of a
-            data frame are taken by their names, if those of the features are known.
+            [n_samples, n_steps, n_features of a step], images one of [n_samples, rows, columns, colours]; tokens are
+            integers [n_samples, n_steps]. Columns of a data frame are taken by their names, if those of the features
+            are known.
         raw : bool
             As the import was given them, such as counts of terms: prepared here as it prepared the data set.
+        lengths : array_like of integers, [n_samples], optional
+            Steps of each sequence that count, where they differ; all by default.
 
         Raises
         ------
@@ -151,14 +157,16 @@ class TrainedModel:
         DataError
             ``raw``: what the import would refuse, or the import prepared nothing.
         """
-        return to_classes(self.weighted_sums(X, raw=raw))
+        return to_classes(self.weighted_sums(X, raw=raw, lengths=lengths))
 
-    def predict_proba(self, X: Any, *, raw: bool = False) -> Float32Array:
+    def predict_proba(self, X: Any, *, raw: bool = False, lengths: Any = None) -> Float32Array:
         """float32[n_samples, n_classes]: probabilities of the classes; see :meth:`predict`."""
-        return to_probabilities(self.weighted_sums(X, raw=raw), self.output)
+        return to_probabilities(self.weighted_sums(X, raw=raw, lengths=lengths), self.output)
 
-    def weighted_sums(self, X: Any, *, raw: bool = False) -> Float32Array:
+    def weighted_sums(self, X: Any, *, raw: bool = False, lengths: Any = None) -> Float32Array:
         """float32[n_samples, n_outputs]: the output layer before its activation (logits); see :meth:`predict`."""
+        if self.network.reads_tokens:
+            return self._outputs(checked_tokens(X, self.network.n_places, self.network.n_tokens), lengths)
         if self.network.n_places > 1 and getattr(X, "ndim", 0) in WITH_PLACES:
             X = X.reshape(X.shape[0], -1)
         if has_names(X):
@@ -166,8 +174,38 @@ class TrainedModel:
         features = checked_features(X, self.n_features, is_least=self._may_have_more)
         if raw:
             features = self._prepared(features)
+        return self._outputs(features, lengths)
+
+    def _outputs(self, features: Features, lengths: Any) -> Float32Array:
+        if lengths is not None:
+            lengths = checked_lengths(lengths, features.n_samples, self.network.n_places)
         with at_most_threads(self.threads):
-            return self._pass.outputs(features)
+            return self._pass.outputs(features, lengths)
+
+    def generate(self, text: str, *, length: int = 200, temperature: float = 1.0, seed: int = 0) -> str:
+        """``text`` as the network goes on with it, a character or a word at a time.
+
+        Parameters
+        ----------
+        text : str
+            What it begins with: at least one token, all of which the network was trained on.
+        length : int
+            Tokens to add.
+        temperature : float
+            What the weighted sums are divided by: lower ones give likelier tokens, 0 always the likeliest.
+        seed : int
+            Of the draws.
+
+        Raises
+        ------
+        DataError
+            The network was not trained on a text, or does not know a token.
+        """
+        from hpc_sparse.inference.generation import generate  # noqa: PLC0415 - few models are of texts
+
+        vocabulary = self.front_end.part(Vocabulary)
+        with at_most_threads(1):
+            return generate(self.network, vocabulary, text, length=length, temperature=temperature, seed=seed)
 
     def _prepared(self, features: Features) -> Features:
         if not self.front_end.prepares:

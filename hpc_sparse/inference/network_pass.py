@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, VALUE, Float32Array
+from hpc_sparse.dtypes import INDEX, VALUE, Float32Array, Int32Array
 from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.network.network import Network
@@ -35,11 +35,16 @@ class NetworkPass:
         self._network, self._front_end = network, front_end
         self._gather, self._later = front_end.fused()
 
-    def outputs(self, features: Features) -> Float32Array:
-        """float32[n_samples, n_outputs], for all features that the network was trained on."""
-        is_small = self._network.n_connections <= MOST_CONNECTIONS_ALONE and self._network.n_places == 1
-        is_single = features.n_samples == 1 and is_small
-        return self._of_one(features)[None] if is_single else self._of_batches(features)
+    def outputs(self, features: Features, lengths: Int32Array | None = None) -> Float32Array:
+        """float32[n_samples, n_outputs], for all features that the network was trained on.
+
+        Where there are outputs for each step, float32[n_samples, n_steps, n_outputs]. ``lengths``, int32[n_samples],
+        are the steps of each sequence that count, where they differ.
+        """
+        network = self._network
+        is_small = network.n_connections <= MOST_CONNECTIONS_ALONE and network.n_places == 1
+        is_single = features.n_samples == 1 and is_small and not network.reads_tokens
+        return self._of_one(features)[None] if is_single else self._of_batches(features, lengths)
 
     def _of_one(self, features: Features) -> Float32Array:
         """float32[n_outputs]."""
@@ -59,16 +64,19 @@ class NetworkPass:
             values = out[:, 0]
         return values
 
-    def _of_batches(self, features: Features) -> Float32Array:
+    def _of_batches(self, features: Features, lengths: Int32Array | None) -> Float32Array:
         n_samples, widths = features.n_samples, self._network.widths
-        outputs = np.empty((n_samples, widths[-1]), VALUE)
+        n_places = self._network.n_places_out
+        outputs = np.empty((n_samples, n_places, widths[-1]), VALUE)
         most = min(BATCH, n_samples)
-        tiles = self._network.tile_width, self._network.n_places
+        tiles = self._network.tile_width, self._network.n_places, self._network.n_tokens
         assembler = BatchAssembler(self._front_end, features.n_features, most, *tiles)
         workspace = self._network.make_workspace(most)
-        samples = Samples(features, np.zeros(n_samples, INDEX))
+        samples = Samples(features, np.zeros(n_samples, INDEX), lengths)
         for chosen in ordered_batches(n_samples, BATCH):
             batch, _ = assembler.assemble(samples, chosen)
-            sums = self._network.forward(batch, workspace).matrix()
-            outputs[chosen[0] : chosen[-1] + 1] = sums[:, : chosen.size].T
-        return outputs
+            sums = self._network.forward(batch, workspace)
+            for place in range(n_places):
+                own = sums.place(place).matrix()[:, : chosen.size]
+                outputs[chosen[0] : chosen[-1] + 1, place] = own.T
+        return outputs if n_places > 1 else outputs[:, 0]

@@ -15,10 +15,10 @@ def to_classes(sums: Float32Array) -> Int64Array:
 
     ``sums`` is float32[n_samples, n_outputs]. No output activation changes which one is largest.
     """
-    if sums.shape[1] == 1:
-        classes: Int64Array = (sums[:, 0] > 0).astype(OFFSET)
+    if sums.shape[-1] == 1:
+        classes: Int64Array = (sums[..., 0] > 0).astype(OFFSET)
     else:
-        classes = sums.argmax(axis=1).astype(OFFSET, copy=False)
+        classes = sums.argmax(axis=-1).astype(OFFSET, copy=False)
     return classes
 
 
@@ -34,12 +34,12 @@ def to_probabilities(sums: Float32Array, output: str) -> Float32Array:
     """
     z = sums.astype(np.float64)
     if output == "softmax":
-        shares = np.exp(z - z.max(axis=1, keepdims=True))
+        shares = np.exp(z - z.max(axis=-1, keepdims=True))
     else:
         shares = _logistic(2 * z if output == "tanh" else z)  # (1 + tanh z) / 2
-    if z.shape[1] == 1:
-        shares = np.concatenate([1 - shares, shares], axis=1)
-    probabilities: Float32Array = (shares / shares.sum(axis=1, keepdims=True)).astype(VALUE)
+    if z.shape[-1] == 1:
+        shares = np.concatenate([1 - shares, shares], axis=-1)
+    probabilities: Float32Array = (shares / shares.sum(axis=-1, keepdims=True)).astype(VALUE)
     return probabilities
 
 

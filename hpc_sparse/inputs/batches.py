@@ -14,6 +14,7 @@ from hpc_sparse.kernels import chosen_features, scaled_rows
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
 from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tokens import Batch, Tokens
 from hpc_sparse.partition import chunk_ranges
 from hpc_sparse.rng import Purpose, stream
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Samples
@@ -35,12 +36,16 @@ class BatchAssembler:
         max_batch: int,
         tile_width: int = WIDTHS[-1],
         n_places: int = 1,
+        n_tokens: int = 0,
     ) -> None:
         """Prepare for batches of up to ``max_batch`` samples, whose data have ``n_features`` features.
 
-        ``tile_width`` and ``n_places`` are those of the network.
+        ``tile_width`` and ``n_places`` are those of the network; so is ``n_tokens``, the size of the vocabulary if it
+        reads tokens.
         """
-        self._width, self._n_places = tile_width, n_places
+        self._width, self._n_places, self._n_tokens = tile_width, n_places, n_tokens
+        if n_tokens:
+            n_features = 0
         self._gather, later = front_end.fused()
         self._n_features, self._features = n_features, self._gather.chosen
         self._row_of = _rows(self._features, n_features)
@@ -61,16 +66,26 @@ class BatchAssembler:
         self.n_inputs: int = n_inputs
         self._placed = aligned_empty(n_inputs * n_most if n_places > 1 else 0, VALUE)
 
-    def assemble(self, samples: Samples, chosen: Int64Array) -> tuple[Tiles, Int32Array]:
+    def assemble(self, samples: Samples, chosen: Int64Array) -> tuple[Batch, Int32Array]:
         """The batch of the ``chosen`` samples (int64[n_batch]).
 
         Returns
         -------
-        batch : Tiles
+        batch : Tiles or Tokens
             float32, of the inputs; valid until the next call; 0 in the columns beyond the batch. Of several places,
             each has an equal part of the inputs, in their order.
-        labels : int32[n_batch]
+        labels : int32[n_batch], or [n_batch, n_steps]
         """
+        labels, lengths = samples.labels[chosen], None
+        if samples.lengths is not None:
+            lengths = np.zeros(padded_columns(chosen.size), INDEX)
+            lengths[: chosen.size] = samples.lengths[chosen]
+        if self._n_tokens:
+            return Tokens.of(samples.features.values[chosen], self._n_tokens, self._width, lengths), labels
+        return self._numbers(samples, chosen).as_places(self._n_places, self._placed).with_lengths(lengths), labels
+
+    def _numbers(self, samples: Samples, chosen: Int64Array) -> Tiles:
+        """The features of the chosen samples."""
         features = samples.features
         if isinstance(features, CsrFeatures):
             batch = self._scatter(features, chosen)
@@ -87,7 +102,7 @@ class BatchAssembler:
             for (first, before), (_, after) in zip(batch, out, strict=True):
                 part.apply(before, min(max(chosen.size - first, 0), before.shape[1]), after)
             batch = out
-        return batch.as_places(self._n_places, self._placed), samples.labels[chosen]
+        return batch
 
     def _tiles(self, buffer: Float32Array, n_rows: int, chosen: Int64Array) -> Tiles:
         return Tiles.empty(n_rows, chosen.size, self._width, buffer=buffer)
@@ -148,6 +163,19 @@ def shuffled_batches(n_samples: int, batch_size: int, seed: int, epoch: int, rep
     """The batches of one epoch of one replica's shard: a new order each epoch, the last batch may be smaller."""
     order = stream(seed, Purpose.SHUFFLE, epoch=epoch, replica=replica).permutation(n_samples).astype(OFFSET)
     return [order[start:stop] for start, stop in chunk_ranges(0, n_samples, batch_size)]
+
+
+def strands(n_samples: int, batch_size: int) -> list[Int64Array]:
+    """Batches of samples that follow each other in a text, each going on where the one before has ended.
+
+    The text is cut into as many strands as a batch has samples; -1 stands for none, where the last one is shorter.
+    """
+    if not n_samples:
+        return []
+    n_each = -(-n_samples // min(batch_size, n_samples))
+    firsts = np.arange(0, n_samples, n_each, dtype=OFFSET)
+    rows = firsts[None, :] + np.arange(n_each, dtype=OFFSET)[:, None]
+    return list(np.where(rows < n_samples, rows, -1))
 
 
 def ordered_batches(n_samples: int, batch_size: int) -> list[Int64Array]:

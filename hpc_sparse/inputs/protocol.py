@@ -83,6 +83,8 @@ class FrontEnd(ABC):
         Whether it changes batches in training, so that a run that goes on must find the same arrays.
     acts_in_predictions : bool
         Whether it changes features, of those that a data set holds, that predictions are wanted for.
+    stays_in_exports : bool
+        Whether archives of networks have its arrays, although it changes nothing.
     fits_any_samples : bool
         Whether it takes samples of any kind; else it is left out where kernels are prepared on a tiny data set.
     """
@@ -92,6 +94,7 @@ class FrontEnd(ABC):
     section: ClassVar[type[Section] | None] = None
     acts_in_training: ClassVar[bool] = True
     acts_in_predictions: ClassVar[bool] = True
+    stays_in_exports: ClassVar[bool] = False
     fits_any_samples: ClassVar[bool] = True
 
     @classmethod
@@ -141,6 +144,15 @@ class FrontEnd(ABC):
     def arrays(self) -> Mapping[str, AnyArray]:
         """What a checkpoint stores, by the names of the fields."""
         return {name: getattr(self, name) for name in self.array_names}
+
+    def check_data(self, info: DatasetInfo) -> None:  # noqa: B027  (by default any data set will do)
+        """Check that the samples of a data set mean what those of the training meant, as far as this can be told.
+
+        Raises
+        ------
+        DataError
+            They do not.
+        """
 
     def copied(self) -> Self:
         """The same with arrays of its own, which can be written to."""

@@ -8,11 +8,13 @@ from hpc_sparse.inputs.augmentation import Augmentation
 from hpc_sparse.inputs.protocol import FrontEnd
 from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.inputs.term_weights import TermWeights
+from hpc_sparse.inputs.vocabulary import Vocabulary
 
 FRONT_ENDS: list[type[FrontEnd]] = [
     Augmentation,
     TermWeights,
     Standardise,
+    Vocabulary,
 ]
 """Each makes the values that the next one takes; the chosen features of a pruned network come last."""
 

@@ -69,7 +69,7 @@ class Standardise(FrontEnd):
     @classmethod
     def planned_bytes(cls, config: RunConfig, info: DatasetInfo, stride: int) -> int:
         """Bytes of the statistics."""
-        return 0 if info.is_sparse else 2 * info.n_features * np.dtype(VALUE).itemsize
+        return 0 if info.is_sparse or info.n_tokens else 2 * info.n_features * np.dtype(VALUE).itemsize
 
     @property
     def n_features(self) -> int:

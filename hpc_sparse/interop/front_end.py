@@ -9,6 +9,7 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import InputError
 from hpc_sparse.inference import TrainedModel
+from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.inputs.chosen_features import ChosenFeatures
 from hpc_sparse.inputs.protocol import FrontEnd
 from hpc_sparse.inputs.standardise import Standardise
@@ -28,12 +29,15 @@ class ExportedNetwork:
     chosen : int32[n_inputs] or None
         Numbers of the features that the first layer takes; None for all.
     layers : list of Layer
+    kept : FrontEndChain
+        Front ends that change nothing and stay.
     """
 
     config: RunConfig
     standardise: Standardise | None
     chosen: Int32Array | None
     layers: list[Layer]
+    kept: FrontEndChain
 
     @classmethod
     def of(cls, model: TrainedModel) -> ExportedNetwork:
@@ -57,7 +61,8 @@ class ExportedNetwork:
             config, first = model.front_end.folded(config, first, kept=len(said))
         standardise = next((part for part in said if isinstance(part, Standardise)), None)
         chosen = next((part.chosen for part in said if isinstance(part, ChosenFeatures)), None)
-        return cls(config, standardise, chosen, [first, *others])
+        kept = FrontEndChain(tuple(part for part in parts if part.stays_in_exports))
+        return cls(config, standardise, chosen, [first, *others], kept)
 
 
 def _is_sayable(part: FrontEnd) -> bool:

@@ -6,6 +6,7 @@
 - ``layer_0.bias``, ``layer_0.slope``: biases; slope of the activation below zero.
 - ``mean``, ``deviation``, optional: statistics of the training features.
 - ``neurons_0`` and so on, optional: original numbers of remaining neurons, inputs first.
+- ``front_end.vocabulary/names`` and so on, optional: what front ends know that change nothing, as in checkpoints.
 
 Layers of other kinds than ``sparse`` are described in :mod:`hpc_sparse.interop.layer_archive`. Any front end but
 standardisation and chosen features is folded into the first layer and left out of the configuration. Weights of terms
@@ -32,7 +33,7 @@ from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.network.optimizers.state import arrays_at_rest
-from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
+from hpc_sparse.storage.checkpoint.front_end import NUMBERS, statistics_arrays
 from hpc_sparse.storage.checkpoint.layer_arrays import check_layer
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 
@@ -41,6 +42,8 @@ FORMAT_VERSIONS = (1, 2)
 """Version 2 has layers of other kinds than ``sparse``."""
 
 STATISTICS = ("mean", "deviation")
+FRONT_END = "front_end."
+"""Before the names of arrays of front ends that change nothing."""
 
 
 def to_arrays(model: TrainedModel) -> dict[str, AnyArray]:
@@ -62,6 +65,7 @@ def to_arrays(model: TrainedModel) -> dict[str, AnyArray]:
     }
     if exported.standardise is not None:
         arrays |= exported.standardise.arrays()
+    arrays |= {f"{FRONT_END}{name}": values for name, values in exported.kept.arrays().items()}
     for number, layer in enumerate(exported.layers):
         arrays |= {f"layer_{number}.{name}": values for name, values in _layer_arrays(layer).items()}
     for number, ids in enumerate([exported.chosen, *model.network.neuron_ids[1:]]):
@@ -104,7 +108,7 @@ def read_model(archive: Archive) -> Checkpoint:
         layers=layers,
         metrics={},
         history_best=None,
-        front_end=statistics_arrays(mean, deviation),
+        front_end={**statistics_arrays(mean, deviation), **_kept(archive)},
         neuron_ids=() if all(ids is None for ids in neuron_ids) else neuron_ids,
     )
 
@@ -177,6 +181,15 @@ def _statistics(
         check_finite(archive.where(name), values, error=DataError)
     check_positive(archive.where("deviation"), deviation, error=DataError)
     return mean, deviation
+
+
+def _kept(archive: Archive) -> dict[str, AnyArray]:
+    """Arrays of the front ends that change nothing."""
+    arrays = {name: values for name, values in archive.arrays.items() if name.startswith(FRONT_END)}
+    for name, values in arrays.items():
+        if values.dtype.kind not in NUMBERS:
+            raise DataError(f"{archive.where(name)}: {values.dtype}: expected numbers")
+    return {name.removeprefix(FRONT_END): values for name, values in arrays.items()}
 
 
 def _integer(archive: Archive, name: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
 from hpc_sparse.kernels.simd.columns import tile_of
 
@@ -61,6 +61,55 @@ def softmax_cross_entropy(sums, labels, n_outputs, width, delta):
         own_loss, is_correct = softmax_column(sums, place, stride, n_outputs, labels[c], labels.size, 1.0, delta)
         loss += own_loss
         n_correct += is_correct
+    return loss, n_correct
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def softmax_cross_entropy_of_places(sums, labels, n_outputs, width, delta):
+    """As :func:`softmax_cross_entropy`, for each place of each sample; ``labels`` int32[n_samples, n_places].
+
+    Places with label -1 do not count; ``delta`` is there 0. The loss is that of all that count, in their order.
+    """
+    n_places, n_columns = labels.shape[1], sums.size // n_outputs
+    n_each, n_counted = n_columns // n_places, max(1, _n_labels(labels))
+    losses, correct = np.empty(n_places), np.empty(n_places, np.int64)
+    for place in prange(n_places):
+        of_place = (labels, np.int64(place), n_each, n_outputs, n_columns, width, n_counted, delta)
+        losses[place], correct[place] = _softmax_place(sums, *of_place)
+    return _total(losses), _total(correct)
+
+
+@njit(cache=True, nogil=True)
+def _n_labels(labels):
+    """Number of labels that count."""
+    n = 0
+    for label in labels.flat:
+        n += label >= 0
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _total(values):
+    """The sum in order; in a parallel function it would depend on the threads."""
+    total = values[0]
+    for i in range(1, values.size):
+        total += values[i]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _softmax_place(sums, labels, place, n_each, n_outputs, n_columns, width, n_counted, delta):
+    """Loss and correct predictions of a place of all samples."""
+    loss, n_correct = 0.0, 0
+    for c in range(n_each):
+        start, stride = place_of(place * n_each + c, n_outputs, n_columns, width)
+        if c < labels.shape[0] and labels[c, place] >= 0:
+            own, is_correct = softmax_column(sums, start, stride, n_outputs, labels[c, place], n_counted, 1.0, delta)
+            loss += own
+            n_correct += is_correct
+        else:
+            for j in range(n_outputs):
+                delta[start + j * stride] = np.float32(0)
     return loss, n_correct
 
 

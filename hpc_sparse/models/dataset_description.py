@@ -9,11 +9,23 @@ from typing import Any
 from hpc_sparse.storage.dataset.feature_summary import read_feature_summary, read_graph_numbers
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
+OF_SEQUENCES = ("vocabulary", "n_tokens", "has_step_labels", "has_lengths", "is_text", "unit")
+"""Shown of the data sets that have them."""
+
+SHOWN = 20
+"""Tokens of a vocabulary, the most frequent first."""
+
 
 def describe_dataset(info: DatasetInfo) -> dict[str, Any]:
     """A data set as plain values."""
     values = asdict(info)
     values["path"] = str(info.path)
+    values["vocabulary"] = ", ".join(f"{name!r}" for name in info.vocabulary[:SHOWN]) if info.n_tokens else None
+    values["n_tokens"] = info.n_tokens or None
+    values = {name: value for name, value in values.items() if value or name not in OF_SEQUENCES}
+    if info.is_text:
+        # One for each token: thousands, and the vocabulary says it.
+        values |= {"class_names": (), "class_counts_train": (), "class_counts_test": ()}
     for name in ("class_names", "class_counts_train", "class_counts_test"):
         values[name] = list(values[name])
     graph = read_graph_numbers(info.path)
@@ -30,8 +42,8 @@ def _balance(info: DatasetInfo) -> dict[str, float]:
     """Shares of the smallest and largest class of the training samples."""
     counts = info.class_counts_train
     return {
-        "smallest_class_share": min(counts) / info.n_train,
-        "largest_class_share": max(counts) / info.n_train,
+        "smallest_class_share": min(counts) / max(1, sum(counts)),
+        "largest_class_share": max(counts) / max(1, sum(counts)),
     }
 
 

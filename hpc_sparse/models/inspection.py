@@ -19,6 +19,7 @@ from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 from hpc_sparse.storage.container.file import CHECKPOINT_KIND, container_kind
 from hpc_sparse.storage.dataset.file import read_info
 from hpc_sparse.storage.verification import checksum_name
+from hpc_sparse.training.evaluation import is_of_tokens, of_tokens
 
 STATES = "states/"
 
@@ -43,6 +44,7 @@ def evaluate_checkpoint(ctx: ParallelContext, checkpoint_path: Path, dataset_pat
         "n_samples": dataset.info.n_test,
         "test_loss": loss,
         "test_accuracy": accuracy,
+        **(of_tokens("test", loss) if is_of_tokens(dataset.info) else {}),
     }
 
 

@@ -91,16 +91,19 @@ class StoredNetwork:
         """
         batch_size = self.config.training.batch_size
         front_end = self.front_end.choosing(network.neuron_ids[0])
-        assembler = BatchAssembler(front_end, dataset.info.n_features, batch_size, network.tile_width, network.n_places)
+        reading = network.tile_width, network.n_places, network.n_tokens
+        assembler = BatchAssembler(front_end, dataset.info.n_features, batch_size, *reading)
         objective = make_objective(self.config)
         workspace = network.make_workspace(batch_size, activations=self.config.training.activations)
-        return evaluate(ctx, network, objective, dataset.test, assembler, workspace, batch_size)
+        settings, is_text = (assembler, workspace, batch_size), dataset.info.is_text
+        return evaluate(ctx, network, objective, dataset.test, *settings, is_text=is_text)
 
     def _check_features(self, info: DatasetInfo) -> None:
         """The front ends must fit; a network without some of its inputs might have more features than they know."""
         n_features = self.front_end.n_features
         if n_features not in {None, info.n_features}:
             raise DataError(f"{info.path}: {info.n_features} features, but {self.path} was trained on {n_features}")
+        self.front_end.check_data(info)
 
 
 def _front_end(path: Path, checkpoint: Checkpoint, config: RunConfig, replica: Replica) -> FrontEndChain:

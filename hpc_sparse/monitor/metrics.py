@@ -74,6 +74,8 @@ class EpochMetrics:
         After the last epoch of phase 2: of each worker's network, on all test samples, before they were averaged.
     validation_loss, validation_accuracy : float or None
         As of the test part, on the samples that are held out of the training part; None if none are.
+    test_bits_per_token, test_perplexity, validation_bits_per_token, validation_perplexity : float or None
+        The losses in bits of each token (a character or a word of a text), and their exponentials; else None.
     rank_seconds : dict of (tuple of float)
         Seconds of every rank by part, of :data:`RANK_PARTS`. A server's are all ``sync`` but for those of evolution and
         evaluation. {} in runs of earlier versions, and if not measured.
@@ -101,6 +103,10 @@ class EpochMetrics:
     rank_seconds: dict[str, tuple[float, ...]] = field(default_factory=dict, metadata=CLOCKED)
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    test_bits_per_token: float | None = None
+    test_perplexity: float | None = None
+    validation_bits_per_token: float | None = None
+    validation_perplexity: float | None = None
 
     @property
     def has_validation(self) -> bool:
@@ -132,6 +138,9 @@ class EpochMetrics:
         values: dict[str, Any] = dict(json.loads(line))
         return cls(**{name: _from_plain(value) for name, value in values.items()})
 
+
+OF_TOKENS = tuple(each.name for each in fields(EpochMetrics) if each.name.endswith(("_bits_per_token", "_perplexity")))
+"""Of texts alone."""
 
 CLOCK_FIELDS = frozenset(each.name for each in fields(EpochMetrics) if each.metadata == CLOCKED)
 """In which two runs alike differ: times, and what is made of them."""
@@ -211,12 +220,14 @@ def summarize(
 def _results(history: list[EpochMetrics]) -> dict[str, Any]:
     """Results of the last and of the best epoch, whose names say by which part it is the best."""
     last, best = history[-1], best_epoch(history)
+    of_tokens = {name: value for name in OF_TOKENS if (value := getattr(last, name)) is not None}
     if not last.has_validation:
         return {
             "test_accuracy": last.test_accuracy,
             "best_test_accuracy": best.test_accuracy,
             "best_test_epoch": best.epoch,
             "test_loss": last.test_loss,
+            **of_tokens,
         }
     return {
         "test_accuracy": last.test_accuracy,
@@ -226,6 +237,7 @@ def _results(history: list[EpochMetrics]) -> dict[str, Any]:
         "best_validation_accuracy": best.validation_accuracy,
         "best_validation_epoch": best.epoch,
         "test_accuracy_of_best": best.test_accuracy,
+        **of_tokens,
     }
 
 

@@ -103,8 +103,16 @@ def epoch_line(metrics: EpochMetrics, n_epochs: int) -> str:
         f"  train loss {metrics.train_loss:.4f}, {metrics.train_accuracy:.2%}"
         f"{validation}"
         f"  test loss {metrics.test_loss:.4f}, {metrics.test_accuracy:.2%}"
+        f"{_of_tokens(metrics)}"
         f"  {metrics.train_seconds:.2f} s"
     )
+
+
+def _of_tokens(metrics: EpochMetrics) -> str:
+    """Bits of each token and perplexity on the test part, of texts."""
+    if metrics.test_bits_per_token is None or metrics.test_perplexity is None:
+        return ""
+    return f", {metrics.test_bits_per_token:.3f} bits/token, perplexity {metrics.test_perplexity:.4g}"
 
 
 def throughput_text(throughput: Throughput, now: float) -> str:

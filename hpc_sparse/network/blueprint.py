@@ -47,6 +47,8 @@ class LayerBlueprint:
         Places of each sample: the steps of a sequence, or rows and columns of an image; () if there is one only.
     rewired : float
         Share of the connections of the pattern small_world that lead anywhere.
+    reads_tokens : bool
+        Whether its inputs are tokens.
     """
 
     number: int
@@ -62,6 +64,7 @@ class LayerBlueprint:
     epsilon: float | None = None
     grid: tuple[int, ...] = ()
     rewired: float = REWIRED
+    reads_tokens: bool = False
 
     @property
     def n_places(self) -> int:

@@ -9,14 +9,17 @@ from hpc_sparse.network.layers.protocol import Layer, Saved
 from hpc_sparse.network.placement import WHOLE, Placement
 from hpc_sparse.network.sinks import Sink
 from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tokens import Batch
 
 
 def forward(
     layers: Sequence[Layer],
-    batch: Tiles,
+    batch: Batch,
     outs: Sequence[Tiles],
     rooms: Sequence[Saved],
     placement: Placement = WHOLE,
+    *,
+    goes_on: bool = False,
 ) -> Tiles:
     """The output layer's weighted sums, ``outs[-1]``; no dropout.
 
@@ -24,26 +27,31 @@ def forward(
     ----------
     layers : sequence of Layer
         From the first hidden one to the output.
-    batch : Tiles
+    batch : Tiles or Tokens
         Of the inputs.
     outs : sequence of Tiles, one per layer
         Overwritten.
     rooms : sequence of Saved, one per layer
         What layers may compute in.
     placement : Placement
+    goes_on : bool
+        Whether the sequences go on where those of the pass before, in the same rooms, have ended.
     """
-    source = batch
+    source: Batch = batch
     for number, (layer, out, room) in enumerate(zip(layers, outs, rooms, strict=True)):
-        layer.forward(source, out, room, None)
+        if goes_on:
+            layer.forward(source, out, room, None, goes_on=True)
+        else:
+            layer.forward(source, out, room, None)
         placement.begin(number, "forward")
         placement.finish(number, "forward")
         source = out
-    return source
+    return outs[-1]
 
 
 def forward_train(
     layers: Sequence[Layer],
-    batch: Tiles,
+    batch: Batch,
     outs: Sequence[Tiles],
     saved: Sequence[Saved],
     dropouts: Sequence[Dropout | None],
@@ -60,18 +68,18 @@ def forward_train(
         None for the output layer.
     placement : Placement
     """
-    source = batch
+    source: Batch = batch
     for number, (layer, out, kept, dropout) in enumerate(zip(layers, outs, saved, dropouts, strict=True)):
         layer.forward(source, out, kept, dropout)
         placement.begin(number, "forward")
         placement.finish(number, "forward")
         source = out
-    return source
+    return outs[-1]
 
 
 def backward(
     layers: Sequence[Layer],
-    batch: Tiles,
+    batch: Batch,
     outs: Sequence[Tiles],
     saved: Sequence[Saved],
     dropouts: Sequence[Dropout | None],

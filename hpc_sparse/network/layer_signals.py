@@ -13,6 +13,7 @@ from hpc_sparse.network.dropout import NO_DROPOUT
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tokens import Batch
 from hpc_sparse.network.workspace import input_shapes, output_shapes
 
 
@@ -35,7 +36,7 @@ class Signals:
     n_samples: int
 
 
-def layer_signals(network: Network, batch: Tiles, labels: AnyArray, objective: Objective) -> list[dict[str, Signals]]:
+def layer_signals(network: Network, batch: Batch, labels: AnyArray, objective: Objective) -> list[dict[str, Signals]]:
     """The signals of every layer's connections by their names, from one pass forward and one backward without dropout.
 
     Changes nothing.
@@ -45,7 +46,7 @@ def layer_signals(network: Network, batch: Tiles, labels: AnyArray, objective: O
     Parameters
     ----------
     network : Network
-    batch : Tiles
+    batch : Tiles or Tokens
         Of the inputs.
     labels : int32[n_samples], or what else the objective takes
     objective : Objective
@@ -54,7 +55,8 @@ def layer_signals(network: Network, batch: Tiles, labels: AnyArray, objective: O
     assert batch.n_neurons == network.widths[0], (batch.shape, network.widths)
     shapes = output_shapes(layers, batch.batch)
     activations, deltas = (
-        [batch.like(n, shape) for n, shape in zip(network.widths[1:], shapes, strict=True)] for _ in range(2)
+        [batch.like(n, shape).with_lengths(batch.lengths) for n, shape in zip(network.widths[1:], shapes, strict=True)]
+        for _ in range(2)
     )
     saved = [
         {name: aligned_empty(array.shape, np.dtype(array.dtype).type) for name, array in own.items()}
@@ -66,10 +68,10 @@ def layer_signals(network: Network, batch: Tiles, labels: AnyArray, objective: O
     sums = chain.forward_train(layers, batch, activations, saved, dropouts)
     objective.evaluate(sums, labels, deltas[-1])
     chain.backward(layers, batch, activations, saved, dropouts, deltas[-1], deltas[:-1], None)
-    sources = [batch, *activations]
+    sources: list[Batch] = [batch, *activations]
     return [
         {
-            name: Signals(own_source, own_delta, len(labels))
+            name: Signals(*own_source.paired(own_delta, len(labels)))
             for name, (own_source, own_delta) in layer.signals(delta, source, kept).items()
         }
         for layer, source, delta, kept in zip(layers, sources[:-1], deltas, saved, strict=True)

@@ -24,8 +24,9 @@ from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.objectives.protocol import Objective, Outcome
 from hpc_sparse.network.placement import WHOLE, Placement
 from hpc_sparse.network.sinks import Sink, Write
-from hpc_sparse.network.tiles import Tiles
-from hpc_sparse.network.workspace import Workspace
+from hpc_sparse.network.tiles import BatchShape, Tiles
+from hpc_sparse.network.tokens import Batch
+from hpc_sparse.network.workspace import Workspace, output_shapes
 
 
 class Place(NamedTuple):
@@ -127,6 +128,7 @@ class Network:
         seed: int,
         acting_share: float = ALL_ACT,
         n_places: int = 1,
+        reads_tokens: bool = False,
     ) -> Network:
         """The network at random that a configuration describes.
 
@@ -140,8 +142,11 @@ class Network:
             As in :meth:`random`.
         n_places : int
             Places of each sample: the steps of a sequence, or the pixels of an image.
+        reads_tokens : bool
+            Whether inputs are tokens, of which there are ``n_inputs``.
         """
-        plans = blueprints(config, n_inputs, n_outputs, seed=seed, acting_share=acting_share, n_places=n_places)
+        settings: Any = {"seed": seed, "acting_share": acting_share, "n_places": n_places}
+        plans = blueprints(config, n_inputs, n_outputs, **settings, reads_tokens=reads_tokens)
         return cls([LAYERS[plan.kind].random(plan) for plan in plans])
 
     @property
@@ -161,8 +166,23 @@ class Network:
 
     @property
     def n_inputs(self) -> int:
-        """Numbers of each sample: those of all places."""
-        return self.n_places * self.widths[0]
+        """Numbers of each sample: those of all places, or its tokens."""
+        return self.n_places if self.reads_tokens else self.n_places * self.widths[0]
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether its inputs are tokens."""
+        return self.layers[0].reads_tokens
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that its inputs stand for; 0 if they are numbers."""
+        return self.widths[0] if self.reads_tokens else 0
+
+    @property
+    def n_places_out(self) -> int:
+        """Places of each sample for which there are outputs: 1, or the steps of its sequences."""
+        return output_shapes(self.layers, BatchShape(1, self.n_places))[-1].n_places
 
     @property
     def n_neurons(self) -> int:
@@ -204,22 +224,25 @@ class Network:
         """The connections at a place."""
         return self.layers[place.layer].connections()[place.name]
 
-    def forward(self, batch: Tiles, workspace: Workspace) -> Tiles:
+    def forward(self, batch: Batch, workspace: Workspace, *, goes_on: bool = False) -> Tiles:
         """Weighted sums of the output layer, float32, in ``workspace``; no dropout.
 
         Parameters
         ----------
-        batch : Tiles
+        batch : Tiles or Tokens
             float32, of the inputs.
         workspace : Workspace
+        goes_on : bool
+            Whether the sequences go on where those of the pass before, in the same workspace, have ended.
         """
         self._check(batch)
         n = batch.batch.n_samples
-        return chain.forward(self.layers, batch, workspace.activations(n), workspace.saved(n), self.placement)
+        outs = _of_lengths(workspace.activations(n), batch)
+        return chain.forward(self.layers, batch, outs, workspace.saved(n), self.placement, goes_on=goes_on)
 
     def learn(
         self,
-        batch: Tiles,
+        batch: Batch,
         labels: AnyArray,
         objective: Objective,
         dropouts: Sequence[Dropout],
@@ -230,9 +253,9 @@ class Network:
 
         Parameters
         ----------
-        batch : Tiles
+        batch : Tiles or Tokens
             float32, of the inputs; finite in the columns beyond the batch.
-        labels : int32[n_samples], or float32[n_samples, n_outputs] where the objective takes targets
+        labels : int32[n_samples], or of another shape where the objective takes labels of places or targets
         objective : Objective
         dropouts : sequence of Dropout
             One per hidden layer.
@@ -247,7 +270,8 @@ class Network:
         """
         self._check(batch)
         n = batch.batch.n_samples
-        outs, saved, delta = workspace.activations(n), workspace.saved(n), workspace.output_delta(n)
+        outs, saved = _of_lengths(workspace.activations(n), batch), workspace.saved(n)
+        delta = workspace.output_delta(n)
         of_layers = [*dropouts, None]
         sums = chain.forward_train(self.layers, batch, outs, saved, of_layers, self.placement)
         outcome = objective.evaluate(sums, labels, delta)
@@ -257,7 +281,7 @@ class Network:
 
     def gradient_batch(
         self,
-        batch: Tiles,
+        batch: Batch,
         labels: Int32Array,
         objective: Objective,
         dropouts: Sequence[Dropout],
@@ -293,7 +317,7 @@ class Network:
         """Note which neurons are left: per layer of neurons the numbers that they had before, None if all stay."""
         self.neuron_ids = [_surviving_ids(ids, own) for ids, own in zip(self.neuron_ids, kept, strict=True)]
 
-    def _check(self, batch: Tiles) -> None:
+    def _check(self, batch: Batch) -> None:
         """Assert that a batch has the inputs that the network has now: kernels would read whatever is there."""
         assert batch.n_neurons == self.layers[0].shape[1], (batch.shape, self.widths)
         assert batch.width == self.tile_width, (batch.width, self.tile_width)
@@ -308,6 +332,7 @@ def blueprints(
     seed: int = 0,
     acting_share: float = ALL_ACT,
     n_places: int = 1,
+    reads_tokens: bool = False,
 ) -> list[LayerBlueprint]:
     """What the layers of a new network are to be; arguments as of :meth:`Network.from_config`."""
     widths = [n_inputs, *config.hidden, n_outputs]
@@ -330,10 +355,16 @@ def blueprints(
                 config.epsilon,
                 grid,
                 config.rewired_share,
+                reads_tokens and number == 0,
             )
         )
         grid = () if section is None else section.grid_out(grid)
     return found
+
+
+def _of_lengths(outs: list[Tiles], batch: Batch) -> list[Tiles]:
+    """The same, of sequences as long as those of a batch."""
+    return outs if batch.lengths is None else [out.with_lengths(batch.lengths) for out in outs]
 
 
 def _surviving_ids(ids: Int32Array | None, kept: Int64Array | None) -> Int32Array | None:

@@ -19,7 +19,7 @@ from hpc_sparse.network.optimizers.clipping import clip
 from hpc_sparse.network.optimizers.protocol import Optimizer
 from hpc_sparse.network.optimizers.sgd import VELOCITY
 from hpc_sparse.network.optimizers.state import OptimizerState, StateTypes, carried
-from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tokens import Batch
 from hpc_sparse.network.workspace import Workspace
 
 OF_SGD: StateTypes = MappingProxyType({VELOCITY: VALUE})
@@ -46,7 +46,7 @@ class Replica:
 
     def train_batch(
         self,
-        batch: Tiles,
+        batch: Batch,
         labels: AnyArray,
         objective: Objective,
         dropouts: Sequence[Dropout],
@@ -82,7 +82,7 @@ class Replica:
 
     def _train_clipped(
         self,
-        batch: Tiles,
+        batch: Batch,
         labels: AnyArray,
         objective: Objective,
         dropouts: Sequence[Dropout],

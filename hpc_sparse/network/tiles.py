@@ -9,12 +9,12 @@ are.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpc_sparse.dtypes import VALUE, AnyArray
+from hpc_sparse.dtypes import VALUE, AnyArray, Float64Array, Int32Array
 from hpc_sparse.kernels.simd.buffers import aligned_empty, padded_columns
 from hpc_sparse.kernels.simd.columns import n_tiles_of, width_at, with_places
 from hpc_sparse.kernels.simd.machine import FAR_BYTES, WIDTHS
@@ -39,6 +39,11 @@ def gradient_parts(n_neurons: int, n_columns: int, width: int, item_bytes: int) 
 
 def _parts(n_tiles: int, tile_bytes: int) -> int:
     return n_tiles if tile_bytes <= FAR_BYTES and n_tiles <= MOST_PARTS else 1
+
+
+def layout_of(width: int, n_columns: int, n_places: int) -> int:
+    """How columns of so many places are divided into tiles, as kernels take it."""
+    return width if n_places == 1 else with_places(width, n_columns // n_places)
 
 
 class BatchShape(NamedTuple):
@@ -75,6 +80,8 @@ class Tiles:
         Columns of a tile, the last ones may be narrower; one of the widths of the machine.
     n_places : int
         Places of each sample.
+    lengths : int32[n_columns / n_places] or None
+        Places of each sample that count, where they differ.
     """
 
     values: AnyArray
@@ -82,6 +89,7 @@ class Tiles:
     n_columns: int
     width: int
     n_places: int = 1
+    lengths: Int32Array | None = None
 
     def __post_init__(self) -> None:
         assert self.values.shape == (self.n_neurons * self.n_columns,), (self.values.shape, self.shape)
@@ -128,7 +136,7 @@ class Tiles:
     @property
     def layout(self) -> int:
         """How columns are divided into tiles, as kernels take it: the width, and what a place has of columns."""
-        return self.width if self.n_places == 1 else with_places(self.width, self.n_columns // self.n_places)
+        return layout_of(self.width, self.n_columns, self.n_places)
 
     @property
     def n_tiles(self) -> int:
@@ -174,6 +182,19 @@ class Tiles:
     def place(self, number: int) -> Tiles:
         """The tiles of one place: a view."""
         return self.places(number, number + 1)
+
+    def exact(self, n_samples: int) -> Float64Array:
+        """float64[n_places, n_neurons, n_samples]: the same numbers, for checks."""
+        places = [self.place(number).matrix()[:, :n_samples] for number in range(self.n_places)]
+        return np.array(places, np.float64)
+
+    def paired(self, delta: Tiles, n_samples: int) -> tuple[Tiles, Tiles, int]:
+        """Inputs, deltas and samples whose products are gradients: these themselves."""
+        return self, delta, n_samples
+
+    def with_lengths(self, lengths: Int32Array | None) -> Tiles:
+        """The same numbers, of sequences of these lengths."""
+        return self if lengths is None else replace(self, lengths=lengths)
 
     def as_places(self, n_places: int, buffer: AnyArray | None = None) -> Tiles:
         """The same numbers as those of several places, of which each has an equal part of the neurons.

@@ -123,7 +123,8 @@ def shard_bytes(info: DatasetInfo, n_ranks: int) -> int:
         # The file holds hardly anything else, as the program has it.
         return -(-info.file_bytes // n_ranks)
     n_samples = -(-info.n_train // n_ranks) - (-info.n_test // n_ranks)
-    return n_samples * (info.n_features * np.dtype(info.dtype).itemsize + _bytes(INDEX))
+    n_labels = (info.time_steps if info.has_step_labels else 1) + info.has_lengths
+    return n_samples * (info.n_features * np.dtype(info.dtype).itemsize + n_labels * _bytes(INDEX))
 
 
 def _network_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
@@ -135,7 +136,10 @@ def _network_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
             weights += each.n_bytes.weights
     # The backward pass needs it, which does not go below the first layer.
     transposed = sum(each.n_bytes.transposed for layer in size.layers for each in layer.each_map)
-    transposed -= size.layers[0].each_map[0].n_bytes.transposed
+    first = size.layers[0].each_map[0]
+    transposed -= first.n_bytes.transposed
+    if size.n_tokens:
+        transposed += 2 * first.n_connections * _bytes(INDEX) + size.n_tokens * _bytes(OFFSET)
     return [
         *(MemoryItem("network", name, n_bytes) for name, n_bytes in structure.items()),
         MemoryItem("network", "weights", weights),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hpc_sparse.config import LayerSection, NetworkSection, RunConfig
-from hpc_sparse.inputs.sequences import n_places
+from hpc_sparse.inputs.sequences import n_inputs, n_places
 from hpc_sparse.kernels.simd.machine import tile_width
 from hpc_sparse.network.blueprint import LayerBlueprint
 from hpc_sparse.network.connections.protocol import INPUT, ConnectionBytes
@@ -103,6 +103,8 @@ class LayerSize:
         Of the kind of layer.
     places, places_out : int
         Places of each sample that it reads and gives: steps of sequences, or places of images.
+    reads_tokens : bool
+        Whether its inputs are tokens.
     """
 
     n_in: int
@@ -115,6 +117,7 @@ class LayerSize:
     settings: tuple[tuple[str, Setting], ...] = ()
     places: int = 1
     places_out: int = 1
+    reads_tokens: bool = False
 
     @property
     def each_map(self) -> tuple[MapSize, ...]:
@@ -165,14 +168,16 @@ class NetworkSize:
         DataError
             Layers read sequences, and the samples are none.
         """
-        steps = n_places(config, info)
-        return cls.expected(config.network, info.n_features // steps, n_outputs, steps)
+        steps, n_in = n_places(config, info), n_inputs(config, info)
+        return cls.expected(config.network, n_in, n_outputs, steps, reads_tokens=info.n_tokens > 0)
 
     @classmethod
-    def expected(cls, config: NetworkSection, n_inputs: int, n_outputs: int, n_places: int = 1) -> NetworkSize:
-        """The size of a new network of a configuration, for samples of so many places."""
+    def expected(
+        cls, config: NetworkSection, n_inputs: int, n_outputs: int, n_places: int = 1, *, reads_tokens: bool = False
+    ) -> NetworkSize:
+        """The size of a new network of a configuration, for samples of so many places or tokens."""
         layers = []
-        for blueprint in blueprints(config, n_inputs, n_outputs, n_places=n_places):
+        for blueprint in blueprints(config, n_inputs, n_outputs, n_places=n_places, reads_tokens=reads_tokens):
             kind, (n_out, n_in), section = LAYERS[blueprint.kind], blueprint.shape, blueprint.section
             maps = tuple(_map_size(config, name, own) for name, own in kind.maps(blueprint).items())
             size = LayerSize(
@@ -186,6 +191,7 @@ class NetworkSize:
                 tuple(kind.planned_settings(blueprint).items()),
                 blueprint.n_places,
                 blueprint.n_places if section is None else math.prod(section.grid_out(blueprint.grid)),
+                blueprint.reads_tokens,
             )
             layers.append(size)
         return cls(tuple(layers))
@@ -209,6 +215,11 @@ class NetworkSize:
     def n_places(self) -> int:
         """Places of each sample that the network reads."""
         return self.layers[0].places
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that its inputs stand for; 0 if they are numbers."""
+        return self.layers[0].n_in if self.layers[0].reads_tokens else 0
 
     @property
     def widths(self) -> list[int]:

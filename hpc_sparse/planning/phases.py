@@ -152,4 +152,7 @@ def _signal_bytes(config: RunConfig, size: NetworkSize, n_features: int) -> int:
         # Inputs of taps are no neurons: they are copied from these.
         n_read = next(each.n_in for each in layer.each_map if each.name == INPUT)
         total += n_read * layer.places * stride * VALUE if n_read != layer.n_in else 0
+    if size.n_tokens:
+        # A sample for each token, with all its deltas.
+        return total + size.n_tokens * VALUE * (2 * size.n_tokens + 2 * size.layers[0].each_map[0].n_out)
     return total + n_features * stride * VALUE * (2 if size.n_places > 1 else 1)

@@ -30,6 +30,7 @@ from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.tiles import BatchShape, Tiles
+from hpc_sparse.network.tokens import Batch, Tokens
 from hpc_sparse.network.workspace import input_shapes
 from hpc_sparse.planning.network_size import LayerSize, NetworkSize
 
@@ -93,7 +94,9 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
     last = len(size.layers) - 1
     started = time.perf_counter()
     if size.n_places > 1:
-        network = Network.from_config(settings, widths[0], widths[-1], seed=0, n_places=size.n_places)
+        network = Network.from_config(
+            settings, widths[0], widths[-1], seed=0, n_places=size.n_places, reads_tokens=size.n_tokens > 0
+        )
     else:
         blueprints = [_blueprint(config, layer, number, last) for number, layer in enumerate(size.layers)]
         network = Network([SparseLayer.random(blueprint) for blueprint in blueprints])
@@ -101,8 +104,11 @@ def time_network(config: RunConfig, size: NetworkSize, n_rounds: int) -> Seconds
     workspace = network.make_workspace(n_batch, activations=config.training.activations)
     optimizer, objective = make_optimizer(config), make_objective(config)
     replica = Replica.at_rest(network, state_types(config))
-    batch = _numbers(widths[0], n_batch, network.tile_width, n_places=size.n_places)
-    labels = np.zeros(n_batch, INDEX)
+    batch: Batch = _tokens(network, n_batch)
+    if not network.reads_tokens:
+        batch = _numbers(widths[0], n_batch, network.tile_width, n_places=size.n_places)
+    n_places = network.n_places_out
+    labels = np.zeros(n_batch if n_places == 1 else (n_batch, n_places), INDEX)
     dropouts = [Dropout(settings.dropout, KEY)] * (len(widths) - 2)
 
     def step() -> None:
@@ -228,6 +234,12 @@ def _listener(topology: Topology) -> Topology:
     """An output layer of one neuron with connections from all neurons of a layer, so that none of them is dead."""
     n_out = topology.shape[0]
     return Topology.from_keys((1, n_out), np.arange(n_out, dtype=OFFSET))
+
+
+def _tokens(network: Network, n_batch: int) -> Tokens:
+    """A batch of tokens at random."""
+    rows = np.random.default_rng(0).integers(0, network.widths[0], (n_batch, network.n_places))
+    return Tokens.of(rows, network.widths[0], network.tile_width)
 
 
 def _numbers(

@@ -8,6 +8,7 @@ from typing import Any
 
 from hpc_sparse.config import RunConfig, find_data, load_config
 from hpc_sparse.errors import ConfigError
+from hpc_sparse.inputs.sequences import n_inputs
 from hpc_sparse.kernels import INSTRUCTION_SET
 from hpc_sparse.kernels.threads import use_threads
 from hpc_sparse.network.connections.registry import check_widths
@@ -96,7 +97,7 @@ def _read(request: PlanRequest) -> tuple[RunConfig, DatasetInfo]:
     config = load_config(request.config_path, request.overrides)
     info = read_info(find_data(config.data.path, request.config_path))
     count_validation(info, config.data.validation_fraction)
-    check_widths(config.network, info.n_features)
+    check_widths(config.network, n_inputs(config, info))
     return config, info
 
 

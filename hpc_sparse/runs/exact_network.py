@@ -6,18 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hpc_sparse.dtypes import Float64Array
+from hpc_sparse.dtypes import Float64Array, Int32Array
 from hpc_sparse.network.network import Network
-from hpc_sparse.network.tiles import Tiles
 
 STEP = 1e-5
 """By which a parameter is moved in either direction."""
-
-
-def by_place(tiles: Tiles, n_samples: int) -> Float64Array:
-    """float64[n_places, n_neurons, n_samples] from activations."""
-    places = [tiles.place(number).matrix()[:, :n_samples] for number in range(tiles.n_places)]
-    return np.array(places, np.float64)
 
 
 class ExactNetwork:
@@ -34,6 +27,8 @@ class ExactNetwork:
         Dropout factor of each hidden activation; None of a layer without dropout.
     loss : callable
         Mean loss of the output layer's weighted sums, float64[n_outputs, n_columns].
+    lengths : int32[n_samples] or None
+        Places of each sample that count, where they differ.
 
     Attributes
     ----------
@@ -47,15 +42,17 @@ class ExactNetwork:
         batch: Float64Array,
         factors: Sequence[Float64Array | None],
         loss: Callable[[Float64Array], float],
+        lengths: Int32Array | None = None,
     ) -> None:
         self._layers, self._loss = network.layers, loss
+        self._lengths = lengths
         self.values = [
             {name: each.values.astype(np.float64) for name, each in layer.parameters().items()}
             for layer in network.layers
         ]
         self._sources, self._bends = [batch], list[Float64Array | None]()
         for layer, values, factor in zip(self._layers, self.values, factors, strict=False):
-            out, bend = layer.exact(self._sources[-1], values, factor)
+            out, bend = layer.exact(self._sources[-1], values, factor, lengths=lengths)
             self._sources.append(out)
             self._bends.append(bend)
         self._bends.append(None)
@@ -73,5 +70,5 @@ class ExactNetwork:
     def _loss_from(self, number: int) -> float:
         out = self._sources[number]
         for layer, values, bend in zip(self._layers[number:], self.values[number:], self._bends[number:], strict=True):
-            out, _ = layer.exact(out, values, None, bend)
+            out, _ = layer.exact(out, values, None, bend, self._lengths)
         return self._loss(np.concatenate(list(out), axis=1))

@@ -18,6 +18,8 @@ from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import source_densities
 from hpc_sparse.network.layer_signals import layer_signals
 from hpc_sparse.network.network import Network
+from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tokens import Batch
 from hpc_sparse.parallel.collectives import all_gather_counts, all_gather_parts, all_reduce_sum
 from hpc_sparse.rng import Purpose, stream, stream_key
 from hpc_sparse.training.growth_pool import GrowthSource
@@ -62,7 +64,7 @@ def _correlated(job: TrainingJob) -> list[Topology]:
     def batches() -> Iterator[Float32Array]:
         for start in range(0, shard.n_samples, n_each):
             chosen = np.arange(start, min(shard.n_samples, start + n_each), dtype=OFFSET)
-            yield samples_of(assembler.assemble(shard, chosen)[0], chosen.size)
+            yield samples_of(_numbers(assembler.assemble(shard, chosen)[0]), chosen.size)
 
     def add_up(sums: Float64Array) -> None:
         all_reduce_sum(job.ctx, sums.reshape(-1))
@@ -83,6 +85,12 @@ def _correlated(job: TrainingJob) -> list[Topology]:
     return correlated_topologies(features, sizes, sums, batches, add_up, rngs)
 
 
+def _numbers(batch: Batch) -> Tiles:
+    """A batch of numbers; layers that read tokens refuse these topologies."""
+    assert isinstance(batch, Tiles), type(batch)
+    return batch
+
+
 def _pruned(job: TrainingJob) -> list[Topology]:
     """The best connections of the source network, as many as the new one has but for the last layer (collective)."""
     growth = GrowthSource.start(job, job.objective)
@@ -92,7 +100,7 @@ def _pruned(job: TrainingJob) -> list[Topology]:
     if job.config.network.initial_topology == "snip":
         scores = snip_scores(source, layer_signals(source, batch, labels, job.objective))
     else:
-        scores = grasp_scores(source, batch, labels)
+        scores = grasp_scores(source, _numbers(batch), labels)
     n_wanted = sum(network.at(place).topology.n_connections for place in network.evolving())
     chosen = best_positions(scores[:-1], n_wanted)
     return [

@@ -21,10 +21,10 @@ from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.sgd import VELOCITY, Sgd
 from hpc_sparse.network.parameters import ParameterLayout
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tokens import Batch
 from hpc_sparse.network.workspace import Workspace, output_shapes
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
-from hpc_sparse.runs.exact_network import ExactNetwork, by_place
+from hpc_sparse.runs.exact_network import ExactNetwork
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.shard_batches import ShardBatches
 from hpc_sparse.training.trainer import is_served
@@ -68,17 +68,16 @@ def _check_first_batch(job: TrainingJob, epoch: int) -> float:
     worst, objective = 0.0, job.objective
     for dropout in ([Dropout(0.0, each.key) for each in dropouts], dropouts):
         gradients, factors = _computed_gradients(job, batch, labels, dropout)
-        source = by_place(batch, labels.size)
-        exact = ExactNetwork(
-            _copy(job.replica.network), source, factors, lambda sums: objective.exact_loss(sums, labels)
-        )
+        source, lengths = batch.exact(len(labels)), None if batch.lengths is None else batch.lengths[: len(labels)]
+        network = _copy(job.replica.network)
+        exact = ExactNetwork(network, source, factors, lambda sums: objective.exact_loss(sums, labels), lengths)
         for number, of_layer in enumerate(gradients):
             worst = max(worst, _check_layer(exact, number, of_layer, TOLERANCES[training.activations]))
     return worst
 
 
 def _computed_gradients(
-    job: TrainingJob, batch: Tiles, labels: Int32Array, dropouts: list[Dropout]
+    job: TrainingJob, batch: Batch, labels: Int32Array, dropouts: list[Dropout]
 ) -> tuple[Gradients, list[Float64Array | None]]:
     """Gradients that the kernels compute for a batch, and the dropout factor of each hidden activation."""
     network, workspace, objective = (
@@ -95,11 +94,11 @@ def _computed_gradients(
         replica = Replica.at_rest(network)
         replica.train_batch(batch, labels, objective, dropouts, Sgd(0.0), 1.0, workspace)
         gradients = [{name: -values for name, values in state[VELOCITY].items()} for state in replica.states]
-    return gradients, _dropout_factors(network, workspace, dropouts, batch, labels.size)
+    return gradients, _dropout_factors(network, workspace, dropouts, batch, len(labels))
 
 
 def _dropout_factors(
-    network: Network, workspace: Workspace, dropouts: list[Dropout], batch: Tiles, n_samples: int
+    network: Network, workspace: Workspace, dropouts: list[Dropout], batch: Batch, n_samples: int
 ) -> list[Float64Array | None]:
     """Dropout factors of the hidden activations: outputs of layers whose activations are all 1; None: no dropout."""
     factors = list[Float64Array | None]()
@@ -113,7 +112,7 @@ def _dropout_factors(
         source, out = batch.like(1, shape), batch.like(n_out, shape)
         source.values.fill(0)
         ones.forward(source, out, own, dropout)
-        factors.append(by_place(out, n_samples))
+        factors.append(out.exact(n_samples))
     return factors
 
 

@@ -9,7 +9,7 @@ from hpc_sparse.config import RunConfig, find_data, load_config, parse_config
 from hpc_sparse.errors import ConfigError, FileFormatError, OutputError
 from hpc_sparse.evolution import make_updater
 from hpc_sparse.inputs.registry import fixed_keys
-from hpc_sparse.inputs.sequences import n_places
+from hpc_sparse.inputs.sequences import n_inputs
 from hpc_sparse.network.connections.registry import check_widths
 from hpc_sparse.runs.folder import RunFolder
 from hpc_sparse.storage.checkpoint.folder import Damaged, checkpoint_positions, newest_intact_checkpoint
@@ -85,8 +85,7 @@ def make_plan(request: RunRequest) -> RunPlan:
     config = load_config(request.config_path, request.overrides)
     info = read_info(find_data(config.data.path, request.config_path))
     n_outputs(config, info)
-    check_widths(config.network, info.n_features)
-    n_places(config, info)
+    check_widths(config.network, n_inputs(config, info))
     validation_counts(info, config.data.validation_fraction)
     folder = RunFolder(request.output or Path("runs") / request.config_path.stem)
     checkpoint, damaged = _find_checkpoint(request.resume, folder)

@@ -176,10 +176,15 @@ def _tiny_dataset(info: DatasetInfo, n_features: int) -> Dataset:
     """Features of the kind that ``info`` describes: a batch that fills the registers, and a few more."""
     tiny = DatasetInfo(**{**vars(info), "n_features": n_features, "n_train": N_SAMPLES, "n_test": N_SAMPLES})
     tiny = replace(tiny, time_steps=min(info.time_steps, STEPS))
-    labels = np.zeros(N_SAMPLES, INDEX)
+    labels = np.zeros((N_SAMPLES, STEPS) if info.has_step_labels else N_SAMPLES, INDEX)
+    lengths = np.ones(N_SAMPLES, INDEX) if info.has_lengths else None
+    if info.n_tokens:
+        names = tuple(map(str, range(N_FEATURES)))
+        samples = Samples(DenseFeatures(np.zeros((N_SAMPLES, STEPS), INDEX)), labels, lengths)
+        return Dataset(replace(tiny, n_features=STEPS, vocabulary=names), samples, samples, None, None)
     if info.is_sparse:
         indptr, indices = np.arange(N_SAMPLES + 1, dtype=OFFSET), np.arange(N_SAMPLES, dtype=INDEX) % n_features
-        samples = Samples(CsrFeatures(indptr, indices, np.ones(N_SAMPLES, VALUE), n_features), labels)
+        samples = Samples(CsrFeatures(indptr, indices, np.ones(N_SAMPLES, VALUE), n_features), labels, lengths)
         return Dataset(tiny, samples, samples, None, None)
-    samples = Samples(DenseFeatures(np.ones((N_SAMPLES, n_features), info.dtype)), labels)
+    samples = Samples(DenseFeatures(np.ones((N_SAMPLES, n_features), info.dtype)), labels, lengths)
     return Dataset(tiny, samples, samples, np.zeros(n_features, VALUE), np.ones(n_features, VALUE))

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
-from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches
+import numpy as np
+
+from hpc_sparse.dtypes import INDEX
+from hpc_sparse.inputs.batches import BatchAssembler, ordered_batches, strands
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.network.workspace import Workspace
 from hpc_sparse.parallel.collectives import gather_objects
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.dataset.samples import Dataset, Samples
+from hpc_sparse.storage.dataset.samples import NO_LABEL, Dataset, DatasetInfo, Samples
+
+LARGEST_LOSS = 700.0
+"""Of which the exponential is still a number."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +31,28 @@ class Scores:
         Not-a-number if there are no test samples.
     validation_loss, validation_accuracy : float or None
         None if nothing is held out.
+    is_of_tokens : bool
+        Whether the loss is that of predicting tokens one after the other.
     """
 
     test_loss: float
     test_accuracy: float
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    is_of_tokens: bool = False
 
     def as_metrics(self) -> dict[str, Any]:
         """The values by the names that they have in :class:`~hpc_sparse.monitor.metrics.EpochMetrics`."""
-        return dict(vars(self))
+        values = {name: value for name, value in vars(self).items() if name != "is_of_tokens"}
+        if self.is_of_tokens:
+            values |= of_tokens("test", self.test_loss)
+            values |= {} if self.validation_loss is None else of_tokens("validation", self.validation_loss)
+        return values
+
+
+def of_tokens(part: str, loss: float) -> dict[str, float]:
+    """A mean loss as people compare it: in bits of each token, and as a perplexity."""
+    return {f"{part}_bits_per_token": loss / math.log(2), f"{part}_perplexity": math.exp(min(loss, LARGEST_LOSS))}
 
 
 class Evaluation:
@@ -48,6 +67,9 @@ class Evaluation:
     assembler : BatchAssembler
     workspace : Workspace
     batch_size : int
+    is_text : bool
+        Whether the samples follow each other in a text: states then go on from one to the next, in as many strands as a
+        batch has samples.
     """
 
     def __init__(
@@ -58,18 +80,25 @@ class Evaluation:
         assembler: BatchAssembler,
         workspace: Workspace,
         batch_size: int,
+        *,
+        is_text: bool = False,
     ) -> None:
         self._network, self._objective, self._samples = network, objective, samples
-        self._assembler, self._workspace = assembler, workspace
-        self._left = ordered_batches(samples.n_samples, batch_size)[::-1]
-        self.total_loss, self.n_correct, self.n_samples = 0.0, 0, samples.n_samples
+        self._assembler, self._workspace, self._is_text = assembler, workspace, is_text
+        self._left = (strands if is_text else ordered_batches)(samples.n_samples, batch_size)[::-1]
+        self._goes_on = False
+        self.total_loss, self.n_correct, self.n_scored = 0.0, 0, samples.n_scored
 
     def advance(self) -> bool:
         """Evaluate one more batch; False if there was none left."""
         if not self._left:
             return False
-        batch, labels = self._assembler.assemble(self._samples, self._left.pop())
-        sums = self._network.forward(batch, self._workspace)
+        chosen = self._left.pop()
+        batch, labels = self._assembler.assemble(self._samples, chosen)
+        if self._is_text:
+            labels = np.where(chosen[:, None] < 0, INDEX(NO_LABEL), labels)
+        sums = self._network.forward(batch, self._workspace, goes_on=self._goes_on)
+        self._goes_on = self._is_text
         delta = self._workspace.output_delta(batch.batch.n_samples)
         outcome = self._objective.evaluate(sums, labels, delta)
         self.total_loss += outcome.loss
@@ -80,7 +109,7 @@ class Evaluation:
         """Evaluate what is left; returns mean loss and accuracy, not-a-number if there are no samples."""
         while self.advance():
             pass
-        n = self.n_samples
+        n = self.n_scored
         return (self.total_loss / n, self.n_correct / n) if n else (float("nan"), float("nan"))
 
 
@@ -105,7 +134,10 @@ class EpochEvaluation:
         batch_size: int,
     ) -> None:
         parts = [dataset.test] if dataset.validation is None else [dataset.test, dataset.validation]
-        self._evaluations = [Evaluation(network, objective, part, assembler, workspace, batch_size) for part in parts]
+        self._info, settings = dataset.info, (assembler, workspace, batch_size)
+        self._evaluations = [
+            Evaluation(network, objective, part, *settings, is_text=dataset.info.is_text) for part in parts
+        ]
 
     def advance(self) -> bool:
         """Evaluate one more batch; False if there was none left."""
@@ -113,7 +145,8 @@ class EpochEvaluation:
 
     def finish(self) -> Scores:
         """Evaluate what is left."""
-        return Scores(*(score for evaluation in self._evaluations for score in evaluation.finish()))
+        scores: Any = (score for evaluation in self._evaluations for score in evaluation.finish())
+        return replace(Scores(*scores), is_of_tokens=is_of_tokens(self._info))
 
 
 def evaluate(
@@ -124,6 +157,8 @@ def evaluate(
     assembler: BatchAssembler,
     workspace: Workspace,
     batch_size: int,
+    *,
+    is_text: bool = False,
 ) -> tuple[float, float]:
     """Mean loss and accuracy over the shards of all ranks, every sample counted once (collective).
 
@@ -132,14 +167,19 @@ def evaluate(
     loss, accuracy : float
         The same bits on every rank; not-a-number if there are no samples at all.
     """
-    own = Evaluation(network, objective, shard, assembler, workspace, batch_size)
+    own = Evaluation(network, objective, shard, assembler, workspace, batch_size, is_text=is_text)
     own.finish()
-    return mean_over_ranks(ctx, own.total_loss, own.n_correct, shard.n_samples)
+    return mean_over_ranks(ctx, own.total_loss, own.n_correct, own.n_scored)
 
 
-def mean_over_ranks(ctx: ParallelContext, loss: float, n_correct: int, n_samples: int) -> tuple[float, float]:
+def is_of_tokens(info: DatasetInfo) -> bool:
+    """Whether a data set is for predicting tokens one after the other."""
+    return info.has_step_labels and info.is_text
+
+
+def mean_over_ranks(ctx: ParallelContext, loss: float, n_correct: int, n_scored: int) -> tuple[float, float]:
     """Mean loss and accuracy from each rank's sums, added in rank order (collective)."""
-    parts = gather_objects(ctx, (loss, n_correct, n_samples))
+    parts = gather_objects(ctx, (loss, n_correct, n_scored))
     n = sum(part[2] for part in parts)
     if n == 0:
         return float("nan"), float("nan")

@@ -9,7 +9,7 @@ from hpc_sparse.network.distinct_numbers import distinct_numbers
 from hpc_sparse.network.layer_signals import Signals, layer_signals
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
-from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tokens import Batch
 from hpc_sparse.parallel.collectives import all_gather_counts, all_gather_parts
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.rng import Purpose, stream
@@ -48,7 +48,7 @@ class GrowthSource:
         """The signals of every layer's connections for a batch drawn by ``rng``."""
         return layer_signals(network, *self.batch(rng), self._objective)
 
-    def batch(self, rng: np.random.Generator) -> tuple[Tiles, AnyArray]:
+    def batch(self, rng: np.random.Generator) -> tuple[Batch, AnyArray]:
         """A batch drawn by ``rng``, and its labels."""
         n = min(self._job.config.evolution.growth_samples, self._pool.n_samples)
         return self._job.make_assembler(n).assemble(self._pool, distinct_numbers(self._pool.n_samples, n, rng))
@@ -61,7 +61,10 @@ def gather_pool(ctx: ParallelContext, shard: Samples, n_wanted: int, seed: int) 
     numbers = distinct_numbers(n_all, min(n_wanted, n_all), stream(seed, Purpose.GROWTH_POOL))
     own = numbers[(numbers >= first) & (numbers < first + shard.n_samples)] - first
     features = _gather_features(ctx, take_rows(shard.features, own), numbers.size)
-    return Samples(features, _gather_rows(ctx, shard.labels[own], numbers.size))
+    labels, lengths = _gather_rows(ctx, shard.labels[own], numbers.size), None
+    if shard.lengths is not None:
+        lengths = _gather_rows(ctx, shard.lengths[own], numbers.size)
+    return Samples(features, labels, lengths)
 
 
 def _gather_features(ctx: ParallelContext, own: Features, n_rows: int) -> Features:

@@ -95,7 +95,7 @@ class TrainingJob:
         network, n_features = self.replica.network, self.dataset.info.n_features
         front_end = self.front_end.choosing(network.neuron_ids[0])
         n_most = max_batch or self.config.training.batch_size
-        return BatchAssembler(front_end, n_features, n_most, network.tile_width, network.n_places)
+        return BatchAssembler(front_end, n_features, n_most, network.tile_width, network.n_places, network.n_tokens)
 
     def make_stop_agreement(self) -> StopAgreement:
         """Lets all ranks stop together."""

@@ -8,7 +8,7 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError, FileFormatError
 from hpc_sparse.evolution import lasting_states, make_updater, optional_states, state_types
-from hpc_sparse.inputs.sequences import n_places
+from hpc_sparse.inputs.sequences import n_inputs, n_places
 from hpc_sparse.kernels.simd.machine import WIDTHS
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.registry import LAYERS
@@ -19,7 +19,7 @@ from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.tiles import BatchShape
-from hpc_sparse.network.workspace import input_shapes, output_shapes
+from hpc_sparse.network.workspace import input_shapes
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 
@@ -34,10 +34,13 @@ def initial_replica(config: RunConfig, info: DatasetInfo) -> Replica:
         The loss does not fit the number of classes, or layers read sequences and the samples are none.
     """
     steps = n_places(config, info)
-    return random_replica(config, info.n_features // steps, n_outputs(config, info), steps)
+    reads_tokens = info.n_tokens > 0
+    return random_replica(config, n_inputs(config, info), n_outputs(config, info), steps, reads_tokens=reads_tokens)
 
 
-def random_replica(config: RunConfig, n_inputs: int, n_outputs: int, steps: int = 1) -> Replica:
+def random_replica(
+    config: RunConfig, n_inputs: int, n_outputs: int, steps: int = 1, *, reads_tokens: bool = False
+) -> Replica:
     """The network of a configuration between so many inputs and outputs of each place, at rest.
 
     Raises
@@ -52,6 +55,7 @@ def random_replica(config: RunConfig, n_inputs: int, n_outputs: int, steps: int 
         seed=config.training.seed,
         acting_share=make_updater(config.evolution).acting_share,
         n_places=steps,
+        reads_tokens=reads_tokens,
     )
     for _, connections in network.connections():
         if not connections.weight.size:
@@ -106,7 +110,7 @@ def replica_from_states(
                 f"{origin}: layer {number} reads {layer.n_places} places: expected {shape.n_places}, which the layers "
                 "below give"
             )
-    if output_shapes(layers, BatchShape(1, network.n_places))[-1].n_places > 1:
+    if network.n_places_out > 1 and not config.network.gives_sequences:
         raise FileFormatError(f"{origin}: several places reach the output layer: expected a layer that ends them")
     return Replica(network, optimizers)
 
@@ -165,6 +169,14 @@ def check_fits(network: Network, config: RunConfig, info: DatasetInfo, origin: s
     if input_ids is not None and input_ids[-1] >= info.n_features:
         raise DataError(
             f"{info.path}: {info.n_features} features, but the network in {origin} uses feature {input_ids[-1]}"
+        )
+    if network.n_tokens != info.n_tokens:
+        found, wanted = (f"tokens of {n}" if n else "numbers" for n in (info.n_tokens, network.n_tokens))
+        raise DataError(f"{info.path}: {found}, but the network in {origin} reads {wanted}")
+    if (network.n_places_out > 1) != info.has_step_labels:
+        found, wanted = ("step" if each else "sample" for each in (info.has_step_labels, network.n_places_out > 1))
+        raise DataError(
+            f"{info.path}: labels of each {found}, but the network in {origin} has outputs of each {wanted}"
         )
     if n_out != n_outputs(config, info):
         raise DataError(f"{info.path}: {info.n_classes} classes, but the network in {origin} has {n_out} outputs")

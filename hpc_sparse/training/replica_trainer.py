@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any
 
 from hpc_sparse.errors import DivergedError
 from hpc_sparse.inputs.batches import shuffled_batches
@@ -21,7 +23,7 @@ from hpc_sparse.parallel.collectives import gather_objects, on_root
 from hpc_sparse.parallel.local_sgd import LocalSgd
 from hpc_sparse.storage.dataset.samples import Samples
 from hpc_sparse.training.clock import Clock
-from hpc_sparse.training.evaluation import Scores, evaluate, mean_over_ranks
+from hpc_sparse.training.evaluation import Scores, evaluate, is_of_tokens, mean_over_ranks
 from hpc_sparse.training.evolution_step import Evolution, EvolutionStep
 from hpc_sparse.training.job import EpochsResult, MidEpochState, OnEpoch, TrainingJob
 from hpc_sparse.training.rank_totals import RankTotals
@@ -162,7 +164,8 @@ class ReplicaTrainer(ABC):
         """Mean losses and accuracies, each rank's network on its share of the samples of a part (collective)."""
         dataset = self._job.dataset
         validation = () if dataset.validation is None else self._evaluate(dataset.validation)
-        return Scores(*self._evaluate(dataset.test), *validation)
+        scores: Any = *self._evaluate(dataset.test), *validation
+        return replace(Scores(*scores), is_of_tokens=is_of_tokens(dataset.info))
 
     # What the replicas do together
 
@@ -241,7 +244,7 @@ class ReplicaTrainer(ABC):
 
     def _measure(self, epoch: int, sums: RankTotals) -> EpochMetrics:
         """The metrics of an epoch that is over (collective)."""
-        train_loss, train_accuracy = mean_over_ranks(self._ctx, sums.loss, int(sums.n_correct), self._shard.n_samples)
+        train_loss, train_accuracy = mean_over_ranks(self._ctx, sums.loss, int(sums.n_correct), self._shard.n_scored)
         if not self._is_finite(train_loss):
             raise DivergedError.in_epoch(epoch, train_loss, self._config.optimizer.learning_rate)
         with Clock(sums, "evaluate"):
@@ -287,6 +290,7 @@ class ReplicaTrainer(ABC):
             self._assembler,
             self._workspace,
             self._config.training.batch_size,
+            is_text=self._job.dataset.info.is_text,
         )
 
 

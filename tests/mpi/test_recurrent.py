@@ -219,7 +219,6 @@ def test_what_recurrent_layers_cannot_is_one_message(
         ("network.initial_topology=snip", 'kind = "recurrent": not with network.initial_topology = "snip"'),
         ('network.layers=[{kind="recurrent", n=5, cell="lstm"}]', "network.layers.0.cell = 'lstm'"),
         ('network.layers=[{kind="recurrent", n=5, dropout=0.2}]', 'dropout = 0.2: kind = "recurrent" has none'),
-        ('network.layers=[{kind="recurrent", n=5, output="all"}]', "sequences reach the output layer"),
         ('network.layers=[{kind="recurrent", n=5}, {kind="recurrent", n=5}]', "the layers below give no sequences"),
         ('network.layers=[{kind="recurrent", n=5, recurrent_connections="x"}]', "recurrent_connections = 'x'"),
         ('network.layers=[{kind="recurrent", n=6, connections="block", block=[4, 4]}]', "must divide n = 6"),
@@ -228,5 +227,8 @@ def test_what_recurrent_layers_cannot_is_one_message(
     ):
         message = same_error_everywhere(ConfigError, lambda override=override: run(ctx, folder, "refused", override))
         assert said in message, message
+    layers = 'network.layers=[{kind="recurrent", n=5, output="all"}]'
+    message = same_error_everywhere(DataError, lambda: run(ctx, folder, "refused", layers))
+    assert "has one label for each sample: expected one for each step" in message
     message = same_error_everywhere(DataError, lambda: run(ctx, folder, "refused", "data.path=flat.h5"))
     assert "flat.h5: time_steps = 1: expected sequences" in message

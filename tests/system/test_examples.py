@@ -28,7 +28,7 @@ LEAST = {
 
 
 def test_there_is_an_example_of_each_use():
-    assert {path.stem for path in SCRIPTS} == {*LEAST, "compare_topologies", "predict_elsewhere"}
+    assert {path.stem for path in SCRIPTS} == {*LEAST, "characters", "compare_topologies", "predict_elsewhere"}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)

@@ -13,6 +13,7 @@ import typer
 
 from studies import feature_selection as selection
 from studies import patterns as pattern_study
+from studies import recurrent as recurrent_study
 from studies import scale as scaling
 from studies import shifts as shift_study
 from studies import strategies as comparison
@@ -46,6 +47,7 @@ def main() -> None:
         "scale",
         "strategies",
         "patterns",
+        "recurrent",
         "graphs",
         "graph-memory",
         "shifts",
@@ -204,6 +206,37 @@ def patterns(
         all_done = all_done and is_done
         _finish(pattern_study.report(study, log), output, all_done=True)
     _finish(pattern_study.report(study, log), output, all_done=all_done)
+
+
+@app.command()
+def recurrent(
+    output: Annotated[Path, typer.Option(help="Markdown file; finished runs are kept beside it as .jsonl.")],
+    data: Annotated[str, typer.Option(help="With commas between them.")] = ",".join(recurrent_study.DATA_SETS),
+    rows: Annotated[str, typer.Option(help="Likewise.")] = ",".join(recurrent_study.ROWS),
+    seeds: Seeds = 1,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of every run.")] = 10,
+    width: Annotated[int, typer.Option(min=16, help="Neurons of the GRU, a multiple of 16.")] = 256,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0 for all cores.")] = 0,
+    runs: Runs = Path("runs/recurrent"),
+) -> None:
+    """Dense, sparse and block-sparse GRUs on characters and on rows of images; what is finished is not repeated."""
+    _check_output(output)
+    study = recurrent_study.Study(
+        _known(data.split(","), recurrent_study.DATA_SETS, "data set"),
+        _known(rows.split(","), recurrent_study.ROWS, "row"),
+        seeds,
+        epochs,
+        width,
+        threads,
+        runs.resolve(),
+    )
+    output = output.resolve()
+    os.chdir(ROOT)  # where data/ is looked for
+    log, all_done = study.open_log(output.with_suffix(".jsonl")), True
+    for is_done in recurrent_study.do_missing(study, log):
+        all_done = all_done and is_done
+        _finish(recurrent_study.report(study, log), output, all_done=True)
+    _finish(recurrent_study.report(study, log), output, all_done=all_done)
 
 
 @app.command()

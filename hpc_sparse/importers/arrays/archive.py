@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hpc_sparse.dtypes import AnyArray
+from hpc_sparse.checks import check_tokens
+from hpc_sparse.dtypes import INDEX, AnyArray, Int32Array
 from hpc_sparse.errors import DataError, quoted
 from hpc_sparse.importers.arrays.npz_members import check_members
 from hpc_sparse.importers.features import csr_features, dense_features
 from hpc_sparse.importers.labels import as_text
-from hpc_sparse.storage.dataset.samples import Features
+from hpc_sparse.storage.dataset.samples import DenseFeatures, Features
 
 LABEL_NAMES = ("label", "labels", "y")
 CLASS_NAMES = ("classes", "class_names")
+VOCABULARY = "vocabulary"
+"""Of tokens: the name of each."""
 
 ARCHIVE_ERRORS = (
     *(OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, RuntimeError, OverflowError, MemoryError),
@@ -75,6 +78,36 @@ class Archive:
     def dense(self, name: str) -> Features:
         """Dense features from an array."""
         return dense_features(self.where(name), self.array(name))
+
+    def vocabulary(self) -> tuple[str, ...] | None:
+        """Names of the tokens that features are; None if they are numbers."""
+        if VOCABULARY not in self:
+            return None
+        return tuple(as_text(self.where(VOCABULARY), self.array(VOCABULARY)).reshape(-1).tolist())
+
+    def values(self, name: str) -> Features:
+        """Dense features from an array, or tokens."""
+        names, values = self.vocabulary(), self.array(name)
+        if names is None:
+            return self.dense(name)
+        if values.ndim != 2 or values.dtype.kind not in "iu":
+            raise DataError(
+                f"{self.where(name)}: {values.dtype}{list(values.shape)}: expected tokens, integers [samples, steps]"
+            )
+        check_tokens(self.where(name), values, len(names), error=DataError)
+        return DenseFeatures(np.ascontiguousarray(values, INDEX))
+
+    def lengths(self, name: str, n_samples: int) -> Int32Array | None:
+        """Steps of each sequence that count; None if the archive does not say."""
+        if name not in self:
+            return None
+        values = self.array(name)
+        if values.shape != (n_samples,) or values.dtype.kind not in "iu":
+            raise DataError(
+                f"{self.where(name)}: {values.dtype}{list(values.shape)}: expected integers [{n_samples}], the steps "
+                "of each sample"
+            )
+        return values.astype(INDEX)
 
     def csr(self, prefix: str, n_rows: int, n_features: int) -> Features:
         """Sparse features from the arrays that begin with ``prefix``."""

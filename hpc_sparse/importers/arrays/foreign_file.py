@@ -69,7 +69,7 @@ class ForeignFile:
     def _described(self, name: str, found: Any) -> ForeignArray | ForeignGroup:
         shape = None if found["shape"] is None else _as_shape(found["shape"])
         if "stored_dtype" not in found:
-            return ForeignGroup(self, name, tuple(map(str, found["members"])), found["encoding"], shape)
+            return ForeignGroup(self, name, tuple(map(str, found["members"])), found["encoding"], shape, found["index"])
         chunks = None if found["chunks"] is None else _as_shape(found["chunks"])
         return ForeignArray(self, name, np.dtype(str(found["stored_dtype"])), shape or (), chunks)
 
@@ -111,13 +111,14 @@ class ForeignArray:
 
 @dataclass(frozen=True)
 class ForeignGroup:
-    """A group in a file, of which the arrays of sparse rows count."""
+    """A group in a file, of which the arrays of sparse rows and of categories count, and which array is its index."""
 
     file: ForeignFile
     name: str
     members: tuple[str, ...]
     encoding: str | None
     shape: tuple[int, ...] | None
+    index: str | None = None
 
     def array(self, member: str) -> ForeignArray:
         """One of its arrays."""

@@ -34,6 +34,8 @@ SMALL_BYTES = 64 * 1024 * 1024
 """An array that is no larger may hold less than it says: what is missing is its fill value."""
 
 SPARSE_ARRAYS = ("indptr", "indices", "data")
+CATEGORICAL = ("categories", "codes")
+WHOLE_GROUPS = ("(sparse rows)", "(categories)")
 READABLE_KINDS = "biufSU"
 
 
@@ -75,7 +77,9 @@ class Reader:
                 return None
             if isinstance(item, h5py.Group) and all(part in item for part in SPARSE_ARRAYS):
                 found[name] = "(sparse rows)"
-            elif isinstance(item, h5py.Dataset) and found.get(name.rpartition("/")[0]) != "(sparse rows)":
+            elif isinstance(item, h5py.Group) and all(part in item for part in CATEGORICAL):
+                found[name] = "(categories)"
+            elif isinstance(item, h5py.Dataset) and found.get(name.rpartition("/")[0]) not in WHOLE_GROUPS:
                 found[name] = f"{item.dtype}{list(item.shape or ())}"[:LONGEST_NAME]
             return True if len(found) >= MOST_LISTED_OBJECTS else None
 
@@ -90,9 +94,11 @@ class Reader:
             return {"stored_dtype": item.dtype.str, "shape": shape, "chunks": item.chunks}
         if isinstance(item, h5py.Group):
             encoding, shape = item.attrs.get("encoding-type"), item.attrs.get("shape")
+            index = item.attrs.get("_index")
             return {
-                "members": [part for part in (*SPARSE_ARRAYS, "shape") if part in item],
+                "members": [part for part in (*SPARSE_ARRAYS, "shape", *CATEGORICAL) if part in item],
                 "encoding": None if encoding is None else str(encoding)[:LONGEST_NAME],
+                "index": None if index is None else str(index)[:LONGEST_NAME],
                 "shape": None if shape is None else [int(length) for length in shape[:3]],
             }
         return None

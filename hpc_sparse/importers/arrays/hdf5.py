@@ -1,17 +1,19 @@
 """HDF5 files of other programs: an array, or a group of compressed sparse rows, and labels, each given by its path.
 
 A group of sparse rows has arrays ``indptr``, ``indices`` and ``data``, and an attribute or array ``shape``. AnnData and
-users of SciPy write such groups.
+users of SciPy write such groups. Labels may be a group of categories and codes, as AnnData's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.dtypes import AnyArray
+from hpc_sparse.dtypes import AnyArray, BoolArray
 from hpc_sparse.errors import DataError
+from hpc_sparse.importers.arrays import annotated
 from hpc_sparse.importers.arrays.foreign_file import ForeignArray, ForeignFile, ForeignGroup
 from hpc_sparse.importers.arrays.names import ArrayNames, described
 from hpc_sparse.importers.arrays.rows import ArrayPart, ArraySource, CsrRows, DenseRows, Matrix
@@ -33,6 +35,7 @@ def import_hdf5(
     *,
     names: ArrayNames | None = None,
     transposed: bool = False,
+    drop_missing: bool = False,
     options: ImportOptions | None = None,
 ) -> DatasetInfo:
     """Import arrays of a file, which is read piece by piece.
@@ -45,6 +48,8 @@ def import_hdf5(
         ``y``; some of the samples are taken for testing.
     transposed : bool
         Whether dense arrays are features x samples, as MATLAB 7.3 stores them.
+    drop_missing : bool
+        Whether samples without a category are left out; else they are refused.
     options : ImportOptions, optional
 
     Raises
@@ -57,8 +62,9 @@ def import_hdf5(
     path = Path(source)
     with ForeignFile(path) as file:
         pairs = (names or ArrayNames()).chosen(str(path), file.arrays(), file.has)
-        parts = [_part(file, *pair, transposed=transposed) for pair in pairs]
-        arrays = ArraySource(str(path), parts, described(path.name, pairs))
+        parts = [_part(file, *pair, transposed=transposed, drop_missing=drop_missing) for pair in pairs]
+        genes = annotated.feature_names(file, pairs[0][0], parts[0].features.n_features)
+        arrays = ArraySource(str(path), parts, described(path.name, pairs) + _dropped(parts), genes)
         return import_streamed(arrays, target, path.stem, options or ImportOptions())
 
 
@@ -83,30 +89,47 @@ class _StoredRows(DenseRows):
         return dense_features(self.where, piece, first_row=start)
 
 
-def _part(file: ForeignFile, x_name: str, y_name: str, *, transposed: bool) -> ArrayPart:
+def _part(file: ForeignFile, x_name: str, y_name: str, *, transposed: bool, drop_missing: bool) -> ArrayPart:
     item, where = file.item(x_name), f"{file.path}: {x_name}"
+    labels, is_kept = _labels(f"{file.path}: {y_name}", file.item(y_name), drop_missing=drop_missing)
     matrix: Matrix
     if isinstance(item, ForeignGroup):
-        matrix = _sparse_rows(where, item)
+        matrix = _sparse_rows(where, item, labels)
     else:
         matrix = _StoredRows(where, item, transposed=transposed)
-    return ArrayPart(matrix, _labels(f"{file.path}: {y_name}", file.item(y_name)))
+    return ArrayPart(matrix, labels, is_kept)
 
 
-def _sparse_rows(where: str, group: ForeignGroup) -> CsrRows:
+def _labels(where: str, item: ForeignArray | ForeignGroup, *, drop_missing: bool) -> tuple[AnyArray, BoolArray | None]:
+    """Labels, and which samples have one (None: all)."""
+    if isinstance(item, ForeignArray):
+        return item.all(), None
+    if any(name not in item.members for name in annotated.CATEGORICAL):
+        raise DataError(f"{where}: is a group: expected an array of labels, or categories and codes")
+    return annotated.labels_of_categories(where, item, drop_missing=drop_missing)
+
+
+def _dropped(parts: Sequence[ArrayPart]) -> str:
+    n_dropped = sum(part.labels.size - int(part.is_kept.sum()) for part in parts if part.is_kept is not None)
+    return f"; without a category: {n_dropped} left out" if n_dropped else ""
+
+
+def _sparse_rows(where: str, group: ForeignGroup, labels: AnyArray) -> CsrRows:
     missing = [name for name in SPARSE_ARRAYS if name not in group.members]
     if missing:
         raise DataError(
             f"{where}: is a group without {', '.join(missing)}: expected an array, or sparse rows of "
             f"{', '.join(SPARSE_ARRAYS)}"
         )
-    if group.encoding == "csc_matrix":
-        raise DataError(f"{where}: holds compressed sparse columns: expected rows")
     indptr, shape = group.array("indptr").all(), group.shape
     if shape is None and "shape" in group.members:
         shape = _stored_shape(where, group.array("shape").all())
-    if shape is None or len(shape) != 2 or shape[0] != indptr.size - 1 or shape[1] < 0:
-        raise DataError(f"{where}: shape = {shape}: expected [{indptr.size - 1}, n_features]")
+    is_by_columns = group.encoding == "csc_matrix"
+    if shape is None or len(shape) != 2 or shape[is_by_columns] != indptr.size - 1 or min(shape) < 0:
+        expected = f"[n_samples, {indptr.size - 1}]" if is_by_columns else f"[{indptr.size - 1}, n_features]"
+        raise DataError(f"{where}: shape = {shape}: expected {expected}")
+    if is_by_columns:
+        return annotated.rows_of_columns(where, group, shape, labels)
     return CsrRows(where, indptr, group.array("indices"), group.array("data"), shape[1])
 
 
@@ -116,9 +139,3 @@ def _stored_shape(where: str, shape: AnyArray) -> tuple[int, ...]:
     if lengths.dtype.kind not in "iuf" or not np.isfinite(lengths).all() or (lengths % 1).any():
         raise DataError(f"{where}: shape: {shape.dtype}{list(shape.shape)}: expected two whole numbers")
     return tuple(map(int, lengths.tolist()))
-
-
-def _labels(where: str, item: ForeignArray | ForeignGroup) -> AnyArray:
-    if isinstance(item, ForeignGroup):
-        raise DataError(f"{where}: is a group: expected an array of labels")
-    return item.all()

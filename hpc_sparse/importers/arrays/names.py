@@ -1,4 +1,4 @@
-"""Choice among a file's arrays: those that the user names, or the only ones with usual names."""
+"""Choice among a file's arrays: those that the user names, or the only (outermost) ones with usual names."""
 
 from __future__ import annotations
 
@@ -73,6 +73,9 @@ def _chosen(
     fitting = [name for name in found if name.rpartition("/")[2].lower() in usual]
     if len(fitting) == 1:
         return fitting[0]
+    outer = [name for name in fitting if "/" not in name]
+    if len(outer) == 1:
+        return outer[0]
     problem = "several may be meant" if fitting else "none has a usual name"
     raise DataError(f"{where}: {problem}: name one of its arrays with {option}: it has {_listed(found)}")
 

@@ -5,6 +5,9 @@ Contents of an archive (C means ``indptr``, ``indices`` and, unless all values a
 - ``x_train, y_train, x_test, y_test``, with ``x_valid, y_valid`` in place of a missing test part;
 - ``x`` and labels: divided at random;
 - features of three dimensions are sequences: samples, steps, features of a step;
+- with ``vocabulary`` (text), features are tokens: integers, samples x steps;
+- with ``lengths_train, lengths_test``, or ``lengths`` beside ``x``: the steps of each sequence that count;
+- labels of samples x steps are those of steps; -1 or an empty text is none;
 - ``train_C, test_C, shape = [n_train, n_test, n_features]``, ``train_label, test_label``;
 - ``C, shape`` (or all four with ``feat_`` before) and labels: divided at random.
 
@@ -14,14 +17,16 @@ would be divided at random, arrays ``train`` and ``test`` (row numbers) are foll
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.dtypes import AnyArray, Int64Array
+from hpc_sparse.dtypes import INDEX, AnyArray, Int32Array, Int64Array
 from hpc_sparse.errors import DataError
 from hpc_sparse.importers.arrays.archive import Archive
+from hpc_sparse.importers.arrays.step_labels import are_of_steps, encode_step_labels
 from hpc_sparse.importers.features import log2_of
 from hpc_sparse.importers.labels import encode_labels
 from hpc_sparse.importers.lost_variation import warn_of_lost_variation
@@ -33,6 +38,7 @@ from hpc_sparse.storage.dataset.samples import DatasetInfo, Features, Samples, t
 from hpc_sparse.storage.dataset.writer import write_dataset
 
 PREFIXES = ("", "feat_")
+PARTS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,10 @@ def import_npz(
     """
     path = Path(source)
     archive = Archive(path)
-    divided = _divide(archive, test_fraction, split_seed)
+    if log2 and archive.vocabulary():
+        raise DataError(f"{path}: log2: not with a vocabulary, whose tokens are no intensities")
+    steps = _steps_of(archive) if time_steps is None else time_steps
+    divided = _divide(archive, test_fraction, split_seed, steps)
     train, test = (log2_of(str(path), part) if log2 else part for part in (divided.train, divided.test))
     train, test, idf = tf_idf_of(str(path), train, test) if tf_idf else (train, test, None)
     write_dataset(
@@ -100,38 +109,38 @@ def import_npz(
         order_seed=order_seed,
         overwrite=overwrite,
         idf=idf,
-        time_steps=_steps_of(archive) if time_steps is None else time_steps,
+        time_steps=steps,
+        vocabulary=archive.vocabulary(),
     )
     warn_of_lost_variation(target)
     return read_info(target)
 
 
 def _steps_of(archive: Archive) -> int:
-    """The second axis of three-dimensional features."""
+    """The second axis of three-dimensional features, or of tokens."""
     for name in ("x_train", "x"):
-        if name in archive and archive.array(name).ndim == 3:
+        if name in archive and (archive.array(name).ndim == 3 or archive.vocabulary()):
             return int(archive.array(name).shape[1])
     return 1
 
 
-def _divide(archive: Archive, test_fraction: float, seed: int) -> _Divided:
+def _divide(archive: Archive, test_fraction: float, seed: int, steps: int) -> _Divided:
     if "x_train" in archive:
         test = "valid" if "x_valid" in archive and "x_test" not in archive else "test"
         split = "as published; the test part is the validation part" if test == "valid" else "as published"
-        train_features, test_features = archive.dense("x_train"), archive.dense(f"x_{test}")
-        return _published(
-            archive, (train_features, test_features), (archive.array("y_train"), archive.array(f"y_{test}")), split
-        )
+        train_features, test_features = archive.values("x_train"), archive.values(f"x_{test}")
+        labels = archive.array("y_train"), archive.array(f"y_{test}")
+        return _published(archive, (train_features, test_features), labels, split, steps)
     if "train_indptr" in archive:
         n_train, n_test, n_features = archive.shape("shape", 3)
         parts = archive.csr("train_", n_train, n_features), archive.csr("test_", n_test, n_features)
-        return _published(archive, parts, (archive.labels("train_"), archive.labels("test_")), "as published")
+        return _published(archive, parts, (archive.labels("train_"), archive.labels("test_")), "as published", steps)
     if "x" in archive:
-        return _undivided(archive, archive.dense("x"), test_fraction, seed)
+        return _undivided(archive, archive.values("x"), test_fraction, seed, steps)
     for prefix in PREFIXES:
         if f"{prefix}indptr" in archive:
             n_rows, n_features = archive.shape(f"{prefix}shape", 2)
-            return _undivided(archive, archive.csr(prefix, n_rows, n_features), test_fraction, seed)
+            return _undivided(archive, archive.csr(prefix, n_rows, n_features), test_fraction, seed, steps)
     raise DataError(
         f"{archive.path}: unknown layout with arrays {', '.join(archive.arrays) or 'none'}: expected x_train and so "
         "on, x, train_indptr and so on, or indptr and so on"
@@ -139,32 +148,52 @@ def _divide(archive: Archive, test_fraction: float, seed: int) -> _Divided:
 
 
 def _published(
-    archive: Archive, features: tuple[Features, Features], labels: tuple[AnyArray, AnyArray], split: str
+    archive: Archive, features: tuple[Features, Features], labels: tuple[AnyArray, AnyArray], split: str, steps: int
 ) -> _Divided:
-    for part, part_features, part_labels in zip(("train", "test"), features, labels, strict=True):
-        _check_n_labels(archive, part, part_features, part_labels)
-    encoded, names = encode_labels(str(archive.path), labels, archive.class_names())
-    return _Divided(Samples(features[0], encoded[0]), Samples(features[1], encoded[1]), names, split)
+    for part, part_features, part_labels in zip(PARTS, features, labels, strict=True):
+        _check_n_labels(archive, part, part_features, part_labels, steps)
+    lengths = [archive.lengths(f"lengths_{part}", each.n_samples) for part, each in zip(PARTS, features, strict=True)]
+    encoded, names = _encoded(archive, labels, lengths, steps)
+    train, test = (Samples(*each) for each in zip(features, encoded, lengths, strict=True))
+    return _Divided(train, test, names, split)
 
 
-def _undivided(archive: Archive, features: Features, test_fraction: float, seed: int) -> _Divided:
+def _encoded(
+    archive: Archive, labels: Sequence[AnyArray], lengths: Sequence[Int32Array | None], steps: int
+) -> tuple[list[Int32Array], tuple[str, ...]]:
+    """Labels of each part by number, and the names of the classes."""
+    where, names = str(archive.path), archive.class_names()
+    if all(are_of_steps(part, steps) for part in labels):
+        return encode_step_labels(where, labels, lengths, names)
+    return encode_labels(where, labels, names)
+
+
+def _undivided(archive: Archive, features: Features, test_fraction: float, seed: int, steps: int) -> _Divided:
     labels = archive.labels()
-    _check_n_labels(archive, "all samples", features, labels)
-    (encoded,), names = encode_labels(str(archive.path), (labels,), archive.class_names())
+    _check_n_labels(archive, "all samples", features, labels, steps)
+    lengths = archive.lengths("lengths", features.n_samples)
+    (encoded,), names = _encoded(archive, (labels,), (lengths,), steps)
     if "train" in archive and "test" in archive:
         train_rows, test_rows = _published_rows(archive, features.n_samples)
         split = "as published, by row numbers"
     else:
-        train_rows, test_rows = stratified_split(encoded, test_fraction, seed)
-        split = f"random within each class, test fraction {test_fraction:g}, seed {seed}"
-    train, test = (Samples(take_rows(features, rows), encoded[rows]) for rows in (train_rows, test_rows))
+        is_of_steps = encoded.ndim > 1
+        strata = np.zeros(len(encoded), INDEX) if is_of_steps else encoded
+        train_rows, test_rows = stratified_split(strata, test_fraction, seed)
+        within = "" if is_of_steps else " within each class"
+        split = f"random{within}, test fraction {test_fraction:g}, seed {seed}"
+    train, test = (
+        Samples(take_rows(features, rows), encoded[rows], None if lengths is None else lengths[rows])
+        for rows in (train_rows, test_rows)
+    )
     return _Divided(train, test, names, split)
 
 
-def _check_n_labels(archive: Archive, part: str, features: Features, labels: AnyArray) -> None:
-    if labels.size != features.n_samples:
+def _check_n_labels(archive: Archive, part: str, features: Features, labels: AnyArray, steps: int) -> None:
+    n_labels = len(labels) if are_of_steps(labels, steps) else labels.size
+    if n_labels != features.n_samples:
         raise DataError(
-            f"{archive.path}: {part}: {labels.size} labels for {features.n_samples} samples: expected one per sample"
+            f"{archive.path}: {part}: {n_labels} labels for {features.n_samples} samples: expected one per sample"
         )
 
 

@@ -57,7 +57,10 @@ def _check_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo)
         shape, _, dtype = HEADER_READERS[version](content)
         n_left = member.file_size - content.tell()
     if dtype.hasobject:
-        raise DataError(f"{where}: holds pickled objects, which are not read: expected numbers or text")
+        raise DataError(
+            f"{where}: holds pickled objects, which are not read: expected numbers or text (sequences of "
+            "unequal length: as long as the longest, with an array of lengths)"
+        )
     expected = math.prod(shape) * dtype.itemsize
     if not dtype.itemsize or min(shape, default=0) < 0 or n_left != expected:
         raise DataError(f"{where}: {n_left} bytes: expected {expected} for {dtype}{list(shape)}")

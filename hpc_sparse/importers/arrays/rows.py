@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse
 
-from hpc_sparse.dtypes import AnyArray
+from hpc_sparse.dtypes import AnyArray, BoolArray
 from hpc_sparse.errors import DataError
-from hpc_sparse.importers.features import check_csr_arrays, csr_features, dense_features, without_zeros
+from hpc_sparse.importers.features import check_csr_arrays, csr_features, dense_features, rows_where, without_zeros
 from hpc_sparse.importers.labels import LabelCollector
 from hpc_sparse.importers.source import CHUNK_BYTES, Chunk, FeatureSpace, check_n_labels
 from hpc_sparse.partition import chunk_ranges
@@ -96,16 +96,20 @@ class CsrRows:
 
 @dataclass(frozen=True)
 class ArrayPart:
-    """Features and labels of one set of samples."""
+    """Features and labels of one set of samples, and which of them are in use (None: all)."""
 
     features: Matrix
     labels: AnyArray
+    is_kept: BoolArray | None = None
 
 
 class ArraySource:
     """One or two sets of samples in arrays."""
 
-    def __init__(self, where: str, parts: Sequence[ArrayPart], described: str) -> None:
+    def __init__(
+        self, where: str, parts: Sequence[ArrayPart], described: str, names: Sequence[str] | None = None
+    ) -> None:
+        self._names = names
         self.where, self.n_parts, self._parts, self._described = where, len(parts), parts, described
         self.labels = LabelCollector(where)
         for part in parts:
@@ -120,16 +124,21 @@ class ArraySource:
     def chunks(self, part: int) -> Iterator[Chunk]:
         """All samples of a set, in order."""
         features, labels = self._parts[part].features, self._parts[part].labels.reshape(-1)
+        is_kept = self._parts[part].is_kept
         for start, stop in chunk_ranges(0, features.n_rows, features.rows_per_chunk):
-            yield Chunk(features.rows(start, stop), self.labels.add(labels[start:stop], start), stop)
+            rows, found = features.rows(start, stop), labels[start:stop]
+            if is_kept is not None:
+                rows, found = rows_where(rows, is_kept[start:stop]), found[is_kept[start:stop]]
+            if found.size:
+                yield Chunk(rows, self.labels.add(found, start), stop)
 
     def size(self, part: int) -> int:
         """Number of samples."""
         return self._parts[part].features.n_rows
 
     def feature_space(self) -> FeatureSpace:
-        """The features as they are."""
-        return FeatureSpace(self._parts[0].features.n_features, self._parts[0].features.is_sparse)
+        """The features as they are, with their names."""
+        return FeatureSpace(self._parts[0].features.n_features, self._parts[0].features.is_sparse, self._names)
 
     def description(self) -> str:
         """Origin of the samples."""

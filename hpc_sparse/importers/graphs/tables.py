@@ -17,9 +17,10 @@ from hpc_sparse.dtypes import INDEX, OFFSET, AnyArray, Int32Array
 from hpc_sparse.errors import DataError, quoted
 from hpc_sparse.importers.graphs.source import Edges, GraphSize
 from hpc_sparse.importers.tables.columns import Columns, TableOptions, choose_columns, find_column
-from hpc_sparse.importers.tables.delimited import DelimitedFile, find_shape
+from hpc_sparse.importers.tables.delimited import DelimitedFile
 from hpc_sparse.importers.tables.parquet import ParquetFile
 from hpc_sparse.importers.tables.rows import TableFile, TableSource, WhereRow, load_arrow, numbers, text_codes
+from hpc_sparse.importers.tables.shape import TextFormat, find_shape
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features, take_rows
 
 WEIGHT = "weight"
@@ -158,7 +159,7 @@ def _opened(path: Path) -> tuple[NamedFile, tuple[str, ...]]:
         file = ParquetFile(path, load_arrow("parquet"))
         return file, tuple(file.names)
     arrow = load_arrow("csv")
-    shape = find_shape(path, None, None)
+    shape = find_shape(path, TextFormat())
     return DelimitedFile(path, shape, arrow), shape.names
 
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpc_sparse.errors import DataError, quoted
 
 LABEL_NAMES = ("label", "labels", "class", "target", "y")
+
+UNNAMED = "Unnamed: 0"
+"""What Pandas calls a first column without a name, which is the index that it has written itself."""
+
+INDEX_NAME = re.compile(r"Unnamed: 0|__index_level_\d+__")
+"""Indexes in text and in Parquet."""
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,12 +55,15 @@ class Columns:
         Those of the features that are symbols.
     mixed : frozenset of str
         Those of them whose symbols may be numbers and text, because the user said that they are symbols.
+    indexes : tuple of str
+        Those that are left out because Pandas wrote its index in them.
     """
 
     label: str
     features: tuple[str, ...]
     symbolic: frozenset[str]
     mixed: frozenset[str] = frozenset()
+    indexes: tuple[str, ...] = ()
 
 
 def choose_columns(where: str, names: Sequence[str], is_text: Sequence[bool], options: TableOptions) -> Columns:
@@ -70,16 +83,22 @@ def choose_columns(where: str, names: Sequence[str], is_text: Sequence[bool], op
     DataError
         There is no such column, or no feature is left.
     """
+    given = {find_column(where, names, wanted) for wanted in options.symbolic}
     dropped = {find_column(where, names, wanted) for wanted in options.dropped}
-    label = _label(where, [name for name in names if name not in dropped], names, options.label)
-    features = tuple(name for name in names if name != label and name not in dropped)
+    indexes = tuple(name for name in names if INDEX_NAME.fullmatch(name) and name not in given | dropped)
+    left = [name for name in names if name not in dropped]
+    wanted_label = None if options.label is None else find_column(where, names, options.label)
+    label = _label(where, [name for name in left if name not in indexes or name == wanted_label], names, options.label)
+    indexes = tuple(name for name in indexes if name != label)
+    features = tuple(name for name in left if name != label and name not in indexes)
     if not features:
         raise DataError(
             f"{where}: columns {_listed(names)}: expected at least one beside the label (is the delimiter right?)"
         )
-    given = {find_column(where, names, wanted) for wanted in options.symbolic}
+    for name in indexes:
+        LOG.warning('%s: column "%s" is an index and left out; --symbolic keeps it', where, name)
     symbolic = given | {name for name, text in zip(names, is_text, strict=True) if text}
-    return Columns(label, features, frozenset(symbolic & set(features)), frozenset(given))
+    return Columns(label, features, frozenset(symbolic & set(features)), frozenset(given), indexes)
 
 
 def find_column(where: str, names: Sequence[str], wanted: str) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -15,6 +13,7 @@ from hpc_sparse.importers.options import ImportOptions
 from hpc_sparse.importers.streamed import import_streamed
 from hpc_sparse.importers.tables.columns import Columns, TableOptions, choose_columns
 from hpc_sparse.importers.tables.rows import MISSING, TableSource, check_options, is_number, load_arrow
+from hpc_sparse.importers.tables.shape import Shape, TextFormat, find_shape
 from hpc_sparse.importers.text_files import file_size, line_of_row, opened_text
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
@@ -22,22 +21,10 @@ BLOCK_BYTES = 256 * 1024
 """Read at a time; more where lines are long. PyArrow holds several blocks."""
 
 LINES_PER_BLOCK = 4
-NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}
-DELIMITERS = (",", "\t", ";", "|")
 RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 UNREADABLE = re.compile(
     r"In CSV column #(\d+): (?:Row #(\d+): )?CSV conversion error to (\w+): (?:invalid value '(.*)')?", re.S
 )
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Layout of a file: its delimiter, the columns' names, and the lines before the first row."""
-
-    delimiter: str
-    names: tuple[str, ...]
-    n_skipped: int
-    longest_line: int
 
 
 def import_delimited(
@@ -47,6 +34,8 @@ def import_delimited(
     test: Path | str | None = None,
     delimiter: str | None = None,
     has_header: bool | None = None,
+    encoding: str | None = None,
+    decimal: str = ".",
     table: TableOptions | None = None,
     options: ImportOptions | None = None,
 ) -> DatasetInfo:
@@ -57,10 +46,8 @@ def import_delimited(
     source, target : path
     test : path, optional
         A file for testing, with the same columns; by default some of the samples are taken.
-    delimiter : str, optional
-        Default: a tab in .tsv files, else the most frequent in the first line of comma, tab, semicolon and bar.
-    has_header : bool, optional
-        Whether the first line names the columns. Default: if its cells all differ and none is a number or empty.
+    delimiter, has_header, encoding, decimal : optional
+        How the text is written, as in :class:`~hpc_sparse.importers.tables.shape.TextFormat`.
     table : TableOptions, optional
         Choices about the columns.
     options : ImportOptions, optional
@@ -76,9 +63,10 @@ def import_delimited(
         ``target`` exists and is not to be overwritten, or cannot be written.
     """
     table, options = table or TableOptions(), options or ImportOptions()
+    layout = TextFormat(delimiter, has_header, encoding, decimal)
     arrow = load_arrow("csv")
     paths = [Path(source)] if test is None else [Path(source), Path(test)]
-    shapes = [find_shape(path, delimiter, has_header) for path in paths]
+    shapes = [find_shape(path, layout) for path in paths]
     if len(shapes) > 1 and shapes[1].names != shapes[0].names:
         raise DataError(
             f"{paths[1]}: columns {list(shapes[1].names)}: expected those of {paths[0]}, {list(shapes[0].names)}"
@@ -86,7 +74,7 @@ def import_delimited(
     files = [DelimitedFile(path, shape, arrow) for path, shape in zip(paths, shapes, strict=True)]
     columns = choose_columns(str(paths[0]), shapes[0].names, files[0].is_text(), table)
     check_options(str(paths[0]), columns, options, is_sparse=table.is_sparse)
-    described = ", ".join(path.name for path in paths) + ("" if shapes[0].n_skipped else ", without header")
+    described = ", ".join(path.name for path in paths) + shapes[0].described()
     rows = TableSource(str(paths[0]), files, columns, described, is_sparse=table.is_sparse)
     return import_streamed(rows, target, paths[0].name.partition(".")[0], options)
 
@@ -139,9 +127,11 @@ class DelimitedFile:
             column_names=list(shape.names),
             skip_rows=shape.n_skipped,
         )
-        convert = arrow_csv.ConvertOptions(column_types=types, include_columns=used, null_values=list(MISSING))
+        convert = arrow_csv.ConvertOptions(
+            column_types=types, include_columns=used, null_values=list(MISSING), decimal_point=shape.decimal
+        )
         parse = arrow_csv.ParseOptions(delimiter=shape.delimiter)
-        with opened_text(self.path) as (text, file):
+        with opened_text(self.path, shape.encoding) as (text, file):
             with self._errors():
                 reader = arrow_csv.open_csv(
                     text,
@@ -171,53 +161,17 @@ class DelimitedFile:
             name = self._shape.names[int(found[1])]
             where = self._where_line(int(found[2])) if found[2] else str(self.path)
             if found[4] is None:
-                raise DataError(f'{where}: column "{name}": is not UTF-8 text') from None
+                raise DataError(
+                    f'{where}: column "{name}": is not UTF-8 text: name its encoding with --encoding, such as cp1252'
+                ) from None
+            mark = (
+                "" if self._shape.decimal == "," or not is_number(found[4].strip(), ",") else "read with --decimal , "
+            )
             raise DataError(
                 f'{where}: column "{name}": "{quoted(found[4], 40)}": expected a number, as in the first rows '
-                "(or name the column with --symbolic)"
+                f"({mark}or name the column with --symbolic)"
             ) from None
         raise DataError(f"{self.path}: cannot be read: {quoted(message, 200)}") from None
 
     def _where_line(self, row: int) -> str:
-        return f"{self.path}: line {line_of_row(self.path, row, self._shape.n_skipped)}"
-
-
-def find_shape(path: Path, delimiter: str | None, has_header: bool | None) -> Shape:
-    """Look at the first lines that are not empty.
-
-    Raises
-    ------
-    DataError
-        The file is empty or not UTF-8 text, the delimiter is not one character, or two columns have one name.
-    """
-    n_before, lines = _first_lines(path)
-    found = NAMED_DELIMITERS.get(delimiter or "", delimiter) or (
-        "\t" if ".tsv" in path.suffixes else max(DELIMITERS, key=lines[0].count)
-    )
-    if len(found) != 1:
-        raise DataError(f'{path}: delimiter = "{found}": must be one character, or tab')
-    cells = [cell.strip() for cell in next(csv.reader([lines[0]], delimiter=found))]
-    if has_header is None:
-        has_header = len(set(cells)) == len(cells) and not any(cell in MISSING or is_number(cell) for cell in cells)
-    names = tuple(cells) if has_header else tuple(f"column_{number}" for number in range(1, len(cells) + 1))
-    twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
-    if twice:
-        raise DataError(f'{path}: line {n_before + 1}: two columns are named "{twice[0]}": expected each name once')
-    longest = max(len(line.encode()) for line in lines)
-    return Shape(found, names, n_before + 1 if has_header else 0, longest)
-
-
-def _first_lines(path: Path) -> tuple[int, list[str]]:
-    """Number of empty lines at the beginning, and up to two lines after them."""
-    n_before = 0
-    with opened_text(path) as (text, _):
-        line = text.readline()
-        while line and not line.strip():
-            n_before, line = n_before + 1, text.readline()
-        try:
-            lines = [line.decode("utf-8-sig").rstrip("\r\n"), text.readline().decode().rstrip("\r\n")]
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: is not UTF-8 text: {error.reason} at byte {error.start}") from None
-    if not lines[0]:
-        raise DataError(f"{path}: is empty: expected rows of cells")
-    return n_before, lines
+        return f"{self.path}: line {line_of_row(self.path, row, self._shape.n_skipped, self._shape.encoding)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -23,6 +24,14 @@ MOST_SYMBOLS = 1000
 
 MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL")
 """Texts of cells that have no value."""
+
+FEW_ROWS = 20
+"""In smaller tables, distinct texts get a warning only."""
+
+MOSTLY_DISTINCT = 0.9
+"""Share of rows with a text of their own, above which a column is taken for names, times or the like."""
+
+LOG = logging.getLogger(__name__)
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -56,6 +65,7 @@ class TableSource:
         self._symbols: dict[str, dict[str, int]] = {name: {} for name in columns.features if name in columns.symbolic}
         self._is_number: dict[str, bool] = {}
         self._n_preliminary = len(self._numeric)
+        self._n_rows = 0
 
     def chunks(self, part: int) -> Iterator[Chunk]:
         """All rows of a file, in order."""
@@ -63,6 +73,7 @@ class TableSource:
         for batch, done in file.batches(self._columns):
             first = row
             row += batch.num_rows
+            self._n_rows += batch.num_rows
             if first < row:
                 yield self._chunk(batch, partial(_where, file, first), done)
 
@@ -72,6 +83,8 @@ class TableSource:
 
     def feature_space(self) -> FeatureSpace:
         """Features in the order of the columns, those of a column in the order of its symbols."""
+        for column in self._symbols:
+            self._check_repeated(column)
         number = np.zeros(self._n_preliminary, INDEX)
         names: list[str] = []
         for column in self._columns.features:
@@ -89,6 +102,8 @@ class TableSource:
         parts = [self._described, f"label {self._columns.label}"]
         if self._symbols:
             parts.append("one-hot: " + ", ".join(f"{name} ({len(found)})" for name, found in self._symbols.items()))
+        if self._columns.indexes:
+            parts.append("index left out: " + ", ".join(self._columns.indexes))
         return "; ".join(parts)
 
     def _chunk(self, batch: Any, where_row: WhereRow, done: int) -> Chunk:
@@ -119,6 +134,11 @@ class TableSource:
         """Refuse a column of numbers with something else in it, which may be a mistake."""
         if column in self._columns.mixed or not texts:
             return
+        if all(is_number(text, ",") for text in texts) and any("," in text for text in texts):
+            raise DataError(
+                f'{where_row(0)}: column "{column}": "{quoted(texts[0], 40)}": looks like a number with a decimal '
+                "comma: read text with --decimal , (or name the column with --symbolic)"
+            )
         expected = self._is_number.setdefault(column, is_number(texts[0]))
         for code, text in enumerate(texts):
             if is_number(text) != expected:
@@ -127,6 +147,20 @@ class TableSource:
                     f'{where}: column "{column}": "{quoted(text, 40)}": expected {wanted}, as in the rows before '
                     "(or name the column with --symbolic)"
                 )
+
+    def _check_repeated(self, column: str) -> None:
+        """Refuse, in small tables warn of, a column of texts that are almost all different."""
+        n_texts = len(self._symbols[column])
+        if column in self._columns.mixed or n_texts <= MOSTLY_DISTINCT * self._n_rows:
+            return
+        message = (
+            f'{self.where}: column "{column}": {n_texts} different texts in {self._n_rows} rows, such as '
+            f'"{quoted(next(iter(self._symbols[column])), 40)}": each would be a feature: leave it out with --drop, '
+            "or name it with --symbolic"
+        )
+        if self._n_rows >= FEW_ROWS:
+            raise DataError(message)
+        LOG.warning("%s", message)
 
     def _symbol_numbers(self, column: str, codes: AnyArray, texts: Sequence[str]) -> Int32Array:
         known = self._symbols[column]
@@ -146,8 +180,12 @@ def _where(file: TableFile, first: int, row: int) -> str:
     return file.where_row(first + row)
 
 
-def is_number(text: str) -> bool:
-    """Whether a text, without spaces around it, is a decimal number."""
+def is_number(text: str, decimal: str = ".") -> bool:
+    """Whether a text, without spaces around it, is a number with this mark before its fraction."""
+    if decimal != ".":
+        if "." in text:
+            return False
+        text = text.replace(decimal, ".")
     return NUMBER.fullmatch(text) is not None
 
 

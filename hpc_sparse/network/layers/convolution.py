@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from hpc_sparse.config import LayerSection, NetworkSection
-from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array
+from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array, Int32Array
 from hpc_sparse.errors import quoted
 from hpc_sparse.kernels.convolution.derivative import differentiate_all
 from hpc_sparse.kernels.simd.buffers import aligned_empty
@@ -114,6 +114,11 @@ class ConvolutionLayer:
         """Places of an image."""
         return self.sampler.n_places
 
+    @property
+    def reads_tokens(self) -> bool:
+        """False: its inputs are numbers."""
+        return False
+
     def connections(self) -> Mapping[str, Connections]:
         """The taps."""
         return {INPUT: self.incoming}
@@ -170,7 +175,15 @@ class ConvolutionLayer:
         sizes = sampler.sizes(shape._replace(n_places=1).n_columns)
         return sum(size * np.dtype(dtype).itemsize for size, dtype in sizes.values())
 
-    def forward(self, source: Tiles, out: Tiles, saved: Saved | None = None, dropout: Dropout | None = None) -> None:  # noqa: ARG002
+    def forward(
+        self,
+        source: Tiles,
+        out: Tiles,
+        saved: Saved | None = None,
+        dropout: Dropout | None = None,  # noqa: ARG002
+        *,
+        goes_on: bool = False,  # noqa: ARG002  (it has no state)
+    ) -> None:
         """Sums at all places, then what goes on of them; a convolution has no dropout."""
         if saved is None:
             arrays = self.saved_arrays(source.batch)
@@ -236,6 +249,7 @@ class ConvolutionLayer:
         values: Mapping[str, Float64Array],
         factor: Float64Array | None,  # noqa: ARG002
         bend: Float64Array | None = None,
+        lengths: Int32Array | None = None,  # noqa: ARG002  (images have all their places)
     ) -> tuple[Float64Array, Float64Array | None]:
         """The layer in float64, shift by shift; ``bend`` holds the phases that samples have chosen."""
         matrix, n_in = exact_matrix(self.incoming, values["weight"]), source.shape[1]

@@ -50,6 +50,11 @@ class OneMap:
         """1: it takes any number of places."""
         return 1
 
+    @property
+    def reads_tokens(self) -> bool:
+        """False: its inputs are numbers."""
+        return False
+
     def connections(self) -> Mapping[str, Connections]:
         """The one map."""
         return {INPUT: self.incoming}

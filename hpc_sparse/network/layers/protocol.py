@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy.typing as npt
 
 from hpc_sparse.config import LayerSection, NetworkSection
-from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array
+from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, Int32Array
 from hpc_sparse.network.blueprint import LayerBlueprint
 from hpc_sparse.network.connections.protocol import Connections, Gate
 from hpc_sparse.network.connections.state import Setting
@@ -18,6 +18,7 @@ from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.network.parameter import Parameter
 from hpc_sparse.network.sinks import Sink
 from hpc_sparse.network.tiles import BatchShape, Tiles
+from hpc_sparse.network.tokens import Batch
 
 Saved = Mapping[str, AnyArray]
 """What a layer keeps from its forward pass for the backward pass, by name."""
@@ -58,6 +59,11 @@ class Layer(Protocol):
     @property
     def n_places(self) -> int:
         """Places of each sample that it reads, such as the steps of a sequence; 1 if it takes any number."""
+        ...
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether its inputs are tokens, :class:`hpc_sparse.network.tokens.Tokens`."""
         ...
 
     @classmethod
@@ -109,10 +115,14 @@ class Layer(Protocol):
         """What :meth:`forward` needs to save for :meth:`backward`, for a batch of inputs of some shape."""
         ...
 
-    def forward(self, source: Tiles, out: Tiles, saved: Saved | None, dropout: Dropout | None) -> None:
+    def forward(
+        self, source: Any, out: Tiles, saved: Saved | None, dropout: Dropout | None, *, goes_on: bool = False
+    ) -> None:
         """``out`` of n_out neurons from ``source`` of n_in; in training with ``saved``, if hidden with dropout.
 
-        An evaluation may give ``saved``, too, as room to compute in; it has no dropout.
+        An evaluation may give ``saved``, too, as room to compute in; it has no dropout. ``source`` are tiles, or tokens
+        if the layer reads such. Where a sequence ``goes_on``, its state is that after the forward pass before, which
+        ``saved`` has.
         """
         ...
 
@@ -127,7 +137,7 @@ class Layer(Protocol):
     def backward(
         self,
         delta: Tiles,
-        source: Tiles,
+        source: Any,
         saved: Saved,
         gate_below: Gate | None,
         sink: Sink | None,
@@ -139,7 +149,7 @@ class Layer(Protocol):
         """
         ...
 
-    def signals(self, delta: Tiles, source: Tiles, saved: Saved) -> Mapping[str, tuple[Tiles, Tiles]]:
+    def signals(self, delta: Tiles, source: Any, saved: Saved) -> Mapping[str, tuple[Batch, Tiles]]:
         """Inputs of each of its connections and derivatives by their weighted sums, by name, after a :meth:`backward`.
 
         Parameters
@@ -155,6 +165,7 @@ class Layer(Protocol):
         values: Mapping[str, Float64Array],
         factor: Float64Array | None,
         bend: Float64Array | None = None,
+        lengths: Int32Array | None = None,
     ) -> tuple[Float64Array, Float64Array | None]:
         """The layer in float64, by NumPy: what its kernels are checked against.
 
@@ -167,6 +178,8 @@ class Layer(Protocol):
             Dropout factor of each output.
         bend : float64[n_places_out, n_out, n_samples] or None
             From an earlier call: what piecewise linear activations multiply by, and dropout; the sums do not decide.
+        lengths : int32[n_samples] or None
+            Places of each sample that count, where they differ.
 
         Returns
         -------

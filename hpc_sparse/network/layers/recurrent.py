@@ -8,14 +8,13 @@ all steps; a sequence begins with a state of 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple, Self
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
 import numpy as np
 
 from hpc_sparse.config import LayerSection, NetworkSection
-from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array
-from hpc_sparse.errors import quoted
+from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array, Int32Array
 from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.network.activations import LINEAR
 from hpc_sparse.network.blueprint import STREAM_NUMBERS, LayerBlueprint
@@ -27,39 +26,20 @@ from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.alone import forward_alone_by_places
 from hpc_sparse.network.layers.cells import CELLS, Cell
 from hpc_sparse.network.layers.protocol import Saved, SavedArray
+from hpc_sparse.network.layers.reading import READINGS, SETTING, TOKENS, NumbersRead, Reading
 from hpc_sparse.network.layers.recurrent_section import RecurrentSection
+from hpc_sparse.network.layers.recurrent_steps import Steps, checked_settings, sizes
 from hpc_sparse.network.layers.state import PLACES, LayerState
 from hpc_sparse.network.parameter import Parameter
 from hpc_sparse.network.sinks import Sink
 from hpc_sparse.network.tiles import BatchShape, Tiles
+from hpc_sparse.network.tokens import Batch
 
 RECURRENT = "recurrent"
 """Name of the connections from the state before a step."""
 
 NAMES = {INPUT: ("weight", "bias"), RECURRENT: ("recurrent_weight", "recurrent_bias")}
 """Names of the parameters of each map: the weights, and the biases of its rows."""
-
-OUTPUTS = ("last", "all")
-
-
-class Steps(NamedTuple):
-    """The arrays of a pass over a sequence, as tiles.
-
-    Attributes
-    ----------
-    gates, products : Tiles
-        Of the cell's gates: what :meth:`Cell.forward` and :meth:`Cell.backward` leave there.
-    states : Tiles
-        Before the first step, then after each.
-    through, carried : Tiles
-        Of one step, for the backward pass.
-    """
-
-    gates: Tiles
-    products: Tiles
-    states: Tiles
-    through: Tiles
-    carried: Tiles
 
 
 @dataclass
@@ -77,6 +57,8 @@ class RecurrentLayer:
         Which states go on.
     n_places : int
         Steps of a sequence.
+    reading : Reading
+        How it reads its inputs.
     """
 
     kind: ClassVar[str] = "recurrent"
@@ -90,6 +72,7 @@ class RecurrentLayer:
     cell: type[Cell]
     output: str
     n_places: int
+    reading: Reading = field(default_factory=NumbersRead)
 
     @classmethod
     def random(cls, blueprint: LayerBlueprint) -> Self:
@@ -98,7 +81,8 @@ class RecurrentLayer:
         incoming, recurrent = (random_connections(maps[name]) for name in NAMES)
         bias, recurrent_bias = (np.zeros(each.shape[0], VALUE) for each in (incoming, recurrent))
         cell = CELLS[section.cell]
-        return cls(incoming, recurrent, bias, recurrent_bias, cell, section.output, blueprint.n_places)
+        reading = READINGS[blueprint.reads_tokens]()
+        return cls(incoming, recurrent, bias, recurrent_bias, cell, section.output, blueprint.n_places, reading)
 
     @classmethod
     def maps(cls, blueprint: LayerBlueprint) -> Mapping[str, LayerBlueprint]:
@@ -129,6 +113,11 @@ class RecurrentLayer:
         """Name of the cell."""
         return self.cell.name
 
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether its inputs are tokens."""
+        return self.reading.tokens
+
     def connections(self) -> Mapping[str, Connections]:
         """Both maps."""
         return {INPUT: self.incoming, RECURRENT: self.recurrent}
@@ -142,14 +131,14 @@ class RecurrentLayer:
         return found
 
     def settings(self) -> Mapping[str, Setting]:
-        """Cell, output and steps."""
-        return {"cell": self.cell.name, "output": self.output, PLACES: self.n_places}
+        """Cell, output and steps, and whether tokens are read."""
+        return _settings(self.cell.name, self.output, self.n_places, tokens=self.reads_tokens)
 
     @classmethod
     def planned_settings(cls, blueprint: LayerBlueprint) -> Mapping[str, Setting]:
         """Those of a new layer."""
         section = _section(blueprint)
-        return {"cell": section.cell, "output": section.output, PLACES: blueprint.n_places}
+        return _settings(section.cell, section.output, blueprint.n_places, tokens=blueprint.reads_tokens)
 
     def bind(self, values: Mapping[str, Float32Array]) -> None:
         """Go on with other arrays for parameters, of the same sizes."""
@@ -180,6 +169,7 @@ class RecurrentLayer:
             recurrent=self.recurrent.copy(),
             bias=self.bias.copy(),
             recurrent_bias=self.recurrent_bias.copy(),
+            reading=READINGS[self.reads_tokens](),
         )
 
     def shape_out(self, shape: BatchShape) -> BatchShape:
@@ -188,27 +178,36 @@ class RecurrentLayer:
 
     def saved_arrays(self, shape: BatchShape) -> Mapping[str, SavedArray]:
         """Gates and states of all steps, and what a step of the backward pass hands on."""
-        sizes = _sizes(self.shape[0], shape, self.cell)
-        return {name: SavedArray((size,), VALUE) for name, size in sizes.items()}
+        own = sizes(self.shape[0], shape, self.cell)
+        return {name: SavedArray((size,), VALUE) for name, size in own.items()}
 
     @classmethod
     def saved_bytes(cls, n_out: int, shape: BatchShape, settings: Mapping[str, Setting]) -> int:
         """Bytes of these arrays."""
-        return sum(_sizes(n_out, shape, CELLS[str(settings["cell"])]).values()) * np.dtype(VALUE).itemsize
+        return sum(sizes(n_out, shape, CELLS[str(settings["cell"])]).values()) * np.dtype(VALUE).itemsize
 
-    def forward(self, source: Tiles, out: Tiles, saved: Saved | None = None, dropout: Dropout | None = None) -> None:  # noqa: ARG002
+    def forward(
+        self,
+        source: Batch,
+        out: Tiles,
+        saved: Saved | None = None,
+        dropout: Dropout | None = None,  # noqa: ARG002
+        *,
+        goes_on: bool = False,
+    ) -> None:
         """The state after the last step, or after each; a recurrent layer has no dropout."""
         if saved is None:
-            sizes = _sizes(self.shape[0], source.batch, self.cell)
-            saved = {name: aligned_empty(size, VALUE) for name, size in sizes.items()}
+            room = sizes(self.shape[0], source.batch, self.cell)
+            saved = {name: aligned_empty(size, VALUE) for name, size in room.items()}
         steps, slope = self._steps(source, saved), VALUE(LINEAR)
-        self.incoming.product(source, Epilogue(self.bias, slope), steps.gates)
-        steps.states.place(0).values.fill(0)
+        self.reading.product(self.incoming, source, Epilogue(self.bias, slope), steps.gates)
+        steps.states.place(0).values[:] = steps.states.place(source.n_places).values if goes_on else 0
         fed_back = Epilogue(self.recurrent_bias, slope)
         for step in range(source.n_places):
-            before, products = steps.states.place(step), self._products(steps, step)
+            before, products = steps.states.place(step), steps.products_of(step)
             self.recurrent.product(before, fed_back, products)
             self.cell.forward(steps.gates.place(step), products, before, steps.states.place(step + 1))
+            steps.hold(source.lengths, step)
         n = source.n_places
         out.values[:] = steps.states.places(1 if self.output == "all" else n, n + 1).values
 
@@ -223,7 +222,7 @@ class RecurrentLayer:
     def backward(
         self,
         delta: Tiles,
-        source: Tiles,
+        source: Batch,
         saved: Saved,
         gate_below: Gate | None,
         sink: Sink | None,
@@ -231,63 +230,48 @@ class RecurrentLayer:
     ) -> None:
         """Back through all steps, then the gradients of both maps and the deltas for the layer below."""
         steps = self._steps(source, saved)
-        self._back_through_time(steps, delta)
+        self._back_through_time(steps, delta, source.lengths)
         if sink is not None:
             target = sink.map(self.recurrent.weight, self.recurrent_bias, NAMES[RECURRENT])
             before = steps.states.places(0, source.n_places)
-            self.recurrent.gradient(self._recurrent_deltas(steps), before, target)
+            self.recurrent.gradient(steps.recurrent_deltas, before, target)
         if sink is None:
             if out is not None:
                 self.incoming.transposed(steps.gates, gate_below, out)
             return
         target = sink.map(self.incoming.weight, self.bias, NAMES[INPUT])
         if out is None:
-            self.incoming.gradient(steps.gates, source, target)
+            self.reading.gradient(self.incoming, steps.gates, source, target)
         else:
+            assert isinstance(source, Tiles)
             self.incoming.transposed_and_gradient(steps.gates, source, gate_below, target, out)
 
-    def _back_through_time(self, steps: Steps, delta: Tiles) -> None:
+    def _back_through_time(self, steps: Steps, delta: Tiles, lengths: Int32Array | None) -> None:
         """From deltas of the output to those of both maps' sums of all steps."""
         n = steps.gates.n_places
         steps.through.values.fill(0)
         steps.carried.values.fill(0)
-        deltas, passed_on = self._recurrent_deltas(steps), self.recurrent.adjoint()
+        deltas, passed_on = steps.recurrent_deltas, self.recurrent.adjoint()
+        held = None if lengths is None else steps.through.like(steps.through.n_neurons)
+        if held is not None:
+            held.values.fill(0)
         for step in reversed(range(n)):
             above = delta.place(step) if self.output == "all" else delta if step == n - 1 else None
             states = steps.states.place(step), steps.states.place(step + 1)
-            gates, products = steps.gates.place(step), self._products(steps, step)
+            gates, products = steps.gates.place(step), steps.products_of(step)
+            steps.hold_deltas(lengths, step, above, held)
             self.cell.backward(gates, products, *states, above, steps.through, steps.carried)
             if step:
                 passed_on(deltas.place(step), steps.through)
 
-    def signals(self, delta: Tiles, source: Tiles, saved: Saved) -> Mapping[str, tuple[Tiles, Tiles]]:  # noqa: ARG002
+    def signals(self, delta: Tiles, source: Batch, saved: Saved) -> Mapping[str, tuple[Batch, Tiles]]:  # noqa: ARG002
         """Those of both maps, of all steps."""
         steps = self._steps(source, saved)
         before = steps.states.places(0, source.n_places)
-        return {INPUT: (source, steps.gates), RECURRENT: (before, self._recurrent_deltas(steps))}
+        return {INPUT: (source, steps.gates), RECURRENT: (before, steps.recurrent_deltas)}
 
-    def _steps(self, source: Tiles, saved: Saved) -> Steps:
-        n, n_columns = self.shape[0], source.batch.n_samples
-
-        def tiles(name: str, n_neurons: int, n_places: int) -> Tiles:
-            return Tiles(saved[name], n_neurons, n_places * n_columns, source.width, n_places)
-
-        n_gates, n_places = self.cell.n_gates * n, source.n_places
-        return Steps(
-            tiles("gates", n_gates, n_places),
-            tiles("products", n_gates, n_places if self.cell.keeps_products else 1),
-            tiles("states", n, n_places + 1),
-            tiles("through", n, 1),
-            tiles("carried", n, 1),
-        )
-
-    def _products(self, steps: Steps, step: int) -> Tiles:
-        """Sums of the recurrent map of a step."""
-        return steps.products.place(step) if self.cell.keeps_products else steps.products
-
-    def _recurrent_deltas(self, steps: Steps) -> Tiles:
-        """Derivatives by the sums of the recurrent map of all steps."""
-        return steps.products if self.cell.keeps_products else steps.gates
+    def _steps(self, source: Batch, saved: Saved) -> Steps:
+        return Steps.of(saved, self.shape[0], source.batch, source.width, self.cell)
 
     def exact(
         self,
@@ -295,15 +279,17 @@ class RecurrentLayer:
         values: Mapping[str, Float64Array],
         factor: Float64Array | None,  # noqa: ARG002
         bend: Float64Array | None = None,  # noqa: ARG002
+        lengths: Int32Array | None = None,
     ) -> tuple[Float64Array, Float64Array | None]:
         """The states in float64, step by step."""
         incoming = exact_matrix(self.incoming, values["weight"])
         recurrent = exact_matrix(self.recurrent, values["recurrent_weight"])
         states = [np.zeros((self.shape[0], source.shape[2]))]
-        for own in source:
+        for step, own in enumerate(source):
             sums = incoming @ own + values["bias"][:, None]
             products = recurrent @ states[-1] + values["recurrent_bias"][:, None]
-            states.append(self.cell.exact(sums, products, states[-1]))
+            after = self.cell.exact(sums, products, states[-1])
+            states.append(after if lengths is None else np.where(step < lengths, after, states[-1]))
         return np.array(states[1:] if self.output == "all" else states[-1:]), None
 
     @classmethod
@@ -311,7 +297,7 @@ class RecurrentLayer:
         cls, shape: tuple[int, int], n_values: Mapping[str, int], settings: Mapping[str, Setting]
     ) -> Mapping[str, int]:
         """A weight for each connection, a bias for each gate of either map."""
-        cell, _, _ = _checked(settings)
+        cell, *_ = checked_settings(settings)
         sizes = dict[str, int]()
         for owner, (weight_name, bias_name) in NAMES.items():
             sizes |= {weight_name: n_values[owner], bias_name: cell.n_gates * shape[0]}
@@ -328,7 +314,7 @@ class RecurrentLayer:
         acting_share: float,
     ) -> Self:
         """The layer again."""
-        cell, output, n_places = _checked(state.settings)
+        cell, output, n_places, tokens = checked_settings(state.settings)
         if is_last:
             raise ValueError(f'kind = "{cls.kind}": not in the last layer, whose sums are the outputs')
         n, n_in = state.shape
@@ -338,39 +324,14 @@ class RecurrentLayer:
             connections_from_state(state.connections[owner], values[name], acting_share)
             for owner, (name, _) in NAMES.items()
         )
-        return cls(incoming, recurrent, values["bias"], values["recurrent_bias"], cell, output, n_places)
+        biases = values["bias"], values["recurrent_bias"]
+        return cls(incoming, recurrent, *biases, cell, output, n_places, READINGS[tokens]())
+
+
+def _settings(cell: str, output: str, n_places: int, *, tokens: bool) -> dict[str, Setting]:
+    return {"cell": cell, "output": output, PLACES: n_places, **({SETTING: TOKENS} if tokens else {})}
 
 
 def _section(blueprint: LayerBlueprint) -> RecurrentSection:
     assert isinstance(blueprint.section, RecurrentSection), blueprint.section
     return blueprint.section
-
-
-def _sizes(n: int, shape: BatchShape, cell: type[Cell]) -> dict[str, int]:
-    """Numbers in the arrays of a pass, by name."""
-    step = n * shape._replace(n_places=1).n_columns
-    return {
-        "gates": cell.n_gates * step * shape.n_places,
-        "products": cell.n_gates * step * (shape.n_places if cell.keeps_products else 1),
-        "states": step * (shape.n_places + 1),
-        "through": step,
-        "carried": step,
-    }
-
-
-def _checked(settings: Mapping[str, Any]) -> tuple[type[Cell], str, int]:
-    """Cell, output and steps of a file's settings.
-
-    Raises
-    ------
-    ValueError
-    """
-    if settings.keys() != {"cell", "output", PLACES}:
-        raise ValueError(f"settings {', '.join(sorted(settings)) or 'none'}: expected cell, output, places")
-    cell, output, n_places = settings["cell"], settings["output"], settings[PLACES]
-    for name, value, known in (("cell", cell, CELLS), ("output", output, OUTPUTS)):
-        if value not in known:
-            raise ValueError(f'{name} "{quoted(str(value))}": expected one of {", ".join(known)}')
-    if not isinstance(n_places, int) or n_places < 1:
-        raise ValueError(f"places {quoted(str(n_places))}: expected a whole number >= 1")
-    return CELLS[cell], str(output), n_places

@@ -16,12 +16,13 @@ class RecurrentSection(LayerSection):
     """A recurrent layer."""
 
     reads_sequences: ClassVar[bool] = True
+    reads_tokens: ClassVar[bool] = True
 
     cell: Literal["gru", "tanh"] = "gru"
     """gru: gated recurrent unit, the reset gate after the recurrent product. tanh: one sum for each neuron."""
 
     output: Literal["last", "all"] = "last"
-    """The state after the last step, or those of all steps for another recurrent layer."""
+    """The state after the last step, or those of all steps, for another recurrent layer or for outputs of each step."""
 
     recurrent_connections: str | None = None
     """Storage of the connections from the state, by default that of the others; kinds with keys only for both."""

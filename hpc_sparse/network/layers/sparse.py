@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, Self
 import numpy as np
 
 from hpc_sparse.config import LayerSection, NetworkSection
-from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array
+from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array, Int32Array
 from hpc_sparse.errors import InputError, quoted
 from hpc_sparse.kernels.simd.activation import record_words
 from hpc_sparse.network.activations import LINEAR, NEGATIVE_SLOPES, OUTPUT_ACTIVATION, negative_slope
@@ -96,7 +96,15 @@ class SparseLayer(OneMap):
             return {}
         return {"record": SavedArray((self.shape[0] * record_words(shape.n_columns),), np.uint16)}
 
-    def forward(self, source: Tiles, out: Tiles, saved: Saved | None = None, dropout: Dropout | None = None) -> None:
+    def forward(
+        self,
+        source: Tiles,
+        out: Tiles,
+        saved: Saved | None = None,
+        dropout: Dropout | None = None,
+        *,
+        goes_on: bool = False,  # noqa: ARG002  (it has no state)
+    ) -> None:
         """``out = f(W source + b)``, in training with dropout and a record of what :meth:`backward` needs."""
         if dropout is None or saved is None:
             self.incoming.product(source, Epilogue(self.bias, self._slope), out)
@@ -132,6 +140,7 @@ class SparseLayer(OneMap):
         values: Mapping[str, Float64Array],
         factor: Float64Array | None,
         bend: Float64Array | None = None,
+        lengths: Int32Array | None = None,  # noqa: ARG002  (its places do not depend on each other)
     ) -> tuple[Float64Array, Float64Array | None]:
         """``f(W x + b)`` in float64, by SciPy."""
         matrix = exact_matrix(self.incoming, values["weight"])

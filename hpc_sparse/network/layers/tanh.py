@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import model_validator
 
 from hpc_sparse.config import LayerSection, NetworkSection, RunConfig
-from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array
+from hpc_sparse.dtypes import VALUE, Float32Array, Float64Array, Int32Array
 from hpc_sparse.kernels.simd.activation import BLOCK, record_words
 from hpc_sparse.kernels.tanh import multiply_slopes, tanh_of_sums
 from hpc_sparse.network.activations import LINEAR
@@ -78,7 +78,15 @@ class TanhLayer(OneMap):
             "slopes": SavedArray((n * shape.n_columns,), VALUE),
         }
 
-    def forward(self, source: Tiles, out: Tiles, saved: Saved | None = None, dropout: Dropout | None = None) -> None:
+    def forward(
+        self,
+        source: Tiles,
+        out: Tiles,
+        saved: Saved | None = None,
+        dropout: Dropout | None = None,
+        *,
+        goes_on: bool = False,  # noqa: ARG002  (it has no state)
+    ) -> None:
         """``out = tanh(W source + b)``, in training with dropout and what :meth:`backward` needs."""
         if dropout is None or saved is None:
             self.incoming.product(source, Epilogue(self.bias, ONE), out)
@@ -118,6 +126,7 @@ class TanhLayer(OneMap):
         values: Mapping[str, Float64Array],
         factor: Float64Array | None,
         bend: Float64Array | None = None,
+        lengths: Int32Array | None = None,  # noqa: ARG002  (its places do not depend on each other)
     ) -> tuple[Float64Array, Float64Array | None]:
         """``tanh(W x + b)`` in float64, by SciPy; what it multiplies by is dropout alone."""
         matrix = exact_matrix(self.incoming, values["weight"])

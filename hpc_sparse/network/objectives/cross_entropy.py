@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from hpc_sparse.dtypes import AnyArray, Float64Array
-from hpc_sparse.kernels.loss import softmax_cross_entropy
+from hpc_sparse.kernels.loss import softmax_cross_entropy, softmax_cross_entropy_of_places
 from hpc_sparse.network.objectives.protocol import N_CORRECT, Objective, Outcome, OutputActivation
 from hpc_sparse.network.tiles import Tiles
 
@@ -17,15 +17,19 @@ class CrossEntropy(Objective):
 
     name: ClassVar[str] = "cross_entropy"
     output: ClassVar[OutputActivation] = "softmax"
+    takes_places: ClassVar[bool] = True
 
     def evaluate(self, sums: Tiles, targets: AnyArray, delta: Tiles) -> Outcome:
-        """Loss, deltas and correct predictions of labels."""
-        loss, n_correct = softmax_cross_entropy(sums.values, targets, sums.n_neurons, sums.layout, delta.values)
+        """Loss, deltas and correct predictions of labels, of samples or of their places."""
+        kernel = softmax_cross_entropy if targets.ndim == 1 else softmax_cross_entropy_of_places
+        loss, n_correct = kernel(sums.values, targets, sums.n_neurons, sums.layout, delta.values)
         return Outcome(loss, {N_CORRECT: n_correct})
 
     def exact_loss(self, sums: Float64Array, targets: AnyArray) -> float:
         """The mean loss in float64."""
-        return float(np.mean(losses_of_samples(sums, targets)))
+        labels = targets.T.reshape(-1)
+        counts = labels >= 0
+        return float(np.mean(losses_of_samples(sums[:, counts], labels[counts])))
 
 
 def losses_of_samples(sums: Float64Array, labels: AnyArray) -> Float64Array:

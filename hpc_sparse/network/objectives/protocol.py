@@ -47,6 +47,8 @@ class Objective(ABC):
         The output activation.
     is_binary : bool
         For two classes only.
+    takes_places : bool
+        Whether targets may be of each place of a sample, such as the steps of a sequence.
     section : type of Section
         The objective's own keys, ``[training.<name>]``; a subclass with keys is a dataclass with a field for each.
     """
@@ -54,6 +56,7 @@ class Objective(ABC):
     name: ClassVar[str]
     output: ClassVar[OutputActivation]
     is_binary: ClassVar[bool] = False
+    takes_places: ClassVar[bool] = False
     section: ClassVar[type[Section]] = Section
 
     @classmethod
@@ -79,11 +82,15 @@ class Objective(ABC):
         sums : Tiles
             Weighted sums of the output layer; overwritten with the outputs.
         targets : int32[n_samples], or float32[n_samples, n_outputs] where the outputs are linear
-            Labels or values; what else a sample has (a weight, a mask) comes with them.
+            Labels or values; what else a sample has (a weight, a mask) comes with them. Of places, which
+            ``takes_places`` allows, int32[n_samples, n_places], -1 where there is none.
         delta : Tiles
             Overwritten with the derivative of the mean loss by ``sums``; 0 beyond ``n_samples``.
         """
 
     @abstractmethod
     def exact_loss(self, sums: Float64Array, targets: AnyArray) -> float:
-        """The mean loss in float64 of sums float64[n_outputs, n_samples], by NumPy: a check of :meth:`evaluate`."""
+        """The mean loss in float64 of sums float64[n_outputs, n_samples], by NumPy: a check of :meth:`evaluate`.
+
+        Of places, the sums are those of one place after the other.
+        """

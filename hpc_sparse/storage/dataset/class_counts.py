@@ -26,8 +26,8 @@ def check_class_counts(ctx: ParallelContext, info: DatasetInfo, part: str, rows:
     part : "train" or "test"
     rows : (start, stop)
         Rows of this rank's samples.
-    labels : int32[stop - start]
-        Each the number of a class.
+    labels : int32[stop - start], or [stop - start, time_steps]
+        Each the number of a class; -1 of steps without any.
 
     Raises
     ------
@@ -35,8 +35,8 @@ def check_class_counts(ctx: ParallelContext, info: DatasetInfo, part: str, rows:
         On every rank: the labels do not fit what is stored.
     """
     stored = np.array(info.class_counts_train if part == "train" else info.class_counts_test, OFFSET)
-    n_samples = int(stored.sum())
-    own = np.bincount(labels, minlength=stored.size).astype(OFFSET)
+    n_samples = info.n_train if part == "train" else info.n_test
+    own = np.bincount(labels[labels >= 0], minlength=stored.size).astype(OFFSET)
     has_all = rows == (0, n_samples)
     of_the_others = np.zeros_like(own) if has_all else own.copy()
     all_reduce_sum(ctx, of_the_others)

@@ -5,6 +5,11 @@ Layout of format version 2; version 1 differs in its checksums only. Parts ``tra
 ``values`` float32. ``statistics`` holds ``mean`` and ``deviation`` float32[f] of dense training features and
 ``class_counts`` int64[2, n_classes]; ``class_names`` is text; the rest are attributes of the root. Samples that are
 sequences have the attribute ``time_steps``.
+
+Of tokens, ``features`` are int32[n, time_steps], numbers of entries of ``vocabulary``, which is text; there is no mean
+and no deviation. The attribute ``text`` tells the ``unit`` of windows of one long text, in their order. Where each step
+has a label, ``labels`` are int32[n, time_steps], -1 for none. Parts of sequences that differ in length have ``lengths``
+int32[n].
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from typing import Literal
 
 import numpy as np
 
-from hpc_sparse.checks import check_csr, check_finite, check_labels, check_positive
+from hpc_sparse.checks import check_csr, check_finite, check_labels, check_lengths, check_positive, check_tokens
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int64Array
 from hpc_sparse.errors import DataError
 from hpc_sparse.parallel.collectives import collective_errors
@@ -29,6 +34,7 @@ from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo
 from hpc_sparse.storage.dataset.validation import (
     ValidationPart,
     choose_rows,
+    last_rows,
     rows_of_share,
     set_apart,
     whole_on_root,
@@ -50,7 +56,7 @@ def read_statistics(path: Path | str) -> tuple[Float32Array, Float32Array] | Non
     """Mean and deviation of each training feature, float32[n_features] each; None of sparse features. Needs no MPI."""
     with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
         info = _read_info(reader)
-        if info.is_sparse:
+        if info.is_sparse or info.n_tokens:
             return None
         mean, deviation = (_read_statistic(reader, info, name) for name in ("mean", "deviation"))
     _check_statistics(info, mean, deviation)
@@ -94,8 +100,9 @@ def load_dataset(
         test_rows = (test or Share(ctx.rank, ctx.size)).range(info.n_test)
         train_samples = _read_rows(reader, info, "train", *train_rows)
         test_samples = _read_rows(reader, info, "test", *test_rows)
-        mean = None if info.is_sparse else _read_statistic(reader, info, "mean")
-        deviation = None if info.is_sparse else _read_statistic(reader, info, "deviation")
+        has_statistics = not info.is_sparse and not info.n_tokens
+        mean = _read_statistic(reader, info, "mean") if has_statistics else None
+        deviation = _read_statistic(reader, info, "deviation") if has_statistics else None
         term_weights = _read_term_weights(reader, info)
     with collective_errors(ctx, f"checking {path}"):
         _check_samples(info, "train", train_samples, train_rows[0])
@@ -123,6 +130,8 @@ def _choose_validation(
     """Rows of the training part that are held out, from labels that each rank reads its part of (collective)."""
     if part is None:
         return np.empty(0, OFFSET)
+    if info.has_step_labels:
+        return last_rows(info, part.fraction)
     rows = Share(ctx.rank, ctx.size).range(info.n_train)
     reader.require("train/labels", INDEX, (info.n_train,))
     labels = reader.read("train/labels", *rows)
@@ -152,6 +161,7 @@ def _read_info(reader: ContainerReader) -> DatasetInfo:
     reader.require("statistics/class_counts", OFFSET, (2, n_classes))
     counts = reader.read("statistics/class_counts")
     features_dtype = reader.dtype("train/values" if is_sparse else "train/features")
+    attributes, has_vocabulary = reader.attribute_names("/"), reader.has("vocabulary")
     info = DatasetInfo(
         path=reader.path,
         title=str(reader.attribute("/", "title")),
@@ -169,7 +179,12 @@ def _read_info(reader: ContainerReader) -> DatasetInfo:
         file_bytes=reader.path.stat().st_size,
         creator=str(reader.attribute("/", "creator")),
         format_version=reader.integer("/", "format_version", minimum=1),
-        time_steps=reader.integer("/", "time_steps", 1) if "time_steps" in reader.attribute_names("/") else 1,
+        time_steps=reader.integer("/", "time_steps", 1) if "time_steps" in attributes else 1,
+        vocabulary=reader.read_text("vocabulary", None, MOST_NAME_BYTES) if has_vocabulary else (),
+        has_step_labels=len(reader.shape("train/labels")) > 1,
+        is_text="text" in attributes,
+        has_lengths=reader.has("train/lengths"),
+        unit=str(reader.attribute("/", "text")) if "text" in attributes else "",
     )
     _check_info(reader, info)
     return info
@@ -182,23 +197,31 @@ def _check_info(reader: ContainerReader, info: DatasetInfo) -> None:
         ("train", info.class_counts_train, info.n_train),
         ("test", info.class_counts_test, info.n_test),
     ):
-        if sum(counts) != n_samples or min(counts) < 0:
+        is_wrong = sum(counts) > n_samples * info.time_steps if info.has_step_labels else sum(counts) != n_samples
+        if is_wrong or min(counts) < 0:
             reader.fail(f"class_counts of {part}: sum {sum(counts)}: expected {n_samples}, one per sample")
     if info.n_features % info.time_steps:
         reader.fail(f"/: time_steps = {info.time_steps}: expected a divisor of n_features = {info.n_features}")
-    expected = ("float32",) if info.is_sparse else ("uint8", "float32")
+    expected = ("float32",) if info.is_sparse else ("int32",) if info.n_tokens else ("uint8", "float32")
+    if info.is_text and not info.has_step_labels:
+        reader.fail("train/labels: one for each sample: expected one for each step of a text")
+    if info.n_tokens and info.n_features != info.time_steps:
+        reader.fail(f"/: n_features = {info.n_features}: expected time_steps = {info.time_steps}, a token for each")
     if info.dtype not in expected:
         reader.fail(f"features: dtype {info.dtype}: expected {' or '.join(expected)}")
 
 
 def _read_rows(reader: ContainerReader, info: DatasetInfo, part: Part, start: int, stop: int) -> Samples:
     n_samples = info.n_train if part == "train" else info.n_test
-    reader.require(f"{part}/labels", INDEX, (n_samples,))
-    labels = reader.read(f"{part}/labels", start, stop)
+    reader.require(f"{part}/labels", INDEX, (n_samples, info.time_steps) if info.has_step_labels else (n_samples,))
+    labels, lengths = reader.read(f"{part}/labels", start, stop), None
+    if reader.has(f"{part}/lengths"):
+        reader.require(f"{part}/lengths", INDEX, (n_samples,))
+        lengths = reader.read(f"{part}/lengths", start, stop)
     if info.is_sparse:
-        return Samples(_read_csr_rows(reader, info, part, start, stop, n_samples), labels)
+        return Samples(_read_csr_rows(reader, info, part, start, stop, n_samples), labels, lengths)
     reader.require(f"{part}/features", info.dtype, (n_samples, info.n_features))
-    return Samples(DenseFeatures(reader.read(f"{part}/features", start, stop)), labels)
+    return Samples(DenseFeatures(reader.read(f"{part}/features", start, stop)), labels, lengths)
 
 
 def _read_csr_rows(
@@ -238,7 +261,11 @@ def _read_term_weights(reader: ContainerReader, info: DatasetInfo) -> dict[str, 
 def _check_samples(info: DatasetInfo, part: Part, samples: Samples, first_row: int) -> None:
     where = f"{info.path}: {part}"
     check_labels(f"{where}/labels", samples.labels, info.n_classes, error=DataError, first_row=first_row)
+    if samples.lengths is not None:
+        check_lengths(f"{where}/lengths", samples.lengths, info.time_steps, error=DataError, first_row=first_row)
     features = samples.features
+    if info.n_tokens:
+        check_tokens(f"{where}/features", features.values, info.n_tokens, error=DataError, first_row=first_row)
     if isinstance(features, DenseFeatures):
         check_finite(f"{where}/features", features.values, error=DataError, first_row=first_row)
     else:

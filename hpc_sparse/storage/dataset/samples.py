@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+
 from hpc_sparse.dtypes import INDEX, OFFSET, AnyArray, Float32Array, Int32Array, Int64Array
+
+NO_LABEL = -1
+"""Label of a step at which nothing is to be learnt."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +21,8 @@ class DenseFeatures:
 
     Attributes
     ----------
-    values : uint8 or float32[n_samples, n_features]
-        As stored: neither scaled nor standardised.
+    values : uint8 or float32[n_samples, n_features], or int32
+        As stored: neither scaled nor standardised. int32 are tokens, one for each step.
     """
 
     values: AnyArray
@@ -71,16 +76,32 @@ class Samples:
     ----------
     features : Features
     labels : int32[n_samples]
-        Their classes, from 0. In a regression, which no file holds: targets float32[n_samples, n_targets].
+        Their classes, from 0; or int32[n_samples, time_steps], of each step, -1 where nothing is to be learnt. In a
+        regression, which no file holds: targets float32[n_samples, n_targets].
+    lengths : int32[n_samples] or None
+        Steps of each sample, where they differ: nothing is read of the others.
     """
 
     features: Features
     labels: AnyArray
+    lengths: Int32Array | None = None
 
     @property
     def n_samples(self) -> int:
         """Number of samples."""
         return self.features.n_samples
+
+    @property
+    def n_scored(self) -> int:
+        """Number of predictions that count: see :func:`n_scored`."""
+        return n_scored(self.labels)
+
+
+def n_scored(labels: AnyArray) -> int:
+    """Number of predictions for such labels: of all samples, or of all their steps that have a label."""
+    if labels.ndim == 1 or labels.dtype != INDEX:
+        return len(labels)
+    return int(np.count_nonzero(labels >= 0))
 
 
 def take_rows(features: Features, rows: Int64Array) -> Features:
@@ -112,13 +133,23 @@ class DatasetInfo:
     is_sparse : bool
         Whether features are stored by compressed sparse rows.
     dtype : str
-        Type of the features: "uint8" or "float32".
+        Type of the features: "uint8" or "float32", or "int32" of tokens.
     file_bytes : int
     creator : str
         The program that wrote the file.
     format_version : int
     time_steps : int
         Steps of each sample, if it is a sequence: each has an equal part of the features, in their order.
+    vocabulary : tuple of str
+        Name of each token, if the features are tokens: numbers of entries of a vocabulary, one for each step.
+    has_step_labels : bool
+        Whether each step has a label, instead of each sample.
+    is_text : bool
+        Whether the samples of a part follow each other in one long text, of which they are windows.
+    unit : str
+        What a token is, such as "character"; "" if it is not known.
+    has_lengths : bool
+        Whether the sequences differ in length.
     """
 
     path: Path
@@ -138,6 +169,16 @@ class DatasetInfo:
     creator: str
     format_version: int
     time_steps: int = 1
+    vocabulary: tuple[str, ...] = ()
+    has_step_labels: bool = False
+    is_text: bool = False
+    unit: str = ""
+    has_lengths: bool = False
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the vocabulary; 0 if the features are numbers."""
+        return len(self.vocabulary)
 
 
 @dataclass(frozen=True)
@@ -152,7 +193,7 @@ class Dataset:
         This rank's shards.
     mean, deviation : float32[n_features] or None
         Mean and standard deviation of each feature over the whole training part, in the unit of the features. A
-        deviation of 0 is stored as 1. None for sparse features, which are not centred.
+        deviation of 0 is stored as 1. None for sparse features, which are not centred, and for tokens.
     validation : Samples or None
         This rank's samples of the validation part, which ``train`` does not have; None if nothing is held out.
     n_validation : int

@@ -3,6 +3,8 @@
 Each class gives ``fraction`` of its samples, rounded, drawn by their numbers within the class in file order. The set
 depends only on the labels of the training part and on the seed. The remaining samples are divided among the ranks in
 even contiguous shards. Each rank holds the validation samples that lie within its own shard.
+
+Where each step of a sequence has a label, as in texts, the last samples are held out instead.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from hpc_sparse.parallel.transfer import gather_rows
 from hpc_sparse.partition import Share, chunk_ranges
 from hpc_sparse.rng import Purpose, stream
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DatasetInfo, DenseFeatures, Features, Samples
+
+Take = Callable[[AnyArray, Int64Array, BoolArray], AnyArray]
 
 ROWS_AT_A_TIME = 1024
 """Samples that are taken apart at a time."""
@@ -48,11 +52,15 @@ class ValidationPart:
 def validation_counts(info: DatasetInfo, fraction: float) -> Int64Array:
     """int64[n_classes]: samples of each class that are held out; 0 of a class that the training part lacks.
 
+    Where each step has a label, int64[1]: samples that are held out.
+
     Raises
     ------
     ConfigError
         No sample of a class would be held out, or none would be left to train on.
     """
+    if info.has_step_labels:
+        return np.array([last_rows(info, fraction).size])
     counts = np.array(info.class_counts_train, OFFSET)
     held_out: Int64Array = np.floor(fraction * counts + 0.5).astype(OFFSET)
     wrong = np.flatnonzero((counts > 0) & ((held_out < 1) | (held_out >= counts)))
@@ -64,6 +72,23 @@ def validation_counts(info: DatasetInfo, fraction: float) -> Int64Array:
             f"and leave at least one to train on ({info.path})"
         )
     return held_out
+
+
+def last_rows(info: DatasetInfo, fraction: float) -> Int64Array:
+    """Rows of the training part that are held out where each step has a label: the last ones, int64[n].
+
+    Raises
+    ------
+    ConfigError
+        None would be held out, or none would be left to train on.
+    """
+    n = round(fraction * info.n_train)
+    if fraction > 0 and not 0 < n < info.n_train:
+        raise ConfigError(
+            f"data.validation_fraction = {fraction}: holds out {n} of the {info.n_train} training samples: must hold "
+            f"out at least one and leave at least one to train on ({info.path})"
+        )
+    return np.arange(info.n_train - n, info.n_train, dtype=OFFSET)
 
 
 def count_validation(info: DatasetInfo, fraction: float) -> int:
@@ -138,27 +163,31 @@ def set_apart(samples: Samples, is_held_out: BoolArray) -> tuple[Samples, Sample
     is_held_out : bool[n_samples]
     """
     rows = np.arange(samples.n_samples + 1, dtype=OFFSET)
-    validation = Samples(_features(samples.features, is_held_out, _copied), _copied(samples.labels, rows, is_held_out))
-    kept = ~is_held_out
-    return Samples(_features(samples.features, kept, _moved), _moved(samples.labels, rows, kept)), validation
+    validation = _taken(samples, is_held_out, rows, _copied)
+    return _taken(samples, ~is_held_out, rows, _moved), validation
 
 
 def whole_on_root(ctx: ParallelContext, samples: Samples) -> Samples:
     """All ranks' samples, in the order of the ranks, on root; the others keep their own (collective)."""
     features, labels = samples.features, gather_rows(ctx, samples.labels)
+    lengths = None if samples.lengths is None else gather_rows(ctx, samples.lengths)
     gathered: Features
     if isinstance(features, DenseFeatures):
         gathered = DenseFeatures(gather_rows(ctx, features.values))
     else:
-        lengths = gather_rows(ctx, np.diff(features.indptr))
+        n_stored = gather_rows(ctx, np.diff(features.indptr))
         indices, values = gather_rows(ctx, features.indices), gather_rows(ctx, features.values)
-        gathered = CsrFeatures(_pointers(lengths), indices, values, features.n_features)
-    return Samples(gathered, labels) if ctx.is_root else samples
+        gathered = CsrFeatures(_pointers(n_stored), indices, values, features.n_features)
+    return Samples(gathered, labels, lengths) if ctx.is_root else samples
 
 
-def _features(
-    features: Features, is_wanted: BoolArray, take: Callable[[AnyArray, Int64Array, BoolArray], AnyArray]
-) -> Features:
+def _taken(samples: Samples, is_wanted: BoolArray, rows: Int64Array, take: Take) -> Samples:
+    """The wanted samples, taken by :func:`_copied` or :func:`_moved`."""
+    lengths = None if samples.lengths is None else take(samples.lengths, rows, is_wanted)
+    return Samples(_features(samples.features, is_wanted, take), take(samples.labels, rows, is_wanted), lengths)
+
+
+def _features(features: Features, is_wanted: BoolArray, take: Take) -> Features:
     """Features of the wanted samples, taken from each array by :func:`_copied` or :func:`_moved`."""
     if isinstance(features, DenseFeatures):
         return DenseFeatures(take(features.values, np.arange(is_wanted.size + 1, dtype=OFFSET), is_wanted))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.checks import check_csr, check_finite, check_labels
+from hpc_sparse.checks import check_csr, check_finite, check_labels, check_lengths, check_tokens
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int32Array, Int64Array
 from hpc_sparse.errors import DataError, OutputError
 from hpc_sparse.parallel.context import ParallelContext
@@ -51,13 +51,17 @@ class FeatureLayout:
     is_sparse : bool
         By compressed sparse rows.
     dtype : dtype
-        uint8 or float32; of sparse features float32.
+        uint8 or float32; of sparse features float32, of tokens int32.
     names : sequence of str, optional
         By feature.
     idf : float32[n_features], optional
         The weights that term counts were multiplied with.
     time_steps : int
         Steps of each sample, if it is a sequence; a divisor of the features.
+    vocabulary : sequence of str, optional
+        Name of each token, if features are tokens.
+    unit : str
+        What a token is, if samples are windows of one long text; "" if they are not.
     """
 
     n_features: int
@@ -66,6 +70,8 @@ class FeatureLayout:
     names: Sequence[str] | None = None
     idf: Float32Array | None = None
     time_steps: int = 1
+    vocabulary: Sequence[str] | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,15 +80,18 @@ class PartBlocks:
 
     Attributes
     ----------
-    labels : int32[n_samples]
+    labels : int32[n_samples], or [n_samples, time_steps]
     blocks : iterable of Features
     n_stored : int
         Values of sparse features; of dense ones it does not matter.
+    lengths : int32[n_samples] or None
+        Steps of each sample, where they differ.
     """
 
     labels: Int32Array
     blocks: Iterable[Features]
     n_stored: int = 0
+    lengths: Int32Array | None = None
 
 
 def write_dataset(
@@ -99,11 +108,13 @@ def write_dataset(
     feature_names: Sequence[str] | None = None,
     idf: Float32Array | None = None,
     time_steps: int = 1,
+    vocabulary: Sequence[str] | None = None,
+    unit: str = "",
 ) -> None:
     """Write a data set file from one process.
 
     The training samples are put in a random order, so that any contiguous shard of them is
-    representative; the test samples keep theirs.
+    representative; the test samples keep theirs, and so do windows of a text.
 
     Parameters
     ----------
@@ -125,6 +136,10 @@ def write_dataset(
         The weights that term counts were multiplied with.
     time_steps : int
         Steps of each sample, if it is a sequence: each has an equal part of the features, in their order.
+    vocabulary : sequence of str, optional
+        Name of each token, if features are tokens, int32[n_samples, time_steps].
+    unit : str
+        What a token is, such as "character", if samples are windows of one long text, in its order.
 
     Raises
     ------
@@ -137,11 +152,19 @@ def write_dataset(
     make_way(target, overwrite=overwrite)
     _check_parts(target, train, test, len(class_names))
     check_time_steps(str(target), train.features.n_features, time_steps)
+    for part, samples in (("train", train), ("test", test)):
+        if vocabulary is not None:
+            if train.features.n_features != time_steps:
+                n = train.features.n_features
+                raise DataError(f"{target}: time_steps = {time_steps}: expected {n}, a step for each token")
+            check_tokens(f"{target}: {part}/features", samples.features.values, len(vocabulary), error=DataError)
+        if samples.lengths is not None:
+            check_lengths(f"{target}: {part}/lengths", samples.lengths, time_steps, error=DataError)
     dtype = train.features.values.dtype
-    layout = FeatureLayout(
-        train.features.n_features, isinstance(train.features, CsrFeatures), dtype, feature_names, idf, time_steps
-    )
-    order = training_order(train.n_samples, order_seed)
+    is_sparse = isinstance(train.features, CsrFeatures)
+    kinds = feature_names, idf, time_steps, vocabulary, unit
+    layout = FeatureLayout(train.features.n_features, is_sparse, dtype, *kinds)
+    order = np.arange(train.n_samples, dtype=OFFSET) if unit else training_order(train.n_samples, order_seed)
     write_blocks(
         target,
         _in_order(train, order),
@@ -205,7 +228,11 @@ def write_blocks(
         writer.write_replicated("class_names", _as_text(text.class_names))
         _write_part(writer, "train", train, layout, statistics)
         _write_part(writer, "test", test, layout)
-        counts = [np.bincount(part.labels, minlength=n_classes) for part in (train, test)]
+        if layout.vocabulary is not None:
+            writer.write_replicated("vocabulary", _as_text(layout.vocabulary))
+        if layout.unit:
+            writer.set_attribute("/", "text", layout.unit)
+        counts = [np.bincount(part.labels[part.labels >= 0], minlength=n_classes) for part in (train, test)]
         writer.write_replicated("statistics/class_counts", np.array(counts, OFFSET))
         _write_statistics(writer, layout, statistics)
         if layout.names is not None:
@@ -222,7 +249,8 @@ def _in_order(samples: Samples, order: Int64Array) -> PartBlocks:
         for start, stop in chunk_ranges(0, order.size, max(1, BLOCK_BYTES // row_bytes)):
             yield take_rows(features, order[start:stop])
 
-    return PartBlocks(samples.labels[order], blocks(), features.values.size)
+    lengths = None if samples.lengths is None else samples.lengths[order]
+    return PartBlocks(samples.labels[order], blocks(), features.values.size, lengths)
 
 
 def _n_bytes(features: Features) -> int:
@@ -243,7 +271,7 @@ def _check_parts(target: Path, train: Samples, test: Samples, n_classes: int) ->
         )
     for part, samples in (("train", train), ("test", test)):
         where = f"{target}: {part}"
-        if samples.labels.shape != (samples.n_samples,):
+        if samples.labels.shape[0] != samples.n_samples:
             raise DataError(f"{where}: {samples.labels.size} labels: expected {samples.n_samples}, one per sample")
         check_labels(f"{where}/labels", samples.labels, n_classes, error=DataError)
         if isinstance(samples.features, CsrFeatures):
@@ -267,9 +295,11 @@ def _write_part(
     layout: FeatureLayout,
     statistics: FeatureStatistics | None = None,
 ) -> None:
-    n_samples = samples.labels.size
+    n_samples = len(samples.labels)
     writer.set_attribute(part, "n_samples", n_samples)
     writer.write_replicated(f"{part}/labels", samples.labels.astype(INDEX))
+    if samples.lengths is not None:
+        writer.write_replicated(f"{part}/lengths", samples.lengths.astype(INDEX))
     if layout.is_sparse:
         writer.create(f"{part}/indptr", (n_samples + 1,), OFFSET)
         writer.create(f"{part}/indices", (samples.n_stored,), INDEX)
@@ -293,7 +323,7 @@ def _write_part(
 
 
 def _write_statistics(writer: ContainerWriter, layout: FeatureLayout, statistics: FeatureStatistics) -> None:
-    if not layout.is_sparse:
+    if not layout.is_sparse and layout.vocabulary is None:
         writer.write_replicated("statistics/mean", statistics.mean())
         writer.write_replicated("statistics/deviation", statistics.deviation())
     writer.write_replicated("statistics/nonzero", statistics.nonzero)

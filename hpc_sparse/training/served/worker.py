@@ -12,7 +12,7 @@ from hpc_sparse.network.optimizers.clipping import clip
 from hpc_sparse.network.parameters import ParameterLayout, gather_network
 from hpc_sparse.parallel.gradient_exchange import GradientHeader, ReplyHeader, WorkerEnd
 from hpc_sparse.parallel.replication import take_topology
-from hpc_sparse.storage.dataset.samples import Samples
+from hpc_sparse.storage.dataset.samples import Samples, n_scored
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.shard_batches import ShardBatches
 
@@ -104,7 +104,7 @@ class Worker:
         header = GradientHeader(
             version=self._header.version,
             base_update=self._header.base_update,
-            n_samples=chosen.size,
+            n_samples=n_scored(labels),
             n_correct=outcome.n_correct,
             stop_reason=self._job.stop_request.reason,
             loss=outcome.loss,

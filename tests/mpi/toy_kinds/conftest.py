@@ -232,6 +232,10 @@ class Gained:
     def n_places(self) -> int:
         return 1
 
+    @property
+    def reads_tokens(self) -> bool:
+        return False
+
     def shape_out(self, shape: BatchShape) -> BatchShape:
         return shape
 
@@ -247,7 +251,7 @@ class Gained:
         return {}
 
     def exact(
-        self, source: np.ndarray, values: Mapping[str, np.ndarray], factor: Any, bend: Any = None
+        self, source: np.ndarray, values: Mapping[str, np.ndarray], factor: Any, bend: Any = None, lengths: Any = None
     ) -> tuple[np.ndarray, None]:
         matrix = self.topology_matrix(values["weight"])
         out = [values["gain"][:, None] * np.tanh(matrix @ own + values["bias"][:, None]) for own in source]
@@ -259,7 +263,7 @@ class Gained:
     def signals(self, delta: Tiles, source: Tiles, saved: Any) -> Mapping[str, tuple[Tiles, Tiles]]:
         return {INPUT: (source, delta)}
 
-    def forward(self, source: Tiles, out: Tiles, saved: Any, dropout: Any) -> None:
+    def forward(self, source: Tiles, out: Tiles, saved: Any, dropout: Any, *, goes_on: bool = False) -> None:
         self.incoming.product(source, Epilogue(self.bias, ONE), out)
         np.tanh(out.values, out=out.values)
         if saved is not None:

@@ -40,7 +40,7 @@ VARIANTS = [
 
 
 def test_there_is_one_configuration_for_each_experiment() -> None:
-    others = {"cora_dcnn", "news20", "patterns_fashion_mnist", "rows_fashion_mnist"}
+    others = {"cora_dcnn", "kjv_characters", "news20", "patterns_fashion_mnist", "rows_fashion_mnist"}
     others |= {"polyphase_cifar10", "polyphase_fashion_mnist"}
     assert {path.stem for path in JOBS.glob("*.toml")} == {*HIDDEN, *SCALES, *others}
 
@@ -98,6 +98,14 @@ def test_the_rows_of_images_load_with_their_variants() -> None:
     assert (config.data.path, config.network.hidden) == ("rows_fashion_mnist.h5", (512,))
     assert config.network.reads_sequences
     for override in re.findall(r"--set (\w+\.\w+=\w+)", path.read_text()):
+        assert load_config(path, [override]) != config
+
+
+def test_the_characters_of_a_text_load_with_their_variants() -> None:
+    path = JOBS / "kjv_characters.toml"
+    config = load_config(path)
+    assert (config.data.path, config.network.gives_sequences) == ("kjv_characters.h5", True)
+    for override in re.findall(r"--set (\w+\.\w+=[\w.]+)", path.read_text()):
         assert load_config(path, [override]) != config
 
 

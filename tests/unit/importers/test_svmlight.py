@@ -16,6 +16,7 @@ from hpc_sparse.errors import DataError
 from hpc_sparse.importers.options import ImportOptions
 from hpc_sparse.importers.text import svmlight
 from hpc_sparse.importers.text.svmlight import import_svmlight
+from hpc_sparse.storage.dataset.feature_summary import read_feature_names
 
 RNG = np.random.default_rng(3)
 TABLE = RNG.random((50, 30)).astype(np.float32) * (RNG.random((50, 30)) < 0.15)
@@ -78,6 +79,9 @@ def test_zeros_are_not_stored_and_lines_without_features_stay(tmp_path: Path, pa
         ("1 1:1e300\n", r"t: line 1: .*finite"),
         ("1 -1:1\n", r"t: line 1: "),
         ("1 99999999999:1\n", r"t: line 1: "),
+        ("3,17 4:1\n", r't: line 1: "3,17 4:1": several labels; here a sample has one class: keep one label'),
+        ("1 1:2\n 4:1\n", r't: line 2: "4:1": no label before the features; .*leave out samples'),
+        ("2 50 9\n3,17 4:1\n", r't: line 1: "2 50 9": is the header of a file with several labels'),
         ("1\n2\n", "0 features: must be >= 1"),
         ("", "has no samples"),
     ],
@@ -92,3 +96,25 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, message
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: cannot be read: No such file"):
         import_svmlight(tmp_path / "nowhere", tmp_path / "a.h5")
+
+
+def test_few_numbers_of_a_wide_range_become_the_features_with_their_names(
+    tmp_path: Path, parts: Callable[[Path], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "t").write_text("1 7:1 2000000000:2\n2 30000000:3\n1 7:4\n2 2147483000:5\n")
+    (tmp_path / "test").write_text("2 9:6 2000000000:7\n")
+    info = import_svmlight(tmp_path / "t", tmp_path / "a.h5", test=tmp_path / "test")
+    assert (info.n_features, info.source) == (5, "t, test; 5 ids up to 2147483000, compacted")
+    assert read_feature_names(tmp_path / "a.h5") == ("7", "9", "30000000", "2000000000", "2147483000")
+    found = parts(tmp_path / "a.h5")
+    assert sorted(found["train"][0].tolist()) == [[0, 0, 0, 0, 5], [0, 0, 3, 0, 0], [1, 0, 0, 2, 0], [4, 0, 0, 0, 0]]
+    assert found["test"][0].tolist() == [[0, 6, 0, 7, 0]]
+    assert "features are the 5 numbers that occur, up to 2147483000; --features keeps all" in caplog.text
+
+
+def test_a_width_that_is_given_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("1 7:1\n2 3000000:2\n1 7:4\n2 3000000:1\n")
+    info = import_svmlight(
+        tmp_path / "t", tmp_path / "a.h5", n_features=3_000_000, options=ImportOptions(test_fraction=0.5)
+    )
+    assert (info.n_features, info.source) == (3_000_000, "t")

@@ -129,6 +129,89 @@ def test_symbols_that_come_late_and_small_blocks_change_nothing(
     assert all_rows(tmp_path / "b.h5") == sorted(expected)
 
 
+@pytest.mark.parametrize(
+    ("encoded", "options", "said"),
+    [
+        (("\ufeff" + TEXT).encode("utf-16-le"), {}, "utf-16"),
+        (("\ufeff" + TEXT).encode("utf-16-be"), {}, "utf-16"),
+        (TEXT.encode("utf-16-le"), {}, "utf-16-le"),
+        (TEXT.encode("utf-16-be"), {}, "utf-16-be"),
+        (TEXT.encode("utf-32"), {}, "utf-32"),
+        (TEXT.encode("utf-16-be"), {"encoding": "UTF-16BE"}, "utf-16-be"),
+        (gzip.compress(TEXT.encode("utf-16")), {}, "utf-16"),
+    ],
+)
+def test_other_encodings_are_guessed_or_named_and_told(
+    tmp_path: Path, write: Callable[..., Path], all_rows: AllRows, encoded: bytes, options: dict[str, Any], said: str
+) -> None:
+    path = write(encoded, "t.csv.gz" if encoded.startswith(b"\x1f\x8b") else "t.csv")
+    info = import_delimited(path, tmp_path / "a.h5", options=HALF, **options)
+    assert all_rows(tmp_path / "a.h5") == ROWS
+    assert info.source.startswith(f"{path.name}, {said}; label class")
+
+
+def test_an_encoding_that_the_first_bytes_contradict_is_refused(tmp_path: Path, write: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match='encoding = "utf-8": begins with the byte-order mark of UTF-16'):
+        import_delimited(write(TEXT.encode("utf-16")), tmp_path / "a.h5", encoding="utf-8")
+    info = import_delimited(write(TEXT.encode("utf-8-sig")), tmp_path / "a.h5", encoding="utf-8", options=HALF)
+    assert info.source.startswith("t.csv; label class")
+
+
+def test_text_that_is_not_utf_8_is_read_by_its_name(tmp_path: Path, write: Callable[..., Path]) -> None:
+    path = write("n\u00e4he,y\n1,\u00fc\n2,b\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"is not UTF-8 text.*--encoding, such as cp1252"):
+        import_delimited(path, tmp_path / "a.h5")
+    with pytest.raises(DataError, match='encoding = "klingon": unknown'):
+        import_delimited(path, tmp_path / "a.h5", encoding="klingon")
+    info = import_delimited(path, tmp_path / "a.h5", encoding="cp1252", options=HALF)
+    assert (info.class_names, read_feature_names(tmp_path / "a.h5")) == (("b", "\u00fc"), ("n\u00e4he",))
+
+
+@pytest.mark.parametrize("header", ["a;b;y\n", ""])
+def test_decimal_commas_are_numbers(tmp_path: Path, write: Callable[..., Path], all_rows: AllRows, header: str) -> None:
+    path = write(header + "1,5;2;x\n-3,25;4;y\n")
+    info = import_delimited(path, tmp_path / "a.h5", decimal=",", options=HALF)
+    assert all_rows(tmp_path / "a.h5") == [(-3.25, 4.0, "y"), (1.5, 2.0, "x")]
+    assert "decimal comma" in info.source
+    with pytest.raises(DataError, match="is the decimal mark, too"):
+        import_delimited(path, tmp_path / "b.h5", decimal=",", delimiter="comma")
+    with pytest.raises(DataError, match='decimal = "x": must be a point or a comma'):
+        import_delimited(path, tmp_path / "b.h5", decimal="x")
+
+
+def test_an_index_that_pandas_wrote_is_left_out_with_a_note(
+    tmp_path: Path, write: Callable[..., Path], all_rows: AllRows, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(",a,b,y\n0,1,2,x\n1,3,4,y\n")
+    info = import_delimited(path, tmp_path / "a.h5", options=HALF)
+    assert all_rows(tmp_path / "a.h5") == [(1.0, 2.0, "x"), (3.0, 4.0, "y")]
+    assert (read_feature_names(tmp_path / "a.h5"), info.source) == (
+        ("a", "b"),
+        "t.csv; label y; index left out: Unnamed: 0",
+    )
+    assert 'column "Unnamed: 0" is an index and left out' in caplog.text
+    import_delimited(path, tmp_path / "b.h5", table=TableOptions(symbolic=("1",)), options=HALF)
+    assert read_feature_names(tmp_path / "b.h5") == ("Unnamed: 0=0", "Unnamed: 0=1", "a", "b")
+    pq.write_table(pa.table({"a": [1.0, 3.0], "y": ["x", "y"], "__index_level_0__": [4, 5]}), tmp_path / "t.parquet")
+    import_parquet(tmp_path / "t.parquet", tmp_path / "c.h5", options=HALF)
+    assert all_rows(tmp_path / "c.h5") == [(1.0, "x"), (3.0, "y")]
+
+
+def test_a_first_row_that_misses_a_value_is_no_header(tmp_path: Path, write: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match='line 1: column "column_1": "": is a missing value'):
+        import_delimited(write(",red,x\nbig,blue,y\n"), tmp_path / "a.h5")
+
+
+def test_symbols_that_the_user_names_may_all_differ(
+    tmp_path: Path, write: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write("a,b,y\n" + "".join(f"t{i},{i},x\n" for i in range(30)))
+    import_delimited(path, tmp_path / "a.h5", table=TableOptions(symbolic=("a",)), options=HALF)
+    assert read_info(tmp_path / "a.h5").n_features == 31
+    import_delimited(write("a,b,y\nu,1,x\nv,2,y\n"), tmp_path / "b.h5", options=HALF)
+    assert 'column "a": 2 different texts in 2 rows' in caplog.text
+
+
 def test_labels_that_are_numbers_are_ordered_as_numbers(tmp_path: Path, write: Callable[..., Path]) -> None:
     path = write("x,y\n" + "\n".join(f"0.5,{label}" for label in (10, 9, 1, 10, 9, 1)))
     info = import_delimited(path, tmp_path / "a.h5", options=HALF)
@@ -164,7 +247,17 @@ BAD = {
     "only a header": ("a,b,y\n", "t.csv: has no samples"),
     "one column": ("y\nx\n", "expected at least one beside the label"),
     "not UTF-8": (b"a,b,y\n1,2,x\n3,2,\xff\n", r'line 3: column "y": is not UTF-8 text'),
-    "binary": (b"\xff\xfe\x00", "is not UTF-8 text"),
+    "half of UTF-16": (b"\xff\xfe\x00", "is not UTF-16 text: truncated data .*--encoding"),
+    "binary": (b"\x80\xfe\x00", "is not UTF-8 text: .*--encoding"),
+    "decimal commas": ("a;b;y\n1,5;2;x\n3,25;4;y\n", r'column "a": "1,5": looks like .* with --decimal ,'),
+    "late decimal comma": (
+        "a;b;y\n1;2;x\n" * 1 + "1;2;x\n" * 2000 + "1,5;2;x\n",
+        r'"1,5": expected a number.*--decimal ,',
+    ),
+    "distinct texts": (
+        "a,b,y\n" + "".join(f"t{i},{i},x\n" for i in range(30)),
+        r'"a": 30 different texts in 30 rows.*--drop',
+    ),
 }
 
 

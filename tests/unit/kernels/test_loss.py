@@ -7,6 +7,7 @@ import pytest
 from scipy.special import expit, log_expit, log_softmax, softmax
 
 from hpc_sparse.kernels.simd.machine import WIDTHS
+from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.network.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
 from hpc_sparse.network.objectives.hinge import Hinge
@@ -158,3 +159,33 @@ def test_two_classes_share_one_output_except_with_softmax():
         "hinge": 2,
     }
     assert {loss.n_outputs(3) for loss in LOSSES.values() if not loss.is_binary} == {3}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_loss_of_places_is_that_of_numpy_on_any_number_of_threads(width):
+    n_outputs, n_samples, n_places = 7, 37, 61
+    rng = np.random.default_rng(width)
+    values = rng.normal(0, 3, (n_places, n_outputs, n_samples)).astype(np.float32)
+    labels = rng.integers(-1, n_outputs, (n_samples, n_places)).astype(np.int32)
+    labels[:, 4] = -1
+    counts = labels.T >= 0
+    exact = log_softmax(values.astype(np.float64), axis=1)
+    expected = -sum(exact[p, labels[s, p], s] for p, s in np.argwhere(counts))
+    n_correct = np.sum((values.argmax(axis=1) == labels.T) & counts)
+    targets = np.zeros_like(exact)
+    for p, s in np.argwhere(counts):
+        targets[p, labels[s, p], s] = 1
+    slopes = np.where(counts[:, None], np.exp(exact) - targets, 0) / counts.sum()
+    found = set()
+    for n_threads in (1, 2, 3, 4):
+        sums = Tiles.empty(n_outputs, n_samples, width, n_places=n_places)
+        for place, own in enumerate(values):
+            sums.place(place).values[:] = Tiles.of(own, width).values
+        delta = sums.like(n_outputs)
+        with at_most_threads(n_threads):
+            outcome = CrossEntropy().evaluate(sums, labels, delta)
+        np.testing.assert_allclose(delta.exact(n_samples), slopes, atol=1e-6 / counts.sum(), rtol=1e-5)
+        found.add((outcome.loss, outcome.n_correct, delta.values.tobytes()))
+    assert len(found) == 1
+    np.testing.assert_allclose(outcome.loss, expected, rtol=1e-6)
+    assert outcome.n_correct == n_correct
