@@ -24,7 +24,7 @@ from hpc_sparse.network.partitioned.halo import Room
 from hpc_sparse.network.partitioned.network import PartitionedNetwork
 from hpc_sparse.network.partitioned.ownership import Ownership
 from hpc_sparse.network.replica import Replica
-from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tokens import Batch
 from hpc_sparse.network.workspace import Workspace
 
 DIVISIBLE = (Csr.kind, Dense.kind)
@@ -73,7 +73,7 @@ class PartitionedReplica(Replica):
 
     def train_batch(
         self,
-        batch: Tiles,
+        batch: Batch,
         labels: AnyArray,
         objective: Objective,
         dropouts: Sequence[Dropout],
