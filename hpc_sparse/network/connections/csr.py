@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -32,7 +32,7 @@ from hpc_sparse.network.connections.initial_topology import draw_topology
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
 from hpc_sparse.network.connections.protocol import Adjoint, ConnectionBytes, Epilogue, Gate, ScoreRule
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSize, StoredSizes
-from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.connections.topology import Topology, TransposedIndex
 from hpc_sparse.network.sinks import DescendMap, MapSink
 from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.rng import Purpose
@@ -53,6 +53,8 @@ class Csr(FreeChoice):
     topology : Topology
     weight : float32[nnz]
         One per connection, in the topology's order.
+    outgoing : TransposedIndex or None
+        Connections by input neuron that a placement gives; None: those of the topology.
     """
 
     kind: ClassVar[str] = "csr"
@@ -60,6 +62,7 @@ class Csr(FreeChoice):
     values_per_unit: ClassVar[int] = 1
     topology: Topology
     weight: Float32Array
+    outgoing: TransposedIndex | None = field(default=None, kw_only=True)
 
     @classmethod
     def random(cls, blueprint: LayerBlueprint) -> Csr:
@@ -72,6 +75,11 @@ class Csr(FreeChoice):
     def shape(self) -> tuple[int, int]:
         """(n_out, n_in)."""
         return self.topology.shape
+
+    @property
+    def by_input(self) -> TransposedIndex:
+        """The connections grouped by input neuron."""
+        return self.topology.transposed if self.outgoing is None else self.outgoing
 
     def forget_transposed(self) -> None:
         """Give the memory of the transposed index back."""
@@ -106,13 +114,13 @@ class Csr(FreeChoice):
 
     def transposed(self, delta: Tiles, gate: Gate | None, out: Tiles) -> None:
         """``out = (W^T delta) * gate``."""
-        t = self.topology.transposed
+        t = self.by_input
         connections = (t.indptr, t.outs, t.position, self.multipliers_of_last_product())
         backward.backward(*connections, delta.values, *derivative_of(gate), t.bounds, delta.layout, out.values)
 
     def adjoint(self) -> Adjoint:
         """Products with the transposed map, whose weights are brought into its order once; the bits of both agree."""
-        t = self.topology.transposed
+        t = self.by_input
         weight, no_bias, linear = (
             self.multipliers_of_last_product()[t.position],
             np.zeros(self.shape[1], VALUE),
@@ -146,7 +154,7 @@ class Csr(FreeChoice):
 
     def _fused(self, delta: Tiles, source: Tiles, gate: Gate, sink: MapSink, out: Tiles) -> Float32Array:
         """float32[n_parts, nnz]: the gradient of the weights, from the pass that writes the deltas below."""
-        t, n = self.topology.transposed, self.weight.size
+        t, n = self.by_input, self.weight.size
         connections = (t.indptr, t.outs, t.position, self.multipliers_of_last_product())
         signals = (delta.values, source.values, *derivative_of(gate), t.bounds)
         if delta.is_single:
@@ -244,7 +252,7 @@ class Csr(FreeChoice):
 
     def rewired(self, topology: Topology, weight: Float32Array) -> Csr:
         """Connections with another topology."""
-        return replace(self, topology=topology, weight=weight)
+        return replace(self, topology=topology, weight=weight, outgoing=None)
 
     def copy(self) -> Self:
         """The same with weights of its own."""

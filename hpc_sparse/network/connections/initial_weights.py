@@ -69,15 +69,22 @@ def draw_weights(name: str, topology: Topology, key: np.uint64, *, first_row: in
 
 
 def draw_grown_weights(
-    name: str, topology: Topology, old_position: Int64Array, key: np.uint64, weight: Float32Array, *, first_row: int = 0
+    name: str,
+    topology: Topology,
+    old_position: Int64Array,
+    key: np.uint64,
+    weight: Float32Array,
+    *,
+    first_row: int = 0,
+    fans: Fans | None = None,
 ) -> None:
     """Overwrite ``weight`` where ``old_position`` is -1 by initial values; a connection's value depends on its key.
 
-    ``first_row`` is the number of the topology's first row among all neurons of the layer.
+    ``first_row`` is the number of the topology's first row among all neurons of the layer, whose shape ``fans`` tells.
     """
     index = (topology.indptr, topology.indices, old_position, first_row, topology.shape[1])
     blocks = topology.bounds  # What balances them takes memory: before the bounds of the neurons do.
     if name == "normal":
         initial_weights.fill_normal(*index, NORMAL_DEVIATION, key, blocks, weight)
     else:
-        initial_weights.fill_uniform(*index, UNIFORM_BOUNDS[name](topology), key, blocks, weight)
+        initial_weights.fill_uniform(*index, UNIFORM_BOUNDS[name](fans or topology), key, blocks, weight)

@@ -1,0 +1,1 @@
+"""What a rank does that holds some of the neurons of each layer."""

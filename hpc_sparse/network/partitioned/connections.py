@@ -1,0 +1,239 @@
+"""Unstructured connections to the neurons of a layer that this rank has, of which others know some of the sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from hpc_sparse.dtypes import INDEX, AnyArray, Float32Array, Int64Array
+from hpc_sparse.kernels.partitioned.rows import descend_mirrors, remote_gradients
+from hpc_sparse.network.connections.csr import Csr
+from hpc_sparse.network.connections.initial_weights import draw_grown_weights
+from hpc_sparse.network.connections.protocol import Epilogue, Gate, ScoreRule
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.partitioned.exchange import Exchange
+from hpc_sparse.network.partitioned.halo import Halo, Room
+from hpc_sparse.network.partitioned.lists import Incoming, Outgoing, Pairs
+from hpc_sparse.network.partitioned.ownership import LocalNumbers, Ownership
+from hpc_sparse.network.partitioned.routes import Route
+from hpc_sparse.network.sinks import DescendMap, MapSink
+from hpc_sparse.network.tiles import Tiles
+
+
+@dataclass
+class PartitionedCsr(Csr):
+    """Connections of one part of a network. Rows of activations and deltas travel in its products (collective).
+
+    Weights come first, then mirrors: copies of the weights that lead from own neurons to those of other parts. Both
+    ends find the same gradient bit for bit, and step by it.
+
+    Attributes
+    ----------
+    incoming : Incoming
+        Connections to the own neurons.
+    exchange : Exchange
+    below : Halo
+        Around the own neurons of the layer below.
+    above : Halo or None
+        Around those of the layer; None for the first layer, whose deltas go nowhere.
+    is_last : bool
+        The products of all parts are brought together, and the deltas of all neurons are known.
+    """
+
+    incoming: Incoming = field(kw_only=True)
+    exchange: Exchange = field(kw_only=True)
+    below: Halo = field(kw_only=True)
+    above: Halo | None = field(kw_only=True)
+    is_last: bool = field(kw_only=True)
+    _sources: list[Tiles] = field(default_factory=list, init=False, repr=False)
+
+    @classmethod
+    def build(
+        cls,
+        exchange: Exchange,
+        rows: Topology,
+        weight: Float32Array,
+        targets: Ownership,
+        below: Ownership,
+        deltas: Room,
+        *,
+        is_first: bool,
+        is_last: bool,
+    ) -> PartitionedCsr:
+        """The connections of this part (collective).
+
+        Parameters
+        ----------
+        exchange : Exchange
+        rows : Topology
+            Of shape (n_own, n_in): the connections to own neurons, from any.
+        weight : float32[nnz]
+            Of these; mirrors are 0 until :meth:`settle`.
+        targets, below : Ownership
+            Of the layer, and of the layer below.
+        deltas : Room
+            For deltas, which all layers of a network may share.
+        is_first : bool
+            Whether the neurons below are the inputs, all of which are here.
+        is_last : bool
+            Whether the sums of all neurons are wanted on every rank.
+        """
+        assert below.n_parts == (1 if is_first else exchange.n_parts), (below, exchange.n_parts)
+        incoming = Incoming.of(rows, targets, below)
+        outgoing, above, routed = None, None, Route.of_all(incoming.sources)
+        if not is_first:
+            received = _received(exchange, incoming)
+            outgoing = Outgoing.of(incoming, received, knows_all=is_last)
+            of_deltas = outgoing.targets
+            route = Route.of_all(of_deltas) if is_last else Route.of_deltas(incoming, of_deltas)
+            above = Halo(of_deltas, route, exchange, deltas)
+            routed = Route.of_activations(incoming, received)
+        elif is_last:
+            everything = LocalNumbers.of_all(targets)
+            above = Halo(everything, Route.of_all(everything), exchange, deltas)
+        values = np.zeros(weight.size + (0 if outgoing is None else outgoing.n_mirrors), weight.dtype)
+        values[: weight.size] = weight
+        return cls(
+            incoming.topology,
+            values,
+            outgoing=None if outgoing is None else outgoing.index,
+            incoming=incoming,
+            exchange=exchange,
+            below=Halo(incoming.sources, routed, exchange, Room()),
+            above=above,
+            is_last=is_last,
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_out, n_in) of the tiles that this rank gives and reads."""
+        targets = self.incoming.targets
+        return targets.n_neurons if self.is_last else targets.n_own, self.incoming.sources.owned.n_own
+
+    @property
+    def n_primary(self) -> int:
+        """Connections to own neurons; mirrors come behind."""
+        return self.incoming.n_connections
+
+    def scores(self, by: ScoreRule = "norm") -> Float32Array:  # noqa: ARG002  (the same for one weight)
+        """float32[n_primary]: the weights of connections to own neurons."""
+        return self.weight[: self.n_primary]
+
+    def draw_grown(self, old_position: Int64Array, initializer: str, key: np.uint64) -> None:
+        """Overwrite the weights of connections to own neurons whose ``old_position`` is -1 by initial ones."""
+        targets, rows = self.incoming.targets, self.incoming.rows()
+        fans = _Fans((targets.n_neurons, rows.shape[1]), rows.fan_in())
+        weight = self.weight[: self.n_primary]
+        draw_grown_weights(initializer, rows, old_position, key, weight, first_row=targets.first, fans=fans)
+
+    def mirrored(self, values: AnyArray) -> AnyArray:
+        """``values`` [n_primary] of the connections to own neurons, with those of the others' mirrors (collective)."""
+        if self.outgoing is None or self.exchange.n_parts == 1:
+            return values
+        positions = self.incoming.positions_by_owner()
+        received = self.exchange.trade([values[each] for each in positions])
+        received[self.exchange.part] = values[:0]
+        return np.concatenate([values, *received])
+
+    def settle(self) -> None:
+        """Give the mirrors the weights of what they mirror (collective)."""
+        self.weight = self.mirrored(self.weight[: self.n_primary])
+
+    def copy(self) -> Self:
+        """The same with weights of its own."""
+        copied = super().copy()
+        copied.below = Halo(self.below.numbers, self.below.route, self.exchange, Room())
+        return copied
+
+    def product(self, source: Tiles, epilogue: Epilogue, out: Tiles) -> None:
+        """``out = epilogue(W source)``, of all neurons in the last layer (collective)."""
+        known = self.below.known(source)
+        self._sources = [known]
+        own = out.like(self.incoming.targets.n_own) if self._gathers else out
+        if own.n_neurons:
+            super().product(known, epilogue, own)
+        if self._gathers:
+            assert self.above is not None
+            self.above.fill(own, out)
+
+    def transposed(self, delta: Tiles, gate: Gate | None, out: Tiles) -> None:
+        """``out = (W^T delta) * gate`` (collective)."""
+        known = self._known_deltas(delta)
+        if out.n_neurons:
+            super().transposed(known, gate, out)
+
+    def gradient(self, delta: Tiles, source: Tiles, sink: MapSink) -> None:
+        """The gradients of weights and biases of a first layer, whose inputs are all here."""
+        assert self.outgoing is None
+        own = self._own_deltas(delta)
+        if own.n_neurons:
+            super().gradient(own, source, sink)
+
+    def transposed_and_gradient(
+        self, delta: Tiles, source: Tiles, gate: Gate | None, sink: MapSink, out: Tiles
+    ) -> None:
+        """Both (collective): the gradients of own weights and of mirrors."""
+        assert gate is not None
+        own, known, (sources,) = self._own_deltas(delta), self._known_deltas(delta), self._sources
+        has_sources = out.n_neurons > 0
+        parts = self._fused(known, source, gate, sink, out) if has_sources else self._room(sink).reshape(1, -1)
+        if own.n_neurons and self.exchange.n_parts > 1:
+            t, lists = self.topology, self.incoming
+            signals = (own.values, sources.values, t.bounds, own.layout)
+            remote_gradients(t.indptr, lists.low, lists.high, t.indices, *signals, parts)
+        self._accept(parts, own, sink)
+
+    @property
+    def _gathers(self) -> bool:
+        """Whether the products of all parts are brought together."""
+        return self.is_last and self.exchange.n_parts > 1
+
+    def _own_deltas(self, delta: Tiles) -> Tiles:
+        """The deltas of own neurons."""
+        if not self._gathers:
+            return delta
+        targets = self.incoming.targets
+        own = delta.like(targets.n_own)
+        for (_, tile), (_, of_all) in zip(own, delta, strict=True):
+            tile[:] = of_all[targets.first : targets.stop]
+        return own
+
+    def _known_deltas(self, delta: Tiles) -> Tiles:
+        """The deltas of all neurons that own ones below lead to."""
+        if self.is_last:
+            return delta
+        assert self.above is not None
+        return self.above.known(delta)
+
+    def _accept(self, parts: Float32Array, delta: Tiles, sink: MapSink) -> None:
+        """Give gradients to the sink, those of mirrors too."""
+        if not isinstance(sink, DescendMap) or delta.n_neurons:
+            super()._accept(parts, delta, sink)
+        if isinstance(sink, DescendMap) and self.weight.size > self.n_primary:
+            factors = (sink.rate, sink.momentum, sink.decay, sink.is_nesterov)
+            descend_mirrors(parts, self.n_primary, *factors, sink.weight, sink.weight_velocity)
+
+
+@dataclass(frozen=True)
+class _Fans:
+    """Shape of a whole layer, with the incoming connections of some of its neurons."""
+
+    shape: tuple[int, int]
+    of_rows: AnyArray
+
+    def fan_in(self) -> AnyArray:
+        """Incoming connections of each."""
+        return self.of_rows
+
+
+def _received(exchange: Exchange, incoming: Incoming) -> Sequence[Pairs]:
+    """From each part of the layer, the connections from own neurons below (collective)."""
+    pairs = incoming.pairs_by_owner()
+    if exchange.n_parts == 1:
+        return pairs
+    sources = exchange.trade([each.sources for each in pairs])
+    targets = exchange.trade([each.targets for each in pairs])
+    return [Pairs(own.astype(INDEX, copy=False), other) for own, other in zip(sources, targets, strict=True)]

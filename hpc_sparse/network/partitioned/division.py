@@ -1,0 +1,126 @@
+"""A replica divided into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray
+from hpc_sparse.errors import InputError
+from hpc_sparse.network.connections.csr import Csr
+from hpc_sparse.network.connections.dense import Dense
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.layers.protocol import Layer
+from hpc_sparse.network.layers.sparse import sparse_layers
+from hpc_sparse.network.objectives.protocol import Objective, Outcome
+from hpc_sparse.network.optimizers.protocol import Optimizer
+from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.partitioned.connections import PartitionedCsr
+from hpc_sparse.network.partitioned.exchange import Exchange
+from hpc_sparse.network.partitioned.halo import Room
+from hpc_sparse.network.partitioned.network import PartitionedNetwork
+from hpc_sparse.network.partitioned.ownership import Ownership
+from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.tokens import Batch
+from hpc_sparse.network.workspace import Workspace
+
+DIVISIBLE = (Csr.kind, Dense.kind)
+"""Kinds of connections that can be divided."""
+
+
+def divided(exchange: Exchange, replica: Replica) -> Replica:
+    """The part of this rank of a replica of sparse layers, which all ranks have alike (collective).
+
+    Neurons of each layer are divided so that parts have about equally many incoming connections.
+
+    Raises
+    ------
+    InputError
+        A layer, its connections or its states are of a kind that cannot be divided.
+    """
+    whole, room = replica.network, Room()
+    check_divisible(replica)
+    below, layers, states = Ownership.whole(whole.widths[0]), list[Layer](), list[OptimizerState]()
+    for number, (layer, state) in enumerate(zip(sparse_layers(whole), replica.states, strict=True)):
+        topology = layer.topology
+        targets = Ownership.balanced(topology.indptr, exchange.n_parts, exchange.part)
+        start, stop = (int(topology.indptr[row]) for row in (targets.first, targets.stop))
+        rows = rows_of(topology, targets)
+        weight, neurons = layer.weight[start:stop], slice(targets.first, targets.stop)
+        ends = {"is_first": number == 0, "is_last": number == len(whole.layers) - 1}
+        incoming = PartitionedCsr.build(exchange, rows, weight, targets, below, room, **ends)
+        incoming.settle()
+        layers.append(replace(layer, incoming=incoming, bias=layer.bias[neurons].copy(), first_row=targets.first))
+        own = {name: _own(incoming, each, slice(start, stop), neurons) for name, each in state.values.items()}
+        states.append(OptimizerState(own))
+        below = targets
+    network = PartitionedNetwork(
+        layers,
+        list(whole.neuron_ids),
+        tile_width=whole.tile_width,
+        whole_widths=tuple(whole.widths),
+        whole_connections=whole.n_connections,
+        exchange=exchange,
+    )
+    return PartitionedReplica(network, states)
+
+
+class PartitionedReplica(Replica):
+    """One part of a network with the state of its optimiser."""
+
+    def train_batch(
+        self,
+        batch: Batch,
+        labels: AnyArray,
+        objective: Objective,
+        dropouts: Sequence[Dropout],
+        optimizer: Optimizer,
+        rate: float,
+        workspace: Workspace,
+        clip_norm: float | None = None,
+    ) -> Outcome:
+        """One training step on one batch, of all parts together (collective).
+
+        Raises
+        ------
+        InputError
+            The gradient is to be clipped, whose norm no part knows.
+        """
+        if clip_norm is not None:
+            raise InputError(f"clip_norm = {clip_norm}: not for a network in parts; expected none")
+        return super().train_batch(batch, labels, objective, dropouts, optimizer, rate, workspace)
+
+
+def check_divisible(replica: Replica) -> None:
+    """Check that a replica can be divided into parts.
+
+    Raises
+    ------
+    InputError
+        A layer, its connections or its states are of a kind that cannot.
+    """
+    for number, (layer, state) in enumerate(zip(sparse_layers(replica.network), replica.states, strict=True)):
+        kind = layer.incoming.kind
+        if kind not in DIVISIBLE:
+            raise InputError(f'layer {number} has connections "{kind}": expected {" or ".join(DIVISIBLE)} for parts')
+        for name, own in state.values.items():
+            if own["weight"].dtype != VALUE:
+                raise InputError(f"layer {number} has a {name} of {own['weight'].dtype}: expected float32 for parts")
+
+
+def rows_of(topology: Topology, targets: Ownership) -> Topology:
+    """The connections to own neurons, with the numbers that sources have in their layer."""
+    indptr = topology.indptr[targets.first : targets.stop + 1]
+    indices = topology.indices[indptr[0] : indptr[-1]].copy()
+    return Topology((targets.n_own, topology.shape[1]), (indptr - indptr[0]).astype(OFFSET), indices)
+
+
+def _own(
+    incoming: PartitionedCsr, values: Mapping[str, AnyArray], connections: slice, neurons: slice
+) -> dict[str, AnyArray]:
+    """A state array of the part's parameters, from that of the whole layer (collective)."""
+    weight = np.ascontiguousarray(incoming.mirrored(values["weight"][connections]))
+    return {"weight": weight.copy(), "bias": values["bias"][neurons].copy()}

@@ -1,0 +1,76 @@
+"""What the parts of a network send each other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from hpc_sparse.dtypes import OFFSET, AnyArray, Int64Array
+
+
+class Exchange(ABC):
+    """Messages between the parts of one network. All its methods are collective, in the same order on every part.
+
+    Attributes
+    ----------
+    part, n_parts : int
+        Number of the part that is here, and how many there are.
+    """
+
+    part: int
+    n_parts: int
+
+    @abstractmethod
+    def swap(self, sends: Sequence[AnyArray], receives: Sequence[AnyArray]) -> None:
+        """Overwrite ``receives`` by what the other parts send here (collective).
+
+        Parameters
+        ----------
+        sends : sequence of array, one per part
+            Contiguous and one-dimensional; the own part's does not travel.
+        receives : sequence of array, one per part
+            As long as what that part sends here, of the same type.
+        """
+
+    def trade(self, arrays: Sequence[AnyArray]) -> list[AnyArray]:
+        """The arrays that the parts send here, of any lengths and all of one type; the own part's too (collective)."""
+        lengths = self.swapped(np.array([array.size for array in arrays], OFFSET))
+        received = [np.empty(length, arrays[0].dtype) for length in lengths.tolist()]
+        received[self.part] = arrays[self.part]
+        self.swap([np.ascontiguousarray(array) for array in arrays], received)
+        return received
+
+    def swapped(self, numbers: Int64Array) -> Int64Array:
+        """int64[n_parts]: what each part has for this one, of its ``numbers`` int64[n_parts] (collective)."""
+        received = numbers.copy()
+        self.swap(np.split(numbers, self.n_parts), np.split(received, self.n_parts))
+        return received
+
+    def gather(self, numbers: Int64Array) -> Int64Array:
+        """int64[n_parts, n]: the ``numbers`` of all parts, int64[n] (collective)."""
+        received = np.tile(numbers, (self.n_parts, 1))
+        self.swap([numbers] * self.n_parts, list(received))
+        return received
+
+    def total(self, number: int) -> int:
+        """Sum of the numbers of all parts (collective)."""
+        return int(self.gather(np.array([number], OFFSET)).sum())
+
+    def before(self, number: int) -> int:
+        """Sum of the numbers of the parts before this one (collective)."""
+        return int(self.gather(np.array([number], OFFSET))[: self.part].sum())
+
+
+class Alone(Exchange):
+    """A network in one part: nothing travels."""
+
+    part = 0
+    n_parts = 1
+
+    def swap(self, sends: Sequence[AnyArray], receives: Sequence[AnyArray]) -> None:
+        """Nothing."""
+
+
+ALONE = Alone()

@@ -1,0 +1,170 @@
+"""Connections of a layer on one rank: incoming lists of its neurons, outgoing lists of its neurons below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from hpc_sparse.dtypes import INDEX, OFFSET, BoolArray, Int32Array, Int64Array, PointerArray, pointer_dtype
+from hpc_sparse.kernels.partitioned.rows import cut_rows
+from hpc_sparse.network.connections.topology import BLOCKS, Topology, TransposedIndex
+from hpc_sparse.network.partitioned.ownership import LocalNumbers, Ownership
+from hpc_sparse.partition import balanced_bounds
+
+
+class Pairs(NamedTuple):
+    """Connections between the neurons of two parts, in the order of their keys: by target, then by source.
+
+    Attributes
+    ----------
+    sources : int32[n]
+        Numbers among the neurons of the part that owns them.
+    targets : int32[n]
+        Numbers in the layer.
+    """
+
+    sources: Int32Array
+    targets: Int32Array
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """Connections to the own neurons of a layer, in rows; the weights of all are here.
+
+    Attributes
+    ----------
+    topology : Topology
+        One row per own neuron; its columns are local numbers of sources.
+    targets : Ownership
+        Of the layer.
+    sources : LocalNumbers
+        Of the layer below.
+    low, high : int32[n_own], or int64 beyond 2^31 connections
+        The connections of a row from own sources.
+    """
+
+    topology: Topology
+    targets: Ownership
+    sources: LocalNumbers
+    low: PointerArray
+    high: PointerArray
+
+    @classmethod
+    def of(cls, rows: Topology, targets: Ownership, below: Ownership) -> Incoming:
+        """The lists of rows of shape (n_own, n_in), whose columns are numbers in the layer below.
+
+        Parameters
+        ----------
+        rows : Topology
+        targets : Ownership
+            Of the layer.
+        below : Ownership
+            Of the layer below.
+        """
+        assert rows.shape == (targets.n_own, below.n_neurons), (rows.shape, targets, below)
+        sources = LocalNumbers.of(below, rows.indices)
+        topology = Topology((targets.n_own, sources.n_local), rows.indptr, sources.local(rows.indices))
+        low, high = np.empty(targets.n_own, topology.indptr.dtype), np.empty(targets.n_own, topology.indptr.dtype)
+        cut_rows(topology.indptr, topology.indices, sources.own.start, sources.own.stop, low, high)
+        return cls(topology, targets, sources, low, high)
+
+    @property
+    def n_connections(self) -> int:
+        """Connections to own neurons."""
+        return self.topology.n_connections
+
+    @cached_property
+    def is_own(self) -> BoolArray:
+        """bool[nnz]: whether a connection's source is owned here."""
+        own, indices = self.sources.own, self.topology.indices
+        found: BoolArray = (indices >= own.start) & (indices < own.stop)
+        return found
+
+    def rows(self) -> Topology:
+        """The connections with the sources' numbers in the layer below, (n_own, n_in)."""
+        numbers = self.sources.numbers().astype(INDEX)
+        shape = (self.targets.n_own, self.sources.owned.n_neurons)
+        return Topology(shape, self.topology.indptr, numbers[self.topology.indices])
+
+    def positions_by_owner(self) -> list[Int64Array]:
+        """Of each part of the layer below, the positions of the connections from its neurons, in key order."""
+        ranges = self.sources.ranges()
+        owner = np.searchsorted(ranges, self.topology.indices, side="right") - 1
+        order = np.argsort(owner, kind="stable")
+        return np.split(order, np.searchsorted(owner[order], np.arange(1, ranges.size - 1)))
+
+    def pairs_by_owner(self) -> list[Pairs]:
+        """For each part of the layer below, the connections from its neurons."""
+        outs, starts = self.topology.outs(), self.sources.owned.starts
+        numbers, found = self.sources.numbers(), []
+        for part, positions in enumerate(self.positions_by_owner()):
+            sources = numbers[self.topology.indices[positions]] - starts[part]
+            found.append(Pairs(sources.astype(INDEX), (outs[positions] + self.targets.first).astype(INDEX)))
+        return found
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """Connections from the own neurons below, by source; the weights of those to other ranks are mirrored here.
+
+    Attributes
+    ----------
+    index : TransposedIndex
+        Targets are local numbers, increasing for each source. A position beyond the incoming connections is that of a
+        mirror.
+    targets : LocalNumbers
+        Of the layer.
+    mirrors : int64[n_parts + 1]
+        Mirrors of the connections to the neurons of each part, in key order: where they begin.
+    """
+
+    index: TransposedIndex
+    targets: LocalNumbers
+    mirrors: Int64Array
+
+    @classmethod
+    def of(cls, incoming: Incoming, received: Sequence[Pairs], *, knows_all: bool = False) -> Outgoing:
+        """The lists.
+
+        Parameters
+        ----------
+        incoming : Incoming
+            Of this rank, of the same connections as its own entry in ``received``.
+        received : sequence of Pairs
+            From each part of the layer, the connections from own neurons below.
+        knows_all : bool
+            Whether all neurons of the layer are known here, connected or not.
+        """
+        owned, part = incoming.targets, incoming.targets.part
+        sources, globally = (np.concatenate(each) for each in zip(*received, strict=True))
+        targets = LocalNumbers.of_all(owned) if knows_all else LocalNumbers.of(owned, globally)
+        counts = np.array([pairs.sources.size for pairs in received], OFFSET)
+        counts[part] = 0
+        mirrors = np.concatenate([np.zeros(1, OFFSET), np.cumsum(counts)])
+        pointer = pointer_dtype(incoming.n_connections + int(mirrors[-1]))
+        position: PointerArray = np.arange(globally.size).astype(pointer, copy=False)
+        start = int(mirrors[part])
+        n_own = received[part].sources.size
+        position[start + n_own :] += incoming.n_connections - n_own
+        position[:start] += incoming.n_connections
+        position[start : start + n_own] = np.flatnonzero(incoming.is_own)
+        grouped = _by_target(targets, globally, sources, incoming.sources.owned.n_own).transposed
+        place: PointerArray = position[grouped.position]
+        bounds = balanced_bounds(grouped.indptr, BLOCKS)
+        return cls(TransposedIndex(grouped.indptr, grouped.outs, place, bounds), targets, mirrors)
+
+    @property
+    def n_mirrors(self) -> int:
+        """Connections to the neurons of other parts."""
+        return int(self.mirrors[-1])
+
+
+def _by_target(targets: LocalNumbers, globally: Int32Array, sources: Int32Array, n_sources: int) -> Topology:
+    """Connections in key order as rows of local targets."""
+    counts = np.bincount(targets.local(globally), minlength=targets.n_local)
+    indptr = np.concatenate([np.zeros(1, OFFSET), np.cumsum(counts)])
+    return Topology((targets.n_local, n_sources), indptr, sources.astype(INDEX, copy=False))

@@ -1,0 +1,47 @@
+"""One part of a network, with the numbers of the whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hpc_sparse.network.network import Network
+from hpc_sparse.network.partitioned.exchange import ALONE, Exchange
+
+
+@dataclass
+class PartitionedNetwork(Network):
+    """Layers of which this rank has some of the neurons. What is counted is the network of all parts.
+
+    Attributes
+    ----------
+    whole_widths : tuple of int
+        Neurons of each layer, inputs first.
+    whole_connections : int
+        Connections of all layers.
+    exchange : Exchange
+    """
+
+    whole_widths: tuple[int, ...] = field(kw_only=True)
+    whole_connections: int = field(kw_only=True)
+    exchange: Exchange = field(default=ALONE, kw_only=True)
+
+    @property
+    def widths(self) -> list[int]:
+        """Neurons per layer, from the input to the output."""
+        return list(self.whole_widths)
+
+    @property
+    def n_connections(self) -> int:
+        """Stored connections of all layers, mirrors not counted."""
+        return self.whole_connections
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that are learned, of all layers."""
+        return self.whole_connections + sum(self.whole_widths[1:])
+
+    @property
+    def density(self) -> float:
+        """Stored connections as a share of those of the dense network of the same widths."""
+        n_possible = sum(n_in * n_out for n_in, n_out in zip(self.whole_widths, self.whole_widths[1:], strict=False))
+        return self.whole_connections / n_possible
