@@ -71,4 +71,5 @@ def test_purposes_keep_their_numbers():
         "GROWTH_POOL": 10,
         "GROWTH_BATCH": 11,
         "VALIDATION": 12,
+        "ROUNDING": 13,
     }

@@ -161,7 +161,7 @@ def test_a_tile_is_far_or_lost_if_it_has_more_bytes_than_the_bound(
     module, n_rows, arguments = calls(topology, WIDTH if name in SINGLE else WIDTH + 16, dtype)[name]
     loops = Loops(monkeypatch, module)
     # The kernels run as Python: the rest of their arithmetic has other tests.
-    for other in {"mix64", "row_total", "descend"} & vars(module).keys():
+    for other in {"mix64", "row_total", "descend", "part_of"} & vars(module).keys():
         monkeypatch.setattr(module, other, lambda *_: np.uint64(0))
     monkeypatch.setattr(module, "GOLDEN", np.uint64(0), raising=False)
     bounds = {"FAR_BYTES": 0 if distance == LOST else 1 << 62, "LOST_BYTES": 1 << 62}
