@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_sparse.analysis.topologies import Topologies, as_topologies, sum_incoming, sum_outgoing
+from hpc_sparse.analysis.topologies import Topologies, as_topologies
 from hpc_sparse.dtypes import BoolArray, Int64Array
+from hpc_sparse.kernels.analysis.reach import count_effective, reach_above, use_below
 from hpc_sparse.network.connections.topology import Topology
 
 
@@ -50,18 +52,53 @@ def find_reach(network: Topologies) -> Reach:
     topologies = as_topologies(network)
     n_inputs, n_outputs = topologies[0].shape[1], topologies[-1].shape[0]
     has_incoming = (np.ones(n_inputs, np.bool_), *(topology.fan_in() > 0 for topology in topologies))
-    has_outgoing = (*(_has_outgoing(topology) for topology in topologies), np.ones(n_outputs, np.bool_))
-    is_reached, is_used = [has_incoming[0]], [has_outgoing[-1]]
-    n_live_inputs = []
+    has_outgoing = (*(topology.fan_out() > 0 for topology in topologies), np.ones(n_outputs, np.bool_))
+    is_reached, is_used, n_effective = zip(*_from_above(topologies), strict=True)
+    counts = np.array(n_effective[:0:-1], np.int64)
+    return Reach(has_incoming, has_outgoing, is_reached[::-1], is_used[::-1], counts)
+
+
+@dataclass(frozen=True)
+class EffectiveSize:
+    """What of a network lies on a path from an input to an output.
+
+    Attributes
+    ----------
+    n_neurons : int
+        Of all layers, with inputs and outputs.
+    n_connections : int
+    """
+
+    n_neurons: int
+    n_connections: int
+
+
+def effective_size(network: Topologies) -> EffectiveSize:
+    """The size of the part of a network that can carry a signal; O(nnz) time, a byte per neuron.
+
+    Raises
+    ------
+    InputError
+        The network is none.
+    """
+    n_neurons, n_connections = 0, 0
+    for is_reached, is_used, n_effective in _from_above(as_topologies(network)):
+        n_neurons += int(np.count_nonzero(is_reached & is_used))
+        n_connections += n_effective
+    return EffectiveSize(n_neurons, n_connections)
+
+
+def _from_above(topologies: Sequence[Topology]) -> Iterator[tuple[BoolArray, BoolArray, int]]:
+    """For each layer of neurons, outputs first: which are reached, which used; effective connections up."""
+    is_reached = [np.ones(topologies[0].shape[1], np.bool_)]
     for topology in topologies:
-        n_live_inputs.append(sum_incoming(topology, is_reached[-1].astype(np.float64)))
-        is_reached.append(n_live_inputs[-1] > 0)
+        is_reached.append(np.empty(topology.shape[0], np.bool_))
+        reach_above(*topology.rows, is_reached[-2], is_reached[-1])
+    is_used = np.ones(topologies[-1].shape[0], np.bool_)
+    yield is_reached.pop(), is_used, 0
     for topology in reversed(topologies):
-        is_used.append(sum_outgoing(topology, is_used[-1].astype(np.float64)) > 0)
-    is_used.reverse()
-    n_effective = [int(n_live[used].sum()) for n_live, used in zip(n_live_inputs, is_used[1:], strict=True)]
-    return Reach(has_incoming, has_outgoing, tuple(is_reached), tuple(is_used), np.array(n_effective, np.int64))
-
-
-def _has_outgoing(topology: Topology) -> BoolArray:
-    return topology.fan_out() > 0
+        reached, used_above = is_reached.pop(), is_used
+        n_effective = int(count_effective(*topology.rows, reached, used_above))
+        is_used = np.empty(topology.shape[1], np.bool_)
+        use_below(*topology.rows, used_above, is_used)
+        yield reached, is_used, n_effective

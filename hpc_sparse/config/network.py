@@ -33,7 +33,7 @@ from hpc_sparse.config.section import Fraction, NonNegative, Positive, Width
 DEFAULT_EPSILON = 20.0
 
 
-RandomPattern = Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "small_world", "scale_free"]
+RandomPattern = Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "small_world", "scale_free", "covering"]
 
 
 class NetworkSection(ConnectionSection):
@@ -63,14 +63,16 @@ class NetworkSection(ConnectionSection):
         "lognormal_fan_in",
         "small_world",
         "scale_free",
+        "covering",
         "snip",
         "grasp",
         "csti",
     ] = "erdos_renyi"
     """First connections. erdos_renyi: uniform over all pairs; constant_fan_in: as many for each neuron;
     lognormal_fan_in: a few neurons have many; small_world: neighbours, and some anywhere; scale_free: power laws on
-    both sides. The others use training samples. snip and grasp take the best of a denser network by |gradient x weight|
-    or by the flow of gradients, from evolution.growth_samples of them. csti connects correlated features, by all."""
+    both sides; covering: inputs for each neuron and neurons for each input, the others anywhere. The rest use training
+    samples. snip and grasp take the best of a denser network by |gradient x weight| or by the flow of gradients, from
+    evolution.growth_samples of them. csti connects correlated features, by all."""
 
     rewired_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.2
     """small_world: share of the connections that lead anywhere; 0: only to neighbours, 1: nearly as erdos_renyi."""

@@ -15,6 +15,7 @@ from hpc_sparse.network.connections.registry import check_widths
 from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.planning.effective import expected_effective
 from hpc_sparse.planning.largest import largest_fitting
 from hpc_sparse.planning.machine import AvailableMemory, available_memory
 from hpc_sparse.planning.memory import plan_memory
@@ -68,6 +69,7 @@ def plan_run(ctx: ParallelContext, request: PlanRequest) -> dict[str, Any]:
         use_threads(threads)
     n_outputs = make_objective(config).n_outputs(info.n_classes)
     size = NetworkSize.of_run(config, info, n_outputs)
+    effective = expected_effective(size, config.network.initial_topology)
     report = {
         "config": str(request.config_path),
         "ranks": n_ranks,
@@ -78,6 +80,7 @@ def plan_run(ctx: ParallelContext, request: PlanRequest) -> dict[str, Any]:
         "samples": _samples(config, info),
         "neurons": size.n_neurons,
         "connections": size.n_connections,
+        "effective": None if effective is None else asdict(effective),
         "layers": [asdict(layer) for layer in size.layers],
         "memory": _memory(request, config, size, info, n_ranks, n_node_ranks),
         "schedule": _schedule(config, n_ranks),

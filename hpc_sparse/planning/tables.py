@@ -20,6 +20,8 @@ def print_plan(plan: dict[str, Any]) -> None:
         f"{plan['config']}: {plan['neurons']:,} neurons, {plan['connections']:,} connections; "
         f"{ranks}, {plan['threads_per_rank']} threads each"
     )
+    if plan["effective"] is not None:
+        console.print(_effective_line(plan["effective"]))
     console.print(f"{plan['instructions']} instructions, activations in tiles of {plan['tile_width']} columns")
     console.print(f"samples: {', '.join(f'{name} {number:,}' for name, number in plan['samples'].items())}")
     schedule = plan["schedule"]
@@ -33,6 +35,14 @@ def print_plan(plan: dict[str, Any]) -> None:
     console.print(_time_table(plan))
     if "largest" in plan["memory"]:
         console.print(_fit_lines(plan["memory"]))
+
+
+def _effective_line(effective: dict[str, Any]) -> str:
+    return (
+        f"on a path from an input to an output at first: {effective['neurons']:,} neurons "
+        f"({effective['share_of_neurons']:.1%}), {effective['connections']:,} connections "
+        f"({effective['share_of_connections']:.1%})"
+    )
 
 
 def _memory_table(plan: dict[str, Any]) -> Table:

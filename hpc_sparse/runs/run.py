@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hpc_sparse.analysis.reach import effective_size
 from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import HpcSparseError, MachineError, PlannedStop
 from hpc_sparse.inputs.chain import FrontEndChain
@@ -22,6 +23,7 @@ from hpc_sparse.monitor.position import Phase, PositionTracker
 from hpc_sparse.monitor.reporter import Reporter
 from hpc_sparse.monitor.stalls import stall_watch
 from hpc_sparse.monitor.stopping import NO_PROGRESS, StopRequest, describe_reason
+from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext, cores_of_node
 from hpc_sparse.runs.folder import RunFolder
@@ -125,8 +127,17 @@ def _train_as_planned(
     peak = max(gather_objects(ctx, peak_rss_bytes()))
     states, seconds = start.replica.states[0].arrays(), time.monotonic() - started
     summary = summarize(ctx, start.replica.network, history, n_samples, seconds, peak, states)
+    summary |= on_root(ctx, lambda: _effective(start.replica.network))
     on_root(ctx, lambda: plan.folder.write_summary(summary))
     return summary
+
+
+def _effective(network: Network) -> dict[str, int]:
+    """What of a network can carry a signal, for ``summary.json``; nothing of states and images."""
+    if network.n_places > 1 or any(len(layer.connections()) != 1 for layer in network.layers):
+        return {}
+    size = effective_size(network)
+    return {"n_effective_neurons": size.n_neurons, "n_effective_connections": size.n_connections}
 
 
 def _train(

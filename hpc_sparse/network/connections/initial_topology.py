@@ -13,7 +13,7 @@ from hpc_sparse.network.apportion import apportion
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import distinct_numbers, sorted_distinct
 
-Pattern = Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "small_world", "scale_free"]
+Pattern = Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "small_world", "scale_free", "covering"]
 
 SPREAD = 0.5
 """Standard deviation of the logarithm of a neuron's share of the connections, in ``lognormal_fan_in``."""
@@ -24,6 +24,9 @@ REWIRED = 0.2
 SCALE_FREE_POWER = -0.5
 """Power of a neuron's rank to which its expected number of connections is proportional, in ``scale_free``: degrees then
 have the exponent 3 of preferential attachment."""
+
+COVERED = 2
+"""Inputs that every neuron has, in ``covering``: one alone often leads to nothing that varies."""
 
 CROWDED = 4
 """A row with more than one in so many columns has its columns drawn from all at once."""
@@ -41,7 +44,8 @@ def draw_topology(
         inputs. lognormal_fan_in: few neurons with many inputs and many with few, as gradient-guided growth produces
         (arXiv 2604.10560). small_world: neighbours along a ring, of which a share is replaced by connections anywhere
         (Watts, Strogatz 1998, for two sides as by Zhang et al. 2025, arXiv 2501.19107). scale_free: numbers of
-        connections by a power law on both sides.
+        connections by a power law on both sides. covering: every neuron with at least two inputs and every input with
+        at least one neuron, if there are so many connections; the others as erdos_renyi.
     shape : (n_out, n_in)
     density : float
         Expected, or reached up to rounding.
@@ -57,6 +61,8 @@ def draw_topology(
         return _small_world(shape, density, rewired, rng)
     if pattern == "scale_free":
         return _scale_free(shape, density, rng)
+    if pattern == "covering":
+        return _covering(shape, density, rng)
     fan_in = _constant(shape, density) if pattern == "constant_fan_in" else _lognormal(shape, density, rng)
     return _random_rows(shape, fan_in, rng)
 
@@ -124,6 +130,33 @@ def _scale_free(shape: tuple[int, int], density: float, rng: np.random.Generator
         chosen = np.argpartition(times, int(fan_in[row]) - 1)[: int(fan_in[row])]
         drawn.append(row * n_in + chosen.astype(OFFSET))
     return Topology.from_keys(shape, np.sort(np.concatenate(drawn)))
+
+
+def _covering(shape: tuple[int, int], density: float, rng: np.random.Generator) -> Topology:
+    """Neurons in random orders paired with inputs in random orders, until all are covered; then any others."""
+    n_out, n_in = shape
+    n_connections = min(round(density * n_out * n_in), n_out * n_in)
+    n_pairs = min(n_connections, max(min(COVERED, n_in) * n_out, n_in))
+    keys = np.sort(_dealt(n_out, n_pairs, rng) * n_in + _dealt(n_in, n_pairs, rng))
+    while (is_again := np.append(False, keys[1:] == keys[:-1])).any():
+        # Its neuron gets another input; the one that it has twice stays covered by the first.
+        keys[is_again] += rng.integers(0, n_in, int(is_again.sum()), OFFSET) - keys[is_again] % n_in
+        keys.sort()
+    keys = np.concatenate([keys, _others(shape, keys, n_connections - n_pairs, rng)])
+    keys.sort()
+    return Topology.from_keys(shape, keys)
+
+
+def _others(shape: tuple[int, int], keys: Int64Array, n_wanted: int, rng: np.random.Generator) -> Int64Array:
+    """So many keys besides those given, int64[n], increasing; every choice is equally likely."""
+    pairs, every = Topology.from_keys(shape, keys), np.ones(keys.size, np.bool_)
+    return pairs.free_keys(every, distinct_numbers(pairs.n_possible - keys.size, n_wanted, rng))
+
+
+def _dealt(n: int, n_wanted: int, rng: np.random.Generator) -> Int64Array:
+    """So many of the numbers below ``n``, each as often as the others, in random orders one after the other."""
+    orders = [rng.permutation(n) for _ in range(-(-n_wanted // n))]
+    return np.concatenate(orders)[:n_wanted] if orders else np.empty(0, OFFSET)
 
 
 def _weighted_columns(weight: Float64Array, n_wanted: Int64Array, rng: np.random.Generator) -> Int64Array:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.analysis import count_paths, find_reach, paths
+from hpc_sparse.analysis.reach import EffectiveSize, effective_size
 
 
 def list_paths(masks: list[np.ndarray]) -> list[tuple[int, ...]]:
@@ -63,6 +64,8 @@ def test_live_neurons_and_connections_are_those_on_a_listed_path(make_masks, to_
             assert found.has_outgoing[number].tolist() == (masks[number].sum(axis=1) > 0).tolist()
     effective = [len({path[k : k + 2] for path in listed}) for k in range(len(masks))]
     assert found.n_effective.tolist() == effective
+    n_alive = sum(len({path[number] for path in listed}) for number in range(len(widths)))
+    assert effective_size(to_sparse(masks)) == EffectiveSize(n_alive, sum(effective))
 
 
 def test_a_chain_of_dead_neurons_is_followed_to_its_end():

@@ -53,6 +53,7 @@ def draw(config) -> Network:
         ("network.epsilon=30", 0.03),
         ("network.initial_topology=constant_fan_in", 0.15),
         ("network.initial_topology=lognormal_fan_in", 0.15),
+        ("network.initial_topology=covering", 0.15),
     ],
 )
 def test_building_a_network_takes_what_is_planned(wide_config, peak_of, override, tolerance):

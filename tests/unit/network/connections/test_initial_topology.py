@@ -37,7 +37,7 @@ def test_a_lognormal_fan_in_is_wide_and_a_random_one_is_not():
     assert random.std() == pytest.approx(10, rel=0.1)
 
 
-@pytest.mark.parametrize("pattern", ["small_world", "scale_free"])
+@pytest.mark.parametrize("pattern", ["small_world", "scale_free", "covering"])
 @pytest.mark.parametrize(
     ("shape", "density"),
     [
@@ -88,6 +88,37 @@ def test_degrees_of_a_scale_free_graph_fall_by_a_power_law_on_both_sides():
         assert degrees.max() > 15 * np.median(degrees)
 
 
+@pytest.mark.parametrize(
+    ("shape", "n_connections", "least_in", "least_out"),
+    [
+        ((300, 200), 600, 2, 2),
+        ((300, 200), 1500, 2, 1),
+        ((200, 900), 900, 2, 1),
+        ((200, 900), 400, 2, 0),
+        ((200, 900), 250, 1, 0),
+        ((9, 1), 9, 1, 9),
+        ((3, 2), 6, 2, 3),
+        ((1000, 1000), 2, 0, 0),
+    ],
+)
+def test_a_covering_topology_leaves_out_nobody_if_there_are_enough_connections(
+    shape, n_connections, least_in, least_out
+):
+    for seed in range(5):
+        topology = draw_topology("covering", shape, n_connections / (shape[0] * shape[1]), np.uint64(seed))
+        topology.check()
+        assert topology.n_connections == n_connections
+        assert topology.fan_in().min() >= least_in
+        assert topology.fan_out().min() >= least_out
+
+
+def test_what_a_covering_topology_adds_is_anywhere():
+    topology = draw_topology("covering", (2000, 2000), 10 / 2000, np.uint64(3))
+    # Two of ten inputs are certain, eight as in a random topology; of ten neurons, too.
+    assert topology.fan_in().std() == pytest.approx(np.sqrt(8), rel=0.1)
+    assert topology.fan_out().std() == pytest.approx(np.sqrt(8), rel=0.1)
+
+
 @pytest.mark.parametrize("pattern", FAN_IN_PATTERNS)
 @pytest.mark.parametrize("density", [0.3, 0.8])
 def test_every_column_is_equally_likely(pattern, density):
@@ -100,7 +131,7 @@ def test_every_column_is_equally_likely(pattern, density):
     assert abs(chi_square - 120) < 5 * np.sqrt(240)
 
 
-@pytest.mark.parametrize("pattern", [*FAN_IN_PATTERNS, "erdos_renyi"])
+@pytest.mark.parametrize("pattern", [*FAN_IN_PATTERNS, "erdos_renyi", "covering"])
 def test_the_key_alone_decides(pattern):
     one, same, other = (draw_topology(pattern, (40, 30), 0.2, np.uint64(seed)).keys() for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
