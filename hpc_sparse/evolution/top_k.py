@@ -5,31 +5,42 @@ from __future__ import annotations
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Int64Array
+from hpc_sparse.evolution.order_statistics import order_statistic, own_ties
 from hpc_sparse.kernels.growth import largest_of_layer
+from hpc_sparse.network.partitioned.exchange import ALONE, Exchange
 
 
-def strongest(scores: Float32Array, keys: Int64Array, n_wanted: int) -> Int64Array:
+def strongest(scores: Float32Array, keys: Int64Array, n_wanted: int, exchange: Exchange = ALONE) -> Int64Array:
     """Positions of the highest ``scores``, increasing; among equal ones those of the lowest ``keys``.
 
     Parameters
     ----------
     scores : float32[n]
+        Not negative where there are several parts.
     keys : int64[n]
-        Distinct.
+        Distinct. Those of a part come after those of the parts before it.
     n_wanted : int
+        Of all parts together.
+    exchange : Exchange
+        Between the parts that have scores; collective.
 
     Returns
     -------
-    int64[min(n, n_wanted)]
+    int64[n chosen here]
+        All parts have min(n, n_wanted) together.
     """
-    if n_wanted >= scores.size:
+    n = exchange.total(scores.size)
+    if n_wanted >= n:
         return np.arange(scores.size, dtype=OFFSET)
     if n_wanted == 0:
         return np.empty(0, OFFSET)
-    limit = np.partition(scores, scores.size - n_wanted)[scores.size - n_wanted]
+    if exchange.n_parts == 1:
+        limit = np.partition(scores, n - n_wanted)[n - n_wanted]
+    else:
+        limit, _ = order_statistic(scores, n - n_wanted, exchange)
     is_chosen = scores > limit
     ties = np.flatnonzero(scores == limit)
-    n_ties = n_wanted - int(np.count_nonzero(is_chosen))
+    n_ties = own_ties(ties.size, n_wanted - exchange.total(int(np.count_nonzero(is_chosen))), exchange)
     is_chosen[ties[np.argsort(keys[ties])[:n_ties]]] = True
     return np.flatnonzero(is_chosen).astype(OFFSET)
 
@@ -71,10 +82,16 @@ class StrongestKeys:
             if done < n_positions:
                 self._condense()
 
-    def keys(self) -> Int64Array:
-        """The keys of the best so far, increasing; fewer than wanted only if fewer have come."""
+    def keys(self, exchange: Exchange = ALONE) -> Int64Array:
+        """The keys of the best so far, increasing; fewer than wanted only if fewer have come.
+
+        Where other parts have collectors, those of the best of all that came here (collective).
+        """
         self._condense()
-        return np.sort(self._keys[: self._n])
+        keys = self._keys[: self._n]
+        if exchange.n_parts > 1:
+            keys = keys[strongest(self._scores[: self._n], keys, self._n_wanted, exchange)]
+        return np.sort(keys)
 
     def _condense(self) -> None:
         best = strongest(self._scores[: self._n], self._keys[: self._n], self._n_wanted)

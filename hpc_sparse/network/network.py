@@ -205,6 +205,11 @@ class Network:
         n_possible = sum(each.shape[0] * each.shape[1] for _, each in self.connections())
         return self.n_connections / n_possible
 
+    @property
+    def has_lost_neurons(self) -> bool:
+        """Whether any neuron has been removed."""
+        return any(ids is not None for ids in self.neuron_ids)
+
     def connections(self) -> Iterator[tuple[Place, Connections]]:
         """All connections of all layers, from the input to the output."""
         for number, layer in enumerate(self.layers):

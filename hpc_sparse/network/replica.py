@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -19,8 +20,12 @@ from hpc_sparse.network.optimizers.clipping import clip
 from hpc_sparse.network.optimizers.protocol import Optimizer
 from hpc_sparse.network.optimizers.sgd import VELOCITY
 from hpc_sparse.network.optimizers.state import OptimizerState, StateTypes, carried
+from hpc_sparse.network.partitioned.layer_share import LayerShare
 from hpc_sparse.network.tokens import Batch
 from hpc_sparse.network.workspace import Workspace
+
+Weights = Literal["all", "grown", "none"]
+"""Which weights of some connections: all, those of connections that have just grown, or none."""
 
 OF_SGD: StateTypes = MappingProxyType({VELOCITY: VALUE})
 
@@ -130,8 +135,27 @@ class Replica:
         layer.rewire(layer.shape, topologies, {**kept, **values})
         self.states[number] = self.states[number].at_rest_again(layer.parameters())
 
+    def rows(self, place: Place) -> Topology:
+        """The units at a place that are here, whose columns are those of the whole layer below."""
+        return self.network.at(place).topology
+
+    def share(self, place: Place) -> LayerShare:
+        """Which of the units at a place are here: all."""
+        return LayerShare.whole(self.rows(place))
+
+    def n_units(self, place: Place) -> int:
+        """Units at a place, those of all parts of the network."""
+        return self.network.at(place).topology.n_connections
+
+    def shape_at(self, place: Place) -> tuple[int, int]:
+        """(n_out, n_in) in neurons of the whole connections at a place."""
+        return self.network.at(place).shape
+
+    def settle(self, place: Place, changed: Weights) -> None:
+        """Have the weights that were set after a change known wherever they are needed; on one rank they are."""
+
     def state_at(self, place: Place, state_array: str) -> AnyArray:
-        """float32[n] or bfloat16: a state array of the weights of the connections at a place."""
+        """float32[n] or bfloat16: a state array of the weights of the units at a place that are here."""
         weight = self.network.at(place).weight
         for name, parameter in self.network.layers[place.layer].parameters().items():
             if parameter.values is weight:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, AnyArray, Float32Array, Int64Array
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int64Array
 from hpc_sparse.kernels.partitioned.rows import descend_mirrors, remote_gradients
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights
 from hpc_sparse.network.connections.protocol import Epilogue, Gate, ScoreRule
-from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.partitioned.exchange import Exchange
 from hpc_sparse.network.partitioned.halo import Halo, Room
 from hpc_sparse.network.partitioned.lists import Incoming, Outgoing, Pairs
 from hpc_sparse.network.partitioned.ownership import LocalNumbers, Ownership
+from hpc_sparse.network.partitioned.rewiring import Rewiring
 from hpc_sparse.network.partitioned.routes import Route
 from hpc_sparse.network.sinks import DescendMap, MapSink
 from hpc_sparse.network.tiles import Tiles
@@ -34,6 +35,8 @@ class PartitionedCsr(Csr):
     ----------
     incoming : Incoming
         Connections to the own neurons.
+    lists : Outgoing or None
+        Connections from the own neurons below; None for the first layer.
     exchange : Exchange
     below : Halo
         Around the own neurons of the layer below.
@@ -44,6 +47,7 @@ class PartitionedCsr(Csr):
     """
 
     incoming: Incoming = field(kw_only=True)
+    lists: Outgoing | None = field(kw_only=True)
     exchange: Exchange = field(kw_only=True)
     below: Halo = field(kw_only=True)
     above: Halo | None = field(kw_only=True)
@@ -83,23 +87,47 @@ class PartitionedCsr(Csr):
         """
         assert below.n_parts == (1 if is_first else exchange.n_parts), (below, exchange.n_parts)
         incoming = Incoming.of(rows, targets, below)
+        received = None if is_first else _received(exchange, incoming)
+        values = np.zeros(weight.size + _n_mirrors(exchange, received), weight.dtype)
+        values[: weight.size] = weight
+        return cls._of(exchange, incoming, received, values, deltas, is_last=is_last)
+
+    def changed(self, rewiring: Rewiring) -> PartitionedCsr:
+        """What has become of these connections; their values are carried over, those of grown ones are 0."""
+        assert self.above is not None or self.outgoing is None
+        deltas = Room() if self.above is None else self.above.room
+        values = rewiring.carry(self.weight)
+        return self._of(
+            self.exchange, rewiring.incoming, rewiring.received, values, deltas, is_last=self.is_last
+        )
+
+    @classmethod
+    def _of(
+        cls,
+        exchange: Exchange,
+        incoming: Incoming,
+        received: Sequence[Pairs] | None,
+        values: Float32Array,
+        deltas: Room,
+        *,
+        is_last: bool,
+    ) -> PartitionedCsr:
+        """Connections whose lists are known: from each part those of own neurons below, None for a first layer."""
         outgoing, above, routed = None, None, Route.of_all(incoming.sources)
-        if not is_first:
-            received = _received(exchange, incoming)
+        if received is not None:
             outgoing = Outgoing.of(incoming, received, knows_all=is_last)
             of_deltas = outgoing.targets
             route = Route.of_all(of_deltas) if is_last else Route.of_deltas(incoming, of_deltas)
             above = Halo(of_deltas, route, exchange, deltas)
             routed = Route.of_activations(incoming, received)
         elif is_last:
-            everything = LocalNumbers.of_all(targets)
+            everything = LocalNumbers.of_all(incoming.targets)
             above = Halo(everything, Route.of_all(everything), exchange, deltas)
-        values = np.zeros(weight.size + (0 if outgoing is None else outgoing.n_mirrors), weight.dtype)
-        values[: weight.size] = weight
         return cls(
             incoming.topology,
             values,
             outgoing=None if outgoing is None else outgoing.index,
+            lists=outgoing,
             incoming=incoming,
             exchange=exchange,
             below=Halo(incoming.sources, routed, exchange, Room()),
@@ -122,12 +150,30 @@ class PartitionedCsr(Csr):
         """float32[n_primary]: the weights of connections to own neurons."""
         return self.weight[: self.n_primary]
 
+    def rewiring(self, change: TopologyChange) -> Rewiring:
+        """What a change of the connections to own neurons means for all parts (collective)."""
+        return Rewiring.of(self.exchange, self.incoming, self.lists, change)
+
+    def initial_weight(self, topology: Topology, initializer: str, key: np.uint64) -> Float32Array:
+        """float32[nnz]: weights that rows of own neurons have in a new layer; columns are numbers in the layer below."""
+        weight = np.empty(topology.n_connections, VALUE)
+        self._draw(topology, np.full(weight.size, -1, OFFSET), initializer, key, weight)
+        return weight
+
     def draw_grown(self, old_position: Int64Array, initializer: str, key: np.uint64) -> None:
         """Overwrite the weights of connections to own neurons whose ``old_position`` is -1 by initial ones."""
-        targets, rows = self.incoming.targets, self.incoming.rows()
+        self._draw(self.incoming.rows(), old_position, initializer, key, self.weight[: self.n_primary])
+
+    def _draw(
+        self, rows: Topology, old_position: Int64Array, initializer: str, key: np.uint64, weight: Float32Array
+    ) -> None:
+        targets = self.incoming.targets
         fans = _Fans((targets.n_neurons, rows.shape[1]), rows.fan_in())
-        weight = self.weight[: self.n_primary]
         draw_grown_weights(initializer, rows, old_position, key, weight, first_row=targets.first, fans=fans)
+
+    def rescale(self, scores: Float32Array, by: ScoreRule, initial: Callable[[], Float32Array]) -> None:  # noqa: ARG002
+        """Go on with these weights of connections to own neurons."""
+        self.weight[: self.n_primary] = scores
 
     def mirrored(self, values: AnyArray) -> AnyArray:
         """``values`` [n_primary] of the connections to own neurons, with those of the others' mirrors (collective)."""
@@ -227,6 +273,11 @@ class _Fans:
     def fan_in(self) -> AnyArray:
         """Incoming connections of each."""
         return self.of_rows
+
+
+def _n_mirrors(exchange: Exchange, received: Sequence[Pairs] | None) -> int:
+    """Connections from own neurons to those of other parts."""
+    return sum(pairs.sources.size for part, pairs in enumerate(received or ()) if part != exchange.part)
 
 
 def _received(exchange: Exchange, incoming: Incoming) -> Sequence[Pairs]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,19 +11,23 @@ from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray
 from hpc_sparse.errors import InputError
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.dense import Dense
-from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.connections.protocol import INPUT
+from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.sparse import sparse_layers
+from hpc_sparse.network.network import Place
 from hpc_sparse.network.objectives.protocol import Objective, Outcome
 from hpc_sparse.network.optimizers.protocol import Optimizer
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.partitioned.connections import PartitionedCsr
 from hpc_sparse.network.partitioned.exchange import Exchange
 from hpc_sparse.network.partitioned.halo import Room
+from hpc_sparse.network.partitioned.layer_share import LayerShare
 from hpc_sparse.network.partitioned.network import PartitionedNetwork
 from hpc_sparse.network.partitioned.ownership import Ownership
-from hpc_sparse.network.replica import Replica
+from hpc_sparse.network.partitioned.rewiring import Rewiring
+from hpc_sparse.network.replica import Replica, Weights
 from hpc_sparse.network.tokens import Batch
 from hpc_sparse.network.workspace import Workspace
 
@@ -62,14 +66,79 @@ def divided(exchange: Exchange, replica: Replica) -> Replica:
         list(whole.neuron_ids),
         tile_width=whole.tile_width,
         whole_widths=tuple(whole.widths),
-        whole_connections=whole.n_connections,
+        whole_sizes=[connections.topology.n_connections for connections in whole.incoming()],
         exchange=exchange,
     )
     return PartitionedReplica(network, states)
 
 
+@dataclass
 class PartitionedReplica(Replica):
     """One part of a network with the state of its optimiser."""
+
+    network: PartitionedNetwork
+    _rewirings: dict[int, Rewiring] = field(default_factory=dict, init=False, repr=False)
+
+    def rows(self, place: Place) -> Topology:
+        """The connections to own neurons at a place, whose columns are numbers in the layer below."""
+        return self._at(place).incoming.rows()
+
+    def share(self, place: Place) -> LayerShare:
+        """Which of the connections at a place are here."""
+        incoming = self._at(place).incoming
+        return LayerShare(
+            self.network.exchange, incoming.targets, incoming.sources.owned, self.network.whole_sizes[place.layer]
+        )
+
+    def n_units(self, place: Place) -> int:
+        """Connections at a place, those of all parts."""
+        return self.network.whole_sizes[place.layer]
+
+    def shape_at(self, place: Place) -> tuple[int, int]:
+        """(n_out, n_in) of the whole connections at a place."""
+        below, above = self.network.widths[place.layer : place.layer + 2]
+        return above, below
+
+    def state_at(self, place: Place, state_array: str) -> AnyArray:
+        """A state array of the weights of connections to own neurons."""
+        return super().state_at(place, state_array)[: self._at(place).n_primary]
+
+    def follow(self, number: int, changes: Mapping[str, TopologyChange]) -> None:
+        """Follow a change of the connections to own neurons of a layer, and those of other parts (collective)."""
+        layer, change = sparse_layers(self.network)[number], changes[INPUT]
+        assert change.old_neuron is None, "parts keep their neurons"
+        assert isinstance(layer.incoming, PartitionedCsr)
+        rewiring = layer.incoming.rewiring(change)
+        layer.incoming = layer.incoming.changed(rewiring)
+        for own in self.states[number].values.values():
+            own["weight"] = rewiring.carry(own["weight"])
+        self.network.whole_sizes[number] = self.network.exchange.total(rewiring.incoming.n_connections)
+        self._rewirings[number] = rewiring
+
+    def settle(self, place: Place, changed: Weights) -> None:
+        """Give mirrors the weights of what they mirror, those that were set after a change (collective)."""
+        rewiring, connections = self._rewirings.pop(place.layer), self._at(place)
+        if changed == "all":
+            connections.settle()
+        elif changed == "grown":
+            rewiring.send_grown(self.network.exchange, connections.weight)
+
+    def check_invariants(self) -> None:
+        """Assert that every list is sound and every array aligned to it."""
+        for layer, state in zip(sparse_layers(self.network), self.states, strict=True):
+            connections = layer.incoming
+            assert isinstance(connections, PartitionedCsr)
+            connections.topology.check()
+            n_mirrors = 0 if connections.lists is None else connections.lists.n_mirrors
+            for values in (connections.weight, *state.of("weight").values()):
+                assert values.shape == (connections.n_primary + n_mirrors,), values.shape
+            for values in (layer.bias, *state.of("bias").values()):
+                assert values.shape == (connections.incoming.targets.n_own,), values.shape
+
+    def _at(self, place: Place) -> PartitionedCsr:
+        connections = self.network.at(place)
+        assert isinstance(connections, PartitionedCsr)
+        return connections
 
     def train_batch(
         self,

@@ -54,9 +54,18 @@ class Exchange(ABC):
         self.swap([numbers] * self.n_parts, list(received))
         return received
 
+    def together(self, values: AnyArray) -> AnyArray:
+        """The one-dimensional arrays of all parts one after the other, of any lengths (collective)."""
+        return values if self.n_parts == 1 else np.concatenate(self.trade([values] * self.n_parts))
+
+    def totals(self, numbers: Int64Array) -> Int64Array:
+        """int64[n]: sums over all parts of their ``numbers``, int64[n] (collective)."""
+        found: Int64Array = self.gather(numbers).sum(axis=0)
+        return found
+
     def total(self, number: int) -> int:
         """Sum of the numbers of all parts (collective)."""
-        return int(self.gather(np.array([number], OFFSET)).sum())
+        return int(self.totals(np.array([number], OFFSET))[0])
 
     def before(self, number: int) -> int:
         """Sum of the numbers of the parts before this one (collective)."""

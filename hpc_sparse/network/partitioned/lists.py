@@ -99,12 +99,14 @@ class Incoming:
 
     def pairs_by_owner(self) -> list[Pairs]:
         """For each part of the layer below, the connections from its neurons."""
-        outs, starts = self.topology.outs(), self.sources.owned.starts
-        numbers, found = self.sources.numbers(), []
-        for part, positions in enumerate(self.positions_by_owner()):
-            sources = numbers[self.topology.indices[positions]] - starts[part]
-            found.append(Pairs(sources.astype(INDEX), (outs[positions] + self.targets.first).astype(INDEX)))
-        return found
+        return [self.pairs_at(positions, part) for part, positions in enumerate(self.positions_by_owner())]
+
+    def pairs_at(self, positions: Int64Array, part: int) -> Pairs:
+        """The connections at increasing positions, which all come from neurons of one part of the layer below."""
+        numbers, indptr = self.sources.numbers(), self.topology.indptr
+        sources = numbers[self.topology.indices[positions]] - self.sources.owned.starts[part]
+        targets = np.searchsorted(indptr, positions, side="right") - 1 + self.targets.first
+        return Pairs(sources.astype(INDEX), targets.astype(INDEX))
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,20 @@ class Outgoing:
     def n_mirrors(self) -> int:
         """Connections to the neurons of other parts."""
         return int(self.mirrors[-1])
+
+    def mirrored_pairs(self, n_primary: int) -> list[Pairs]:
+        """For each part of the layer, the connections from own neurons below that are mirrored here.
+
+        ``n_primary`` is the number of connections to own neurons.
+        """
+        is_mirror = self.index.position >= n_primary
+        number = self.index.position[is_mirror] - n_primary
+        of_neurons = np.repeat(np.arange(self.index.indptr.size - 1, dtype=INDEX), np.diff(self.index.indptr))
+        sources, targets = np.empty(number.size, INDEX), np.empty(number.size, INDEX)
+        sources[number] = of_neurons[is_mirror]
+        targets[number] = self.targets.numbers()[self.index.outs[is_mirror]]
+        bounds = self.mirrors[1:-1]
+        return [Pairs(*each) for each in zip(np.split(sources, bounds), np.split(targets, bounds), strict=True)]
 
 
 def _by_target(targets: LocalNumbers, globally: Int32Array, sources: Int32Array, n_sources: int) -> Topology:

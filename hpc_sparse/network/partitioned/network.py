@@ -16,13 +16,13 @@ class PartitionedNetwork(Network):
     ----------
     whole_widths : tuple of int
         Neurons of each layer, inputs first.
-    whole_connections : int
-        Connections of all layers.
+    whole_sizes : list of int
+        Connections of each layer.
     exchange : Exchange
     """
 
     whole_widths: tuple[int, ...] = field(kw_only=True)
-    whole_connections: int = field(kw_only=True)
+    whole_sizes: list[int] = field(kw_only=True)
     exchange: Exchange = field(default=ALONE, kw_only=True)
 
     @property
@@ -33,15 +33,15 @@ class PartitionedNetwork(Network):
     @property
     def n_connections(self) -> int:
         """Stored connections of all layers, mirrors not counted."""
-        return self.whole_connections
+        return sum(self.whole_sizes)
 
     @property
     def n_parameters(self) -> int:
         """Numbers that are learned, of all layers."""
-        return self.whole_connections + sum(self.whole_widths[1:])
+        return self.n_connections + sum(self.whole_widths[1:])
 
     @property
     def density(self) -> float:
         """Stored connections as a share of those of the dense network of the same widths."""
         n_possible = sum(n_in * n_out for n_in, n_out in zip(self.whole_widths, self.whole_widths[1:], strict=False))
-        return self.whole_connections / n_possible
+        return self.n_connections / n_possible
