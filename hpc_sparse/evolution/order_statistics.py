@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array
@@ -37,18 +39,20 @@ def order_statistic(values: Float32Array, rank: int, exchange: Exchange) -> tupl
     return VALUE(np.array(prefix, np.uint32).view(VALUE)), n_smaller
 
 
-def own_ties(n_own: int, n_chosen: int, exchange: Exchange) -> int:
-    """How many of a part's equal numbers are chosen when the first ones of all parts are (collective).
+def own_ties(n_own: Sequence[int], n_chosen: int, exchange: Exchange) -> list[int]:
+    """How many of a part's equal numbers are chosen when the first ones of all layers and parts are (collective).
 
     Parameters
     ----------
-    n_own : int
-        Equal numbers of this part.
+    n_own : sequence of int
+        Equal numbers that this part has in each layer. Those of lower layers come first, then those of lower parts.
     n_chosen : int
-        Of all parts.
+        Of all layers and parts.
     exchange : Exchange
     """
-    return min(n_own, max(0, n_chosen - exchange.before(n_own)))
+    of_all = exchange.gather(np.array(n_own, OFFSET)).T
+    before = (np.cumsum(of_all) - of_all.ravel()).reshape(of_all.shape)[:, exchange.part]
+    return [min(own, max(0, n_chosen - n)) for own, n in zip(n_own, before.tolist(), strict=True)]
 
 
 def first_largest(values: Float32Array, exchange: Exchange) -> int | None:

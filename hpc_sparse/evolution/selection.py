@@ -7,6 +7,8 @@ collective.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from hpc_sparse.dtypes import BoolArray, Float32Array, Int64Array
@@ -36,8 +38,8 @@ def keep_strongest(
     bool[n]
     """
     is_kept = np.empty(weight.size, np.bool_)
-    positive_limit, positive_ties = _limit(weight[weight >= 0], n_drop_positive, exchange)
-    negative_limit, negative_ties = _limit(-weight[weight < 0], n_drop_negative, exchange)
+    positive_limit, (positive_ties,) = _limit([weight[weight >= 0]], n_drop_positive, exchange)
+    negative_limit, (negative_ties,) = _limit([-weight[weight < 0]], n_drop_negative, exchange)
     n_kept = connectivity.mark_kept(weight, positive_limit, positive_ties, -negative_limit, negative_ties, is_kept)
     n_stay = weight.size - n_drop_positive - n_drop_negative
     assert exchange.n_parts > 1 or n_kept == n_stay, (n_kept, n_stay)
@@ -49,11 +51,19 @@ def keep_largest(weight: Float32Array, n_drop: int, exchange: Exchange = ALONE) 
 
     Among equally large ones the first are dropped.
     """
-    limit, n_ties = _limit(np.abs(weight), n_drop, exchange)
-    is_kept = np.empty(weight.size, np.bool_)
-    n_kept = connectivity.mark_kept(np.abs(weight), limit, n_ties, np.float32(0), 0, is_kept)
-    assert exchange.n_parts > 1 or n_kept == weight.size - n_drop, n_kept
+    [is_kept] = keep_largest_of([weight], n_drop, exchange)
     return is_kept
+
+
+def keep_largest_of(weights: Sequence[Float32Array], n_drop: int, exchange: Exchange = ALONE) -> list[BoolArray]:
+    """As :func:`keep_largest` of the weights of several layers together, marked layer by layer."""
+    limit, n_ties = _limit([np.abs(weight) for weight in weights], n_drop, exchange)
+    kept, n_kept = [np.empty(weight.size, np.bool_) for weight in weights], 0
+    for weight, n, is_kept in zip(weights, n_ties, kept, strict=True):
+        n_kept += connectivity.mark_kept(np.abs(weight), limit, n, np.float32(0), 0, is_kept)
+    n_stay = sum(weight.size for weight in weights) - n_drop
+    assert exchange.n_parts > 1 or n_kept == n_stay, (n_kept, n_stay)
+    return kept
 
 
 def resparsify(weight: Float32Array, n_target: int) -> BoolArray:
@@ -131,13 +141,21 @@ def draw_free_keys(
     return topology.free_keys(is_kept, ranks - first)
 
 
-def _limit(magnitude: Float32Array, n_drop: int, exchange: Exchange) -> tuple[np.float32, int]:
-    """The largest magnitude that is dropped, and how many here that are equal to it are."""
+def _limit(magnitudes: Sequence[Float32Array], n_drop: int, exchange: Exchange) -> tuple[np.float32, Sequence[int]]:
+    """The largest magnitude that is dropped, and how many here of each layer that are equal to it are.
+
+    The magnitudes may come out in another order.
+    """
     if n_drop == 0:
-        return np.float32(0), 0
-    if exchange.n_parts > 1:
-        limit, n_below = order_statistic(magnitude, n_drop - 1, exchange)
-        return limit, own_ties(int(np.count_nonzero(magnitude == limit)), n_drop - n_below, exchange)
-    magnitude.partition(n_drop - 1)
-    limit = magnitude[n_drop - 1]
-    return limit, int(np.count_nonzero(magnitude[:n_drop] == limit))
+        return np.float32(0), [0] * len(magnitudes)
+    together = magnitudes[0] if len(magnitudes) == 1 else np.concatenate(magnitudes)
+    if exchange.n_parts == 1:
+        together.partition(n_drop - 1)
+        limit = together[n_drop - 1]
+        n_ties = int(np.count_nonzero(together[:n_drop] == limit))
+        if len(magnitudes) == 1:
+            return limit, [n_ties]
+    else:
+        limit, n_below = order_statistic(together, n_drop - 1, exchange)
+        n_ties = n_drop - n_below
+    return limit, own_ties([int(np.count_nonzero(each == limit)) for each in magnitudes], n_ties, exchange)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Int64Array
@@ -29,20 +31,45 @@ def strongest(scores: Float32Array, keys: Int64Array, n_wanted: int, exchange: E
     int64[n chosen here]
         All parts have min(n, n_wanted) together.
     """
-    n = exchange.total(scores.size)
-    if n_wanted >= n:
-        return np.arange(scores.size, dtype=OFFSET)
-    if n_wanted == 0:
-        return np.empty(0, OFFSET)
-    if exchange.n_parts == 1:
-        limit = np.partition(scores, n - n_wanted)[n - n_wanted]
-    else:
-        limit, _ = order_statistic(scores, n - n_wanted, exchange)
+    if (found := _limit([scores], n_wanted, exchange)) is None:
+        return np.arange(scores.size if n_wanted else 0, dtype=OFFSET)
+    limit, (n_ties,) = found
     is_chosen = scores > limit
     ties = np.flatnonzero(scores == limit)
-    n_ties = own_ties(ties.size, n_wanted - exchange.total(int(np.count_nonzero(is_chosen))), exchange)
     is_chosen[ties[np.argsort(keys[ties])[:n_ties]]] = True
     return np.flatnonzero(is_chosen).astype(OFFSET)
+
+
+def strongest_of(scores: Sequence[Float32Array], n_wanted: int, exchange: Exchange = ALONE) -> list[Int64Array]:
+    """Of each layer, positions of the highest ``scores`` of all layers, increasing.
+
+    Equal ones are taken from the first layer on, and there in their order. Parameters as of :func:`strongest`.
+    """
+    if (found := _limit(scores, n_wanted, exchange)) is None:
+        return [np.arange(each.size if n_wanted else 0, dtype=OFFSET) for each in scores]
+    limit, n_ties = found
+    chosen = list[Int64Array]()
+    for each, n in zip(scores, n_ties, strict=True):
+        is_chosen = each > limit
+        is_chosen[np.flatnonzero(each == limit)[:n]] = True
+        chosen.append(np.flatnonzero(is_chosen).astype(OFFSET))
+    return chosen
+
+
+def _limit(
+    scores: Sequence[Float32Array], n_wanted: int, exchange: Exchange
+) -> tuple[np.float32, Sequence[int]] | None:
+    """The lowest of the wanted scores, and how many here of each layer that are equal to it; None if all or none are."""
+    n = exchange.total(sum(each.size for each in scores))
+    if n_wanted == 0 or n_wanted >= n:
+        return None
+    together = scores[0] if len(scores) == 1 else np.concatenate(scores)
+    if exchange.n_parts == 1:
+        limit = np.partition(together, n - n_wanted)[n - n_wanted]
+    else:
+        limit, _ = order_statistic(together, n - n_wanted, exchange)
+    n_above = exchange.total(int(np.count_nonzero(together > limit)))
+    return limit, own_ties([int(np.count_nonzero(each == limit)) for each in scores], n_wanted - n_above, exchange)
 
 
 class StrongestKeys:

@@ -58,7 +58,7 @@ def evolving_config(*settings: str) -> RunConfig:
 
 def new_replica(config: RunConfig) -> Replica:
     """The whole network before its first step."""
-    from hpc_sparse.evolution import state_types  # noqa: PLC0415
+    from hpc_sparse.evolution import state_types
 
     network = Network.from_config(config.network, N_INPUTS, N_OUTPUTS, seed=config.training.seed)
     network.tile_width = 16

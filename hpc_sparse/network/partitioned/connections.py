@@ -97,9 +97,7 @@ class PartitionedCsr(Csr):
         assert self.above is not None or self.outgoing is None
         deltas = Room() if self.above is None else self.above.room
         values = rewiring.carry(self.weight)
-        return self._of(
-            self.exchange, rewiring.incoming, rewiring.received, values, deltas, is_last=self.is_last
-        )
+        return self._of(self.exchange, rewiring.incoming, rewiring.received, values, deltas, is_last=self.is_last)
 
     @classmethod
     def _of(

@@ -13,9 +13,7 @@ DRAWN_AT_ONCE = 1 << 16
 """Numbers; a stream gives the same ones however many are drawn at a time."""
 
 
-def own_distinct_numbers(
-    n: int, n_chosen: int, rng: np.random.Generator, own: range, exchange: Exchange
-) -> Int64Array:
+def own_distinct_numbers(n: int, n_chosen: int, rng: np.random.Generator, own: range, exchange: Exchange) -> Int64Array:
     """Those of :func:`hpc_sparse.network.distinct_numbers.distinct_numbers` that are in the part's own range.
 
     Collective. Time O(n_chosen), memory that of the own ones.

@@ -63,7 +63,8 @@ class Rewiring:
         grown = [positions[change.old_position[positions] < 0] for positions in now]
         gone = [np.flatnonzero(~is_kept[positions]) for positions in before.positions_by_owner()]
         messages = [
-            _message(lost, incoming.pairs_at(new, part)) for part, (lost, new) in enumerate(zip(gone, grown, strict=True))
+            _message(lost, incoming.pairs_at(new, part))
+            for part, (lost, new) in enumerate(zip(gone, grown, strict=True))
         ]
         messages[exchange.part] = messages[exchange.part][:0]
         arrived, known = exchange.trade(messages), outgoing.mirrored_pairs(before.n_connections)
@@ -76,7 +77,9 @@ class Rewiring:
             after, origin = _merged(pairs, message, n_sources)
             received.append(after)
             origins.append(np.where(origin < 0, origin, origin + outgoing.mirrors[part]))
-        return cls(change, incoming, received, np.concatenate([*origins, np.empty(0, OFFSET)]), grown, before.n_connections)
+        return cls(
+            change, incoming, received, np.concatenate([*origins, np.empty(0, OFFSET)]), grown, before.n_connections
+        )
 
     def carry(self, values: AnyArray) -> AnyArray:
         """Values of the connections before, mirrors behind, brought to those afterwards; 0 for grown ones."""
