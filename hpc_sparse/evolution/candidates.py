@@ -39,6 +39,8 @@ def draw_candidates(view: LayerView, rule: CandidateRule, ratio: float) -> Int64
     """
     n_drawn, layer = math.ceil(ratio * view.n_connections), view.of_layer
     n_out, n_in = layer.targets.n_neurons, view.topology.shape[1]  # in units
+    outs: Int64Array
+    ins: Int64Array
     if rule == "uniform":
         outs, ins = view.rng.integers(0, n_out, n_drawn, OFFSET), view.rng.integers(0, n_in, n_drawn, OFFSET)
     else:

@@ -53,15 +53,3 @@ def own_ties(n_own: Sequence[int], n_chosen: int, exchange: Exchange) -> list[in
     of_all = exchange.gather(np.array(n_own, OFFSET)).T
     before = (np.cumsum(of_all) - of_all.ravel()).reshape(of_all.shape)[:, exchange.part]
     return [min(own, max(0, n_chosen - n)) for own, n in zip(n_own, before.tolist(), strict=True)]
-
-
-def first_largest(values: Float32Array, exchange: Exchange) -> int | None:
-    """Position of the largest number of all parts, the first of equal ones; None where it is elsewhere (collective).
-
-    ``values`` are float32[n], not negative.
-    """
-    own = -1 if values.size == 0 else int(np.abs(values).max().view(np.uint32))
-    found = exchange.gather(np.array([own], OFFSET))[:, 0]
-    if own < 0 or int(np.argmax(found)) != exchange.part:
-        return None
-    return int(np.argmax(values))

@@ -59,7 +59,7 @@ def strongest_of(scores: Sequence[Float32Array], n_wanted: int, exchange: Exchan
 def _limit(
     scores: Sequence[Float32Array], n_wanted: int, exchange: Exchange
 ) -> tuple[np.float32, Sequence[int]] | None:
-    """The lowest of the wanted scores, and how many here of each layer that are equal to it; None if all or none are."""
+    """The lowest of the wanted scores, and how many here are equal to it, by layer; None if all or none are."""
     n = exchange.total(sum(each.size for each in scores))
     if n_wanted == 0 or n_wanted >= n:
         return None

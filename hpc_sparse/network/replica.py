@@ -20,7 +20,6 @@ from hpc_sparse.network.optimizers.clipping import clip
 from hpc_sparse.network.optimizers.protocol import Optimizer
 from hpc_sparse.network.optimizers.sgd import VELOCITY
 from hpc_sparse.network.optimizers.state import OptimizerState, StateTypes, carried
-from hpc_sparse.network.partitioned.layer_share import LayerShare
 from hpc_sparse.network.tokens import Batch
 from hpc_sparse.network.workspace import Workspace
 
@@ -134,22 +133,6 @@ class Replica:
         kept = {name: parameter.values for name, parameter in layer.parameters().items()}
         layer.rewire(layer.shape, topologies, {**kept, **values})
         self.states[number] = self.states[number].at_rest_again(layer.parameters())
-
-    def rows(self, place: Place) -> Topology:
-        """The units at a place that are here, whose columns are those of the whole layer below."""
-        return self.network.at(place).topology
-
-    def share(self, place: Place) -> LayerShare:
-        """Which of the units at a place are here: all."""
-        return LayerShare.whole(self.rows(place))
-
-    def n_units(self, place: Place) -> int:
-        """Units at a place, those of all parts of the network."""
-        return self.network.at(place).topology.n_connections
-
-    def shape_at(self, place: Place) -> tuple[int, int]:
-        """(n_out, n_in) in neurons of the whole connections at a place."""
-        return self.network.at(place).shape
 
     def settle(self, place: Place, changed: Weights) -> None:
         """Have the weights that were set after a change known wherever they are needed; on one rank they are."""

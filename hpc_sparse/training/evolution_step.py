@@ -214,7 +214,7 @@ class Evolution:
                 replica.network.at(together[0]).forget_transposed()  # half of what the change takes
             own = self._change(replica, {place: sizes[place] for place in together}, time)
             n_grown += sum(
-                replica.share(place).exchange.total(each.n_grown) * replica.network.at(place).values_per_unit
+                replica.network.share(place).exchange.total(each.n_grown) * replica.network.at(place).values_per_unit
                 for place, each in own.items()
             )
             changes |= own if self._keeps_changes else {}
@@ -244,7 +244,7 @@ class Evolution:
             connections, number = network.at(place), stream_number(place, replica)
             views.append(
                 LayerView(
-                    replica.rows(place),
+                    network.rows(place),
                     connections.scores(self._config.evolution.block_score),
                     None if self._momentum is None else replica.state_at(place, self._momentum),
                     size,
@@ -258,11 +258,11 @@ class Evolution:
                         for name in self._updater.state_arrays
                         if connections.unit == (1, 1)
                     },
-                    replica.share(place),
+                    network.share(place),
                 )
             )
         fraction = self._schedule.drop_fraction_at(time)
-        output = replica.rows(Place(len(network.layers) - 1, INPUT))
+        output = network.rows(Place(len(network.layers) - 1, INPUT))
         done = self._schedule.share_done_at(time)
         return NetworkView(tuple(views), output, fraction, self._mode is not Mode.SHARED, done)
 
@@ -290,7 +290,7 @@ class Evolution:
     def _target_sizes(self, replica: Replica, time: TimeInRun) -> list[int]:
         """Connections that each place that evolves is to have after the change."""
         network = replica.network
-        sizes = [replica.n_units(place) for place in network.evolving()]
+        sizes = [network.share(place).n_connections for place in network.evolving()]
         if not self.changes_sizes:
             return sizes
         initial, at_end = initial_size(self._config, network.widths, network.n_places)
@@ -304,7 +304,8 @@ class Evolution:
     def _apply(self, replica: Replica, place: Place, update: LayerUpdate, key: np.uint64) -> None:
         replica.follow(place.layer, {place.name: update.change})
         self._remember(replica, place, update.remembered)
-        connections = replica.network.at(place)
+        network = replica.network
+        connections = network.at(place)
         initializer, seed = self._config.network.initializer, self._config.training.seed
         if update.weight is not None:
             new = stream_key(seed, Purpose.WEIGHTS, layer=stream_number(place, replica))
@@ -316,16 +317,16 @@ class Evolution:
             replica.settle(place, "all")
         elif not self._grows_zero:
             connections.draw_grown(update.change.old_position, initializer, key)
-            factor = width_factor(initializer, replica.shape_at(place), self._original_shape(replica, place))
+            factor = width_factor(initializer, network.shape_at(place), self._original_shape(network, place))
             if factor != 1:
                 connections.weight[np.flatnonzero(update.change.old_position < 0)] *= VALUE(factor)
             replica.settle(place, "grown")
         else:
             replica.settle(place, "none")
 
-    def _original_shape(self, replica: Replica, place: Place) -> tuple[int, int]:
+    def _original_shape(self, network: Network, place: Place) -> tuple[int, int]:
         """Shape of the connections at a place before any neuron was removed."""
-        network, shape = replica.network, replica.shape_at(place)
+        shape = network.shape_at(place)
         if network.layers[place.layer].shape != network.at(place).shape or not network.has_lost_neurons:
             return shape  # layers of several maps keep their neurons
         ids, hidden = network.neuron_ids[0], self._config.network.hidden

@@ -97,7 +97,7 @@ def digests(replica: Replica, exchange: Exchange = ALONE) -> list[str]:
     found = []
     for number, layer in enumerate(replica.network.layers):
         place = Place(number, INPUT)
-        rows = replica.rows(place)
+        rows = replica.network.rows(place)
         arrays = [np.diff(rows.indptr).astype(np.int64), rows.indices, layer.connections()[INPUT].scores()]
         arrays += [layer.parameters()["bias"].values]
         for name, own in replica.states[number].values.items():

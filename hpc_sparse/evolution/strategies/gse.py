@@ -15,7 +15,6 @@ from hpc_sparse.config.section import Positive
 from hpc_sparse.dtypes import BoolArray, Float32Array, Int64Array
 from hpc_sparse.evolution.candidates import CandidateRule, draw_candidates, gradients_at
 from hpc_sparse.evolution.memory import VALUE, LayerFigures, replacing_bytes
-from hpc_sparse.evolution.order_statistics import first_largest
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater
 from hpc_sparse.evolution.selection import keep_largest_of, replace_connections
 from hpc_sparse.evolution.top_k import strongest, strongest_of
@@ -148,6 +147,6 @@ def _keep_largest_of(views: Sequence[LayerView], n_drop: int) -> list[BoolArray]
     if len(views) > 1:
         weights = [np.abs(weight) for weight in weights]
         for view, weight in zip(views, weights, strict=True):
-            if (largest := first_largest(weight, view.exchange)) is not None:
+            if (largest := view.exchange.first_largest(weight)) is not None:
                 weight[largest] = np.inf
     return keep_largest_of(weights, n_drop, views[0].exchange)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
+import scipy.sparse
 
-from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int64Array
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Float64Array, Int64Array
+from hpc_sparse.kernels.growth import compaction
 from hpc_sparse.kernels.partitioned.rows import descend_mirrors, remote_gradients
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights
@@ -22,6 +24,21 @@ from hpc_sparse.network.partitioned.rewiring import Rewiring
 from hpc_sparse.network.partitioned.routes import Route
 from hpc_sparse.network.sinks import DescendMap, MapSink
 from hpc_sparse.network.tiles import Tiles
+
+
+class Ends(NamedTuple):
+    """Whether a layer is at the end of its network.
+
+    Attributes
+    ----------
+    is_first : bool
+        The neurons below are the inputs, all of which are here.
+    is_last : bool
+        The sums of all neurons are wanted on every rank.
+    """
+
+    is_first: bool
+    is_last: bool
 
 
 @dataclass
@@ -63,9 +80,7 @@ class PartitionedCsr(Csr):
         targets: Ownership,
         below: Ownership,
         deltas: Room,
-        *,
-        is_first: bool,
-        is_last: bool,
+        ends: Ends,
     ) -> PartitionedCsr:
         """The connections of this part (collective).
 
@@ -75,22 +90,21 @@ class PartitionedCsr(Csr):
         rows : Topology
             Of shape (n_own, n_in): the connections to own neurons, from any.
         weight : float32[nnz]
-            Of these; mirrors are 0 until :meth:`settle`.
+            Of these.
         targets, below : Ownership
             Of the layer, and of the layer below.
         deltas : Room
             For deltas, which all layers of a network may share.
-        is_first : bool
-            Whether the neurons below are the inputs, all of which are here.
-        is_last : bool
-            Whether the sums of all neurons are wanted on every rank.
+        ends : Ends
         """
-        assert below.n_parts == (1 if is_first else exchange.n_parts), (below, exchange.n_parts)
+        assert below.n_parts == (1 if ends.is_first else exchange.n_parts), (below, exchange.n_parts)
         incoming = Incoming.of(rows, targets, below)
-        received = None if is_first else _received(exchange, incoming)
+        received = None if ends.is_first else _received(exchange, incoming)
         values = np.zeros(weight.size + _n_mirrors(exchange, received), weight.dtype)
         values[: weight.size] = weight
-        return cls._of(exchange, incoming, received, values, deltas, is_last=is_last)
+        made = cls._of(exchange, incoming, received, values, deltas, is_last=ends.is_last)
+        made.settle()
+        return made
 
     def changed(self, rewiring: Rewiring) -> PartitionedCsr:
         """What has become of these connections; their values are carried over, those of grown ones are 0."""
@@ -153,7 +167,7 @@ class PartitionedCsr(Csr):
         return Rewiring.of(self.exchange, self.incoming, self.lists, change)
 
     def initial_weight(self, topology: Topology, initializer: str, key: np.uint64) -> Float32Array:
-        """float32[nnz]: weights that rows of own neurons have in a new layer; columns are numbers in the layer below."""
+        """float32[nnz]: weights of rows of own neurons in a new layer; columns are numbers in the layer below."""
         weight = np.empty(topology.n_connections, VALUE)
         self._draw(topology, np.full(weight.size, -1, OFFSET), initializer, key, weight)
         return weight
@@ -172,6 +186,33 @@ class PartitionedCsr(Csr):
     def rescale(self, scores: Float32Array, by: ScoreRule, initial: Callable[[], Float32Array]) -> None:  # noqa: ARG002
         """Go on with these weights of connections to own neurons."""
         self.weight[: self.n_primary] = scores
+
+    def incoming_strength(self) -> Float64Array:
+        """float64[n_own]: sum of the incoming absolute weights of each own neuron."""
+        rows, strength = self.incoming.topology, np.empty(self.incoming.targets.n_own, np.float64)
+        compaction.incoming_strength(rows.indptr, self.weight, rows.bounds, strength)
+        return strength
+
+    def outgoing_strength(self) -> Float64Array:
+        """float64[n_own below]: sum of the outgoing absolute weights of each own neuron below.
+
+        Collective in a first layer, where the parts add theirs up one after the other.
+        """
+        strength = np.zeros(self.incoming.sources.owned.n_own, np.float64)
+        if self.outgoing is not None:
+            out = self.outgoing
+            compaction.incoming_strength(out.indptr, self.weight[out.position], out.bounds, strength)
+            return strength
+        for part in range(self.exchange.n_parts):
+            if part == self.exchange.part:
+                rows = self.incoming.topology
+                compaction.add_outgoing_strength(rows.indices, self.weight[: self.n_primary], strength)
+            strength = self.exchange.broadcast(strength, part)
+        return strength
+
+    def matrix(self, values: AnyArray) -> scipy.sparse.csr_array:
+        """``values`` of the weights, mirrors or not, as a SciPy matrix (n_own, n_in)."""
+        return self.incoming.rows().matrix(values[: self.n_primary])
 
     def mirrored(self, values: AnyArray) -> AnyArray:
         """``values`` [n_primary] of the connections to own neurons, with those of the others' mirrors (collective)."""

@@ -70,6 +70,17 @@ class Ownership:
         """bool[n]: whether each of the neurons is owned here."""
         return (neurons >= self.first) & (neurons < self.stop)
 
+    def own_of(self, neurons: Int64Array) -> Int64Array:
+        """int64[n]: those of the increasing ``neurons`` that are owned here, counted from the first own one."""
+        start, stop = np.searchsorted(neurons, (self.first, self.stop))
+        return neurons[start:stop] - self.first
+
+    def survivors(self, kept: Int64Array | None) -> Ownership:
+        """The ranges of the neurons that are left, ``kept`` int64[n], increasing; None: all."""
+        if kept is None:
+            return self
+        return Ownership(np.searchsorted(kept, self.starts).astype(OFFSET), self.part)
+
     def owners(self, neurons: AnyArray) -> Int64Array:
         """int64[n]: the part that owns each of the neurons."""
         found: Int64Array = np.searchsorted(self.starts, neurons, side="right") - 1

@@ -31,6 +31,37 @@ SETTINGS = {
     "constant fan-in, set": ["evolution.strategy=set", "network.initial_topology=constant_fan_in"],
     "rigl": ["evolution.strategy=rigl"],
     "rigl, initial": ["evolution.strategy=rigl", "evolution.grown_weights=initial", "evolution.final_density=0.1"],
+    "pruned": [
+        "importance_pruning.mode=compact",
+        "importance_pruning.percentile=15",
+        "importance_pruning.after_epoch=1",
+        "importance_pruning.every_epochs=1",
+    ],
+    "pruned, two-sided": [
+        "importance_pruning.mode=compact",
+        "importance_pruning.percentile=20",
+        "importance_pruning.input_percentile=10",
+        "importance_pruning.importance=two_sided",
+        "importance_pruning.after_epoch=0",
+        "importance_pruning.every_epochs=2",
+        "importance_pruning.fold_means=true",
+        "evolution.strategy=gse",
+    ],
+    "pruned, released": [
+        "importance_pruning.mode=released",
+        "importance_pruning.percentile=40",
+        "importance_pruning.after_epoch=0",
+        "importance_pruning.every_epochs=2",
+        "evolution.strategy=rigl",
+    ],
+    "pruned, almost empty": [
+        "importance_pruning.mode=compact",
+        "importance_pruning.percentile=97",
+        "importance_pruning.after_epoch=1",
+        "importance_pruning.every_epochs=1",
+        "network.density=0.05",
+        "importance_pruning.fold_means=false",
+    ],
     "set, crowded": ["evolution.strategy=set", "network.density=0.7", "network.initializer=he_fan_in"],
 }
 
