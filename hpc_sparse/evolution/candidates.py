@@ -39,8 +39,6 @@ def draw_candidates(view: LayerView, rule: CandidateRule, ratio: float) -> Int64
     """
     n_drawn, layer = math.ceil(ratio * view.n_connections), view.of_layer
     n_out, n_in = layer.targets.n_neurons, view.topology.shape[1]  # in units
-    outs: Int64Array
-    ins: Int64Array
     if rule == "uniform":
         outs, ins = view.rng.integers(0, n_out, n_drawn, OFFSET), view.rng.integers(0, n_in, n_drawn, OFFSET)
     else:
@@ -49,8 +47,8 @@ def draw_candidates(view: LayerView, rule: CandidateRule, ratio: float) -> Int64
             sum_units(own, side)
             for own, side in zip(_importances(view.signals, rule, view.rng), view.unit[::-1], strict=True)
         )
-        of_ins, of_outs = layer.together_below(of_ins), layer.exchange.together(of_outs)
-        outs, ins = _draw(of_outs, n_drawn, view.rng), view.rng.permutation(_draw(of_ins, n_drawn, view.rng))
+        outs = _draw(layer.exchange.together(of_outs), n_drawn, view.rng)
+        ins = view.rng.permutation(_draw(layer.together_below(of_ins), n_drawn, view.rng))
     if not layer.is_whole:
         is_own = layer.targets.is_own(outs)
         outs, ins = outs[is_own] - layer.targets.first, ins[is_own]
@@ -75,7 +73,7 @@ def gradients_at(
     delta, source = signals.delta, signals.source
     gradients = np.empty(keys.size, VALUE)
     if share is not None and not share.is_whole:
-        rows, columns = np.divmod(keys, shape[1])
+        rows, columns = keys // shape[1], keys % shape[1]
         numbers, source = share.rows_below(source, columns)
         shape = (shape[0], numbers.n_local)
         keys = rows * shape[1] + numbers.local(columns)

@@ -48,6 +48,11 @@ class Replica:
         """A network before its first step, with the state arrays of an optimiser, by default those of SGD."""
         return cls(network, [OptimizerState.at_rest(layer.parameters(), types) for layer in network.layers])
 
+    @property
+    def is_part(self) -> bool:
+        """Whether other ranks hold the rest of the network."""
+        return False
+
     def train_batch(
         self,
         batch: Batch,

@@ -10,7 +10,8 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import VALUE, Float32Array
-from hpc_sparse.evolution import make_updater, needs_samples
+from hpc_sparse.errors import ConfigError
+from hpc_sparse.evolution import make_updater, needs_samples, refuses_parts
 from hpc_sparse.evolution.block_pruning import BlockPruner
 from hpc_sparse.evolution.importance import ImportancePruner, fold_means
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
@@ -127,9 +128,16 @@ class Evolution:
     def step(self, replica: Replica, epoch: int) -> EvolutionStep | None:
         """Change a replica in place as is due before ``epoch``, counted from 1; nothing is before the first.
 
-        Replicas that agree lose the same neurons if they are pruned.
+        Replicas that agree lose the same neurons if they are pruned. Parts of a network change together (collective).
+
+        Raises
+        ------
+        ConfigError
+            The replica is a part of a network, and something does not work in parts.
         """
         time = TimeInRun(epoch - 1, 0, self._n_steps)
+        if replica.is_part and (refusal := refuses_parts(self._config)):
+            raise ConfigError(refusal)
         if time.total_steps == 0:
             self._begin(replica)
         prunes = self._mode is not Mode.FIXED_SIZES and self._prunes_after(time.n_epochs)

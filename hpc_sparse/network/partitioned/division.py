@@ -74,6 +74,11 @@ class PartitionedReplica(Replica):
     network: PartitionedNetwork
     _rewirings: dict[int, Rewiring] = field(default_factory=dict, init=False, repr=False)
 
+    @property
+    def is_part(self) -> bool:
+        """Whether other ranks hold the rest of the network."""
+        return self.network.exchange.n_parts > 1
+
     def state_at(self, place: Place, state_array: str) -> AnyArray:
         """A state array of the weights of connections to own neurons."""
         return super().state_at(place, state_array)[: self.network.part_at(place).n_primary]
