@@ -64,8 +64,8 @@ def refuses_parts(config: RunConfig) -> str | None:
         names = [name for name in STRATEGIES.names() if getattr(STRATEGIES[name], "works_in_parts", False)]
         return f'evolution.strategy = "{strategy}": not for a network in parts; use {", ".join(names)}'
     if pruning.mode != "off" and pruning.importance not in IMPORTANCES_IN_PARTS:
-        names = [f'"{name}"' for name in IMPORTANCES_IN_PARTS]
-        return f'importance_pruning.importance = "{pruning.importance}": not for a network in parts; use {" or ".join(names)}'
+        setting = f'importance_pruning.importance = "{pruning.importance}"'
+        return f"{setting}: not for a network in parts; use {' or '.join(IMPORTANCES_IN_PARTS)}"
     return None
 
 

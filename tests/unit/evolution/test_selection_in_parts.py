@@ -1,6 +1,7 @@
 """What several parts of a layer choose together is what one rank chooses that has all its rows."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def cuts(n: int, n_parts: int, seed: int = 0) -> list[slice]:
     """Uneven ranges of ``n`` things, one of which may be empty."""
     inner = np.sort(np.random.default_rng(seed + n_parts).integers(0, n + 1, n_parts - 1))
     bounds = [0, *inner.tolist(), n]
-    return [slice(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+    return [slice(start, stop) for start, stop in pairwise(bounds)]
 
 
 def with_ties(n: int, seed: int) -> np.ndarray:

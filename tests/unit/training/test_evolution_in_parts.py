@@ -43,7 +43,7 @@ def test_a_network_in_parts_evolves_as_the_whole(name: str, n_parts: int) -> Non
         ("evolution.strategy=cht", 'evolution.strategy = "cht": not for a network in parts; use '),
         (
             "importance_pruning.importance=taylor",
-            'importance = "taylor": not for a network in parts; use "incoming" or',
+            'importance = "taylor": not for a network in parts; use incoming or',
         ),
     ],
 )
