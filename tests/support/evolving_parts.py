@@ -122,7 +122,9 @@ def new_replica(config: RunConfig) -> Replica:
     return Replica.at_rest(network, state_types(config))
 
 
-def train(replica: Replica, config: RunConfig) -> list[tuple[float, int]]:
+def train(
+    replica: Replica, config: RunConfig, epochs: int = EPOCHS, n_samples: int = N_SAMPLES
+) -> list[tuple[float, int]]:
     """Train for some epochs, each of which begins with the changes that are due.
 
     Returns
@@ -131,16 +133,16 @@ def train(replica: Replica, config: RunConfig) -> list[tuple[float, int]]:
     """
     evolution = Evolution(config, n_steps=STEPS, growth=Growth(), keeps_changes=False, n_inputs=N_INPUTS)  # type: ignore[arg-type]
     rng, optimizer, found = np.random.default_rng(5), make_optimizer(config), list[tuple[float, int]]()
-    for epoch in range(1, EPOCHS + 1):
+    for epoch in range(1, epochs + 1):
         evolution.step(replica, epoch)
         replica.check_invariants()
         network = replica.network
-        workspace = network.make_workspace(N_SAMPLES)
+        workspace = network.make_workspace(n_samples)
         for step in range(STEPS):
-            full = np.random.default_rng((epoch, step)).normal(size=(N_INPUTS, N_SAMPLES)).astype(np.float32)
+            full = np.random.default_rng((epoch, step)).normal(size=(N_INPUTS, n_samples)).astype(np.float32)
             ids = network.neuron_ids[0]
             batch = Tiles.of(full if ids is None else full[ids], network.tile_width)
-            labels = rng.integers(0, N_OUTPUTS, N_SAMPLES).astype(np.int32)
+            labels = rng.integers(0, N_OUTPUTS, n_samples).astype(np.int32)
             dropouts = [
                 Dropout(0.3, np.uint64(1000 * epoch + 10 * step + number)) for number in range(len(network.layers) - 1)
             ]
