@@ -75,7 +75,8 @@ def measure_changes(n_neurons: int, fan_in: int, n_rounds: int) -> Measured:
     hidden = [n_neurons] * 3
     densities = [fan_in / N_INPUTS, fan_in / n_neurons, fan_in / n_neurons, OUTPUT_CONNECTIONS / N_OUTPUTS / n_neurons]
     config = parse_config(
-        f'[data]\npath = "none.h5"\n[network]\nhidden = {hidden}\n[evolution]\ndrop_fraction = {DROP_FRACTION}\n',
+        f'[data]\npath = "none.h5"\n[network]\nhidden = {hidden}\n[training]\nepochs = {n_rounds + 3}\n'
+        f"[evolution]\ndrop_fraction = {DROP_FRACTION}\n",
         "partition.toml",
         [],
     )

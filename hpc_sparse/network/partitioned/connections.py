@@ -218,8 +218,7 @@ class PartitionedCsr(Csr):
         """``values`` [n_primary] of the connections to own neurons, with those of the others' mirrors (collective)."""
         if self.outgoing is None or self.exchange.n_parts == 1:
             return values
-        positions = self.incoming.positions_by_owner()
-        received = self.exchange.trade([values[each] for each in positions])
+        received = self.exchange.trade([values[group.positions] for group in self.incoming.by_owner()])
         received[self.exchange.part] = values[:0]
         return np.concatenate([values, *received])
 
@@ -321,7 +320,7 @@ def _n_mirrors(exchange: Exchange, received: Sequence[Pairs] | None) -> int:
 
 def _received(exchange: Exchange, incoming: Incoming) -> Sequence[Pairs]:
     """From each part of the layer, the connections from own neurons below (collective)."""
-    pairs = incoming.pairs_by_owner()
+    pairs = [incoming.pairs(group) for group in incoming.by_owner()]
     if exchange.n_parts == 1:
         return pairs
     sources = exchange.trade([each.sources for each in pairs])

@@ -10,6 +10,9 @@ import numpy as np
 from hpc_sparse.dtypes import INDEX, OFFSET, AnyArray, Int32Array, Int64Array, PointerArray
 from hpc_sparse.partition import balanced_bounds, even_bounds
 
+FEW = 4
+"""Numbers that are fewer than a layer's neurons by this are found one by one, others in a table of all neurons."""
+
 
 @dataclass(frozen=True)
 class Ownership:
@@ -139,6 +142,10 @@ class LocalNumbers:
 
     def local(self, neurons: AnyArray) -> Int32Array:
         """int32[n]: local numbers of neurons that are known here."""
+        if neurons.size > self.owned.n_neurons // FEW:
+            table = np.empty(self.owned.n_neurons, INDEX)
+            table[self.numbers()] = np.arange(self.n_local, dtype=INDEX)
+            return np.asarray(table[neurons])
         place = np.searchsorted(self.ghosts, neurons)
         own = self.owned.is_own(neurons)
         # Beyond the own neurons, all of these come before.

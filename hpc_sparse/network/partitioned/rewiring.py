@@ -59,27 +59,23 @@ class Rewiring:
             return cls(change, incoming, None, np.empty(0, OFFSET), [], before.n_connections)
         is_kept = np.zeros(before.n_connections, np.bool_)
         is_kept[change.old_position[change.old_position >= 0]] = True
-        now = incoming.positions_by_owner()
-        grown = [positions[change.old_position[positions] < 0] for positions in now]
-        gone = [np.flatnonzero(~is_kept[positions]) for positions in before.positions_by_owner()]
-        messages = [
-            _message(lost, incoming.pairs_at(new, part))
-            for part, (lost, new) in enumerate(zip(gone, grown, strict=True))
-        ]
+        now = incoming.by_owner()
+        grown = [group.select(change.old_position[group.positions] < 0) for group in now]
+        gone = [np.flatnonzero(~is_kept[group.positions]) for group in before.by_owner()]
+        messages = [_message(lost, incoming.pairs(new)) for lost, new in zip(gone, grown, strict=True)]
         messages[exchange.part] = messages[exchange.part][:0]
         arrived, known = exchange.trade(messages), outgoing.mirrored_pairs(before.n_connections)
         received, origins = list[Pairs](), list[Int64Array]()
         n_sources = before.sources.owned.n_own
         for part, (pairs, message) in enumerate(zip(known, arrived, strict=True)):
             if part == exchange.part:
-                received.append(incoming.pairs_at(now[part], part))
+                received.append(incoming.pairs(now[part]))
                 continue
             after, origin = _merged(pairs, message, n_sources)
             received.append(after)
             origins.append(np.where(origin < 0, origin, origin + outgoing.mirrors[part]))
-        return cls(
-            change, incoming, received, np.concatenate([*origins, np.empty(0, OFFSET)]), grown, before.n_connections
-        )
+        positions, old_mirror = [group.positions for group in grown], np.concatenate([*origins, np.empty(0, OFFSET)])
+        return cls(change, incoming, received, old_mirror, positions, before.n_connections)
 
     def carry(self, values: AnyArray) -> AnyArray:
         """Values of the connections before, mirrors behind, brought to those afterwards; 0 for grown ones."""
