@@ -10,6 +10,7 @@ from hpc_sparse.config import EvolutionSection, RunConfig
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.dtypes import VALUE
 from hpc_sparse.evolution import strategies as strategies
+from hpc_sparse.evolution.importance import IMPORTANCES_IN_PARTS
 from hpc_sparse.evolution.protocol import TopologyUpdater
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.state import StateTypes
@@ -21,6 +22,7 @@ __all__ = [
     "make_updater",
     "needs_samples",
     "optional_states",
+    "refuses_parts",
     "state_arrays",
     "state_bytes",
     "state_types",
@@ -53,6 +55,18 @@ def optional_states(config: RunConfig) -> Mapping[str, str]:
     """Those that may be missing where a run goes on from, and then begin at 0: all but the optimiser's."""
     average = WeightAverage.from_config(config)
     return {**make_updater(config.evolution).state_arrays, **({} if average is None else average.state_arrays)}
+
+
+def refuses_parts(config: RunConfig) -> str | None:
+    """What of the changes that a configuration asks for a network in parts cannot have; None if it can have all."""
+    strategy, pruning = config.evolution.strategy, config.importance_pruning
+    if not make_updater(config.evolution).works_in_parts:
+        names = [name for name in STRATEGIES.names() if getattr(STRATEGIES[name], "works_in_parts", False)]
+        return f'evolution.strategy = "{strategy}": not for a network in parts; use {", ".join(names)}'
+    if pruning.mode != "off" and pruning.importance not in IMPORTANCES_IN_PARTS:
+        setting = f'importance_pruning.importance = "{pruning.importance}"'
+        return f"{setting}: not for a network in parts; use {' or '.join(IMPORTANCES_IN_PARTS)}"
+    return None
 
 
 def needs_samples(config: RunConfig) -> bool:

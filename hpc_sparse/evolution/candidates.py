@@ -17,6 +17,7 @@ from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import sorted_distinct
 from hpc_sparse.network.layer_signals import Signals
+from hpc_sparse.network.partitioned.layer_share import LayerShare
 
 CandidateRule = Literal["uniform", "grabo", "graest"]
 
@@ -29,13 +30,15 @@ def draw_candidates(view: LayerView, rule: CandidateRule, ratio: float) -> Int64
     of the gradient. ``graest``: by the absolute sum of the signals with random signs, whose product is an estimate of
     the gradient (Alon, Matias, Szegedy 1999).
 
+    The parts of a network draw alike, each for a moment all pairs of the layer, and keep those of their own rows.
+
     Returns
     -------
     int64[n], increasing
         Keys.
     """
-    n_drawn = math.ceil(ratio * view.topology.n_connections)
-    n_out, n_in = view.topology.shape  # in units
+    n_drawn, layer = math.ceil(ratio * view.n_connections), view.of_layer
+    n_out, n_in = layer.targets.n_neurons, view.topology.shape[1]  # in units
     if rule == "uniform":
         outs, ins = view.rng.integers(0, n_out, n_drawn, OFFSET), view.rng.integers(0, n_in, n_drawn, OFFSET)
     else:
@@ -44,21 +47,39 @@ def draw_candidates(view: LayerView, rule: CandidateRule, ratio: float) -> Int64
             sum_units(own, side)
             for own, side in zip(_importances(view.signals, rule, view.rng), view.unit[::-1], strict=True)
         )
-        outs, ins = _draw(of_outs, n_drawn, view.rng), view.rng.permutation(_draw(of_ins, n_drawn, view.rng))
+        outs = _draw(layer.exchange.together(of_outs), n_drawn, view.rng)
+        ins = view.rng.permutation(_draw(layer.together_below(of_ins), n_drawn, view.rng))
+    if not layer.is_whole:
+        is_own = layer.targets.is_own(outs)
+        outs, ins = outs[is_own] - layer.targets.first, ins[is_own]
     keys = sorted_distinct(outs * n_in + ins)
     return keys[~find_keys(view.topology.keys(), keys)[1]]
 
 
 def gradients_at(
-    shape: tuple[int, int], keys: Int64Array, signals: Signals, unit: tuple[int, int] = (1, 1)
+    shape: tuple[int, int],
+    keys: Int64Array,
+    signals: Signals,
+    unit: tuple[int, int] = (1, 1),
+    share: LayerShare | None = None,
 ) -> Float32Array:
     """The gradient that a connection would have at each of the increasing ``keys``, float32[n].
 
     Of a block of connections, the sum of their absolute gradients.
+
+    Of a ``share`` of a layer, ``shape`` is that of its rows, and the signals of the inputs that are elsewhere travel
+    (collective).
     """
-    t = Topology.from_keys(shape, keys)
-    gradients = np.empty(keys.size, VALUE)
     delta, source = signals.delta, signals.source
+    gradients = np.empty(keys.size, VALUE)
+    if share is not None and not share.is_whole:
+        rows, columns = keys // shape[1], keys % shape[1]
+        numbers, source = share.rows_below(source, columns)
+        shape = (shape[0], numbers.n_local)
+        keys = rows * shape[1] + numbers.local(columns)
+        if not keys.size:
+            return gradients
+    t = Topology.from_keys(shape, keys)
     if unit != (1, 1):
         sums = (unit, delta.n_neurons, delta.values, source.values, t.bounds, delta.layout, gradients)
         absolute_sums(*t.rows, *sums)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from hpc_sparse.kernels.sparse.dense import forward_dense
 from hpc_sparse.network.connections.groups import InputGroups
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layer_signals import Signals
+from hpc_sparse.network.partitioned.layer_share import LayerShare
 from hpc_sparse.network.tiles import Tiles
 
 TILE_ROWS = 128
@@ -22,6 +24,9 @@ TILE_ROWS = 128
 
 NARROWER = 0.75
 """The inputs are copied together anew when fewer than this share of them can still matter."""
+
+NOWHERE = np.iinfo(OFFSET).max
+"""Column of an input whose signals are not here."""
 
 SEARCHING = (14, 35)
 """Measured bytes of the search for the largest gradients: per connection, and per connection to be grown. The search
@@ -74,13 +79,18 @@ def sum_units(values: Float64Array, side: int) -> Float64Array:
     return values if side == 1 else np.add.reduceat(values, np.arange(0, values.size, side))
 
 
-def gradient_tiles(signals: Signals, unit: tuple[int, int]) -> Iterator[tuple[int, Float32Array]]:
+def gradient_tiles(
+    signals: Signals, unit: tuple[int, int], share: LayerShare | None = None
+) -> Iterator[tuple[int, Float32Array]]:
     """All gradients of a layer, or sums of the absolute gradients of units (r, c), some rows at a time.
 
-    Each tile comes with its first row, of neurons or of units; it is overwritten by the next.
+    Each tile comes with its first row, of neurons or of units; it is overwritten by the next. Those of a ``share`` of a
+    layer need the signals of all inputs, which come before the first tile (collective).
     """
     n, (r, c) = signals.n_samples, unit
     delta, source = samples_of(signals.delta, n), samples_of(signals.source, n)
+    if share is not None:
+        source = share.together_below(np.ascontiguousarray(source).reshape(-1)).reshape(-1, source.shape[1])
     n_units = -(-source.shape[0] // c)
     for start, tile in GradientTiles(delta, source):
         if unit == (1, 1):
@@ -94,9 +104,16 @@ def gradient_tiles(signals: Signals, unit: tuple[int, int]) -> Iterator[tuple[in
 
 
 def largest_gradients(
-    topology: Topology, is_kept: BoolArray, signals: Signals, n_wanted: int, unit: tuple[int, int] = (1, 1)
+    topology: Topology,
+    is_kept: BoolArray,
+    signals: Signals,
+    n_wanted: int,
+    unit: tuple[int, int] = (1, 1),
+    share: LayerShare | None = None,
 ) -> Int64Array:
     """Keys of the positions of largest |gradient| among those that hold no kept connection.
+
+    Where there is only a share of the layer's rows, the signals of the inputs travel from part to part (collective).
 
     Parameters
     ----------
@@ -106,6 +123,8 @@ def largest_gradients(
     n_wanted : int
     unit : (r, c)
         Larger ones than (1, 1) go by the sums of their absolute gradients.
+    share : LayerShare or None
+        Which of the layer's rows are here; None: all. Others get the rest of the ``n_wanted``.
 
     Returns
     -------
@@ -117,17 +136,35 @@ def largest_gradients(
         return _largest_in_groups(topology, topology.groups, is_kept, signals, n_wanted)
     if unit != (1, 1):
         return _largest_units(topology, is_kept, signals, n_wanted, unit)
-    best, n_in = StrongestKeys(n_wanted), topology.shape[1]
+    best = StrongestKeys(n_wanted)
+    if not n_wanted:
+        return best.keys()
+    if share is None:
+        _add_largest(best, topology, is_kept, signals, 0)
+        return best.keys()
+    for first_column, source in share.blocks_below(signals.source):
+        _add_largest(best, topology, is_kept, replace(signals, source=source), first_column)
+    return best.keys(share.exchange)
+
+
+def _add_largest(
+    best: StrongestKeys, topology: Topology, is_kept: BoolArray, signals: Signals, first_column: int
+) -> None:
+    """Add the largest gradients in the columns from the first one on whose signals there are."""
+    if not topology.shape[0] or not signals.source.n_neurons:
+        return
+    n_in = topology.shape[1]
     tiles = _StrongestFirst(signals)
-    for start in range(0, topology.shape[0] if n_wanted else 0, TILE_ROWS):
+    columns, place = tiles.column_order + first_column, np.full(n_in, NOWHERE, OFFSET)
+    place[columns] = np.arange(columns.size, dtype=OFFSET)
+    for start in range(0, topology.shape[0], TILE_ROWS):
         rows = tiles.row_order[start : start + TILE_ROWS]
         n_columns = tiles.n_columns_above(best.limit, start)
         if not n_columns:
             break
         scores = tiles.compute(start, n_columns)
-        largest_of_layer.score_tile(*topology.rows, is_kept, rows, tiles.place, scores)
-        best.add(scores, rows * n_in, tiles.column_order[:n_columns])
-    return best.keys()
+        largest_of_layer.score_tile(*topology.rows, is_kept, rows, place, scores)
+        best.add(scores, rows * n_in, columns[:n_columns])
 
 
 def _largest_in_groups(
@@ -174,8 +211,6 @@ class _StrongestFirst(GradientTiles):
         n = delta.shape[1]
         row_norm, column_norm = _norms(delta), _norms(source)
         self.row_order, self.column_order = (np.argsort(-norm, kind="stable") for norm in (row_norm, column_norm))
-        self.place = np.empty_like(self.column_order)
-        self.place[self.column_order] = np.arange(self.place.size, dtype=OFFSET)
         # A rounded product may come out above the bound of an exact one, by an error of each term and each addition.
         margin = 1.0 + 2.0 * (n + 2) * float(np.finfo(VALUE).eps)
         self._row_bound, self._column_bound = row_norm[self.row_order] * margin, column_norm[self.column_order]

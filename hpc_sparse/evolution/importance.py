@@ -13,10 +13,14 @@ from hpc_sparse.evolution.gradient_tiles import samples_of
 from hpc_sparse.network.connections.compaction import NetworkChange, cut_incoming, keep_connected, remove_neurons
 from hpc_sparse.network.connections.protocol import INPUT, Connections
 from hpc_sparse.network.layer_signals import Signals
-from hpc_sparse.network.network import Network
+from hpc_sparse.network.network import Network, Place
+from hpc_sparse.network.partitioned.layer_share import LayerShare
 
 PruningMode = Literal["compact", "released"]
 Importance = Literal["incoming", "two_sided", "taylor"]
+IMPORTANCES_IN_PARTS: tuple[Importance, ...] = ("incoming", "two_sided")
+"""Those that a network in parts can have."""
+
 LayerSignals = Sequence[Mapping[str, Signals]]
 """Signals of all layers' connections by their names."""
 
@@ -56,26 +60,30 @@ class ImportancePruner:
         :func:`hpc_sparse.network.connections.compaction.keep_connected`. Taylor's importance needs the signals of some
         samples.
         """
-        incoming = network.incoming()
-        topologies = [connections.topology for connections in incoming]
-        masks = self._important_neurons(incoming, signals)
+        incoming, places = network.incoming(), [Place(number, INPUT) for number in range(len(network.layers))]
+        topologies, shares = map(network.rows, places), [network.share(place) for place in places]
+        rows, exchange = list(topologies), shares[0].exchange
+        masks = self._important_neurons(incoming, shares, signals)
         if self.mode == "released":
-            change = cut_incoming(topologies, masks)
-            return change if change.n_connections < network.n_connections else None
-        masks = keep_connected(topologies, [connections.weight for connections in incoming], masks)
-        return None if all(mask.all() for mask in masks) else remove_neurons(topologies, masks)
+            change = cut_incoming(rows, masks, shares)
+            return change if exchange.total(change.n_connections) < network.n_connections else None
+        masks = keep_connected(rows, [connections.scores() for connections in incoming], masks, shares)
+        return None if all(mask.all() for mask in masks) else remove_neurons(rows, masks, shares)
 
-    def _important_neurons(self, incoming: Sequence[Connections], signals: LayerSignals | None) -> list[BoolArray]:
+    def _important_neurons(
+        self, incoming: Sequence[Connections], shares: Sequence[LayerShare], signals: LayerSignals | None
+    ) -> list[BoolArray]:
         """bool[width] for each layer of neurons, inputs first."""
-        inputs, *hidden = self._importances(incoming, signals)
+        importances = self._importances(incoming, signals)
+        inputs, *hidden = (share.together_below(own) for share, own in zip(shares, importances, strict=True))
         return [
             important(inputs, self.input_percentile),
             *(important(each, self.percentile) for each in hidden),
-            np.ones(incoming[-1].shape[0], np.bool_),
+            np.ones(shares[-1].targets.n_neurons, np.bool_),
         ]
 
     def _importances(self, incoming: Sequence[Connections], signals: LayerSignals | None) -> list[Float64Array]:
-        """float64[width] for each layer of neurons but the outputs, inputs first."""
+        """For each layer of neurons but the outputs, inputs first: float64[n] of those that are here."""
         if self.importance == "taylor":
             assert signals is not None
             return [_taylor(above, own[INPUT]) for above, own in zip(incoming, signals, strict=True)]
@@ -97,11 +105,12 @@ def fold_means(network: Network, change: NetworkChange, signals: LayerSignals) -
     signals : sequence of dict of str to Signals
         Of the connections of the network, for some samples.
     """
-    for layer, kept, own in zip(network.layers, change.kept_neurons[:-1], signals, strict=True):
+    for number, (layer, kept, own) in enumerate(zip(network.layers, change.kept_neurons[:-1], signals, strict=True)):
         if kept is None:
             continue
-        source = own[INPUT]
+        source, share = own[INPUT], network.share(Place(number, INPUT))
         means = samples_of(source.source, source.n_samples).mean(axis=1, dtype=np.float64)
+        means = share.together_below(means)
         means[kept] = 0
         acting = layer.connections()[INPUT].acting()
         layer.parameters()["bias"].values[:] += (acting.matrix(acting.weight) @ means).astype(VALUE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple, Self
 
@@ -18,6 +19,8 @@ from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.layer_signals import Signals
+from hpc_sparse.network.partitioned.exchange import Exchange
+from hpc_sparse.network.partitioned.layer_share import LayerShare
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class LayerView:
         Neurons above and below whose connections come and go as one.
     remembered : dict of str to float32[nnz]
         The strategy's own state arrays by name; none for blocks.
+    share : LayerShare or None
+        Which rows of the layer these are, if a network is in parts; None: all. Decisions are then collective.
     """
 
     topology: Topology
@@ -59,10 +64,26 @@ class LayerView:
     acting_share: float = ALL_ACT
     unit: tuple[int, int] = (1, 1)
     remembered: Mapping[str, Float32Array] = field(default_factory=dict)
+    share: LayerShare | None = None
+
+    @cached_property
+    def of_layer(self) -> LayerShare:
+        """The rows here among those of the layer."""
+        return LayerShare.whole(self.topology) if self.share is None else self.share
+
+    @property
+    def exchange(self) -> Exchange:
+        """Between those who see the rows of the layer."""
+        return self.of_layer.exchange
+
+    @property
+    def n_connections(self) -> int:
+        """Connections of the layer, of which those here are some or all."""
+        return self.of_layer.n_connections
 
     def n_to_drop(self, drop_fraction: float) -> int:
-        """Connections that go when a share is replaced, and those by which the layer is to shrink."""
-        n = self.topology.n_connections
+        """Connections of the layer that go when a share is replaced, and those by which it is to shrink."""
+        n = self.n_connections
         return min(n, int(drop_fraction * n) + n - self.n_target)
 
 
@@ -140,6 +161,8 @@ class TopologyUpdater(ABC):
         They travel, change and are stored as those of the optimiser are; grown connections begin with 0.
     acting_share : float
         Share of the connections that signals pass through.
+    works_in_parts : bool
+        Whether it can decide about a network whose neurons are divided over ranks, each of which sees its own rows.
     """
 
     name: ClassVar[str]
@@ -152,6 +175,7 @@ class TopologyUpdater(ABC):
     decides_on_units: ClassVar[bool] = True
     published: ClassVar[Published] = Published()
     state_arrays: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    works_in_parts: ClassVar[bool] = False
     acting_share: float = ALL_ACT
 
     @classmethod

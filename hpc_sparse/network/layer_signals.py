@@ -55,7 +55,10 @@ def layer_signals(network: Network, batch: Batch, labels: AnyArray, objective: O
     assert batch.n_neurons == network.widths[0], (batch.shape, network.widths)
     shapes = output_shapes(layers, batch.batch)
     activations, deltas = (
-        [batch.like(n, shape).with_lengths(batch.lengths) for n, shape in zip(network.widths[1:], shapes, strict=True)]
+        [
+            batch.like(layer.shape[0], shape).with_lengths(batch.lengths)
+            for layer, shape in zip(layers, shapes, strict=True)
+        ]
         for _ in range(2)
     )
     saved = [

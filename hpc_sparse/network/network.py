@@ -16,12 +16,14 @@ from hpc_sparse.network.blueprint import LayerBlueprint
 from hpc_sparse.network.connections.initial_topology import Pattern
 from hpc_sparse.network.connections.protocol import INPUT, Connections
 from hpc_sparse.network.connections.reserve import ALL_ACT
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.densities import densities as densities_of
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.registry import LAYERS
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.objectives.protocol import Objective, Outcome
+from hpc_sparse.network.partitioned.layer_share import LayerShare
 from hpc_sparse.network.placement import WHOLE, Placement
 from hpc_sparse.network.sinks import Sink, Write
 from hpc_sparse.network.tiles import BatchShape, Tiles
@@ -205,6 +207,11 @@ class Network:
         n_possible = sum(each.shape[0] * each.shape[1] for _, each in self.connections())
         return self.n_connections / n_possible
 
+    @property
+    def has_lost_neurons(self) -> bool:
+        """Whether any neuron has been removed."""
+        return any(ids is not None for ids in self.neuron_ids)
+
     def connections(self) -> Iterator[tuple[Place, Connections]]:
         """All connections of all layers, from the input to the output."""
         for number, layer in enumerate(self.layers):
@@ -223,6 +230,18 @@ class Network:
     def at(self, place: Place) -> Connections:
         """The connections at a place."""
         return self.layers[place.layer].connections()[place.name]
+
+    def rows(self, place: Place) -> Topology:
+        """The units at a place that are here, with the numbers of the whole layer below."""
+        return self.at(place).topology
+
+    def share(self, place: Place) -> LayerShare:
+        """Which of the units at a place are here: all."""
+        return LayerShare.whole(self.rows(place))
+
+    def shape_at(self, place: Place) -> tuple[int, int]:
+        """(n_out, n_in) in neurons of the connections at a place."""
+        return self.at(place).shape
 
     def forward(self, batch: Batch, workspace: Workspace, *, goes_on: bool = False) -> Tiles:
         """Weighted sums of the output layer, float32, in ``workspace``; no dropout.

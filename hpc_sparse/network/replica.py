@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from hpc_sparse.network.optimizers.sgd import VELOCITY
 from hpc_sparse.network.optimizers.state import OptimizerState, StateTypes, carried
 from hpc_sparse.network.tokens import Batch
 from hpc_sparse.network.workspace import Workspace
+
+Weights = Literal["all", "grown", "none"]
+"""Which weights of some connections: all, those of connections that have just grown, or none."""
 
 OF_SGD: StateTypes = MappingProxyType({VELOCITY: VALUE})
 
@@ -43,6 +47,11 @@ class Replica:
     def at_rest(cls, network: Network, types: StateTypes = OF_SGD) -> Replica:
         """A network before its first step, with the state arrays of an optimiser, by default those of SGD."""
         return cls(network, [OptimizerState.at_rest(layer.parameters(), types) for layer in network.layers])
+
+    @property
+    def is_part(self) -> bool:
+        """Whether other ranks hold the rest of the network."""
+        return False
 
     def train_batch(
         self,
@@ -130,8 +139,11 @@ class Replica:
         layer.rewire(layer.shape, topologies, {**kept, **values})
         self.states[number] = self.states[number].at_rest_again(layer.parameters())
 
+    def settle(self, place: Place, changed: Weights) -> None:
+        """Have the weights that were set after a change known wherever they are needed; on one rank they are."""
+
     def state_at(self, place: Place, state_array: str) -> AnyArray:
-        """float32[n] or bfloat16: a state array of the weights of the connections at a place."""
+        """float32[n] or bfloat16: a state array of the weights of the units at a place that are here."""
         weight = self.network.at(place).weight
         for name, parameter in self.network.layers[place.layer].parameters().items():
             if parameter.values is weight:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hpc_sparse.dtypes import AnyArray
+from hpc_sparse.dtypes import AnyArray, Int64Array
 from hpc_sparse.network.partitioned.exchange import Exchange
-from hpc_sparse.parallel.collectives import CHUNK_BYTES
+from hpc_sparse.parallel.collectives import CHUNK_BYTES, all_reduce_sum
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.partition import chunk_ranges
 
@@ -41,3 +41,9 @@ class MpiExchange(Exchange):
                     requests += [begin(array[start:stop], other) for start, stop in chunks]
         for request in requests:
             request.Wait()
+
+    def totals(self, numbers: Int64Array) -> Int64Array:
+        """int64[n]: sums over all parts of their ``numbers``, int64[n] (collective)."""
+        found = numbers.copy()
+        all_reduce_sum(self._ctx, found)
+        return found

@@ -10,7 +10,8 @@ import numpy as np
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import VALUE, Float32Array
-from hpc_sparse.evolution import make_updater, needs_samples
+from hpc_sparse.errors import ConfigError
+from hpc_sparse.evolution import make_updater, needs_samples, refuses_parts
 from hpc_sparse.evolution.block_pruning import BlockPruner
 from hpc_sparse.evolution.importance import ImportancePruner, fold_means
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView
@@ -127,9 +128,16 @@ class Evolution:
     def step(self, replica: Replica, epoch: int) -> EvolutionStep | None:
         """Change a replica in place as is due before ``epoch``, counted from 1; nothing is before the first.
 
-        Replicas that agree lose the same neurons if they are pruned.
+        Replicas that agree lose the same neurons if they are pruned. Parts of a network change together (collective).
+
+        Raises
+        ------
+        ConfigError
+            The replica is a part of a network, and something does not work in parts.
         """
         time = TimeInRun(epoch - 1, 0, self._n_steps)
+        if replica.is_part and (refusal := refuses_parts(self._config)):
+            raise ConfigError(refusal)
         if time.total_steps == 0:
             self._begin(replica)
         prunes = self._mode is not Mode.FIXED_SIZES and self._prunes_after(time.n_epochs)
@@ -161,7 +169,7 @@ class Evolution:
         for place in replica.network.evolving() if self._updater.state_arrays else ():
             connections = replica.network.at(place)
             if connections.unit == (1, 1):
-                self._remember(replica, place, self._updater.first_states(connections.weight))
+                self._remember(replica, place, self._updater.first_states(connections.scores()))
 
     def _remember(self, replica: Replica, place: Place, states: Mapping[str, Float32Array]) -> None:
         for name, values in states.items():
@@ -213,7 +221,10 @@ class Evolution:
             if self._updater.sees_layers_alone and self._updater.changes_topology:
                 replica.network.at(together[0]).forget_transposed()  # half of what the change takes
             own = self._change(replica, {place: sizes[place] for place in together}, time)
-            n_grown += sum(each.n_grown * replica.network.at(place).values_per_unit for place, each in own.items())
+            n_grown += sum(
+                replica.network.share(place).exchange.total(each.n_grown) * replica.network.at(place).values_per_unit
+                for place, each in own.items()
+            )
             changes |= own if self._keeps_changes else {}
             del own  # or it would be there during the next change
         return n_grown, changes
@@ -241,7 +252,7 @@ class Evolution:
             connections, number = network.at(place), stream_number(place, replica)
             views.append(
                 LayerView(
-                    connections.topology,
+                    network.rows(place),
                     connections.scores(self._config.evolution.block_score),
                     None if self._momentum is None else replica.state_at(place, self._momentum),
                     size,
@@ -255,10 +266,11 @@ class Evolution:
                         for name in self._updater.state_arrays
                         if connections.unit == (1, 1)
                     },
+                    network.share(place),
                 )
             )
         fraction = self._schedule.drop_fraction_at(time)
-        output = network.layers[-1].connections()[INPUT].topology
+        output = network.rows(Place(len(network.layers) - 1, INPUT))
         done = self._schedule.share_done_at(time)
         return NetworkView(tuple(views), output, fraction, self._mode is not Mode.SHARED, done)
 
@@ -273,7 +285,8 @@ class Evolution:
         initializer, by = self._config.network.initializer, self._config.evolution.block_score
 
         def scores(topology: Topology) -> Float32Array:
-            return connections.rewired(topology, connections.initial_weight(topology, initializer, key)).scores(by)
+            weight = connections.initial_weight(topology, initializer, key)
+            return weight if connections.unit == (1, 1) else connections.rewired(topology, weight).scores(by)
 
         return scores
 
@@ -285,7 +298,7 @@ class Evolution:
     def _target_sizes(self, replica: Replica, time: TimeInRun) -> list[int]:
         """Connections that each place that evolves is to have after the change."""
         network = replica.network
-        sizes = [network.at(place).topology.n_connections for place in network.evolving()]
+        sizes = [network.share(place).n_connections for place in network.evolving()]
         if not self.changes_sizes:
             return sizes
         initial, at_end = initial_size(self._config, network.widths, network.n_places)
@@ -299,7 +312,8 @@ class Evolution:
     def _apply(self, replica: Replica, place: Place, update: LayerUpdate, key: np.uint64) -> None:
         replica.follow(place.layer, {place.name: update.change})
         self._remember(replica, place, update.remembered)
-        connections = replica.network.at(place)
+        network = replica.network
+        connections = network.at(place)
         initializer, seed = self._config.network.initializer, self._config.training.seed
         if update.weight is not None:
             new = stream_key(seed, Purpose.WEIGHTS, layer=stream_number(place, replica))
@@ -308,16 +322,20 @@ class Evolution:
                 self._config.evolution.block_score,
                 lambda: connections.initial_weight(connections.topology, initializer, new),
             )
+            replica.settle(place, "all")
         elif not self._grows_zero:
             connections.draw_grown(update.change.old_position, initializer, key)
-            factor = width_factor(initializer, connections.shape, self._original_shape(replica.network, place))
+            factor = width_factor(initializer, network.shape_at(place), self._original_shape(network, place))
             if factor != 1:
-                connections.weight[update.change.old_position < 0] *= VALUE(factor)
+                connections.weight[np.flatnonzero(update.change.old_position < 0)] *= VALUE(factor)
+            replica.settle(place, "grown")
+        else:
+            replica.settle(place, "none")
 
     def _original_shape(self, network: Network, place: Place) -> tuple[int, int]:
         """Shape of the connections at a place before any neuron was removed."""
-        shape = network.at(place).shape
-        if network.layers[place.layer].shape != shape or all(ids is None for ids in network.neuron_ids):
+        shape = network.shape_at(place)
+        if network.layers[place.layer].shape != network.at(place).shape or not network.has_lost_neurons:
             return shape  # layers of several maps keep their neurons
         ids, hidden = network.neuron_ids[0], self._config.network.hidden
         n_inputs = shape[1] if ids is None else self._n_inputs or int(ids[-1]) + 1

@@ -42,7 +42,7 @@ class GrowthSource:
         The training shards of all ranks, in their order, are the training part; a shard may be empty.
         """
         settings, seed = job.config.evolution, job.config.training.seed
-        return cls(job, objective, gather_pool(job.ctx, job.dataset.train, settings.growth_pool, seed))
+        return cls(job, objective, gather_pool(job.ctx.data, job.dataset.train, settings.growth_pool, seed))
 
     def signals(self, network: Network, rng: np.random.Generator) -> list[dict[str, Signals]]:
         """The signals of every layer's connections for a batch drawn by ``rng``."""

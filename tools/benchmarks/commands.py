@@ -21,6 +21,7 @@ from benchmarks import (
     guard_speed,
     inference_speed,
     kernel_speed,
+    partition_speed,
     pattern_speed,
     rank_speed,
     recurrent_speed,
@@ -235,6 +236,24 @@ def sync(
 ) -> None:
     """Samples per second with the cores as ranks or as threads, by the frequency of syncs; real runs."""
     rank_speed.compare_layouts(rounds, epochs, as_json=as_json)
+
+
+@app.command()
+def partition(
+    neurons: Annotated[int, typer.Option(help="Neurons of each of three layers.")] = 1_000_000,
+    fan_in: Annotated[int, typer.Option(help="Connections of a neuron.")] = 4,
+    rounds: Annotated[int, typer.Option(help="Changes.")] = 3,
+    parts: Annotated[int, typer.Option(help="Most parts.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """A change of topology by SET: seconds and bytes of a network in parts, against the whole on one rank."""
+    partition_speed.compare_parts(neurons, fan_in, rounds, parts, as_json=as_json)
+
+
+@app.command(hidden=True)
+def partition_rank(neurons: int, fan_in: int, rounds: int) -> None:
+    """Measure as one of the ranks that `partition` starts."""
+    partition_speed.print_changes(neurons, fan_in, rounds)
 
 
 @app.command()

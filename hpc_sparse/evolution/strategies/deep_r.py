@@ -15,6 +15,7 @@ from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.evolution.memory import LayerFigures, replacing_bytes
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater, refuse_choice_of_weights
 from hpc_sparse.evolution.selection import draw_free_keys, keep_largest, replace_connections
+from hpc_sparse.network.partitioned.random_numbers import own_normals
 
 NEWBORN = VALUE(1e-12)
 """|weight| of a grown connection: next to nothing, but of its own sign."""
@@ -52,7 +53,7 @@ class DeepRUpdater(TopologyUpdater):
     sqrt(n)``. With their l1 = noise = 1e-5, 468 steps and r = 0.01, these are 4.7e-5 and 2.2e-6. The defaults are about
     20 and 250 times as large, because crossings count at changes only.
 
-    Memory and work O(nnz); nothing travels between ranks.
+    Memory and work O(nnz); nothing travels between replicas. Each part of a network draws the noise of all weights.
 
     Attributes
     ----------
@@ -65,6 +66,7 @@ class DeepRUpdater(TopologyUpdater):
     name: ClassVar[str] = "deep_r"
     section: ClassVar[type[Section]] = DeepRSection
     sees_layers_alone: ClassVar[bool] = True
+    works_in_parts: ClassVar[bool] = True
     state_arrays: ClassVar[Mapping[str, str]] = {SIGN: "signs of connections"}
 
     shrinkage: float
@@ -88,12 +90,15 @@ class DeepRUpdater(TopologyUpdater):
         return max(replacing_bytes(layer), WALKING * layer.n_connections)
 
     def _update(self, view: LayerView) -> LayerUpdate:
-        walk = VALUE(self.noise) * view.rng.standard_normal(view.weight.size, VALUE) - VALUE(self.shrinkage)
+        exchange, n = view.exchange, view.n_connections
+        first = exchange.before(view.weight.size)
+        noise = own_normals(n, view.rng, range(first, first + view.weight.size))
+        walk = VALUE(self.noise) * noise - VALUE(self.shrinkage)
         sign = _kept_signs(view)
         size = np.maximum(sign * view.weight + walk, VALUE(0))
-        n_drop = max(int(np.count_nonzero(size == 0)), view.weight.size - view.n_target)
-        is_kept = keep_largest(size, n_drop)
-        grown = draw_free_keys(view.topology, is_kept, view.n_target - (view.weight.size - n_drop), view.rng)
+        n_drop = max(exchange.total(int(np.count_nonzero(size == 0))), n - view.n_target)
+        is_kept = keep_largest(size, n_drop, exchange)
+        grown = draw_free_keys(view.topology, is_kept, view.n_target - (n - n_drop), view.rng, exchange)
         change = replace_connections(view.topology, is_kept, grown)
         new_size = np.where(change.old_position < 0, NEWBORN, change.carry(size))
         assert view.initial_weight is not None

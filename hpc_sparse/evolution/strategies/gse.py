@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -13,12 +12,12 @@ from hpc_sparse.config import RunConfig, Section
 from hpc_sparse.config.evolution import Published
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.config.section import Positive
-from hpc_sparse.dtypes import OFFSET, BoolArray, Float32Array, Int64Array
+from hpc_sparse.dtypes import BoolArray, Float32Array, Int64Array
 from hpc_sparse.evolution.candidates import CandidateRule, draw_candidates, gradients_at
 from hpc_sparse.evolution.memory import VALUE, LayerFigures, replacing_bytes
 from hpc_sparse.evolution.protocol import LayerUpdate, LayerView, NetworkView, TopologyUpdater
-from hpc_sparse.evolution.selection import keep_largest, replace_connections
-from hpc_sparse.evolution.top_k import strongest
+from hpc_sparse.evolution.selection import keep_largest_of, replace_connections
+from hpc_sparse.evolution.top_k import strongest, strongest_of
 
 DECIDING, CANDIDATE = 11, 47
 """Bytes per connection and per candidate while the candidates' keys, gradients and order are there. Measured."""
@@ -67,6 +66,7 @@ class GseUpdater(TopologyUpdater):
     name: ClassVar[str] = "gse"
     section: ClassVar[type[Section]] = GseSection
     needs_signals: ClassVar[bool] = True
+    works_in_parts: ClassVar[bool] = True
     published: ClassVar[Published] = Published(drop_schedule="cosine", end=0.6)
 
     candidates: CandidateRule = "grabo"
@@ -99,11 +99,11 @@ class GseUpdater(TopologyUpdater):
         if any(view.topology.groups is not None for view in views):
             return [self._update_alone(view, drop_fraction) for view in views]
         candidates = [draw_candidates(view, self.candidates, self.candidate_ratio) for view in views]
-        n_wanted = sum(min(int(drop_fraction * view.weight.size), view.n_target) for view in views)
+        n_wanted = sum(min(int(drop_fraction * view.n_connections), view.n_target) for view in views)
         grown = _strongest_of(views, candidates, n_wanted)
-        n_shrink = sum(view.weight.size - view.n_target for view in views)
-        n_drop = sum(keys.size for keys in grown) + n_shrink
-        kept = _keep_largest_of([view.weight for view in views], n_drop)
+        n_shrink = sum(view.n_connections - view.n_target for view in views)
+        n_drop = views[0].exchange.total(sum(keys.size for keys in grown)) + n_shrink
+        kept = _keep_largest_of(views, n_drop)
         return [
             LayerUpdate(replace_connections(view.topology, is_kept, keys))
             for view, is_kept, keys in zip(views, kept, grown, strict=True)
@@ -130,28 +130,23 @@ class GseUpdater(TopologyUpdater):
 def _strongest_of(views: Sequence[LayerView], candidates: Sequence[Int64Array], n_wanted: int) -> list[Int64Array]:
     """The candidates of largest |gradient| in all layers, of equal ones those of lower layers and keys."""
     scores = [np.abs(_gradients(view, keys)) for view, keys in zip(views, candidates, strict=True)]
-    together = np.concatenate(scores)
-    np.nan_to_num(together, copy=False, nan=0.0)
-    chosen = strongest(together, np.arange(together.size, dtype=OFFSET), n_wanted)
-    bounds = np.cumsum([0, *(keys.size for keys in candidates)])
-    return [
-        keys[chosen[(chosen >= start) & (chosen < stop)] - start]
-        for keys, (start, stop) in zip(candidates, pairwise(bounds.tolist()), strict=True)
-    ]
+    for each in scores:
+        np.nan_to_num(each, copy=False, nan=0.0)
+    chosen = strongest_of(scores, n_wanted, views[0].exchange)
+    return [keys[positions] for keys, positions in zip(candidates, chosen, strict=True)]
 
 
 def _gradients(view: LayerView, keys: Int64Array) -> Float32Array:
     assert view.signals is not None
-    return gradients_at(view.topology.shape, keys, view.signals, view.unit)
+    return gradients_at(view.topology.shape, keys, view.signals, view.unit, view.share)
 
 
-def _keep_largest_of(weights: Sequence[Float32Array], n_drop: int) -> list[BoolArray]:
+def _keep_largest_of(views: Sequence[LayerView], n_drop: int) -> list[BoolArray]:
     """Mark the largest weights of all layers; every layer keeps its largest one in any case, at another's expense."""
-    together = np.concatenate(weights)
-    bounds = np.cumsum([weight.size for weight in weights])[:-1]
-    if len(weights) > 1:
-        together = np.abs(together)
-        for part in np.split(together, bounds):
-            if part.size:
-                part[np.argmax(part)] = np.inf
-    return np.split(keep_largest(together, n_drop), bounds)
+    weights = [view.weight for view in views]
+    if len(views) > 1:
+        weights = [np.abs(weight) for weight in weights]
+        for view, weight in zip(views, weights, strict=True):
+            if (largest := view.exchange.first_largest(weight)) is not None:
+                weight[largest] = np.inf
+    return keep_largest_of(weights, n_drop, views[0].exchange)

@@ -30,6 +30,7 @@ class RiglUpdater(TopologyUpdater):
 
     name: ClassVar[str] = "rigl"
     needs_signals: ClassVar[bool] = True
+    works_in_parts: ClassVar[bool] = True
     published: ClassVar[Published] = Published(drop_schedule="cosine", end=0.75)
 
     def update(self, network: NetworkView) -> list[LayerUpdate]:
@@ -43,7 +44,7 @@ class RiglUpdater(TopologyUpdater):
     def _update(self, view: LayerView, drop_fraction: float) -> LayerUpdate:
         assert view.signals is not None
         n_drop = view.n_to_drop(drop_fraction)
-        is_kept = keep_largest(view.weight, n_drop)
-        n_grow = view.n_target - (view.weight.size - n_drop)
-        grown = largest_gradients(view.topology, is_kept, view.signals, n_grow, view.unit)
+        is_kept = keep_largest(view.weight, n_drop, view.exchange)
+        n_grow = view.n_target - (view.n_connections - n_drop)
+        grown = largest_gradients(view.topology, is_kept, view.signals, n_grow, view.unit, view.share)
         return LayerUpdate(regrow(view.topology, is_kept, grown))

@@ -21,7 +21,6 @@ from hpc_sparse.evolution.selection import keep_largest, regrow
 from hpc_sparse.kernels.growth.largest_of_rows import grow_rows
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.distinct_numbers import sorted_distinct
-from hpc_sparse.network.layer_signals import Signals
 
 SORTING = 50
 """Bytes per connection while all are sorted by neuron, the decision included. Measured."""
@@ -67,6 +66,7 @@ class SriglUpdater(TopologyUpdater):
     name: ClassVar[str] = "srigl"
     section: ClassVar[type[Section]] = SriglSection
     needs_signals: ClassVar[bool] = True
+    works_in_parts: ClassVar[bool] = True
     published: ClassVar[Published] = Published(drop_schedule="cosine", end=0.75)
 
     min_salient: float = 0.3
@@ -85,18 +85,20 @@ class SriglUpdater(TopologyUpdater):
         return max(replacing_bytes(layer), SORTING * layer.n_connections, searching_bytes(layer))
 
     def _update(self, view: LayerView, drop_fraction: float) -> LayerUpdate:
-        n_keep = view.weight.size - view.n_to_drop(drop_fraction)
-        fan_in = self._fan_in(view, _salient_by_neuron(view, n_keep))
+        n_keep = view.n_connections - view.n_to_drop(drop_fraction)
+        targets = view.of_layer.targets
+        of_layer = self._fan_in(view, view.exchange.together(_salient_by_neuron(view, n_keep)))
+        fan_in = of_layer[targets.first : targets.stop]
         is_kept = _keep_within(view, n_keep, fan_in)
         rows = _rows(view.topology)[is_kept]
         n_wanted = fan_in - np.bincount(rows, minlength=fan_in.size)
         assert view.signals is not None
-        grown = _grow(view.topology, is_kept, n_wanted, view.signals, view.unit)
+        grown = _grow(view, is_kept, n_wanted)
         return LayerUpdate(regrow(view.topology, is_kept, grown))
 
     def _fan_in(self, view: LayerView, n_salient: Int64Array) -> Int64Array:
-        """Connections that each neuron is to have, int64[n_out]; 0 if it is ablated."""
-        n_out, n_in = view.topology.shape
+        """Connections that each neuron of the layer is to have, int64[n_out]; 0 if it is ablated."""
+        n_out, n_in = n_salient.size, view.topology.shape[1]
         is_active = n_salient >= max(1, int(self.min_salient * (view.n_target // n_out)))
         best_first = np.argsort(-n_salient, kind="stable")
         n_active = n_out if self.min_salient == 0 else int(np.count_nonzero(is_active))
@@ -109,22 +111,26 @@ class SriglUpdater(TopologyUpdater):
 
 
 def _salient_by_neuron(view: LayerView, n_keep: int) -> Int64Array:
-    """Salient connections of each neuron, int64[n_out]."""
+    """Salient connections of each neuron that is here, int64[n_out]."""
     assert view.signals is not None
-    by_weight = view.topology.keys()[keep_largest(view.weight, view.weight.size - n_keep)]
-    nothing_kept = np.zeros(view.weight.size, np.bool_)
-    by_gradient = largest_gradients(view.topology, nothing_kept, view.signals, view.n_target - n_keep, view.unit)
+    by_weight = view.topology.keys()[keep_largest(view.weight, view.n_connections - n_keep, view.exchange)]
+    nothing_kept, n_grow = np.zeros(view.weight.size, np.bool_), view.n_target - n_keep
+    by_gradient = largest_gradients(view.topology, nothing_kept, view.signals, n_grow, view.unit, view.share)
     keys = sorted_distinct(np.concatenate([by_weight, by_gradient]))
     n_out, n_in = view.topology.shape
     return np.bincount(keys // n_in, minlength=n_out).astype(OFFSET)
 
 
 def _keep_within(view: LayerView, n_keep: int, fan_in: Int64Array) -> BoolArray:
-    """Mark the ``n_keep`` largest weights of the neurons that stay, but of each no more than its fan-in: bool[nnz]."""
+    """Mark the ``n_keep`` largest weights of the neurons that stay, but of each no more than its fan-in: bool[nnz].
+
+    ``n_keep`` weights of all parts, ``fan_in`` of the neurons that are here.
+    """
     rows = _rows(view.topology)
     stays = fan_in[rows] > 0
     is_kept = np.zeros(rows.size, np.bool_)
-    is_kept[stays] = keep_largest(view.weight[stays], max(0, int(np.count_nonzero(stays)) - n_keep))
+    n_drop = max(0, view.exchange.total(int(np.count_nonzero(stays))) - n_keep)
+    is_kept[stays] = keep_largest(view.weight[stays], n_drop, view.exchange)
     position = np.flatnonzero(is_kept)
     # Of equally large weights the first are dropped, as in the whole layer.
     by_row = position[np.lexsort((-position, -np.abs(view.weight[position]), rows[position]))]
@@ -134,14 +140,14 @@ def _keep_within(view: LayerView, n_keep: int, fan_in: Int64Array) -> BoolArray:
     return is_kept
 
 
-def _grow(
-    topology: Topology, is_kept: BoolArray, n_wanted: Int64Array, signals: Signals, unit: tuple[int, int]
-) -> Int64Array:
+def _grow(view: LayerView, is_kept: BoolArray, n_wanted: Int64Array) -> Int64Array:
     """Keys of each neuron's largest |gradients| among the positions that hold no kept connection, increasing."""
+    assert view.signals is not None
+    topology = view.topology
     starts = np.cumsum(n_wanted) - n_wanted
     keys = np.empty(int(n_wanted.sum()), OFFSET)
     n_in = topology.shape[1]
-    for start, tile in gradient_tiles(signals, unit):
+    for start, tile in gradient_tiles(view.signals, view.unit, view.share):
         grow_rows(*topology.rows, is_kept, n_in, start, n_wanted, tile, starts, keys)
     return keys
 

@@ -31,6 +31,7 @@ class StaticUpdater(TopologyUpdater):
     name: ClassVar[str] = "static"
     section: ClassVar[type[Section]] = StaticSection
     changes_topology: ClassVar[bool] = False
+    works_in_parts: ClassVar[bool] = True
 
     acting_share: float = ALL_ACT
 

@@ -28,11 +28,17 @@ def incoming_strength(indptr, weight, bounds, out):
 
 
 @njit(cache=True, nogil=True)
+def add_outgoing_strength(indices, weight, out):
+    """As :func:`outgoing_strength`, added to what is in ``out``, connection by connection."""
+    for k in range(indices.size):
+        out[indices[k]] += abs(np.float64(weight[k]))
+
+
+@njit(cache=True, nogil=True)
 def outgoing_strength(indices, weight, out):
     """Sum of |weight| over the outgoing connections of each input neuron; ``out`` float64[n_in] is overwritten."""
     out[:] = 0.0
-    for k in range(indices.size):
-        out[indices[k]] += abs(np.float64(weight[k]))
+    add_outgoing_strength(indices, weight, out)
 
 
 @njit(cache=True, nogil=True)

@@ -34,6 +34,47 @@ def cut_rows(indptr, indices, first, stop, low, high):
         high[row] = k
 
 
+@njit(cache=True, nogil=True)
+def group_by_owner(indptr, indices, ranges, starts, positions, rows):
+    """Group connections by the part that owns their source, by counting sort.
+
+    Parameters
+    ----------
+    indptr : int32[n_out + 1], or int64 beyond 2^31 connections
+    indices : int32[nnz]
+        Local numbers of sources.
+    ranges : int64[n_parts + 1]
+        Local numbers of the sources of each part: where they begin.
+    starts : int64[n_parts + 1]
+        Where the connections of each part begin.
+    positions : int64[nnz]
+        Where each connection is, increasing within a part.
+    rows : int32[nnz]
+        Its row. The last three are overwritten.
+    """
+    n_parts = ranges.size - 1
+    starts[:] = 0
+    for row in range(indptr.size - 1):
+        part = 0  # sources increase within a row
+        for k in range(indptr[row], indptr[row + 1]):
+            while ranges[part + 1] <= indices[k]:
+                part += 1
+            starts[part + 1] += 1
+    for part in range(n_parts):
+        starts[part + 1] += starts[part]
+    for row in range(indptr.size - 1):
+        part = 0
+        for k in range(indptr[row], indptr[row + 1]):
+            while ranges[part + 1] <= indices[k]:
+                part += 1
+            positions[starts[part]] = k
+            rows[starts[part]] = row
+            starts[part] += 1
+    for part in range(n_parts, 0, -1):
+        starts[part] = starts[part - 1]
+    starts[0] = 0
+
+
 @njit(parallel=True, cache=True, nogil=True)
 def remote_gradients(indptr, low, high, indices, delta, source, bounds, width, gradients):
     """Gradient at each connection from a source of another rank; those from own sources stay.

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
+import scipy.sparse
 
-from hpc_sparse.dtypes import INDEX, AnyArray, Float32Array, Int64Array
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Float64Array, Int64Array
+from hpc_sparse.kernels.growth import compaction
 from hpc_sparse.kernels.partitioned.rows import descend_mirrors, remote_gradients
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights
 from hpc_sparse.network.connections.protocol import Epilogue, Gate, ScoreRule
-from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.partitioned.exchange import Exchange
 from hpc_sparse.network.partitioned.halo import Halo, Room
 from hpc_sparse.network.partitioned.lists import Incoming, Outgoing, Pairs
 from hpc_sparse.network.partitioned.ownership import LocalNumbers, Ownership
+from hpc_sparse.network.partitioned.rewiring import Rewiring
 from hpc_sparse.network.partitioned.routes import Route
 from hpc_sparse.network.sinks import DescendMap, MapSink
 from hpc_sparse.network.tiles import Tiles
+
+
+class Ends(NamedTuple):
+    """Whether a layer is at the end of its network.
+
+    Attributes
+    ----------
+    is_first : bool
+        The neurons below are the inputs, all of which are here.
+    is_last : bool
+        The sums of all neurons are wanted on every rank.
+    """
+
+    is_first: bool
+    is_last: bool
 
 
 @dataclass
@@ -34,6 +52,8 @@ class PartitionedCsr(Csr):
     ----------
     incoming : Incoming
         Connections to the own neurons.
+    lists : Outgoing or None
+        Connections from the own neurons below; None for the first layer.
     exchange : Exchange
     below : Halo
         Around the own neurons of the layer below.
@@ -44,6 +64,7 @@ class PartitionedCsr(Csr):
     """
 
     incoming: Incoming = field(kw_only=True)
+    lists: Outgoing | None = field(kw_only=True)
     exchange: Exchange = field(kw_only=True)
     below: Halo = field(kw_only=True)
     above: Halo | None = field(kw_only=True)
@@ -59,9 +80,7 @@ class PartitionedCsr(Csr):
         targets: Ownership,
         below: Ownership,
         deltas: Room,
-        *,
-        is_first: bool,
-        is_last: bool,
+        ends: Ends,
     ) -> PartitionedCsr:
         """The connections of this part (collective).
 
@@ -71,35 +90,56 @@ class PartitionedCsr(Csr):
         rows : Topology
             Of shape (n_own, n_in): the connections to own neurons, from any.
         weight : float32[nnz]
-            Of these; mirrors are 0 until :meth:`settle`.
+            Of these.
         targets, below : Ownership
             Of the layer, and of the layer below.
         deltas : Room
             For deltas, which all layers of a network may share.
-        is_first : bool
-            Whether the neurons below are the inputs, all of which are here.
-        is_last : bool
-            Whether the sums of all neurons are wanted on every rank.
+        ends : Ends
         """
-        assert below.n_parts == (1 if is_first else exchange.n_parts), (below, exchange.n_parts)
+        assert below.n_parts == (1 if ends.is_first else exchange.n_parts), (below, exchange.n_parts)
         incoming = Incoming.of(rows, targets, below)
+        received = None if ends.is_first else _received(exchange, incoming)
+        values = np.zeros(weight.size + _n_mirrors(exchange, received), weight.dtype)
+        values[: weight.size] = weight
+        made = cls._of(exchange, incoming, received, values, deltas, is_last=ends.is_last)
+        made.settle()
+        return made
+
+    def changed(self, rewiring: Rewiring) -> PartitionedCsr:
+        """What has become of these connections; their values are carried over, those of grown ones are 0."""
+        assert self.above is not None or self.outgoing is None
+        deltas = Room() if self.above is None else self.above.room
+        values = rewiring.carry(self.weight)
+        return self._of(self.exchange, rewiring.incoming, rewiring.received, values, deltas, is_last=self.is_last)
+
+    @classmethod
+    def _of(
+        cls,
+        exchange: Exchange,
+        incoming: Incoming,
+        received: Sequence[Pairs] | None,
+        values: Float32Array,
+        deltas: Room,
+        *,
+        is_last: bool,
+    ) -> PartitionedCsr:
+        """Connections whose lists are known: from each part those of own neurons below, None for a first layer."""
         outgoing, above, routed = None, None, Route.of_all(incoming.sources)
-        if not is_first:
-            received = _received(exchange, incoming)
+        if received is not None:
             outgoing = Outgoing.of(incoming, received, knows_all=is_last)
             of_deltas = outgoing.targets
             route = Route.of_all(of_deltas) if is_last else Route.of_deltas(incoming, of_deltas)
             above = Halo(of_deltas, route, exchange, deltas)
             routed = Route.of_activations(incoming, received)
         elif is_last:
-            everything = LocalNumbers.of_all(targets)
+            everything = LocalNumbers.of_all(incoming.targets)
             above = Halo(everything, Route.of_all(everything), exchange, deltas)
-        values = np.zeros(weight.size + (0 if outgoing is None else outgoing.n_mirrors), weight.dtype)
-        values[: weight.size] = weight
         return cls(
             incoming.topology,
             values,
             outgoing=None if outgoing is None else outgoing.index,
+            lists=outgoing,
             incoming=incoming,
             exchange=exchange,
             below=Halo(incoming.sources, routed, exchange, Room()),
@@ -122,19 +162,63 @@ class PartitionedCsr(Csr):
         """float32[n_primary]: the weights of connections to own neurons."""
         return self.weight[: self.n_primary]
 
+    def rewiring(self, change: TopologyChange) -> Rewiring:
+        """What a change of the connections to own neurons means for all parts (collective)."""
+        return Rewiring.of(self.exchange, self.incoming, self.lists, change)
+
+    def initial_weight(self, topology: Topology, initializer: str, key: np.uint64) -> Float32Array:
+        """float32[nnz]: weights of rows of own neurons in a new layer; columns are numbers in the layer below."""
+        weight = np.empty(topology.n_connections, VALUE)
+        self._draw(topology, np.full(weight.size, -1, OFFSET), initializer, key, weight)
+        return weight
+
     def draw_grown(self, old_position: Int64Array, initializer: str, key: np.uint64) -> None:
         """Overwrite the weights of connections to own neurons whose ``old_position`` is -1 by initial ones."""
-        targets, rows = self.incoming.targets, self.incoming.rows()
+        self._draw(self.incoming.rows(), old_position, initializer, key, self.weight[: self.n_primary])
+
+    def _draw(
+        self, rows: Topology, old_position: Int64Array, initializer: str, key: np.uint64, weight: Float32Array
+    ) -> None:
+        targets = self.incoming.targets
         fans = _Fans((targets.n_neurons, rows.shape[1]), rows.fan_in())
-        weight = self.weight[: self.n_primary]
         draw_grown_weights(initializer, rows, old_position, key, weight, first_row=targets.first, fans=fans)
+
+    def rescale(self, scores: Float32Array, by: ScoreRule, initial: Callable[[], Float32Array]) -> None:  # noqa: ARG002
+        """Go on with these weights of connections to own neurons."""
+        self.weight[: self.n_primary] = scores
+
+    def incoming_strength(self) -> Float64Array:
+        """float64[n_own]: sum of the incoming absolute weights of each own neuron."""
+        rows, strength = self.incoming.topology, np.empty(self.incoming.targets.n_own, np.float64)
+        compaction.incoming_strength(rows.indptr, self.weight, rows.bounds, strength)
+        return strength
+
+    def outgoing_strength(self) -> Float64Array:
+        """float64[n_own below]: sum of the outgoing absolute weights of each own neuron below.
+
+        Collective in a first layer, where the parts add theirs up one after the other.
+        """
+        strength = np.zeros(self.incoming.sources.owned.n_own, np.float64)
+        if self.outgoing is not None:
+            out = self.outgoing
+            compaction.incoming_strength(out.indptr, self.weight[out.position], out.bounds, strength)
+            return strength
+        for part in range(self.exchange.n_parts):
+            if part == self.exchange.part:
+                rows = self.incoming.topology
+                compaction.add_outgoing_strength(rows.indices, self.weight[: self.n_primary], strength)
+            strength = self.exchange.broadcast(strength, part)
+        return strength
+
+    def matrix(self, values: AnyArray) -> scipy.sparse.csr_array:
+        """``values`` of the weights, mirrors or not, as a SciPy matrix (n_own, n_in)."""
+        return self.incoming.rows().matrix(values[: self.n_primary])
 
     def mirrored(self, values: AnyArray) -> AnyArray:
         """``values`` [n_primary] of the connections to own neurons, with those of the others' mirrors (collective)."""
         if self.outgoing is None or self.exchange.n_parts == 1:
             return values
-        positions = self.incoming.positions_by_owner()
-        received = self.exchange.trade([values[each] for each in positions])
+        received = self.exchange.trade([values[group.positions] for group in self.incoming.by_owner()])
         received[self.exchange.part] = values[:0]
         return np.concatenate([values, *received])
 
@@ -229,9 +313,14 @@ class _Fans:
         return self.of_rows
 
 
+def _n_mirrors(exchange: Exchange, received: Sequence[Pairs] | None) -> int:
+    """Connections from own neurons to those of other parts."""
+    return sum(pairs.sources.size for part, pairs in enumerate(received or ()) if part != exchange.part)
+
+
 def _received(exchange: Exchange, incoming: Incoming) -> Sequence[Pairs]:
     """From each part of the layer, the connections from own neurons below (collective)."""
-    pairs = incoming.pairs_by_owner()
+    pairs = [incoming.pairs(group) for group in incoming.by_owner()]
     if exchange.n_parts == 1:
         return pairs
     sources = exchange.trade([each.sources for each in pairs])

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray
 from hpc_sparse.errors import InputError
+from hpc_sparse.network.connections.compaction import NetworkChange
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.dense import Dense
-from hpc_sparse.network.connections.topology import Topology
-from hpc_sparse.network.dropout import Dropout
+from hpc_sparse.network.connections.protocol import INPUT
+from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.sparse import sparse_layers
-from hpc_sparse.network.objectives.protocol import Objective, Outcome
-from hpc_sparse.network.optimizers.protocol import Optimizer
+from hpc_sparse.network.network import Place
 from hpc_sparse.network.optimizers.state import OptimizerState
-from hpc_sparse.network.partitioned.connections import PartitionedCsr
+from hpc_sparse.network.partitioned.connections import Ends, PartitionedCsr
 from hpc_sparse.network.partitioned.exchange import Exchange
 from hpc_sparse.network.partitioned.halo import Room
 from hpc_sparse.network.partitioned.network import PartitionedNetwork
 from hpc_sparse.network.partitioned.ownership import Ownership
-from hpc_sparse.network.replica import Replica
-from hpc_sparse.network.tokens import Batch
-from hpc_sparse.network.workspace import Workspace
+from hpc_sparse.network.partitioned.rewiring import Rewiring
+from hpc_sparse.network.replica import Replica, Weights
 
 DIVISIBLE = (Csr.kind, Dense.kind)
 """Kinds of connections that can be divided."""
@@ -47,51 +46,98 @@ def divided(exchange: Exchange, replica: Replica) -> Replica:
     for number, (layer, state) in enumerate(zip(sparse_layers(whole), replica.states, strict=True)):
         topology = layer.topology
         targets = Ownership.balanced(topology.indptr, exchange.n_parts, exchange.part)
-        start, stop = (int(topology.indptr[row]) for row in (targets.first, targets.stop))
-        rows = rows_of(topology, targets)
-        weight, neurons = layer.weight[start:stop], slice(targets.first, targets.stop)
-        ends = {"is_first": number == 0, "is_last": number == len(whole.layers) - 1}
-        incoming = PartitionedCsr.build(exchange, rows, weight, targets, below, room, **ends)
-        incoming.settle()
+        own = slice(*(int(topology.indptr[row]) for row in (targets.first, targets.stop)))
+        neurons = slice(targets.first, targets.stop)
+        ends = Ends(number == 0, number == len(whole.layers) - 1)
+        incoming = PartitionedCsr.build(
+            exchange, rows_of(topology, targets), layer.weight[own], targets, below, room, ends
+        )
         layers.append(replace(layer, incoming=incoming, bias=layer.bias[neurons].copy(), first_row=targets.first))
-        own = {name: _own(incoming, each, slice(start, stop), neurons) for name, each in state.values.items()}
-        states.append(OptimizerState(own))
+        values = {name: (each["weight"][own], each["bias"][neurons].copy()) for name, each in state.values.items()}
+        states.append(_with_mirrors(incoming, values))
         below = targets
     network = PartitionedNetwork(
         layers,
         list(whole.neuron_ids),
         tile_width=whole.tile_width,
-        whole_widths=tuple(whole.widths),
-        whole_connections=whole.n_connections,
+        whole_widths=list(whole.widths),
+        whole_sizes=[connections.topology.n_connections for connections in whole.incoming()],
         exchange=exchange,
     )
     return PartitionedReplica(network, states)
 
 
+@dataclass
 class PartitionedReplica(Replica):
     """One part of a network with the state of its optimiser."""
 
-    def train_batch(
-        self,
-        batch: Batch,
-        labels: AnyArray,
-        objective: Objective,
-        dropouts: Sequence[Dropout],
-        optimizer: Optimizer,
-        rate: float,
-        workspace: Workspace,
-        clip_norm: float | None = None,
-    ) -> Outcome:
-        """One training step on one batch, of all parts together (collective).
+    network: PartitionedNetwork
+    _rewirings: dict[int, Rewiring] = field(default_factory=dict, init=False, repr=False)
 
-        Raises
-        ------
-        InputError
-            The gradient is to be clipped, whose norm no part knows.
+    @property
+    def is_part(self) -> bool:
+        """Whether other ranks hold the rest of the network."""
+        return self.network.exchange.n_parts > 1
+
+    def state_at(self, place: Place, state_array: str) -> AnyArray:
+        """A state array of the weights of connections to own neurons."""
+        return super().state_at(place, state_array)[: self.network.part_at(place).n_primary]
+
+    def follow(self, number: int, changes: Mapping[str, TopologyChange]) -> None:
+        """Follow a change of the connections to own neurons of a layer, and those of other parts (collective)."""
+        layer, change = sparse_layers(self.network)[number], changes[INPUT]
+        assert change.old_neuron is None, "parts keep their neurons"
+        assert isinstance(layer.incoming, PartitionedCsr)
+        rewiring = layer.incoming.rewiring(change)
+        layer.incoming = layer.incoming.changed(rewiring)
+        for own in self.states[number].values.values():
+            own["weight"] = rewiring.carry(own["weight"])
+        self.network.whole_sizes[number] = self.network.exchange.total(rewiring.incoming.n_connections)
+        self._rewirings[number] = rewiring
+
+    def settle(self, place: Place, changed: Weights) -> None:
+        """Give mirrors the weights of what they mirror, those that were set after a change (collective)."""
+        rewiring, connections = self._rewirings.pop(place.layer), self.network.part_at(place)
+        if changed == "all":
+            connections.settle()
+        elif changed == "grown":
+            rewiring.send_grown(self.network.exchange, connections.weight)
+
+    def apply(self, change: NetworkChange) -> None:
+        """Follow a change of the own rows of all layers and of the neurons of all parts (collective).
+
+        What is left of a part's neurons stays with it. All lists are made anew.
         """
-        if clip_norm is not None:
-            raise InputError(f"clip_norm = {clip_norm}: not for a network in parts; expected none")
-        return super().train_batch(batch, labels, objective, dropouts, optimizer, rate, workspace)
+        network, room, kept = self.network, Room(), change.kept_neurons
+        below = Ownership.whole(network.widths[0]).survivors(kept[0])
+        for number, (layer, own) in enumerate(zip(sparse_layers(network), change.layers, strict=True)):
+            before = network.part_at(Place(number, INPUT))
+            n, targets = before.n_primary, before.incoming.targets.survivors(kept[number + 1])
+            ends = Ends(number == 0, before.is_last)
+            weight = own.carry(before.weight[:n])
+            incoming = PartitionedCsr.build(network.exchange, own.topology, weight, targets, below, room, ends)
+            layer.incoming, layer.bias, layer.first_row = incoming, own.carry_neurons(layer.bias), targets.first
+            values = {
+                name: (own.carry(each["weight"][:n]), own.carry_neurons(each["bias"]))
+                for name, each in self.states[number].values.items()
+            }
+            self.states[number] = _with_mirrors(incoming, values)
+            network.whole_sizes[number] = network.exchange.total(own.topology.n_connections)
+            network.whole_widths[number : number + 2] = below.n_neurons, targets.n_neurons
+            below = targets
+        network.note_survivors(kept)
+
+    def check_invariants(self) -> None:
+        """Assert that every list is sound and every array aligned to it."""
+        for layer, state in zip(sparse_layers(self.network), self.states, strict=True):
+            connections = layer.incoming
+            assert isinstance(connections, PartitionedCsr)
+            connections.topology.check()
+            n_mirrors = 0 if connections.lists is None else connections.lists.n_mirrors
+            for values in (connections.weight, *state.of("weight").values()):
+                assert values.shape == (connections.n_primary + n_mirrors,), values.shape
+            for values in (layer.bias, *state.of("bias").values()):
+                assert values.shape == (connections.incoming.targets.n_own,), values.shape
 
 
 def check_divisible(replica: Replica) -> None:
@@ -118,9 +164,11 @@ def rows_of(topology: Topology, targets: Ownership) -> Topology:
     return Topology((targets.n_own, topology.shape[1]), (indptr - indptr[0]).astype(OFFSET), indices)
 
 
-def _own(
-    incoming: PartitionedCsr, values: Mapping[str, AnyArray], connections: slice, neurons: slice
-) -> dict[str, AnyArray]:
-    """A state array of the part's parameters, from that of the whole layer (collective)."""
-    weight = np.ascontiguousarray(incoming.mirrored(values["weight"][connections]))
-    return {"weight": weight.copy(), "bias": values["bias"][neurons].copy()}
+def _with_mirrors(incoming: PartitionedCsr, values: Mapping[str, tuple[AnyArray, AnyArray]]) -> OptimizerState:
+    """The state arrays of a part's weights and biases, from those of own connections and neurons (collective)."""
+    return OptimizerState(
+        {
+            name: {"weight": np.array(incoming.mirrored(np.ascontiguousarray(weight))), "bias": bias}
+            for name, (weight, bias) in values.items()
+        }
+    )

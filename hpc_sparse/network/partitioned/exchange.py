@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, AnyArray, Int64Array
+from hpc_sparse.dtypes import OFFSET, AnyArray, Float32Array, Int64Array
 
 
 class Exchange(ABC):
@@ -54,13 +54,37 @@ class Exchange(ABC):
         self.swap([numbers] * self.n_parts, list(received))
         return received
 
+    def together(self, values: AnyArray) -> AnyArray:
+        """The one-dimensional arrays of all parts one after the other, of any lengths (collective)."""
+        return values if self.n_parts == 1 else np.concatenate(self.trade([values] * self.n_parts))
+
+    def broadcast(self, values: AnyArray, root: int) -> AnyArray:
+        """The one-dimensional array of one part, on all parts (collective)."""
+        return self.trade([values if self.part == root else values[:0]] * self.n_parts)[root]
+
+    def totals(self, numbers: Int64Array) -> Int64Array:
+        """int64[n]: sums over all parts of their ``numbers``, int64[n] (collective)."""
+        found: Int64Array = self.gather(numbers).sum(axis=0)
+        return found
+
     def total(self, number: int) -> int:
         """Sum of the numbers of all parts (collective)."""
-        return int(self.gather(np.array([number], OFFSET)).sum())
+        return int(self.totals(np.array([number], OFFSET))[0])
 
     def before(self, number: int) -> int:
         """Sum of the numbers of the parts before this one (collective)."""
         return int(self.gather(np.array([number], OFFSET))[: self.part].sum())
+
+    def first_largest(self, values: Float32Array) -> int | None:
+        """Position of the largest number of all parts, the first of equal ones; None where it is not (collective).
+
+        ``values`` are float32[n], not negative: numbers then have the order of their bits.
+        """
+        own = int(np.abs(values.max()).view(np.uint32)) if values.size else -1
+        found = self.gather(np.array([own], OFFSET))[:, 0]
+        if own < 0 or int(np.argmax(found)) != self.part:
+            return None
+        return int(np.argmax(values))
 
 
 class Alone(Exchange):

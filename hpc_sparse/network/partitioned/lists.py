@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpc_sparse.dtypes import INDEX, OFFSET, BoolArray, Int32Array, Int64Array, PointerArray, pointer_dtype
-from hpc_sparse.kernels.partitioned.rows import cut_rows
+from hpc_sparse.kernels.partitioned.rows import cut_rows, group_by_owner
 from hpc_sparse.network.connections.topology import BLOCKS, Topology, TransposedIndex
 from hpc_sparse.network.partitioned.ownership import LocalNumbers, Ownership
 from hpc_sparse.partition import balanced_bounds
@@ -29,6 +29,27 @@ class Pairs(NamedTuple):
 
     sources: Int32Array
     targets: Int32Array
+
+
+class OfOwner(NamedTuple):
+    """Connections from the neurons of one part of the layer below, in key order.
+
+    Attributes
+    ----------
+    part : int
+    positions : int64[n]
+        Among all connections to own neurons, increasing.
+    rows : int32[n]
+        Their targets, counted from the first own one.
+    """
+
+    part: int
+    positions: Int64Array
+    rows: Int32Array
+
+    def select(self, is_chosen: BoolArray) -> OfOwner:
+        """Those of them that are marked, bool[n]."""
+        return OfOwner(self.part, self.positions[is_chosen], self.rows[is_chosen])
 
 
 @dataclass(frozen=True)
@@ -90,21 +111,22 @@ class Incoming:
         shape = (self.targets.n_own, self.sources.owned.n_neurons)
         return Topology(shape, self.topology.indptr, numbers[self.topology.indices])
 
-    def positions_by_owner(self) -> list[Int64Array]:
-        """Of each part of the layer below, the positions of the connections from its neurons, in key order."""
-        ranges = self.sources.ranges()
-        owner = np.searchsorted(ranges, self.topology.indices, side="right") - 1
-        order = np.argsort(owner, kind="stable")
-        return np.split(order, np.searchsorted(owner[order], np.arange(1, ranges.size - 1)))
-
-    def pairs_by_owner(self) -> list[Pairs]:
+    def by_owner(self) -> list[OfOwner]:
         """For each part of the layer below, the connections from its neurons."""
-        outs, starts = self.topology.outs(), self.sources.owned.starts
-        numbers, found = self.sources.numbers(), []
-        for part, positions in enumerate(self.positions_by_owner()):
-            sources = numbers[self.topology.indices[positions]] - starts[part]
-            found.append(Pairs(sources.astype(INDEX), (outs[positions] + self.targets.first).astype(INDEX)))
-        return found
+        t, ranges, n = self.topology, self.sources.ranges(), self.n_connections
+        starts, positions, rows = np.empty_like(ranges), np.empty(n, OFFSET), np.empty(n, INDEX)
+        group_by_owner(t.indptr, t.indices, ranges, starts, positions, rows)
+        bounds = starts[1:-1]
+        return [
+            OfOwner(part, *each)
+            for part, each in enumerate(zip(np.split(positions, bounds), np.split(rows, bounds), strict=True))
+        ]
+
+    def pairs(self, group: OfOwner) -> Pairs:
+        """Both ends of connections from the neurons of one part."""
+        first = self.sources.owned.starts[group.part]
+        sources = self.sources.numbers()[self.topology.indices[group.positions]] - first
+        return Pairs(sources.astype(INDEX), group.rows + INDEX(self.targets.first))
 
 
 @dataclass(frozen=True)
@@ -161,6 +183,20 @@ class Outgoing:
     def n_mirrors(self) -> int:
         """Connections to the neurons of other parts."""
         return int(self.mirrors[-1])
+
+    def mirrored_pairs(self, n_primary: int) -> list[Pairs]:
+        """For each part of the layer, the connections from own neurons below that are mirrored here.
+
+        ``n_primary`` is the number of connections to own neurons.
+        """
+        is_mirror = self.index.position >= n_primary
+        number = self.index.position[is_mirror] - n_primary
+        of_neurons = np.repeat(np.arange(self.index.indptr.size - 1, dtype=INDEX), np.diff(self.index.indptr))
+        sources, targets = np.empty(number.size, INDEX), np.empty(number.size, INDEX)
+        sources[number] = of_neurons[is_mirror]
+        targets[number] = self.targets.numbers()[self.index.outs[is_mirror]]
+        bounds = self.mirrors[1:-1]
+        return [Pairs(*each) for each in zip(np.split(sources, bounds), np.split(targets, bounds), strict=True)]
 
 
 def _by_target(targets: LocalNumbers, globally: Int32Array, sources: Int32Array, n_sources: int) -> Topology:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hpc_sparse.network.network import Network
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.network import Network, Place
+from hpc_sparse.network.partitioned.connections import PartitionedCsr
 from hpc_sparse.network.partitioned.exchange import ALONE, Exchange
+from hpc_sparse.network.partitioned.layer_share import LayerShare
 
 
 @dataclass
@@ -14,15 +17,15 @@ class PartitionedNetwork(Network):
 
     Attributes
     ----------
-    whole_widths : tuple of int
+    whole_widths : list of int
         Neurons of each layer, inputs first.
-    whole_connections : int
-        Connections of all layers.
+    whole_sizes : list of int
+        Connections of each layer.
     exchange : Exchange
     """
 
-    whole_widths: tuple[int, ...] = field(kw_only=True)
-    whole_connections: int = field(kw_only=True)
+    whole_widths: list[int] = field(kw_only=True)
+    whole_sizes: list[int] = field(kw_only=True)
     exchange: Exchange = field(default=ALONE, kw_only=True)
 
     @property
@@ -33,15 +36,35 @@ class PartitionedNetwork(Network):
     @property
     def n_connections(self) -> int:
         """Stored connections of all layers, mirrors not counted."""
-        return self.whole_connections
+        return sum(self.whole_sizes)
 
     @property
     def n_parameters(self) -> int:
         """Numbers that are learned, of all layers."""
-        return self.whole_connections + sum(self.whole_widths[1:])
+        return self.n_connections + sum(self.whole_widths[1:])
 
     @property
     def density(self) -> float:
         """Stored connections as a share of those of the dense network of the same widths."""
         n_possible = sum(n_in * n_out for n_in, n_out in zip(self.whole_widths, self.whole_widths[1:], strict=False))
-        return self.whole_connections / n_possible
+        return self.n_connections / n_possible
+
+    def rows(self, place: Place) -> Topology:
+        """The connections to own neurons at a place, with the numbers of the whole layer below."""
+        return self.part_at(place).incoming.rows()
+
+    def share(self, place: Place) -> LayerShare:
+        """Which of the connections at a place are here."""
+        incoming = self.part_at(place).incoming
+        return LayerShare(self.exchange, incoming.targets, incoming.sources.owned, self.whole_sizes[place.layer])
+
+    def shape_at(self, place: Place) -> tuple[int, int]:
+        """(n_out, n_in) of the connections at a place, those of all parts."""
+        below, above = self.widths[place.layer : place.layer + 2]
+        return above, below
+
+    def part_at(self, place: Place) -> PartitionedCsr:
+        """The connections at a place that are here."""
+        connections = self.at(place)
+        assert isinstance(connections, PartitionedCsr)
+        return connections

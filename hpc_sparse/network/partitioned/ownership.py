@@ -10,6 +10,9 @@ import numpy as np
 from hpc_sparse.dtypes import INDEX, OFFSET, AnyArray, Int32Array, Int64Array, PointerArray
 from hpc_sparse.partition import balanced_bounds, even_bounds
 
+FEW = 4
+"""Numbers that are fewer than a layer's neurons by this are found one by one, others in a table of all neurons."""
+
 
 @dataclass(frozen=True)
 class Ownership:
@@ -70,6 +73,17 @@ class Ownership:
         """bool[n]: whether each of the neurons is owned here."""
         return (neurons >= self.first) & (neurons < self.stop)
 
+    def own_of(self, neurons: Int64Array) -> Int64Array:
+        """int64[n]: those of the increasing ``neurons`` that are owned here, counted from the first own one."""
+        start, stop = np.searchsorted(neurons, (self.first, self.stop))
+        return neurons[start:stop] - self.first
+
+    def survivors(self, kept: Int64Array | None) -> Ownership:
+        """The ranges of the neurons that are left, ``kept`` int64[n], increasing; None: all."""
+        if kept is None:
+            return self
+        return Ownership(np.searchsorted(kept, self.starts).astype(OFFSET), self.part)
+
     def owners(self, neurons: AnyArray) -> Int64Array:
         """int64[n]: the part that owns each of the neurons."""
         found: Int64Array = np.searchsorted(self.starts, neurons, side="right") - 1
@@ -128,6 +142,10 @@ class LocalNumbers:
 
     def local(self, neurons: AnyArray) -> Int32Array:
         """int32[n]: local numbers of neurons that are known here."""
+        if neurons.size > self.owned.n_neurons // FEW:
+            table = np.empty(self.owned.n_neurons, INDEX)
+            table[self.numbers()] = np.arange(self.n_local, dtype=INDEX)
+            return np.asarray(table[neurons])
         place = np.searchsorted(self.ghosts, neurons)
         own = self.owned.is_own(neurons)
         # Beyond the own neurons, all of these come before.

@@ -47,8 +47,8 @@ class Route:
     @classmethod
     def of_deltas(cls, incoming: Incoming, targets: LocalNumbers) -> Route:
         """Of the layer, to where it has sources; ``targets`` are those that this rank's neurons below have."""
-        first, n_own = incoming.targets.first, incoming.targets.n_own
-        return cls._of([_distinct(pairs.targets - first, n_own) for pairs in incoming.pairs_by_owner()], targets)
+        n_own = incoming.targets.n_own
+        return cls._of([_distinct(group.rows, n_own) for group in incoming.by_owner()], targets)
 
     @classmethod
     def of_all(cls, numbers: LocalNumbers) -> Route:
