@@ -62,7 +62,7 @@ class CountingExchange(MpiExchange):
 
     def totals(self, numbers: Int64Array) -> Int64Array:
         """Count, and add up."""
-        self.n_bytes += numbers.nbytes
+        self.n_bytes += numbers.nbytes if self.n_parts > 1 else 0
         return super().totals(numbers)
 
 
