@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hpc_sparse.config.parts import refused_in_parts
 from hpc_sparse.config.registry import OBJECTIVES, OPTIMIZERS, STRATEGIES
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
     ):
         if refusal := kind.refuses(config):
             yield refusal
+    yield from refused_in_parts(config)
 
 
 def _wrong_with_steps(config: RunConfig) -> Iterator[str]:

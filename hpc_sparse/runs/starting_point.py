@@ -144,11 +144,13 @@ def goes_on_exactly(ctx: ParallelContext, config: RunConfig, info: CheckpointInf
     """Whether every rank continues exactly; ``info`` is of the checkpoint, ``config`` of the run now."""
     if not info.n_replicas and not info.step_in_epoch:
         return True
-    if info.n_ranks != ctx.size:
+    if info.n_ranks != ctx.data.size:
         return False
     before = parse_config(info.config_text, f"configuration stored in {info.path}")
     is_within = info.step_in_epoch > 0
-    has_same_steps = before.parallel == config.parallel and before.training.batch_size == config.training.batch_size
+    # Steps are the same, whatever the number of ranks that hold a network together.
+    is_same_algorithm = before.parallel.in_one_part() == config.parallel.in_one_part()
+    has_same_steps = is_same_algorithm and before.training.batch_size == config.training.batch_size
     if is_within and not has_same_steps:
         return False
     if not is_served(ctx, config):
@@ -167,7 +169,7 @@ def _own_replica(ctx: ParallelContext, config: RunConfig) -> int:
 def _mid_epoch(ctx: ParallelContext, plan: RunPlan, checkpoint: Checkpoint) -> MidEpochState | None:
     if not checkpoint.step_in_epoch or checkpoint.progress is None:
         return None
-    sums = dict(zip(checkpoint.progress_names, checkpoint.progress[ctx.rank].tolist(), strict=True))
+    sums = dict(zip(checkpoint.progress_names, checkpoint.progress[ctx.data.rank].tolist(), strict=True))
     mid_epoch = MidEpochState(checkpoint.step_in_epoch, sums)
     try:
         check_mid_epoch(ctx, plan.config, mid_epoch, is_apart=checkpoint.replica is not None)

@@ -17,6 +17,8 @@ from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.partitioned.network import PartitionedNetwork
+from hpc_sparse.network.partitioned.stored import part_states
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.tiles import BatchShape
 from hpc_sparse.network.workspace import input_shapes
@@ -116,7 +118,9 @@ def replica_from_states(
 
 
 def replica_to_states(replica: Replica) -> tuple[LayerState, ...]:
-    """What a checkpoint stores of each layer."""
+    """What a checkpoint stores of each layer, of a network in parts those of this rank (collective)."""
+    if isinstance(replica.network, PartitionedNetwork):
+        return part_states(replica)
     return tuple(
         LayerState(
             kind=layer.kind,

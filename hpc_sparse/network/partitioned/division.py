@@ -93,6 +93,31 @@ class PartitionedReplica(Replica):
             raise InputError(f"clip_norm = {clip_norm}: not for a network in parts; expected none")
         return super().train_batch(batch, labels, objective, dropouts, optimizer, rate, workspace)
 
+    def refresh_mirrors(self) -> None:
+        """Give mirrors the weights and states of what they mirror, after these were averaged (collective)."""
+        for layer, state in zip(sparse_layers(self.network), self.states, strict=True):
+            incoming = layer.incoming
+            assert isinstance(incoming, PartitionedCsr)
+            incoming.settle()
+            for own in state.values.values():
+                own["weight"] = incoming.mirrored(own["weight"][: incoming.n_primary])
+
+    def is_finite(self) -> bool:
+        """Whether every parameter of all parts is a finite number (collective)."""
+        assert isinstance(self.network, PartitionedNetwork)
+        return self.network.exchange.total(int(not super().is_finite())) == 0
+
+    def check_invariants(self) -> None:
+        """Assert that every list is sound and every array aligned to it."""
+        for layer, state in zip(sparse_layers(self.network), self.states, strict=True):
+            incoming = layer.incoming
+            assert isinstance(incoming, PartitionedCsr)
+            incoming.topology.check()
+            for values in state.of("weight").values():
+                assert values.shape == incoming.weight.shape, (values.shape, incoming.weight.shape)
+            for values in (layer.bias, *state.of("bias").values()):
+                assert values.shape == (incoming.incoming.targets.n_own,), values.shape
+
 
 def check_divisible(replica: Replica) -> None:
     """Check that a replica can be divided into parts.

@@ -39,14 +39,15 @@ def write_checkpoint(ctx: ParallelContext, path: Path | str, checkpoint: Checkpo
     """Write a checkpoint (collective).
 
     A network that every rank holds is written in even parts; replicas are written by their ranks, each whole.
-    ``checkpoint.replica`` decides between the two.
+    ``checkpoint.replica`` decides between the two. Of a network in parts, ``ctx.model`` has them all; the file is the
+    same as that of the whole network.
 
     Raises
     ------
     OutputError
         On every rank: the file cannot be written; an existing one is as it was.
     """
-    n_replicas = count_replicas(gather_objects(ctx, checkpoint.replica))
+    n_replicas = count_replicas(gather_objects(ctx.data, checkpoint.replica))
     assert_same_checkpoint(ctx, checkpoint)
     contents = _contents_of(ctx, checkpoint, n_replicas)
     with create_container(ctx, path, CHECKPOINT_KIND, backend) as writer:
