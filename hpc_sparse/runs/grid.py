@@ -11,6 +11,7 @@ from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.part_exchange import MpiExchange
+from hpc_sparse.planning.parts import check_parts
 
 
 def grid_of(ctx: ParallelContext, config: RunConfig) -> ParallelContext:
@@ -39,20 +40,6 @@ def grid_of(ctx: ParallelContext, config: RunConfig) -> ParallelContext:
             f"expected the same on all, or parts of a network would not agree; set {SETTING} on all ranks"
         )
     return ctx.split(n_parts)
-
-
-def check_parts(n_parts: int, widths: list[int]) -> None:
-    """Check that each part of a network gets neurons of every layer.
-
-    Raises
-    ------
-    ConfigError
-        A layer has fewer neurons than there are parts.
-    """
-    for number, width in enumerate(widths[1:]):
-        if n_parts > width:
-            name = "the output layer" if number == len(widths) - 2 else f"hidden layer {number}"
-            raise ConfigError(f"parallel.model = {n_parts}: {name} has {width} neurons: expected at most {width} parts")
 
 
 def own_part(ctx: ParallelContext, replica: Replica) -> Replica:

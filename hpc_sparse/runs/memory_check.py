@@ -27,7 +27,7 @@ def check_memory(ctx: ParallelContext, plan: RunPlan) -> None:
         return
     size = on_root(ctx, lambda: starting_size(plan))
     with collective_errors(ctx, "looking at the memory"):
-        memory = plan_memory(plan.config, size, plan.info, ctx.data.size)
+        memory = plan_memory(plan.config, size, plan.info, ctx.size)
         refuse_what_cannot_fit(memory, size, available_memory(), ctx.node_size)
 
 

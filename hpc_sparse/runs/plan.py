@@ -11,8 +11,8 @@ from hpc_sparse.evolution import make_updater
 from hpc_sparse.inputs.registry import fixed_keys
 from hpc_sparse.inputs.sequences import n_inputs
 from hpc_sparse.network.connections.registry import check_widths
+from hpc_sparse.planning.parts import check_parts
 from hpc_sparse.runs.folder import RunFolder
-from hpc_sparse.runs.grid import check_parts
 from hpc_sparse.storage.checkpoint.folder import Damaged, checkpoint_positions, newest_intact_checkpoint
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 from hpc_sparse.storage.dataset.file import read_info
