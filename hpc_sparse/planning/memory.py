@@ -112,8 +112,8 @@ def plan_memory(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks
     peaks = {
         "construction": before
         + max(
-            phases.construction_bytes(config.network, whole),
-            network + (_whole_network_bytes(config, whole) if n_parts > 1 else 0),
+            phases.construction_bytes(config.network, whole) if n_parts == 1 else 0,
+            network + _whole_layer_bytes(config, whole, n_parts),
             network + phases.choosing_bytes(config, size, info.n_features),
         ),
         "training": resident,
@@ -156,9 +156,14 @@ def _network_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
     ]
 
 
-def _whole_network_bytes(config: RunConfig, size: NetworkSize) -> int:
-    """A whole network at rest, from which a rank takes its part; nobody has asked for its transposed lists."""
-    return sum(each.n_bytes for each in _network_items(config, size) if each.name != "connections by input neuron")
+def _whole_layer_bytes(config: RunConfig, size: NetworkSize, n_parts: int) -> int:
+    """The largest layer of a network, from which a rank takes its part: as it is drawn, or read with its states."""
+    if n_parts == 1:
+        return 0
+    layers = [NetworkSize((layer,)) for layer in size.layers]
+    drawn = max(phases.construction_bytes(config.network, each) for each in layers)
+    read = max(sum(each.n_bytes for each in _network_items(config, own)) for own in layers)
+    return max(drawn, read)
 
 
 def _state_items(config: RunConfig, n_weights: int, n_parameters: int) -> Iterator[MemoryItem]:

@@ -25,7 +25,7 @@ from hpc_sparse.monitor.stopping import NO_PROGRESS, StopRequest, describe_reaso
 from hpc_sparse.parallel.collectives import collective_errors, errors_of_groups, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext, cores_of_node
 from hpc_sparse.runs.folder import RunFolder
-from hpc_sparse.runs.grid import grid_of, own_part
+from hpc_sparse.runs.grid import grid_of
 from hpc_sparse.runs.memory_check import check_memory
 from hpc_sparse.runs.plan import RunPlan, RunRequest, make_plan, run_of
 from hpc_sparse.runs.starting_point import StartingPoint, starting_point
@@ -91,7 +91,6 @@ def _train_as_planned(
         dataset = load_dataset(ctx.data, plan.info.path, backend, **shards, validation=validation)
         front_end = FrontEndChain.start(ctx.data, config, dataset)
     start = starting_point(ctx, plan, dataset, front_end, backend)
-    start = replace(start, replica=own_part(ctx, start.replica))
     tracker.at(Phase.STARTING)
     if start.n_epochs == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
         return finished

@@ -72,7 +72,7 @@ def run(ctx: ParallelContext, folder: Path) -> Run:
         assert ctx.comm is not None
         context = ParallelContext.from_comm(ctx.comm.Split(ctx.rank < ranks, ctx.rank), threads=1)
         keys = (f"parallel.model={model}", *overrides)
-        request = RunRequest(folder / "run.toml", keys, folder / name, resume="auto", is_debug=True)
+        request = RunRequest(folder / "run.toml", keys, folder / name, resume="auto", is_debug=model > 1)
         if ctx.rank < ranks and stop_after is not None:
             with pytest.raises(PlannedStop):
                 train_run(context, request, SilentReporter(), AskedAfter(stop_after))

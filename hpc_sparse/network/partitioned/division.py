@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray
+from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Int32Array
 from hpc_sparse.errors import InputError
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.dense import Dense
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.protocol import Layer
-from hpc_sparse.network.layers.sparse import sparse_layers
+from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
 from hpc_sparse.network.objectives.protocol import Objective, Outcome
 from hpc_sparse.network.optimizers.protocol import Optimizer
 from hpc_sparse.network.optimizers.state import OptimizerState
@@ -41,28 +41,56 @@ def divided(exchange: Exchange, replica: Replica) -> Replica:
     InputError
         A layer, its connections or its states are of a kind that cannot be divided.
     """
-    whole, room = replica.network, Room()
+    whole = replica.network
     check_divisible(replica)
-    below, layers, states = Ownership.whole(whole.widths[0]), list[Layer](), list[OptimizerState]()
-    for number, (layer, state) in enumerate(zip(sparse_layers(whole), replica.states, strict=True)):
+    layers = zip(sparse_layers(whole), replica.states, strict=True)
+    return assembled(exchange, layers, len(whole.layers), whole.neuron_ids, whole.tile_width)
+
+
+def assembled(
+    exchange: Exchange,
+    whole_layers: Iterable[tuple[SparseLayer, OptimizerState]],
+    n_layers: int,
+    neuron_ids: Sequence[Int32Array | None],
+    tile_width: int,
+) -> Replica:
+    """The part of this rank of a replica whose layers come one after the other, and may go (collective).
+
+    Parameters
+    ----------
+    exchange : Exchange
+    whole_layers : iterable of (SparseLayer, OptimizerState)
+        From the first hidden one to the output, the same on all ranks.
+    n_layers : int
+    neuron_ids, tile_width
+        As of the network.
+    """
+    room, layers, states = Room(), list[Layer](), list[OptimizerState]()
+    below, widths, n_connections = Ownership.whole(0), list[int](), 0
+    for number, (layer, state) in enumerate(whole_layers):
         topology = layer.topology
+        if number == 0:
+            below, widths = Ownership.whole(topology.shape[1]), [topology.shape[1]]
         targets = Ownership.balanced(topology.indptr, exchange.n_parts, exchange.part)
         start, stop = (int(topology.indptr[row]) for row in (targets.first, targets.stop))
         rows = rows_of(topology, targets)
         weight, neurons = layer.weight[start:stop], slice(targets.first, targets.stop)
-        ends = {"is_first": number == 0, "is_last": number == len(whole.layers) - 1}
+        ends = {"is_first": number == 0, "is_last": number == n_layers - 1}
         incoming = PartitionedCsr.build(exchange, rows, weight, targets, below, room, **ends)
         incoming.settle()
         layers.append(replace(layer, incoming=incoming, bias=layer.bias[neurons].copy(), first_row=targets.first))
         own = {name: _own(incoming, each, slice(start, stop), neurons) for name, each in state.values.items()}
         states.append(OptimizerState(own))
+        widths.append(targets.n_neurons)
+        n_connections += topology.n_connections
         below = targets
+        del layer, state, topology, weight, rows  # before the next one is made
     network = PartitionedNetwork(
         layers,
-        list(whole.neuron_ids),
-        tile_width=whole.tile_width,
-        whole_widths=tuple(whole.widths),
-        whole_connections=whole.n_connections,
+        list(neuron_ids),
+        tile_width=tile_width,
+        whole_widths=tuple(widths),
+        whole_connections=n_connections,
         exchange=exchange,
     )
     return PartitionedReplica(network, states)
@@ -128,12 +156,19 @@ def check_divisible(replica: Replica) -> None:
         A layer, its connections or its states are of a kind that cannot.
     """
     for number, (layer, state) in enumerate(zip(sparse_layers(replica.network), replica.states, strict=True)):
-        kind = layer.incoming.kind
-        if kind not in DIVISIBLE:
-            raise InputError(f'layer {number} has connections "{kind}": expected {" or ".join(DIVISIBLE)} for parts')
-        for name, own in state.values.items():
-            if own["weight"].dtype != VALUE:
-                raise InputError(f"layer {number} has a {name} of {own['weight'].dtype}: expected float32 for parts")
+        check_layer_divisible(number, layer, state)
+
+
+def check_layer_divisible(number: int, layer: Layer, state: OptimizerState) -> None:
+    """Check that a layer can be divided: see :func:`check_divisible`."""
+    if not isinstance(layer, SparseLayer):
+        raise InputError(f'layer {number} is of the kind "{layer.kind}": expected "{SparseLayer.kind}" for parts')
+    if layer.incoming.kind not in DIVISIBLE:
+        expected = " or ".join(DIVISIBLE)
+        raise InputError(f'layer {number} has connections "{layer.incoming.kind}": expected {expected} for parts')
+    for name, own in state.values.items():
+        if own["weight"].dtype != VALUE:
+            raise InputError(f"layer {number} has a {name} of {own['weight'].dtype}: expected float32 for parts")
 
 
 def rows_of(topology: Topology, targets: Ownership) -> Topology:
