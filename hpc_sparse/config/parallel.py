@@ -19,6 +19,10 @@ class ParallelSection(Section):
         "velocity_at_sync": "parallel.momentum",
     }
 
+    model: PositiveCount = 1
+    """Ranks that hold one network together, each some neurons of every layer; the other ranks train replicas of it. To
+    the bits of one rank, whatever the number; for networks that no node can hold."""
+
     algorithm: Literal["local_sgd", "wasap", "wassp"] = "local_sgd"
     """local_sgd: replicas averaged at each sync; wasap, wassp: rank 0 serves workers, without or with waiting."""
 
@@ -52,6 +56,10 @@ class ParallelSection(Section):
 
     phase2_learning_rate: Positive | None = None
     """wasap, wassp: rate of phase 2; by default the schedule's, without scaling."""
+
+    def in_one_part(self) -> Self:
+        """The same with networks that are whole on each rank."""
+        return self.model_copy(update={"model": 1})
 
     @model_validator(mode="after")
     def _overlap_is_possible(self) -> Self:

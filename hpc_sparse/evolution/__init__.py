@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from hpc_sparse.config import EvolutionSection, RunConfig
+from hpc_sparse.config.combinations import IMPORTANCES_IN_PARTS
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.dtypes import VALUE
 from hpc_sparse.evolution import strategies as strategies
-from hpc_sparse.evolution.importance import IMPORTANCES_IN_PARTS
 from hpc_sparse.evolution.protocol import TopologyUpdater
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.state import StateTypes

@@ -18,8 +18,6 @@ from hpc_sparse.network.partitioned.layer_share import LayerShare
 
 PruningMode = Literal["compact", "released"]
 Importance = Literal["incoming", "two_sided", "taylor"]
-IMPORTANCES_IN_PARTS: tuple[Importance, ...] = ("incoming", "two_sided")
-"""Those that a network in parts can have."""
 
 LayerSignals = Sequence[Mapping[str, Signals]]
 """Signals of all layers' connections by their names."""

@@ -205,6 +205,7 @@ def summarize(
         "density": network.density,
         "epochs": last.epoch,
         "n_ranks": ctx.size,
+        "ranks_per_network": ctx.model.size,
         "n_threads": ctx.threads,
         "instructions": INSTRUCTION_SET.name,
         "tile_width": network.tile_width,

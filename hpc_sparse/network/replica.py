@@ -170,6 +170,9 @@ class Replica:
             ]
         return bool(np.isfinite(totals).all())
 
+    def refresh_mirrors(self) -> None:
+        """Bring copies of other ranks' weights up to date where a network is in parts (collective)."""
+
     def check_invariants(self) -> None:
         """Assert that every topology is sound and every array aligned to it; the kernels rely on both."""
         for layer, state in zip(self.network.layers, self.states, strict=True):

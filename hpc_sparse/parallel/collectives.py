@@ -104,6 +104,19 @@ def collective_errors(ctx: ParallelContext, doing: str) -> Iterator[None]:
         raise failures[0] from failure
 
 
+@contextmanager
+def errors_of_groups(ctx: ParallelContext) -> Iterator[None]:
+    """Let what fails in one group of ``ctx.data`` fail on all ranks (collective).
+
+    The body may contain calls that are collective over ``ctx.data`` and fail on all ranks of it alike.
+    """
+    if ctx.model.size == 1:
+        yield
+        return
+    with collective_errors(ctx, "in its group"):
+        yield
+
+
 def all_reduce_sum(ctx: ParallelContext, array: AnyArray) -> None:
     """Replace a contiguous 1-D ``array`` by its sum over the ranks, in place and in chunks (collective).
 

@@ -78,9 +78,7 @@ class ParallelContext:
         )
 
     def split(self, model: int) -> ParallelContext:
-        """These ranks as a grid: ``model`` consecutive ranks hold one network together (collective).
-
-        Consecutive, as a launcher puts these on the same node where it can.
+        """These ranks as a grid: ``model`` ranks hold one network together, neighbours on nodes (collective).
 
         Raises
         ------
@@ -92,9 +90,17 @@ class ParallelContext:
         if model == 1:
             return replace(self, _model=self.serial(self.threads), _data=None)
         assert self.comm is not None
-        together, alike = (self.comm.Split(color, self.rank) for color in divmod(self.rank, model))
+        position = self._position_by_node()
+        together, alike = (self.comm.Split(color, position) for color in divmod(position, model))
         contexts = [self.from_comm(cast("MPI.Intracomm", each), self.threads) for each in (together, alike)]
         return replace(self, _model=contexts[0], _data=contexts[1])
+
+    def _position_by_node(self) -> int:
+        """Place of this rank where the ranks of a node follow each other (collective)."""
+        assert self.comm is not None
+        assert self.node_comm is not None
+        firsts = self.comm.allgather(self.node_comm.bcast(self.rank))
+        return sorted(range(self.size), key=lambda rank: (firsts[rank], rank)).index(self.rank)
 
     @property
     def model(self) -> ParallelContext:

@@ -67,7 +67,7 @@ def largest_fitting(
     most = 1.0 if key == "density" else _full_epsilon(config, n_inputs(config, info), n_outputs)
     sparsity = _largest(lambda value: fits(_with_network(config, **{key: value})), getattr(config.network, key), most)
     n_trained = info.n_train - count_validation(info, config.data.validation_fraction)
-    shard = -(-n_trained // n_ranks)
+    shard = -(-n_trained // max(1, n_ranks // config.parallel.model))
     batches = _largest(lambda value: fits(_with_batch(config, value)), 1.0, max(1.0, shard / PADDING))
     widest = max(config.network.hidden, default=1)
     factor = _largest(

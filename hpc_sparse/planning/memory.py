@@ -23,6 +23,7 @@ from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.tiles import MOST_PARTS
 from hpc_sparse.planning import phases
 from hpc_sparse.planning.network_size import NetworkSize
+from hpc_sparse.planning.parts import part_of, shared_items
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 from hpc_sparse.storage.dataset.validation import count_validation
 
@@ -90,15 +91,20 @@ def plan_memory(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks
         Size of the network that the run begins with.
     info : DatasetInfo
     n_ranks : int
+        All ranks, those that hold one network together included.
     """
+    whole, n_parts = size, config.parallel.model
+    size, program = part_of(whole, n_parts), PROGRAM_BYTES + (MPI_BYTES if n_ranks > 1 else 0)
+    n_ranks = max(1, n_ranks // n_parts)  # from here on: replicas, each with a shard
     stride = padded_columns(config.training.batch_size)
     items = (
         *_network_items(config, size),
         *_working_items(config, size, stride, info.n_features, _batch_sizes(config, info, n_ranks)),
         *_acting_items(config, size),
+        *(MemoryItem("parts", name, n_bytes) for name, n_bytes in shared_items(config, whole, n_parts)),
         *_parallel_items(config, size, n_ranks),
         *_data_items(config, info, n_ranks),
-        MemoryItem("program", "program and libraries", PROGRAM_BYTES + (MPI_BYTES if n_ranks > 1 else 0)),
+        MemoryItem("program", "program and libraries", program),
     )
     resident = sum(item.n_bytes for item in items)
     network = sum(item.n_bytes for item in items if item.group == "network")
@@ -106,7 +112,8 @@ def plan_memory(config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks
     peaks = {
         "construction": before
         + max(
-            phases.construction_bytes(config.network, size),
+            phases.construction_bytes(config.network, whole) if n_parts == 1 else 0,
+            network + _whole_layer_bytes(config, whole, n_parts),
             network + phases.choosing_bytes(config, size, info.n_features),
         ),
         "training": resident,
@@ -147,6 +154,16 @@ def _network_items(config: RunConfig, size: NetworkSize) -> list[MemoryItem]:
         *_state_items(config, weights // _bytes(VALUE), n_parameters),
         MemoryItem("network", "connections by input neuron", transposed),
     ]
+
+
+def _whole_layer_bytes(config: RunConfig, size: NetworkSize, n_parts: int) -> int:
+    """The largest layer of a network, from which a rank takes its part: as it is drawn, or read with its states."""
+    if n_parts == 1:
+        return 0
+    layers = [NetworkSize((layer,)) for layer in size.layers]
+    drawn = max(phases.construction_bytes(config.network, each) for each in layers)
+    read = max(sum(each.n_bytes for each in _network_items(config, own)) for own in layers)
+    return max(drawn, read)
 
 
 def _state_items(config: RunConfig, n_weights: int, n_parameters: int) -> Iterator[MemoryItem]:

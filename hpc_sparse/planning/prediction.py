@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from hpc_sparse.config import RunConfig
@@ -10,6 +11,7 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.planning.calibration import calibrate
 from hpc_sparse.planning.fetching import time_fetching
 from hpc_sparse.planning.network_size import NetworkSize
+from hpc_sparse.planning.parts import part_of, step_message_bytes
 from hpc_sparse.planning.probe import Seconds
 from hpc_sparse.planning.traffic import (
     checkpoint_file_bytes,
@@ -71,8 +73,12 @@ class Prediction:
 def predict(ctx: ParallelContext, config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks: int) -> Prediction:
     """Measure this machine for some seconds, on all ranks at once if there are several, and calculate (collective).
 
+    A network in parts is measured whole: its ranks compute a part of that, and have to exchange rows.
+
     Expects :func:`hpc_sparse.kernels.threads.use_threads` to have been called.
     """
+    n_parts = config.parallel.model
+    n_ranks, of_step = n_ranks // n_parts, step_message_bytes(config, size, n_parts)
     calibration, fetch = calibrate(config, size, N_ROUNDS), time_fetching(config, info, N_ROUNDS)
     seconds = _slowest(ctx, calibration.seconds)
     n_trainers = n_ranks if config.parallel.algorithm == "local_sgd" else max(1, n_ranks - 1)
@@ -80,8 +86,11 @@ def predict(ctx: ParallelContext, config: RunConfig, size: NetworkSize, info: Da
     n_steps = _batches(config, info.n_train - n_validation, n_trainers)
     n_batches = sum(_batches(config, n, n_trainers) for n in (n_validation, info.n_test))
     count = n_syncs(config, n_steps) if n_ranks > 1 else 0
-    sync = message_bytes(config, size) / reduction_rate(ctx, n_ranks) if n_ranks > 1 else 0.0
-    step, evaluation = seconds.step + fetch, n_batches * (seconds.forward + fetch)
+    message_rate = reduction_rate(ctx, max(n_ranks, n_parts)) if max(n_ranks, n_parts) > 1 else math.inf
+    sync = message_bytes(config, part_of(size, n_parts)) / message_rate if n_ranks > 1 else 0.0
+    step = seconds.step / n_parts + fetch + of_step / message_rate
+    # Of what travels in a step, a pass forward has about half.
+    evaluation = n_batches * (seconds.forward / n_parts + fetch + of_step / 2 / message_rate)
     evolution_share, every = 1.0 / config.evolution.every_epochs, config.evolution.every_steps
     if every is not None:
         n_alone = _batches(config, info.n_train - n_validation, 1)

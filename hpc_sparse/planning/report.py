@@ -20,6 +20,7 @@ from hpc_sparse.planning.largest import largest_fitting
 from hpc_sparse.planning.machine import AvailableMemory, available_memory
 from hpc_sparse.planning.memory import plan_memory
 from hpc_sparse.planning.network_size import NetworkSize
+from hpc_sparse.planning.parts import check_parts, part_of, step_message_bytes
 from hpc_sparse.planning.prediction import predict, ranges
 from hpc_sparse.planning.refusal import GIGABYTE
 from hpc_sparse.planning.traffic import checkpoint_file_bytes, message_bytes
@@ -62,18 +63,20 @@ def plan_run(ctx: ParallelContext, request: PlanRequest) -> dict[str, Any]:
         On every rank: the configuration or the data set is not what it should be.
     """
     config, info = on_root(ctx, lambda: _read(request))
-    n_ranks = request.n_ranks or ctx.size
+    n_ranks = _ranks(ctx, request, config)
     n_node_ranks = min(n_ranks, request.ranks_per_node or n_ranks)
     threads = config.runtime.threads or (ctx.threads if ctx.size > 1 else max(1, ctx.threads // n_node_ranks))
     with collective_errors(ctx, "starting threads"):
         use_threads(threads)
     n_outputs = make_objective(config).n_outputs(info.n_classes)
-    size = NetworkSize.of_run(config, info, n_outputs)
+    size, n_parts = NetworkSize.of_run(config, info, n_outputs), config.parallel.model
+    check_parts(n_parts, size.widths)
     effective = expected_effective(size, config.network.initial_topology)
     report = {
         "config": str(request.config_path),
         "ranks": n_ranks,
         "ranks_per_node": n_node_ranks,
+        "ranks_per_network": config.parallel.model,
         "threads_per_rank": threads,
         "instructions": INSTRUCTION_SET.name,
         "tile_width": size.tile_width,
@@ -83,12 +86,22 @@ def plan_run(ctx: ParallelContext, request: PlanRequest) -> dict[str, Any]:
         "effective": None if effective is None else asdict(effective),
         "layers": [asdict(layer) for layer in size.layers],
         "memory": _memory(request, config, size, info, n_ranks, n_node_ranks),
-        "schedule": _schedule(config, n_ranks),
+        "schedule": _schedule(config, n_ranks // n_parts),
         "checkpoint_bytes": checkpoint_file_bytes(config, size),
-        "sync_bytes": message_bytes(config, size) if n_ranks > 1 else 0,
+        "sync_bytes": message_bytes(config, part_of(size, n_parts)) if n_ranks > n_parts else 0,
+        "step_bytes": step_message_bytes(config, size, n_parts),
     }
     prediction = predict(ctx, config, size, info, n_ranks)
     return report | {"predicted": asdict(prediction), "predicted_ranges": ranges(prediction)}
+
+
+def _ranks(ctx: ParallelContext, request: PlanRequest, config: RunConfig) -> int:
+    """Ranks to plan for; as many as one network has parts where none are asked for and these are not enough."""
+    n_parts = config.parallel.model
+    n_ranks = request.n_ranks or (ctx.size if ctx.size % n_parts == 0 else n_parts)
+    if n_ranks % n_parts:
+        raise ConfigError(f"parallel.model = {n_parts}: not with --ranks {n_ranks}: expected a multiple of {n_parts}")
+    return n_ranks
 
 
 def _read(request: PlanRequest) -> tuple[RunConfig, DatasetInfo]:

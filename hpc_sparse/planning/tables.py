@@ -16,9 +16,10 @@ def print_plan(plan: dict[str, Any]) -> None:
     """Print what :func:`hpc_sparse.planning.report.plan_run` has found."""
     console = Console(width=max(LEAST_WIDTH, Console().width), highlight=False)
     ranks = f"{plan['ranks']} rank{'s' if plan['ranks'] > 1 else ''}, {plan['ranks_per_node']} on a node"
+    parts = "" if plan["ranks_per_network"] == 1 else f", {plan['ranks_per_network']} for each network"
     console.print(
         f"{plan['config']}: {plan['neurons']:,} neurons, {plan['connections']:,} connections; "
-        f"{ranks}, {plan['threads_per_rank']} threads each"
+        f"{ranks}{parts}, {plan['threads_per_rank']} threads each"
     )
     if plan["effective"] is not None:
         console.print(_effective_line(plan["effective"]))
@@ -59,7 +60,7 @@ def _memory_table(plan: dict[str, Any]) -> Table:
     table.add_section()
     table.add_row("all the time", "", *_shares(memory["all_the_time"], plan))
     for phase, n_bytes in memory["peaks"].items():
-        if phase == "sync" and plan["ranks"] == 1:
+        if phase == "sync" and not plan["sync_bytes"]:
             continue
         table.add_row("most in" if phase == "construction" else "", phase, *_shares(n_bytes, plan))
     return table
@@ -75,16 +76,16 @@ def _time_table(plan: dict[str, Any]) -> Table:
     for name in ("", "seconds", "may take", "times per epoch", "GB"):
         table.add_column(name, justify="right" if name else "left")
     per_epoch = {"step": predicted["n_steps"], "sync": predicted["n_syncs"], "evaluation": 1}
-    written = {"sync": plan["sync_bytes"], "checkpoint": plan["checkpoint_bytes"]}
+    written = {"step": plan["step_bytes"], "sync": plan["sync_bytes"], "checkpoint": plan["checkpoint_bytes"]}
     for name in ("construction", "step", "sync", "evolution", "evaluation", "epoch", "checkpoint"):
-        if name == "sync" and plan["ranks"] == 1:
+        if name == "sync" and not plan["sync_bytes"]:
             continue
         table.add_row(
             name,
             f"{predicted[name]:.3g}",
             "{:.2g} to {:.2g}".format(*plan["predicted_ranges"][name]) if name in plan["predicted_ranges"] else "",
             f"{per_epoch[name]:,}" if name in per_epoch else "",
-            gigabytes(written[name]) if name in written else "",
+            gigabytes(written[name]) if written.get(name) else "",
         )
     return table
 

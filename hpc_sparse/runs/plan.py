@@ -11,6 +11,7 @@ from hpc_sparse.evolution import make_updater
 from hpc_sparse.inputs.registry import fixed_keys
 from hpc_sparse.inputs.sequences import n_inputs
 from hpc_sparse.network.connections.registry import check_widths
+from hpc_sparse.planning.parts import check_parts
 from hpc_sparse.runs.folder import RunFolder
 from hpc_sparse.storage.checkpoint.folder import Damaged, checkpoint_positions, newest_intact_checkpoint
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
@@ -86,6 +87,7 @@ def make_plan(request: RunRequest) -> RunPlan:
     info = read_info(find_data(config.data.path, request.config_path))
     n_outputs(config, info)
     check_widths(config.network, n_inputs(config, info))
+    check_parts(config.parallel.model, [n_inputs(config, info), *config.network.hidden, n_outputs(config, info)])
     validation_counts(info, config.data.validation_fraction)
     folder = RunFolder(request.output or Path("runs") / request.config_path.stem)
     checkpoint, damaged = _find_checkpoint(request.resume, folder)

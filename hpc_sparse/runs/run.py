@@ -24,9 +24,10 @@ from hpc_sparse.monitor.reporter import Reporter
 from hpc_sparse.monitor.stalls import stall_watch
 from hpc_sparse.monitor.stopping import NO_PROGRESS, StopRequest, describe_reason
 from hpc_sparse.network.network import Network
-from hpc_sparse.parallel.collectives import collective_errors, gather_objects, on_root
+from hpc_sparse.parallel.collectives import collective_errors, errors_of_groups, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext, cores_of_node
 from hpc_sparse.runs.folder import RunFolder
+from hpc_sparse.runs.grid import grid_of
 from hpc_sparse.runs.memory_check import check_memory
 from hpc_sparse.runs.plan import RunPlan, RunRequest, make_plan, run_of
 from hpc_sparse.runs.starting_point import StartingPoint, starting_point
@@ -77,6 +78,7 @@ def _train_as_planned(
     config = plan.config
     if config.runtime.threads:
         ctx = replace(ctx, threads=config.runtime.threads)
+    ctx = grid_of(ctx, config)
     _check_machine(ctx, config)
     check_memory(ctx, plan)
     with collective_errors(ctx, "starting threads"):
@@ -85,8 +87,11 @@ def _train_as_planned(
     train_share, test_share = shares(ctx, config)
     tracker.at(Phase.READING)
     validation = validation_part(ctx, config)
-    dataset = load_dataset(ctx, plan.info.path, backend, train=train_share, test=test_share, validation=validation)
-    front_end = FrontEndChain.start(ctx, config, dataset)
+    with errors_of_groups(ctx):
+        # Ranks that hold one network together have the same samples.
+        shards = {"train": train_share, "test": test_share}
+        dataset = load_dataset(ctx.data, plan.info.path, backend, **shards, validation=validation)
+        front_end = FrontEndChain.start(ctx.data, config, dataset)
     start = starting_point(ctx, plan, dataset, front_end, backend)
     tracker.at(Phase.STARTING)
     if start.n_epochs == config.training.epochs and (finished := on_root(ctx, plan.folder.stored_summary)) is not None:
@@ -109,10 +114,7 @@ def _train_as_planned(
     start_logging(ctx, config.runtime.log, shows_all_ranks=request.is_debug)
     _log_notes(ctx, plan, start)
     if request.is_debug:
-        from hpc_sparse.runs.gradient_check import check_gradients  # noqa: PLC0415 - it needs SciPy
-
-        worst = check_gradients(job, start.n_epochs + 1)
-        LOG.info("gradients agree with central differences to %.0e", worst)
+        _check_gradients(job, start)
     n_epochs, n_samples = config.training.epochs, dataset.n_train
     reporter.start(_headline(job, plan, start), start.n_epochs + 1, n_epochs, trainer.n_steps, n_samples)
     try:
@@ -127,7 +129,8 @@ def _train_as_planned(
     peak = max(gather_objects(ctx, peak_rss_bytes()))
     states, seconds = start.replica.states[0].arrays(), time.monotonic() - started
     summary = summarize(ctx, start.replica.network, history, n_samples, seconds, peak, states)
-    summary |= on_root(ctx, lambda: _effective(start.replica.network))
+    if ctx.model.size == 1:
+        summary |= on_root(ctx, lambda: _effective(start.replica.network))
     on_root(ctx, lambda: plan.folder.write_summary(summary))
     return summary
 
@@ -174,6 +177,17 @@ def _train(
             return
         if result.stop_reason and n_done < n_epochs:
             raise PlannedStop(_stop_message(result.stop_reason, n_done, mid_epoch, plan))
+
+
+def _check_gradients(job: TrainingJob, start: StartingPoint) -> None:
+    """Compare gradients with central differences, which takes a whole network (collective)."""
+    if job.ctx.model.size > 1:
+        LOG.info("a network in parts: gradients are not compared with central differences")
+        return
+    from hpc_sparse.runs.gradient_check import check_gradients  # noqa: PLC0415 - it needs SciPy
+
+    worst = check_gradients(job, start.n_epochs + 1)
+    LOG.info("gradients agree with central differences to %.0e", worst)
 
 
 def _stop_message(reason: int, n_done: int, mid_epoch: MidEpochState | None, plan: RunPlan) -> str:
@@ -261,13 +275,12 @@ def _write_checkpoint(
     n_steps, sums, progress = 0, dict[str, float](), None
     if position.mid_epoch is not None:
         n_steps, sums = position.mid_epoch.step, dict(position.mid_epoch.sums)
-        progress = np.zeros((ctx.size, len(sums)))
-        progress[ctx.rank] = list(sums.values())
+        progress = np.array(gather_objects(ctx.data, list(sums.values())), np.float64)
     checkpoint = Checkpoint(
         config_text=plan.config.to_toml(),
         epoch=position.n_epochs,
         step=position.n_steps + n_steps,
-        n_ranks=ctx.size,
+        n_ranks=ctx.data.size,
         layers=() if replica == NO_REPLICA else replica_to_states(job.replica),
         metrics=history[-1].numbers() if history else {},
         history_best=_best(history, range(1, position.n_epochs + 1)),
@@ -301,9 +314,10 @@ def _headline(job: TrainingJob, plan: RunPlan, start: StartingPoint) -> str:
     ctx, network = job.ctx, job.replica.network
     shape = " - ".join(f"{width:,}" for width in network.widths)
     steps = f" and {start.mid_epoch.step} steps" if start.mid_epoch else ""
+    parts = f", a network in {ctx.model.size} parts" if ctx.model.size > 1 else ""
     resumed = f", resumed after epoch {start.n_epochs}{steps}" if start.n_epochs or steps else ""
     return (
         f"{plan.info.title or plan.info.path.name}: {shape}, {network.n_connections:,} connections "
         f"(density {network.density:.3g}); {ctx.size} rank{'s' if ctx.size > 1 else ''} x {ctx.threads} "
-        f"thread{'s' if ctx.threads > 1 else ''}; {plan.folder.path}{resumed}"
+        f"thread{'s' if ctx.threads > 1 else ''}{parts}; {plan.folder.path}{resumed}"
     )

@@ -8,7 +8,7 @@ from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.errors import ConfigError, DataError, FileFormatError
 from hpc_sparse.inputs.chain import FrontEndChain, changed_arrays
 from hpc_sparse.kernels import INSTRUCTION_SET
-from hpc_sparse.kernels.simd.machine import tile_width
+from hpc_sparse.kernels.simd.machine import WIDTHS, tile_width
 from hpc_sparse.models.merged import read_merged
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.network import Network
@@ -16,9 +16,11 @@ from hpc_sparse.network.optimizers.state import type_names
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.parallel.part_exchange import MpiExchange
 from hpc_sparse.runs.first_topology import choose_first_topology
+from hpc_sparse.runs.grid import own_part
 from hpc_sparse.runs.plan import RunPlan, check_same_network, run_of
-from hpc_sparse.storage.checkpoint.file import read_checkpoint
+from hpc_sparse.storage.checkpoint.file import open_checkpoint, read_checkpoint
 from hpc_sparse.storage.checkpoint.info import CheckpointInfo, read_checkpoint_info
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.samples import Dataset
@@ -26,7 +28,9 @@ from hpc_sparse.training.job import MidEpochState, TrainingJob
 from hpc_sparse.training.rates import last_served_epoch
 from hpc_sparse.training.replica_states import (
     check_fits,
+    initial_part,
     initial_replica,
+    part_from_states,
     replica_from_states,
 )
 from hpc_sparse.training.trainer import check_mid_epoch, is_served
@@ -73,6 +77,10 @@ def starting_point(
         On every rank: the checkpoint is not what it should be, or does not fit the configuration or the data.
     """
     if plan.checkpoint is None:
+        if ctx.model.size > 1:
+            replica = initial_part(MpiExchange(ctx.model), plan.config, plan.info)
+            _agree_on_tiles(ctx, replica.network)
+            return StartingPoint(replica)
         with collective_errors(ctx, "building the network"):
             replica = initial_replica(plan.config, plan.info)
         _agree_on_tiles(ctx, replica.network)
@@ -86,12 +94,10 @@ def starting_point(
     if is_apart and not goes_on:
         with collective_errors(ctx, "resuming"):
             checkpoint, replica = read_merged(path, plan.config)
+        replica = own_part(ctx, replica)
     else:
-        checkpoint = read_checkpoint(ctx, path, backend, replica=_own_replica(ctx, plan.config) if is_apart else None)
-        with collective_errors(ctx, "resuming"):
-            replica = replica_from_states(
-                plan.config, checkpoint.layers, checkpoint.neuron_ids, str(path), checkpoint.tile_width
-            )
+        number = _own_replica(ctx, plan.config) if is_apart else None
+        checkpoint, replica = _read(ctx, plan.config, info, backend, number)
     if not info.tile_width:
         # As when the run began: neurons may have been removed since.
         widths = [plan.info.n_features, *plan.config.network.hidden, replica.network.widths[-1]]
@@ -108,6 +114,24 @@ def starting_point(
         return StartingPoint(replica, info.epoch, info.step, checkpoint.target_connections, mid_epoch, note)
     n_steps = info.step - info.step_in_epoch
     return StartingPoint(replica, info.epoch, n_steps, note=_joined(_note(info), converted))
+
+
+def _read(
+    ctx: ParallelContext, config: RunConfig, info: CheckpointInfo, backend: str, number: int | None
+) -> tuple[Checkpoint, Replica]:
+    """A checkpoint and this rank's replica in it, or its part of that; the layers of parts are given away (collective).
+
+    ``number`` is that of the replica, None if all have the same.
+    """
+    if ctx.model.size == 1:
+        checkpoint = read_checkpoint(ctx, info.path, backend, replica=number)
+        with collective_errors(ctx, "resuming"):
+            whole = checkpoint.layers, checkpoint.neuron_ids, str(info.path), checkpoint.tile_width
+            return checkpoint, replica_from_states(config, *whole)
+    with open_checkpoint(ctx, info.path, backend, replica=number) as (checkpoint, layers):
+        width = checkpoint.tile_width if checkpoint.tile_width in WIDTHS else 0
+        settings = len(info.layers), checkpoint.neuron_ids, str(info.path), width
+        return checkpoint, part_from_states(ctx, MpiExchange(ctx.model), config, layers, *settings)
 
 
 def _agree_on_tiles(ctx: ParallelContext, network: Network) -> None:
@@ -128,7 +152,7 @@ def _other_machine(info: CheckpointInfo, network: Network) -> str:
 
 def _converted(info: CheckpointInfo, checkpoint: Checkpoint, replica: Replica) -> str:
     """What is told of state arrays that the run keeps in another type than the checkpoint; "" if there are none."""
-    stored = type_names(checkpoint.layers[0].states)
+    stored = type_names(checkpoint.layers[0].states) if checkpoint.layers else {}
     for name, now in type_names(replica.states[0].arrays()).items():
         if (before := stored.get(name, now)) != now:
             return f"{info.path} has {name} in {before}, this run keeps it in {now}: it is converted"
@@ -144,11 +168,13 @@ def goes_on_exactly(ctx: ParallelContext, config: RunConfig, info: CheckpointInf
     """Whether every rank continues exactly; ``info`` is of the checkpoint, ``config`` of the run now."""
     if not info.n_replicas and not info.step_in_epoch:
         return True
-    if info.n_ranks != ctx.size:
+    if info.n_ranks != ctx.data.size:
         return False
     before = parse_config(info.config_text, f"configuration stored in {info.path}")
     is_within = info.step_in_epoch > 0
-    has_same_steps = before.parallel == config.parallel and before.training.batch_size == config.training.batch_size
+    # Steps are the same, whatever the number of ranks that hold a network together.
+    is_same_algorithm = before.parallel.in_one_part() == config.parallel.in_one_part()
+    has_same_steps = is_same_algorithm and before.training.batch_size == config.training.batch_size
     if is_within and not has_same_steps:
         return False
     if not is_served(ctx, config):
@@ -167,7 +193,7 @@ def _own_replica(ctx: ParallelContext, config: RunConfig) -> int:
 def _mid_epoch(ctx: ParallelContext, plan: RunPlan, checkpoint: Checkpoint) -> MidEpochState | None:
     if not checkpoint.step_in_epoch or checkpoint.progress is None:
         return None
-    sums = dict(zip(checkpoint.progress_names, checkpoint.progress[ctx.rank].tolist(), strict=True))
+    sums = dict(zip(checkpoint.progress_names, checkpoint.progress[ctx.data.rank].tolist(), strict=True))
     mid_epoch = MidEpochState(checkpoint.step_in_epoch, sums)
     try:
         check_mid_epoch(ctx, plan.config, mid_epoch, is_apart=checkpoint.replica is not None)

@@ -14,9 +14,11 @@ from hpc_sparse.kernels.sparse.descent import add_scaled
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.parameters import ParameterLayout, gather_network, gather_states
+from hpc_sparse.network.partitioned.division import divided
 from hpc_sparse.parallel.agreement import network_digest
-from hpc_sparse.parallel.collectives import collective_errors
+from hpc_sparse.parallel.collectives import collective_errors, patient_barrier
 from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.parallel.part_exchange import MpiExchange
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
 from hpc_sparse.training.job import TrainingJob
 from hpc_sparse.training.local_trainer import LocalTrainer
@@ -36,7 +38,7 @@ TWO_TILES = 2 * PADDING
 STEPS = 2
 """Of samples that are sequences: a divisor of the features."""
 
-WIDTHS = (8, 8)
+WIDTH = 8
 LARGEST_SIDE = 1 << 20
 """Of images; so many samplings no network has."""
 
@@ -55,14 +57,39 @@ def warm_up(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
     with collective_errors(ctx, "preparing the kernels"):
         if ctx.node_rank != 0:
             _train_tiny(ctx, config, info)
+    if ctx.model.size > 1:
+        _train_tiny_in_parts(ctx, config, info)
 
 
 def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
+    job = _tiny_job(ctx, config, info, WIDTH)
+    _train_complete(ctx, job)
+    trainer = LocalTrainer.start(job)
+    for epoch in (1, 2):
+        trainer.train_epoch(epoch)
+    network_digest(job.replica.network)
+    if is_served(ctx, config):
+        _serve_tiny(job)
+
+
+def _train_tiny_in_parts(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> None:
+    """Train a tiny network in as many parts as the run's, the first group before the others (collective)."""
+    job = _tiny_job(ctx, config, info, max(WIDTH, 2 * ctx.model.size))
+    for turn in (True, False):
+        if (ctx.data.rank == 0) == turn:
+            trainer = LocalTrainer.start(replace(job, replica=divided(MpiExchange(ctx.model), job.replica)))
+            for epoch in (1, 2):
+                trainer.train_epoch(epoch)
+        patient_barrier(ctx)
+
+
+def _tiny_job(ctx: ParallelContext, config: RunConfig, info: DatasetInfo, width: int) -> TrainingJob:
+    """A run of one rank, of a network with hidden layers of so many neurons."""
     config = any_samples(config)
     layers = config.network.layers
-    hidden = WIDTHS if layers is None else (WIDTHS[0],) * len(layers)
+    hidden = (width,) * (2 if layers is None else len(layers))
     network = config.network.model_copy(
-        update={"hidden": hidden, "layers": _small_half_dense(layers), "epsilon": None, "density": 0.5}
+        update={"hidden": hidden, "layers": _small_half_dense(layers, width), "epsilon": None, "density": 0.5}
     )
     network = network.with_small_keys()
     if network.has_units:
@@ -95,22 +122,15 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     alone = ParallelContext.serial(ctx.threads)
     replica, front_end = initial_replica(tiny_config, tiny.info), FrontEndChain.start(alone, tiny_config, tiny)
     replica.network.tile_width = PADDING
-    job = TrainingJob(alone, tiny_config, tiny, replica, SilentReporter(), fitted=front_end)
-    _train_complete(ctx, job)
-    trainer = LocalTrainer.start(job)
-    for epoch in (1, 2):
-        trainer.train_epoch(epoch)
-    network_digest(job.replica.network)
-    if is_served(ctx, config):
-        _serve_tiny(job)
+    return TrainingJob(alone, tiny_config, tiny, replica, SilentReporter(), fitted=front_end)
 
 
-def _small_half_dense(layers: tuple[LayerSection, ...] | None) -> tuple[LayerSection, ...] | None:
+def _small_half_dense(layers: tuple[LayerSection, ...] | None, width: int) -> tuple[LayerSection, ...] | None:
     """Small layers without densities of their own, at which none of few connections might be left."""
     if layers is None:
         return None
     return tuple(
-        each.smallest(WIDTHS[0]).model_copy(
+        each.smallest(width).model_copy(
             update={key: None for key in type(each).model_fields if key.endswith("density")}
         )
         for each in layers

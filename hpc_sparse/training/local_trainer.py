@@ -42,7 +42,7 @@ class LocalTrainer(ReplicaTrainer):
         config, objective = job.config, objective or job.objective
         is_shared = config.parallel.replica_topology == "shared"
         averaging = LocalSgd.start(
-            job.ctx,
+            job.ctx.data,
             job.replica.network,
             has_shared_topology=is_shared,
             cut_back=resparsify,
@@ -66,7 +66,7 @@ class LocalTrainer(ReplicaTrainer):
     @property
     def replica_number(self) -> int | None:
         """Which of the networks that differ now, within an epoch, is this rank's; None if they agree."""
-        return self._ctx.replica if self._ctx.size > 1 and self.mid_epoch is not None else None
+        return self._ctx.replica if self._ctx.data.size > 1 and self.mid_epoch is not None else None
 
     @property
     def target_connections(self) -> tuple[int, ...]:

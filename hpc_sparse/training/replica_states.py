@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Int32Array
 from hpc_sparse.errors import ConfigError, DataError, FileFormatError
 from hpc_sparse.evolution import lasting_states, make_updater, optional_states, state_types
 from hpc_sparse.inputs.sequences import n_inputs, n_places
-from hpc_sparse.kernels.simd.machine import WIDTHS
+from hpc_sparse.kernels.simd.machine import WIDTHS, tile_width
+from hpc_sparse.network.blueprint import LayerBlueprint
+from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.registry import LAYERS
+from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.layers.state import LayerState
-from hpc_sparse.network.network import Network
+from hpc_sparse.network.network import Network, blueprints
 from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.state import OptimizerState
+from hpc_sparse.network.partitioned.division import assembled, check_layer_divisible
+from hpc_sparse.network.partitioned.exchange import Exchange
+from hpc_sparse.network.partitioned.network import PartitionedNetwork
+from hpc_sparse.network.partitioned.stored import part_states
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.network.tiles import BatchShape
 from hpc_sparse.network.workspace import input_shapes
+from hpc_sparse.parallel.collectives import collective_errors
+from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 
@@ -58,14 +68,41 @@ def random_replica(
         reads_tokens=reads_tokens,
     )
     for _, connections in network.connections():
-        if not connections.weight.size:
-            n_out, n_in = connections.shape
-            key = "density" if config.network.epsilon is None else "epsilon"
-            raise ConfigError(
-                f"network.{key} = {getattr(config.network, key)}: the layer of {n_in} x {n_out} neurons comes out "
-                "without connections; expected at least one in every layer"
-            )
+        _check_connected(config, connections)
     return Replica.at_rest(network, state_types(config))
+
+
+def initial_part(exchange: Exchange, config: RunConfig, info: DatasetInfo) -> Replica:
+    """The part of this rank of :func:`initial_replica`, of which it has no more than one layer whole (collective).
+
+    Raises
+    ------
+    ConfigError, DataError
+        On every rank, as there.
+    """
+    settings: Any = {"seed": config.training.seed, "n_places": n_places(config, info)}
+    n_in, n_out = n_inputs(config, info), n_outputs(config, info)
+    plans = blueprints(config.network, n_in, n_out, **settings, reads_tokens=info.n_tokens > 0)
+    widths = [plans[0].shape[1], *(plan.shape[0] for plan in plans)]
+    layers = (_initial_layer(config, plan) for plan in plans)
+    return assembled(exchange, layers, len(plans), [], tile_width([*widths, *widths[1:]]))
+
+
+def _initial_layer(config: RunConfig, plan: LayerBlueprint) -> tuple[SparseLayer, OptimizerState]:
+    layer = SparseLayer.random(plan)
+    _check_connected(config, layer.incoming)
+    return layer, OptimizerState.at_rest(layer.parameters(), state_types(config))
+
+
+def _check_connected(config: RunConfig, connections: Connections) -> None:
+    if connections.weight.size:
+        return
+    n_out, n_in = connections.shape
+    key = "density" if config.network.epsilon is None else "epsilon"
+    raise ConfigError(
+        f"network.{key} = {getattr(config.network, key)}: the layer of {n_in} x {n_out} neurons comes out "
+        "without connections; expected at least one in every layer"
+    )
 
 
 def replica_from_states(
@@ -73,35 +110,24 @@ def replica_from_states(
     states: Sequence[LayerState],
     neuron_ids: Sequence[Int32Array | None] = (),
     origin: str = "checkpoint",
-    tile_width: int = 0,
+    width: int = 0,
 ) -> Replica:
     """The replica that a checkpoint, ``origin``, holds.
 
-    ``tile_width`` is that of the run before; 0, or one that the machine lacks: what suits the machine.
+    ``width`` is that of the tiles of the run before; 0, or one that the machine lacks: what suits the machine.
 
     Raises
     ------
     FileFormatError
         A layer has an activation that is not known, or the states are not those of the optimiser.
     """
-    updater, required = make_updater(config.evolution), make_optimizer(config).state_types
     layers: list[Layer] = []
     optimizers: list[OptimizerState] = []
     for number, state in enumerate(states):
-        try:
-            layer = LAYERS[state.kind].from_state(
-                state, config.network, number, acting_share=updater.acting_share, is_last=number == len(states) - 1
-            )
-            optimizers.append(
-                OptimizerState.from_arrays(
-                    layer.parameters(), state.states, required, optional_states(config), lasting_states()
-                )
-            )
-        except ValueError as error:
-            raise FileFormatError(f"{origin}: layer {number}: {error}") from error
+        layer, optimizer = _layer_from_state(config, state, number, len(states), origin)
         layers.append(layer)
-    width = tile_width if tile_width in WIDTHS else 0
-    network = Network(layers, list(neuron_ids), tile_width=width)
+        optimizers.append(optimizer)
+    network = Network(layers, list(neuron_ids), tile_width=width if width in WIDTHS else 0)
     for number, (layer, shape) in enumerate(
         zip(layers, input_shapes(layers, BatchShape(1, network.n_places)), strict=True)
     ):
@@ -115,8 +141,69 @@ def replica_from_states(
     return Replica(network, optimizers)
 
 
+def part_from_states(
+    ctx: ParallelContext,
+    exchange: Exchange,
+    config: RunConfig,
+    states: Iterator[LayerState],
+    n_layers: int,
+    neuron_ids: Sequence[Int32Array | None] = (),
+    origin: str = "checkpoint",
+    width: int = 0,
+) -> Replica:
+    """The part of this rank of :func:`replica_from_states`, of layers that are read one after the other (collective).
+
+    Parameters
+    ----------
+    ctx : ParallelContext
+        All ranks, of all replicas.
+    exchange : Exchange
+        Between the parts of this replica.
+    config, neuron_ids, origin
+        As there.
+    states : iterator of LayerState
+    n_layers : int
+    width : int
+        Of the tiles.
+
+    Raises
+    ------
+    FileFormatError, InputError
+        On every rank, as there, or of a kind that cannot be divided.
+    """
+
+    def layers() -> Iterator[tuple[SparseLayer, OptimizerState]]:
+        for number in range(n_layers):
+            state = next(states)
+            with collective_errors(ctx, "resuming"):
+                layer, optimizer = _layer_from_state(config, state, number, n_layers, origin)
+                check_layer_divisible(number, layer, optimizer)
+            assert isinstance(layer, SparseLayer)
+            del state
+            yield layer, optimizer
+            del layer, optimizer
+
+    return assembled(exchange, layers(), n_layers, neuron_ids, width)
+
+
+def _layer_from_state(
+    config: RunConfig, state: LayerState, number: int, n_layers: int, origin: str
+) -> tuple[Layer, OptimizerState]:
+    updater, required = make_updater(config.evolution), make_optimizer(config).state_types
+    try:
+        layer = LAYERS[state.kind].from_state(
+            state, config.network, number, acting_share=updater.acting_share, is_last=number == n_layers - 1
+        )
+        arrays = layer.parameters(), state.states, required, optional_states(config), lasting_states()
+        return layer, OptimizerState.from_arrays(*arrays)
+    except ValueError as error:
+        raise FileFormatError(f"{origin}: layer {number}: {error}") from error
+
+
 def replica_to_states(replica: Replica) -> tuple[LayerState, ...]:
-    """What a checkpoint stores of each layer."""
+    """What a checkpoint stores of each layer, of a network in parts those of this rank (collective)."""
+    if isinstance(replica.network, PartitionedNetwork):
+        return part_states(replica)
     return tuple(
         LayerState(
             kind=layer.kind,

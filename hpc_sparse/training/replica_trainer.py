@@ -155,9 +155,11 @@ class ReplicaTrainer(ABC):
         """Average the replicas, which then agree (collective)."""
         network = self._job.replica.network
         self._averaging.sync(self._job.replica)
+        if self._ctx.data.size > 1:
+            self._job.replica.refresh_mirrors()
         if self._job.is_debug:
             self._job.replica.check_invariants()
-            check_agreement(self._ctx, network)
+            check_agreement(self._ctx.data, network)
             LOG.debug("synced, replicas agree: %s", network_digest(network))
 
     def evaluate(self) -> Scores:
@@ -244,7 +246,9 @@ class ReplicaTrainer(ABC):
 
     def _measure(self, epoch: int, sums: RankTotals) -> EpochMetrics:
         """The metrics of an epoch that is over (collective)."""
-        train_loss, train_accuracy = mean_over_ranks(self._ctx, sums.loss, int(sums.n_correct), self._shard.n_scored)
+        train_loss, train_accuracy = mean_over_ranks(
+            self._ctx.data, sums.loss, int(sums.n_correct), self._shard.n_scored
+        )
         if not self._is_finite(train_loss):
             raise DivergedError.in_epoch(epoch, train_loss, self._config.optimizer.learning_rate)
         with Clock(sums, "evaluate"):
@@ -283,7 +287,7 @@ class ReplicaTrainer(ABC):
 
     def _evaluate(self, shard: Samples) -> tuple[float, float]:
         return evaluate(
-            self._ctx,
+            self._ctx.data,
             self._job.replica.network,
             self._objective,
             shard,

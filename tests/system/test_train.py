@@ -49,6 +49,7 @@ SUMMARY_TYPES = {
     "epochs": int,
     "n_ranks": int,
     "n_threads": int,
+    "ranks_per_network": int,
     "instructions": str,
     "tile_width": int,
     "optimizer_states": dict,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,13 @@ from hpc_sparse.network.connections.state import ConnectionState, Setting
 
 PLACES = "places"
 """Setting of layers that read several places of each sample, such as the steps of a sequence: how many."""
+
+
+class Extent(NamedTuple):
+    """Items of an array that are here: from ``start`` on, of the ``n_items`` that the whole array has."""
+
+    start: int
+    n_items: int
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,9 @@ class LayerState:
         Of the optimiser; each name is a parameter's with an ending: ``weight_velocity``.
     settings : dict of str to number or text
         Beyond kind and activation.
+    extents : dict of str to Extent
+        Of one part of a layer, whose shapes and numbers of units are those of the whole: which items of each array
+        these are, by the names of :meth:`arrays`. Empty where the arrays are whole.
     """
 
     kind: str
@@ -43,6 +54,7 @@ class LayerState:
     parameters: Mapping[str, Float32Array]
     states: Mapping[str, Float32Array]
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    extents: Mapping[str, Extent] = field(default_factory=dict)
 
     @classmethod
     def sparse(
@@ -102,6 +114,10 @@ class LayerState:
         }
         arrays |= {f"parameters/{name}": array for name, array in self.parameters.items()}
         return arrays | {f"states/{name}": array for name, array in self.states.items()}
+
+    def extent(self, name: str) -> Extent:
+        """Items that are here of one of :meth:`arrays`: all of them, unless the layer is in parts."""
+        return self.extents.get(name) or Extent(0, self.arrays()[name].shape[0])
 
 
 def places_of(settings: Mapping[str, Setting]) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray
+from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Int32Array
 from hpc_sparse.errors import InputError
 from hpc_sparse.network.connections.compaction import NetworkChange
 from hpc_sparse.network.connections.csr import Csr
@@ -15,7 +15,7 @@ from hpc_sparse.network.connections.dense import Dense
 from hpc_sparse.network.connections.protocol import INPUT
 from hpc_sparse.network.connections.topology import Topology, TopologyChange
 from hpc_sparse.network.layers.protocol import Layer
-from hpc_sparse.network.layers.sparse import sparse_layers
+from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
 from hpc_sparse.network.network import Place
 from hpc_sparse.network.optimizers.state import OptimizerState
 from hpc_sparse.network.partitioned.connections import Ends, PartitionedCsr
@@ -40,28 +40,54 @@ def divided(exchange: Exchange, replica: Replica) -> Replica:
     InputError
         A layer, its connections or its states are of a kind that cannot be divided.
     """
-    whole, room = replica.network, Room()
+    whole = replica.network
     check_divisible(replica)
-    below, layers, states = Ownership.whole(whole.widths[0]), list[Layer](), list[OptimizerState]()
-    for number, (layer, state) in enumerate(zip(sparse_layers(whole), replica.states, strict=True)):
+    layers = zip(sparse_layers(whole), replica.states, strict=True)
+    return assembled(exchange, layers, len(whole.layers), whole.neuron_ids, whole.tile_width)
+
+
+def assembled(
+    exchange: Exchange,
+    whole_layers: Iterable[tuple[SparseLayer, OptimizerState]],
+    n_layers: int,
+    neuron_ids: Sequence[Int32Array | None],
+    tile_width: int,
+) -> Replica:
+    """The part of this rank of a replica whose layers come one after the other, and may go (collective).
+
+    Parameters
+    ----------
+    exchange : Exchange
+    whole_layers : iterable of (SparseLayer, OptimizerState)
+        From the first hidden one to the output, the same on all ranks.
+    n_layers : int
+    neuron_ids, tile_width
+        As of the network.
+    """
+    room, layers, states = Room(), list[Layer](), list[OptimizerState]()
+    below, widths, sizes = Ownership.whole(0), list[int](), list[int]()
+    for number, (layer, state) in enumerate(whole_layers):
         topology = layer.topology
+        if number == 0:
+            below, widths = Ownership.whole(topology.shape[1]), [topology.shape[1]]
         targets = Ownership.balanced(topology.indptr, exchange.n_parts, exchange.part)
         own = slice(*(int(topology.indptr[row]) for row in (targets.first, targets.stop)))
         neurons = slice(targets.first, targets.stop)
-        ends = Ends(number == 0, number == len(whole.layers) - 1)
-        incoming = PartitionedCsr.build(
-            exchange, rows_of(topology, targets), layer.weight[own], targets, below, room, ends
-        )
+        ends, rows = Ends(number == 0, number == n_layers - 1), rows_of(topology, targets)
+        incoming = PartitionedCsr.build(exchange, rows, layer.weight[own], targets, below, room, ends)
         layers.append(replace(layer, incoming=incoming, bias=layer.bias[neurons].copy(), first_row=targets.first))
         values = {name: (each["weight"][own], each["bias"][neurons].copy()) for name, each in state.values.items()}
         states.append(_with_mirrors(incoming, values))
+        widths.append(targets.n_neurons)
+        sizes.append(topology.n_connections)
         below = targets
+        del layer, state, topology, values, rows  # before the next one is made
     network = PartitionedNetwork(
         layers,
-        list(whole.neuron_ids),
-        tile_width=whole.tile_width,
-        whole_widths=list(whole.widths),
-        whole_sizes=[connections.topology.n_connections for connections in whole.incoming()],
+        list(neuron_ids),
+        tile_width=tile_width,
+        whole_widths=widths,
+        whole_sizes=sizes,
         exchange=exchange,
     )
     return PartitionedReplica(network, states)
@@ -139,6 +165,20 @@ class PartitionedReplica(Replica):
             for values in (layer.bias, *state.of("bias").values()):
                 assert values.shape == (connections.incoming.targets.n_own,), values.shape
 
+    def refresh_mirrors(self) -> None:
+        """Give mirrors the weights and states of what they mirror, after these were averaged (collective)."""
+        for layer, state in zip(sparse_layers(self.network), self.states, strict=True):
+            incoming = layer.incoming
+            assert isinstance(incoming, PartitionedCsr)
+            incoming.settle()
+            for own in state.values.values():
+                own["weight"] = incoming.mirrored(own["weight"][: incoming.n_primary])
+
+    def is_finite(self) -> bool:
+        """Whether every parameter of all parts is a finite number (collective)."""
+        assert isinstance(self.network, PartitionedNetwork)
+        return self.network.exchange.total(int(not super().is_finite())) == 0
+
 
 def check_divisible(replica: Replica) -> None:
     """Check that a replica can be divided into parts.
@@ -149,12 +189,19 @@ def check_divisible(replica: Replica) -> None:
         A layer, its connections or its states are of a kind that cannot.
     """
     for number, (layer, state) in enumerate(zip(sparse_layers(replica.network), replica.states, strict=True)):
-        kind = layer.incoming.kind
-        if kind not in DIVISIBLE:
-            raise InputError(f'layer {number} has connections "{kind}": expected {" or ".join(DIVISIBLE)} for parts')
-        for name, own in state.values.items():
-            if own["weight"].dtype != VALUE:
-                raise InputError(f"layer {number} has a {name} of {own['weight'].dtype}: expected float32 for parts")
+        check_layer_divisible(number, layer, state)
+
+
+def check_layer_divisible(number: int, layer: Layer, state: OptimizerState) -> None:
+    """Check that a layer can be divided: see :func:`check_divisible`."""
+    if not isinstance(layer, SparseLayer):
+        raise InputError(f'layer {number} is of the kind "{layer.kind}": expected "{SparseLayer.kind}" for parts')
+    if layer.incoming.kind not in DIVISIBLE:
+        expected = " or ".join(DIVISIBLE)
+        raise InputError(f'layer {number} has connections "{layer.incoming.kind}": expected {expected} for parts')
+    for name, own in state.values.items():
+        if own["weight"].dtype != VALUE:
+            raise InputError(f"layer {number} has a {name} of {own['weight'].dtype}: expected float32 for parts")
 
 
 def rows_of(topology: Topology, targets: Ownership) -> Topology:

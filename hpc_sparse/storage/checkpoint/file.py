@@ -7,6 +7,8 @@ Written is format 4: :mod:`hpc_sparse.storage.checkpoint.format_4`, and for laye
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +17,10 @@ import numpy as np
 from hpc_sparse.checks import check_ids
 from hpc_sparse.dtypes import INDEX, Float64Array, Int32Array
 from hpc_sparse.errors import FileFormatError
+from hpc_sparse.network.layers.state import LayerState
 from hpc_sparse.parallel.collectives import collective_errors, gather_objects
 from hpc_sparse.parallel.context import ParallelContext
-from hpc_sparse.storage.checkpoint.contents import Contents
+from hpc_sparse.storage.checkpoint.contents import Contents, LayerInfo
 from hpc_sparse.storage.checkpoint.format_4 import placed, write_contents
 from hpc_sparse.storage.checkpoint.front_end import check_front_end, read_front_end, write_front_end
 from hpc_sparse.storage.checkpoint.layer_arrays import (
@@ -39,14 +42,15 @@ def write_checkpoint(ctx: ParallelContext, path: Path | str, checkpoint: Checkpo
     """Write a checkpoint (collective).
 
     A network that every rank holds is written in even parts; replicas are written by their ranks, each whole.
-    ``checkpoint.replica`` decides between the two.
+    ``checkpoint.replica`` decides between the two. Of a network in parts, ``ctx.model`` has them all; the file is the
+    same as that of the whole network.
 
     Raises
     ------
     OutputError
         On every rank: the file cannot be written; an existing one is as it was.
     """
-    n_replicas = count_replicas(gather_objects(ctx, checkpoint.replica))
+    n_replicas = count_replicas(gather_objects(ctx.data, checkpoint.replica))
     assert_same_checkpoint(ctx, checkpoint)
     contents = _contents_of(ctx, checkpoint, n_replicas)
     with create_container(ctx, path, CHECKPOINT_KIND, backend) as writer:
@@ -73,18 +77,41 @@ def read_checkpoint(
     DataError, FileFormatError
         On every rank: the file is missing, damaged or inconsistent, or has no such replica.
     """
+    with open_checkpoint(ctx, path, backend, replica=replica) as (checkpoint, layers):
+        return replace(checkpoint, layers=tuple(layers))
+
+
+@contextmanager
+def open_checkpoint(
+    ctx: ParallelContext, path: Path | str, backend: str = "auto", *, replica: int | None = None
+) -> Iterator[tuple[Checkpoint, Iterator[LayerState]]]:
+    """Read a checkpoint without its layers, which are read one after the other within the body (collective).
+
+    For what would not fit into memory whole. Arguments and errors are those of :func:`read_checkpoint`; all ranks take
+    all layers.
+    """
     asked = gather_objects(ctx, replica)
     with open_container(ctx, path, CHECKPOINT_KIND, backend) as reader:
         contents = read_contents(reader)
         for number in asked:
             _check_asked(reader, number, contents.n_replicas)
-        checkpoint = _read_common(reader, contents)
+        checkpoint = replace(_read_common(reader, contents), replica=replica)
+        with collective_errors(ctx, f"checking {path}"):
+            _check(Path(path), contents, checkpoint)
         first = max(0, replica or 0)
-        found = read_layers(reader, contents.layers, first, first + (replica != NO_REPLICA))
-    checkpoint = replace(checkpoint, layers=found[0] if found else (), replica=replica)
-    with collective_errors(ctx, f"checking {path}"):
-        _check(Path(path), contents, checkpoint)
-    return checkpoint
+        yield checkpoint, _layers_of(reader, contents, checkpoint, first, first + (replica != NO_REPLICA))
+
+
+def _layers_of(
+    reader: ContainerReader, contents: Contents, checkpoint: Checkpoint, first: int, last: int
+) -> Iterator[LayerState]:
+    """The layers of the network ``first``, or none if ``last`` is the same, each read and checked (collective)."""
+    for info in contents.layers:
+        found = read_layers(reader, [info], first, last)
+        with collective_errors(reader.ctx, f"checking {reader.path}"):
+            for (layer,) in found:
+                _check_layer(reader.path, info, checkpoint, layer)
+        yield from (found.pop()[0] for _ in range(len(found)))
 
 
 def read_replicas(path: Path | str) -> list[Checkpoint]:
@@ -191,11 +218,15 @@ def _check_asked(reader: ContainerReader, replica: int | None, n_replicas: int) 
 
 
 def _check(path: Path, contents: Contents, checkpoint: Checkpoint) -> None:
-    where = str(path) if checkpoint.replica is None else f"{path}: replica {checkpoint.replica}"
     for info, layer in zip(contents.layers, checkpoint.layers, strict=False):
-        check_layer(layer, lambda name, info=info: f"{where}: {info.arrays[name].place}")  # type: ignore[misc]
+        _check_layer(path, info, checkpoint, layer)
     for number, place in contents.neuron_ids.items():
         ids = checkpoint.neuron_ids[number]
         assert ids is not None
         check_ids(f"{path}: {place}", ids, error=FileFormatError)
     check_front_end(str(path), contents.front_end, checkpoint.front_end)
+
+
+def _check_layer(path: Path, info: LayerInfo, checkpoint: Checkpoint, layer: LayerState) -> None:
+    where = str(path) if checkpoint.replica is None else f"{path}: replica {checkpoint.replica}"
+    check_layer(layer, lambda name: f"{where}: {info.arrays[name].place}")

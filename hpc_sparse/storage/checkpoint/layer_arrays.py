@@ -31,7 +31,7 @@ def shared_layer_infos(
     own = [_layer_info(layer) for layer in layers]
     if replica is None:
         return tuple(own)
-    gathered = [(number, infos) for number, infos in gather_objects(ctx, (replica, own)) if number != NO_REPLICA]
+    gathered = [(number, infos) for number, infos in gather_objects(ctx.data, (replica, own)) if number != NO_REPLICA]
     by_replica = [infos for _, infos in sorted(gathered, key=lambda each: each[0])]
     return tuple(_together(infos) for infos in zip(*by_replica, strict=True))
 
@@ -39,25 +39,28 @@ def shared_layer_infos(
 def write_layers(
     writer: ContainerWriter, infos: Sequence[LayerInfo], layers: Sequence[LayerState], replica: int | None
 ) -> None:
-    """Write the arrays of layers: those that all ranks hold in even parts, those of replicas whole (collective)."""
+    """Write the arrays of layers: those that several ranks hold in even parts, those of replicas whole (collective).
+
+    Of a network in parts each rank writes the items of its own part.
+    """
     for number, info in enumerate(infos):
         own = layers[number].arrays() if layers else {}
         for name, stored in info.arrays.items():
+            writer.create(stored.place, stored.shape, stored.dtype)
+            array = own.get(name, np.empty(0, stored.dtype))
+            first = layers[number].extent(name).start if layers else 0
             if replica is None:
-                write_even_parts(writer, stored.place, own[name], stored.dtype)
+                start, stop = own_range(array.shape[0], writer.ctx.data.size, writer.ctx.data.rank)
             else:
-                writer.create(stored.place, stored.shape, stored.dtype)
-                start = stored.rows(0, max(0, replica))[1]
-                writer.write(stored.place, start, own.get(name, np.empty(0, stored.dtype)))
+                start, stop = 0, array.shape[0]
+                first += stored.rows(0, max(0, replica))[1]
+            writer.write(stored.place, first + start, array[start:stop])
 
 
-def write_even_parts(writer: ContainerWriter, name: str, array: AnyArray, dtype: npt.DTypeLike | None = None) -> None:
-    """Create the array ``name``, which every rank holds, and write an even part of its rows from each (collective).
-
-    What is stored has the type ``dtype``, the array's own by default.
-    """
+def write_even_parts(writer: ContainerWriter, name: str, array: AnyArray) -> None:
+    """Create the array ``name``, which every rank holds, and write an even part of its rows from each (collective)."""
     start, stop = own_range(array.shape[0], writer.ctx.size, writer.ctx.rank)
-    writer.create(name, array.shape, array.dtype if dtype is None else dtype)
+    writer.create(name, array.shape, array.dtype)
     writer.write(name, start, array[start:stop])
 
 
@@ -107,7 +110,7 @@ def _layer_info(layer: LayerState) -> LayerInfo:
         # A network in memory may have some of these arrays narrower.
         dtypes |= {f"connections/{name}/{own}": size.dtype for own, size in sizes.structure.items()}
         connections[name] = ConnectionInfo(each.kind, each.shape, (each.n_units,), (sizes.n_values,), each.settings)
-    arrays = {name: StoredArray("", dtypes[name], (array.shape[0],)) for name, array in layer.arrays().items()}
+    arrays = {name: StoredArray("", dtype, (layer.extent(name).n_items,)) for name, dtype in dtypes.items()}
     return LayerInfo(layer.kind, layer.shape, layer.activation, connections, layer.settings, "", arrays)
 
 

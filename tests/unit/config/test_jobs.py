@@ -85,6 +85,11 @@ def test_the_example_of_soft_rules_loads() -> None:
     assert WeightAverage.from_config(config) == WeightAverage("snt", 46, 50)
 
 
+def test_the_example_of_a_network_in_parts_loads() -> None:
+    config = load_config(JOBS / "examples" / "network_in_parts.toml")
+    assert config.parallel.model == 2
+
+
 def test_the_example_of_rare_classes_loads() -> None:
     config = load_config(JOBS / "examples" / "rare_classes.toml")
     assert (config.training.class_weight, config.training.early_stopping) == ("balanced", 20)

@@ -113,6 +113,7 @@ def test_a_summary_reports_the_last_epoch_and_names_the_best():
         "epochs": 3,
         "n_ranks": 1,
         "n_threads": 2,
+        "ranks_per_network": 1,
         "instructions": INSTRUCTION_SET.name,
         "tile_width": network.tile_width,
         "optimizer_states": {"weight_velocity": "bfloat16", "bias_velocity": "float32"},
