@@ -7,7 +7,6 @@ known where it has at least one of them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -83,15 +82,14 @@ def _part(layer: LayerSize, n_parts: int, number: int) -> LayerSize:
 
 def shared_of(size: NetworkSize, n_parts: int) -> list[Shared]:
     """What a part of a network has of the others, for each layer above the first, whose inputs are everywhere."""
-    remote = 1 - 1 / n_parts
-    found = []
+    remote, found = 1 - 1 / n_parts, list[Shared]()
     for number, layer in enumerate(size.layers[1:], start=1):
-        n_own = layer.n_connections / n_parts
-        n_sources, n_targets = (
-            round(n * remote * (1 - math.exp(-n_own / n))) if remote else 0 for n in (layer.n_in, layer.n_out)
-        )
+        # An own neuron on the other side is not connected to a neuron of another part.
+        apart = 1 - layer.n_connections / (layer.n_in * layer.n_out)
+        n_sources = layer.n_in * remote * (1 - apart ** (layer.n_out / n_parts))
         is_last = number == len(size.layers) - 1
-        found.append(Shared(round(n_own * remote), n_sources, round(layer.n_out * remote) if is_last else n_targets))
+        n_targets = layer.n_out * remote * (1 if is_last else 1 - apart ** (layer.n_in / n_parts))
+        found.append(Shared(round(layer.n_connections / n_parts * remote), round(n_sources), round(n_targets)))
     return found
 
 
