@@ -105,13 +105,27 @@ def outcome(folder: Path) -> Outcome:
     return arrays, [{key: value for key, value in line.items() if key not in left_out} for line in lines]
 
 
+PRUNED = ("importance_pruning.mode=compact", "importance_pruning.after_epoch=1", "importance_pruning.every_epochs=1")
+
+
 @pytest.mark.mpi(ranks=[4])
-@pytest.mark.parametrize("activations", ["float32", "bfloat16"])
-def test_a_network_in_any_number_of_parts_is_that_of_one_rank(run: Run, activations: str) -> None:
-    key = f'training.activations="{activations}"'
-    whole = run("whole", 1, 1, key)
+@pytest.mark.parametrize(
+    "keys",
+    [
+        (),
+        ("training.activations=bfloat16",),
+        ("evolution.strategy=set",),
+        ("evolution.strategy=set", *PRUNED),
+        ("evolution.strategy=gse",),
+        ("evolution.strategy=deep_r",),
+        ("evolution.strategy=rigl", "evolution.final_density=0.1"),
+        ("evolution.strategy=srigl",),
+    ],
+)
+def test_a_network_in_any_number_of_parts_is_that_of_one_rank(run: Run, keys: tuple[str, ...]) -> None:
+    whole = run("whole", 1, 1, *keys)
     for n_parts in (2, 3, 4):
-        assert run(f"in {n_parts}", n_parts, n_parts, key) == whole, n_parts
+        assert run(f"in {n_parts}", n_parts, n_parts, *keys) == whole, n_parts
 
 
 @pytest.mark.mpi(ranks=[3])
@@ -119,6 +133,7 @@ def test_a_network_in_any_number_of_parts_is_that_of_one_rank(run: Run, activati
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "adagrad"])
 def test_a_run_goes_on_in_another_number_of_parts(run: Run, backend: str, optimizer: str) -> None:
     keys = (f'runtime.hdf5="{backend}"', f'training.optimizer="{optimizer}"', "checkpoint.every_epochs=1")
+    keys += ("evolution.strategy=set", *PRUNED)
     whole = run("whole", 1, 1, *keys)
     for model in (2, 1, 3):
         run("moved", model, model, *keys, stop_after=7)
@@ -127,7 +142,7 @@ def test_a_run_goes_on_in_another_number_of_parts(run: Run, backend: str, optimi
 
 @pytest.mark.mpi(ranks=[4])
 def test_replicas_in_parts_are_averaged_as_whole_ones(run: Run) -> None:
-    keys = ("parallel.sync_every_steps=3",)
+    keys = ("parallel.sync_every_steps=3", "evolution.strategy=set")
     whole = run("whole", 2, 1, *keys)
     assert run("in parts", 4, 2, *keys) == whole
     # The replicas differ where these stop: the file has both.
