@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hpc_sparse.errors import ConfigError, MachineError, PlannedStop
+from hpc_sparse.kernels import INSTRUCTION_SET
 from hpc_sparse.monitor.metrics import CLOCK_FIELDS
 from hpc_sparse.monitor.reporter import SilentReporter
 from hpc_sparse.monitor.stopping import StopRequest
@@ -150,7 +151,7 @@ def test_what_ranks_cannot_hold_together_is_refused_on_all(
     assert "parallel.model = 2: not with 3 ranks" in same_error_everywhere(ConfigError, lambda: train(2))
     assert "the output layer has 3 neurons" in same_error_everywhere(ConfigError, lambda: train(6))
     name = "avx512" if ctx.rank else "avx2"
-    monkeypatch.setattr(grid, "INSTRUCTION_SET", grid.INSTRUCTION_SET._replace(name=name))
+    monkeypatch.setattr(grid, "INSTRUCTION_SET", INSTRUCTION_SET._replace(name=name))
     told = same_error_everywhere(MachineError, lambda: train(3))
     assert "different vector instructions (avx2, avx512)" in told
     assert broadcast_object(ctx, not (folder / "refused").exists())
