@@ -63,16 +63,19 @@ class AskedAfter(StopRequest):
 
 
 @pytest.fixture
-def run(ctx: ParallelContext, folder: Path) -> Run:
+def run(ctx: ParallelContext, folder: Path, write_small_data: Callable[..., Path]) -> Run:
     """Train on the first ranks, a network in so many parts; the arrays of the last checkpoint and all metrics.
 
     With ``stop_after`` steps the run is asked to stop, and must do so within an epoch.
     """
 
+    # As many outputs as parts, at least.
+    on_root(ctx, lambda: write_small_data(folder / "five.h5", n_classes=5))
+
     def train(name: str, ranks: int, model: int, *overrides: str, stop_after: int | None = None) -> Outcome | None:
         assert ctx.comm is not None
         context = ParallelContext.from_comm(ctx.comm.Split(ctx.rank < ranks, ctx.rank), threads=1)
-        keys = (f"parallel.model={model}", *overrides)
+        keys = ('data.path="five.h5"', f"parallel.model={model}", *overrides)
         request = RunRequest(folder / "run.toml", keys, folder / name, resume="auto", is_debug=model > 1)
         if ctx.rank < ranks and stop_after is not None:
             with pytest.raises(PlannedStop):
