@@ -130,8 +130,8 @@ def _read(
             return checkpoint, replica_from_states(config, *whole)
     with open_checkpoint(ctx, info.path, backend, replica=number) as (checkpoint, layers):
         width = checkpoint.tile_width if checkpoint.tile_width in WIDTHS else 0
-        settings = len(info.layers), checkpoint.neuron_ids, str(info.path), width
-        return checkpoint, part_from_states(ctx, MpiExchange(ctx.model), config, layers, *settings)
+        exchange, of_part = MpiExchange(ctx.model), (len(info.layers), checkpoint.neuron_ids, str(info.path), width)
+        return checkpoint, part_from_states(ctx, exchange, config, layers, *of_part)
 
 
 def _agree_on_tiles(ctx: ParallelContext, network: Network) -> None:

@@ -19,7 +19,7 @@ from hpc_sparse.network.optimizers.learning_rate import LearningRate
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.weight_average import WeightAverage
 from hpc_sparse.parallel.agreement import check_agreement, network_digest
-from hpc_sparse.parallel.collectives import gather_objects, on_root
+from hpc_sparse.parallel.collectives import errors_of_groups, gather_objects, on_root
 from hpc_sparse.parallel.local_sgd import LocalSgd
 from hpc_sparse.storage.dataset.samples import Samples
 from hpc_sparse.training.clock import Clock
@@ -149,17 +149,20 @@ class ReplicaTrainer(ABC):
 
     def confirm_agreement(self) -> None:
         """Check that the last average has left all replicas the same (collective)."""
-        self._averaging.confirm_agreement()
+        with errors_of_groups(self._ctx):
+            self._averaging.confirm_agreement()
 
     def average(self) -> None:
         """Average the replicas, which then agree (collective)."""
         network = self._job.replica.network
-        self._averaging.sync(self._job.replica)
+        with errors_of_groups(self._ctx):
+            self._averaging.sync(self._job.replica)
         if self._ctx.data.size > 1:
             self._job.replica.refresh_mirrors()
         if self._job.is_debug:
             self._job.replica.check_invariants()
-            check_agreement(self._ctx.data, network)
+            with errors_of_groups(self._ctx):
+                check_agreement(self._ctx.data, network)
             LOG.debug("synced, replicas agree: %s", network_digest(network))
 
     def evaluate(self) -> Scores:

@@ -18,7 +18,7 @@ def test_a_network_over_two_ranks_ends_as_on_one_and_is_read_by_all_commands(wor
     results = {}
     for name in ("whole", "parts"):
         checkpoint = f"{name}/checkpoints/checkpoint-000002.h5"
-        said = run("evaluate", checkpoint, "--data", "data.h5", "--json", cwd=workplace).stdout
+        said = run("evaluate", checkpoint, "data.h5", "--json", cwd=workplace).stdout
         summary = json.loads((workplace / name / "summary.json").read_text())
         kept = ("test_loss", "test_accuracy", "n_connections", "n_parameters", "n_neurons", "density")
         results[name] = ([json.loads(said)[key] for key in ("loss", "accuracy")], [summary[key] for key in kept])
