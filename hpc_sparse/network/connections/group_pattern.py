@@ -22,13 +22,16 @@ class GroupPattern:
         N, connections in a group.
     m : int
         M, inputs in a group.
+    is_transposable : bool
+        Of each M consecutive neurons, counted from the first, at most N are connected to the same input.
     """
 
     n: int
     m: int
+    is_transposable: bool = False
 
     @classmethod
-    def parse(cls, text: str) -> GroupPattern:
+    def parse(cls, text: str, *, is_transposable: bool = False) -> GroupPattern:
         """The pattern that a text such as "2:4" stands for.
 
         Raises
@@ -44,7 +47,7 @@ class GroupPattern:
             raise ValueError("must be N:M with 1 <= N <= M")
         if m > LARGEST_GROUP:
             raise ValueError(f"must be N:M with M <= {LARGEST_GROUP}")
-        return cls(n, m)
+        return cls(n, m, is_transposable)
 
     def __str__(self) -> str:
         return f"{self.n}:{self.m}"
@@ -63,7 +66,7 @@ class GroupPattern:
         return (self.n_groups(n_in) - 1) * self.n + self.last_count(n_in)
 
     def check_inputs(self, n_in: int) -> None:
-        """Check that a layer has inputs for at least one whole group.
+        """Check that a layer has inputs for at least one whole group, and for groups of either direction.
 
         Raises
         ------
@@ -72,3 +75,19 @@ class GroupPattern:
         """
         if self.m > n_in:
             raise ValueError(f"groups of {self.m} inputs, but the layer has {n_in}")
+        self.check_last_group(n_in)
+
+    def check_last_group(self, n_in: int) -> None:
+        """Check that the share of a last group of r inputs, r N / M, is a whole number where it has to be one.
+
+        Raises
+        ------
+        ValueError
+            It is not: with it rounded up, some input would get more than N of M neurons.
+        """
+        n_rest = n_in % self.m
+        if self.is_transposable and n_rest * self.n % self.m:
+            raise ValueError(
+                f"the layer has {n_in} inputs, and of the last {n_rest} of them {n_rest} x {self.n} / {self.m} "
+                f"connections are no whole number; expected a multiple of {self.m} inputs where it is transposable"
+            )
