@@ -25,7 +25,8 @@ In fewer steps, grown connections cannot become strong enough to stay, and short
 
 SECTIONS = {
     "network": (
-        *("hidden", "epsilon", "density", "connections", "pattern", "activation", "alpha", "initializer", "dropout"),
+        *("hidden", "epsilon", "density", "connections", "pattern", "block"),
+        *("activation", "alpha", "initializer", "dropout"),
     ),
     "training": ("batch_size",),
     "optimizer": (

@@ -14,8 +14,7 @@ from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop.dense_weights import DenseLayer, DenseWeights
 from hpc_sparse.network.activations import OUTPUT_ACTIVATION, negative_slope
 from hpc_sparse.network.blueprint import LayerBlueprint
-from hpc_sparse.network.connections.group_choice import pattern_of_section
-from hpc_sparse.network.connections.group_pattern import GroupPattern
+from hpc_sparse.network.connections.group_pattern import GroupPattern, pattern_of_section
 from hpc_sparse.network.connections.n_of_m import NOfM
 from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.connections.registry import random_connections, unstructured

@@ -21,8 +21,7 @@ from hpc_sparse.kernels.patterns.transposable import choose_transposable
 from hpc_sparse.kernels.sparse.gradient import bias_gradients
 from hpc_sparse.kernels.threads import threads_in_use
 from hpc_sparse.network.connections.csr import Csr, derivative_of
-from hpc_sparse.network.connections.group_choice import GroupChoice, pattern_of_section
-from hpc_sparse.network.connections.group_pattern import GroupPattern
+from hpc_sparse.network.connections.group_pattern import GroupChoice, GroupPattern, pattern_of_section
 from hpc_sparse.network.connections.grouped_index import GroupedIndex, n_out_groups
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
 from hpc_sparse.network.connections.protocol import Adjoint, ConnectionBytes, Connections, Epilogue, Gate, ScoreRule
