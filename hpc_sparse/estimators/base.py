@@ -18,7 +18,7 @@ from hpc_sparse.errors import ArrayError, ConfigError, ParameterError
 from hpc_sparse.estimators.arrays import fitted_front_end, sample_weights
 from hpc_sparse.estimators.fitted import check_settings, fixed_settings, unchanged_on_failure
 from hpc_sparse.estimators.narrowing import accepted, find_origin, to_narrow_features
-from hpc_sparse.estimators.parameters import Parameters, check_parameters
+from hpc_sparse.estimators.parameters import Parameters, check_parameters, without_layer
 from hpc_sparse.estimators.sequences import with_means
 from hpc_sparse.estimators.training import FittedState, fit
 from hpc_sparse.inference.network_pass import NetworkPass
@@ -303,7 +303,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
             check_widths(config.network, n_inputs)
             replica = random_replica(config, n_inputs, n_outputs, steps)
         except ConfigError as error:
-            raise ParameterError(f"{type(self).__name__}: {str(error).removeprefix('network.')}") from None
+            raise ParameterError(f"{type(self).__name__}: {without_layer(str(error))}") from None
         front_end = fitted_front_end(config, samples, n_outputs, steps)
         return FittedState(replica, config.training.seed, front_end, origin=origin)
 

@@ -156,7 +156,10 @@ def test_more_steps_than_in_the_fit_are_refused():
     [
         ({"connections": "block", "block": (5, 1)}, r"block = 5: must be 1, 4, 8, 16 or 32"),
         ({"connections": "block", "block": (8, 1)}, r"block = \[8, 1\]: must divide n = 12, the width of the state"),
-        ({"connections": "block", "block": (4, 4), "hidden": (12,)}, r"block = \[4, 4\]: larger than the layer of 2"),
+        (
+            {"connections": "block", "block": (4, 4), "hidden": (12,)},
+            r"block = \[4, 4\]: larger than the layer of 1 x 12",
+        ),
         ({"block": (4, 4)}, r'block = \[4, 4\] needs connections = "block"'),
         ({"connections": "n_of_m"}, 'connections = "n_of_m" needs pattern'),
         ({"cell": "lstm"}, "cell = 'lstm': must be 'gru' or 'tanh'"),
