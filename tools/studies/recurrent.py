@@ -32,7 +32,7 @@ KEY = ("data", "row", "seed")
 
 BLOCK = "network.connections=block"
 
-WIDER = "twice as wide, block pruned, lasso"
+WIDER = "block twice as wide pruned and lasso"
 """Row of a network of more neurons, which is pruned to the size of the others."""
 
 
@@ -58,7 +58,7 @@ def _shrinking_rows() -> dict[str, tuple[str, ...]]:
     return {
         "block pruned": (*whole, *threshold),
         "block lasso": (*whole, *lasso),
-        "block pruned, lasso": (*whole, *threshold, *lasso),
+        "block pruned and lasso": (*whole, *threshold, *lasso),
         WIDER: (*whole, "block_pruning.threshold=0.68", "block_pruning.recurrent_threshold=0.3", *lasso),
     }
 
@@ -128,7 +128,7 @@ class Study:
             "checkpoint.keep_last=1",
             f"runtime.threads={self.n_threads}",
         )
-        name = trial["row"].replace(",", "").replace(" ", "-").replace("-%", "")
+        name = trial["row"].replace(" ", "-").replace("-%", "")
         folder = self.runs / f"{trial['data']}-{name}-{self.width}-{self.n_epochs}-epochs-seed-{seed}"
         return PlannedRun(config, settings, 1, folder, seed)
 
