@@ -71,6 +71,9 @@ def prune_pattern_command(
         Optional[Literal["channel_swap", "stripes"]],  # noqa: UP045
         typer.Option(help="Look for an order of the hidden neurons that keeps more: swap inputs, or share them out."),
     ] = None,
+    transposable: Annotated[
+        bool, typer.Option("--transposable", help="At most N of each M neurons keep an input, too.")
+    ] = False,
     data: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Data set for loss and accuracy (test part).", show_default=False),
@@ -82,7 +85,7 @@ def prune_pattern_command(
     def find(ctx: ParallelContext) -> dict[str, Any]:
         from hpc_sparse.models.pattern_pruning import PatternRequest, prune_to_pattern
 
-        return prune_to_pattern(ctx, PatternRequest(checkpoint, pattern, output, data, permute))
+        return prune_to_pattern(ctx, PatternRequest(checkpoint, pattern, output, data, permute, transposable))
 
     show_result(find, as_json=as_json)
 

@@ -114,18 +114,21 @@ def _wrong_training(config: RunConfig) -> Iterator[str]:
 def _wrong_block_pruning(config: RunConfig) -> Iterator[str]:
     """Settings that do not go together with blocks that become fewer."""
     pruning, lasso, parallel = config.block_pruning, config.group_lasso, config.parallel
-    on = [
-        f"{key} = {value}"
-        for key, value, is_on in (
-            ("block_pruning.threshold", pruning.threshold, pruning.is_on),
-            ("group_lasso.strength", lasso.strength, lasso.is_on),
-        )
-        if is_on
+    keys = [
+        *((f"block_pruning.{key}", getattr(pruning, key)) for key in ("threshold", "recurrent_threshold")),
+        *((f"group_lasso.{key}", getattr(lasso, key)) for key in ("strength", "recurrent_strength")),
     ]
+    on = [f"{key} = {value}" for key, value in keys if value]
     if not on:
         return
     if not config.network.has_units:
         yield f'{on[0]}: needs connections in blocks; set network.connections = "block"'
+    elif not config.network.reads_sequences:
+        yield from (
+            f"{key} = {value}: needs recurrent layers, which have connections to themselves"
+            for key, value in keys
+            if value and ".recurrent_" in key
+        )
     if parallel.algorithm == "local_sgd" and parallel.replica_topology == "independent":
         yield f'{on[0]}: not with parallel.replica_topology = "independent", where ranks would prune other blocks'
     if not pruning.is_on:

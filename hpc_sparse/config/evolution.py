@@ -200,7 +200,7 @@ class BlockPruningSection(Section):
     """The authors' q: |weight| at the 90th percentile of a trained dense layer of the kind. Without: no pruning."""
 
     recurrent_threshold: Positive | None = None
-    """The same for connections of a layer to itself; by default threshold."""
+    """The same for connections of a layer to itself; by default threshold. Without threshold: only these are pruned."""
 
     every_steps: PositiveCount = 100
     """Steps from one pruning to the next, counted over the whole run; updates where a rank serves."""
@@ -228,7 +228,7 @@ class BlockPruningSection(Section):
     @property
     def is_on(self) -> bool:
         """Whether anything is pruned."""
-        return self.threshold is not None
+        return self.threshold is not None or self.recurrent_threshold is not None
 
 
 class GroupLassoSection(Section):

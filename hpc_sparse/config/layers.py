@@ -57,8 +57,8 @@ class ConnectionKind(Protocol):
         ...
 
     @classmethod
-    def keys_like(cls, unit: tuple[int, int]) -> Mapping[str, object]:
-        """Keys of connections of any shape and density that take as long as these, for a plan."""
+    def keys_like(cls, section: LayerSection) -> Mapping[str, object]:
+        """Its keys for connections of any shape that take as long as those of a layer, for a plan."""
         ...
 
     @classmethod
@@ -148,6 +148,9 @@ class LayerSection(ConnectionSection):
 
     pattern: str | None = None
     """Of connections = "n_of_m": N:M, each neuron is connected to N of each M consecutive inputs, such as 2:4."""
+
+    transposable: bool | None = None
+    """Of connections = "n_of_m": at most N of each M consecutive neurons are connected to the same input."""
 
     density: Share | None = None
     """Share of the possible connections, in place of what epsilon or density of the network give."""

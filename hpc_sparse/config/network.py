@@ -91,6 +91,10 @@ class NetworkSection(ConnectionSection):
     """Of connections = "n_of_m": N:M, each neuron is connected to exactly N of each M <= 256 consecutive inputs, such
     as 2:4. A shorter last group of r inputs has r N / M, rounded up."""
 
+    transposable: bool | None = None
+    """Of connections = "n_of_m": at most N of each M consecutive neurons are connected to the same input, so that the
+    transposed weights have the pattern, too. Needs evolution.strategy = "static"."""
+
     activation: Activation = "all_relu"
     """Activation of the hidden layers."""
 

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from hpc_sparse.config import RunConfig
-from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float64Array
+from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, BoolArray, Float64Array
 from hpc_sparse.errors import ArrayError
+from hpc_sparse.estimators.sequences import is_read
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples, take_rows
 
 
-def fitted_front_end(config: RunConfig, samples: Samples, n_outputs: int) -> FrontEndChain:
-    """The front ends that a configuration asks for, fitted to these samples."""
+def fitted_front_end(config: RunConfig, samples: Samples, n_outputs: int, n_steps: int = 1) -> FrontEndChain:
+    """The front ends that a configuration asks for, fitted to these samples of so many steps."""
     dataset = make_dataset(samples, None, n_outputs)
     if config.data.standardize and isinstance(samples.features, DenseFeatures):
-        mean, deviation = (values.astype(VALUE) for values in mean_and_deviation(samples.features.values))
+        values, lengths = samples.features.values, samples.lengths
+        own: BoolArray | Literal[True] = True
+        if lengths is not None:
+            own = is_read(lengths, n_steps, values.shape[1])
+            own |= ~own.any(axis=0)  # steps that no sample has
+        mean, deviation = (found.astype(VALUE) for found in mean_and_deviation(values, own))
         dataset = replace(dataset, mean=mean, deviation=deviation)
     return FrontEndChain.start(ParallelContext.serial(threads=1), config, dataset)
 
 
-def mean_and_deviation(values: AnyArray) -> tuple[Float64Array, Float64Array]:
+def mean_and_deviation(values: AnyArray, counts: BoolArray | Literal[True] = True) -> tuple[Float64Array, Float64Array]:
     """Mean and standard deviation of each column of ``values`` [n_samples, n_columns], float64.
 
-    A deviation that is 0 in float32 becomes 1.
+    A deviation that is 0 in float32 becomes 1. ``counts``, bool[n_samples, n_columns], are the values that count, at
+    least one in each column.
     """
-    mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    mean = values.mean(axis=0, dtype=np.float64, where=counts)
+    deviation = values.std(axis=0, dtype=np.float64, where=counts)
     return mean, np.where(deviation > np.finfo(VALUE).tiny, deviation, 1.0)
 
 

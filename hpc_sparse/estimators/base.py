@@ -13,12 +13,13 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, Int64Array
+from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, Int32Array, Int64Array
 from hpc_sparse.errors import ArrayError, ConfigError, ParameterError
 from hpc_sparse.estimators.arrays import fitted_front_end, sample_weights
 from hpc_sparse.estimators.fitted import check_settings, fixed_settings, unchanged_on_failure
 from hpc_sparse.estimators.narrowing import accepted, find_origin, to_narrow_features
-from hpc_sparse.estimators.parameters import Parameters, check_parameters
+from hpc_sparse.estimators.parameters import Parameters, check_parameters, without_layer
+from hpc_sparse.estimators.sequences import with_means
 from hpc_sparse.estimators.training import FittedState, fit
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.kernels.threads import at_most_threads
@@ -26,7 +27,7 @@ from hpc_sparse.network.connections.registry import check_widths
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.storage.dataset.foreign_matrix import checked_matrix, is_sparse
-from hpc_sparse.storage.dataset.samples import Features, Samples, take_rows
+from hpc_sparse.storage.dataset.samples import Samples, take_rows
 from hpc_sparse.training.replica_states import random_replica
 
 LARGEST_SEED = (1 << 31) - 1
@@ -45,6 +46,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         density: float | None = None,
         connections: str = "csr",
         pattern: str | None = None,
+        block: tuple[int, int] | None = None,
         activation: Literal["all_relu", "relu", "leaky_relu"] = "all_relu",
         alpha: float = 0.25,
         initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "xavier_uniform",
@@ -74,6 +76,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         self.density = density
         self.connections = connections
         self.pattern = pattern
+        self.block = block
         self.activation = activation
         self.alpha = alpha
         self.initializer = initializer
@@ -169,18 +172,30 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         goes_on: bool,
         is_whole: bool = True,
         classes: AnyArray | None = None,
+        lengths: Int32Array | None = None,
     ) -> Self:
-        """All epochs, or one where more samples may come; ``classes`` are those that may come."""
+        """All epochs, or one where more samples may come; ``classes`` are those that may come.
+
+        ``lengths`` are the steps of each sample that count, where samples are sequences and differ.
+        """
         X, y = self._validate(self._checked_matrix(X), y, reset=not goes_on, **accepted(X))
         weights = sample_weights(type(self).__name__, sample_weight, X.shape[0], is_whole=is_whole)
         targets = self._encode(y, is_first=not goes_on, is_whole=is_whole, classes=classes)
-        return self._train(X, targets, weights, goes_on=goes_on, is_whole=is_whole)
+        return self._train(X, targets, weights, lengths, goes_on=goes_on, is_whole=is_whole)
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: AnyArray | None = None) -> Self:
+    def _partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        classes: AnyArray | None = None,
+        lengths: Int32Array | None = None,
+    ) -> Self:
         """One epoch on these samples; ``classes`` are those that may come."""
         with unchanged_on_failure(self):
             goes_on = hasattr(self, "_state")
-            return self._fit(X, y, sample_weight, goes_on=goes_on, is_whole=False, classes=classes)
+            options: dict[str, Any] = {"classes": classes, "lengths": lengths}
+            return self._fit(X, y, sample_weight, goes_on=goes_on, is_whole=False, **options)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_state")
@@ -225,7 +240,16 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
             raise ArrayError(f"{type(self).__name__}: X: masked: expected a value for every feature")
         return checked_matrix("X", X) if is_sparse(X) else X
 
-    def _train(self, X: Any, targets: AnyArray, weights: Float64Array | None, *, goes_on: bool, is_whole: bool) -> Self:
+    def _train(
+        self,
+        X: Any,
+        targets: AnyArray,
+        weights: Float64Array | None,
+        lengths: Int32Array | None,
+        *,
+        goes_on: bool,
+        is_whole: bool,
+    ) -> Self:
         """Train on all of the samples, or with early stopping on those that are not for validation."""
         name = type(self).__name__
         seed = self._state.seed if goes_on else self._new_seed()
@@ -239,11 +263,14 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         if is_whole and parameters.fit.early_stopping:
             chosen, held_out = self._split(targets, parameters.fit.validation_fraction, seed)
             parameters = self._parameters(chosen.size, n_before, seed)
+        if lengths is not None:
+            X = with_means(X, lengths, self._n_places())
         is_centred = parameters.config.data.standardize
         origin = self._state.origin if goes_on else find_origin(name, X, is_centred=is_centred)
         features = to_narrow_features(X, origin)
         objective, targets = self._objective(targets, weights, is_whole=is_whole)
-        samples = Samples(features, targets) if not held_out.size else _rows(features, targets, chosen)
+        every = Samples(features, targets, lengths)
+        samples = every if not held_out.size else _rows(every, chosen)
         with at_most_threads(self._thread_limit()) as n_threads:
             state = self._state.copy() if goes_on else self._new_state(samples, parameters, origin)
             fit(
@@ -251,7 +278,7 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
                 parameters,
                 objective,
                 samples,
-                _rows(features, targets, held_out) if held_out.size else None,
+                _rows(every, held_out) if held_out.size else None,
                 n_epochs=parameters.fit.epochs if is_whole else 1,
                 n_threads=n_threads,
             )
@@ -276,8 +303,8 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
             check_widths(config.network, n_inputs)
             replica = random_replica(config, n_inputs, n_outputs, steps)
         except ConfigError as error:
-            raise ParameterError(f"{type(self).__name__}: {str(error).removeprefix('network.')}") from None
-        front_end = fitted_front_end(config, samples, n_outputs)
+            raise ParameterError(f"{type(self).__name__}: {without_layer(str(error))}") from None
+        front_end = fitted_front_end(config, samples, n_outputs, steps)
         return FittedState(replica, config.training.seed, front_end, origin=origin)
 
     def _split(self, targets: AnyArray, fraction: float, seed: int) -> tuple[Int64Array, Int64Array]:
@@ -303,14 +330,15 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         """Largest number of threads; None for as many as numba uses."""
         return None if self.n_jobs is None else int(joblib.effective_n_jobs(self.n_jobs))
 
-    def _outputs(self, X: Any) -> Float32Array:
+    def _outputs(self, X: Any, lengths: Int32Array | None = None) -> Float32Array:
         """Weighted sums of the output layer for new samples, float32[n_samples, n_outputs]."""
         check_is_fitted(self)
         X = validate_data(self, self._checked_matrix(X), reset=False, **accepted(X))
         features = to_narrow_features(X, self._state.origin)
         with at_most_threads(self._thread_limit()):
-            return NetworkPass(self._state.replica.network, self._state.front_end).outputs(features)
+            return NetworkPass(self._state.replica.network, self._state.front_end).outputs(features, lengths)
 
 
-def _rows(features: Features, targets: AnyArray, rows: Int64Array) -> Samples:
-    return Samples(take_rows(features, rows), targets[rows])
+def _rows(samples: Samples, rows: Int64Array) -> Samples:
+    lengths = None if samples.lengths is None else samples.lengths[rows]
+    return Samples(take_rows(samples.features, rows), samples.labels[rows], lengths)

@@ -39,10 +39,12 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
         SET's sparsity: density of a layer = epsilon (n_in + n_out) / (n_in n_out), at most 1. 20 unless density is set.
     density : float, optional
         Instead of epsilon: the same density for every layer.
-    connections : {"csr", "dense", "n_of_m"}
+    connections : {"csr", "dense", "block", "n_of_m"}
         Storage of the hidden layers' connections.
     pattern : str, optional
         N:M of connections "n_of_m": each neuron is connected to exactly N of each M consecutive inputs.
+    block : (int, int), optional
+        Of connections "block": neurons of a block in its layer and in the one below, each 1, 4, 8, 16 or 32; (16, 16).
     activation : {"all_relu", "relu", "leaky_relu"}
         Activation of the hidden layers.
     alpha : float
@@ -100,6 +102,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
         density: float | None = None,
         connections: str = "csr",
         pattern: str | None = None,
+        block: tuple[int, int] | None = None,
         activation: Literal["all_relu", "relu", "leaky_relu"] = "all_relu",
         alpha: float = 0.25,
         initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "xavier_uniform",
@@ -131,6 +134,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
             density=density,
             connections=connections,
             pattern=pattern,
+            block=block,
             activation=activation,
             alpha=alpha,
             initializer=initializer,
@@ -177,13 +181,17 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
         ParameterError
             A parameter is wrong, classes are missing or others than before, or y has one that is not among them.
         """
-        announced = None if classes is None else unique_labels(classes)
+        return self._partial_fit(X, y, sample_weight, self._announced(classes))
+
+    def _announced(self, classes: Any) -> AnyArray | None:
+        """The classes that a call of ``partial_fit`` names, checked."""
+        announced: AnyArray | None = None if classes is None else unique_labels(classes)
         if not hasattr(self, "_state"):
             if announced is None:
                 raise ParameterError(f"{type(self).__name__}: classes: must be given in the first call of partial_fit")
         elif announced is not None and not np.array_equal(announced, self.classes_):
             raise ParameterError(f"{type(self).__name__}: classes = {announced}: were {self.classes_} before")
-        return self._partial_fit(X, y, sample_weight, announced)
+        return announced
 
     def predict(self, X: Any) -> AnyArray:
         """The most probable class of each sample, of shape (n_samples,)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -25,7 +26,8 @@ In fewer steps, grown connections cannot become strong enough to stay, and short
 
 SECTIONS = {
     "network": (
-        *("hidden", "epsilon", "density", "connections", "pattern", "activation", "alpha", "initializer", "dropout"),
+        *("hidden", "epsilon", "density", "connections", "pattern", "block"),
+        *("activation", "alpha", "initializer", "dropout"),
     ),
     "training": ("batch_size",),
     "optimizer": (
@@ -146,11 +148,18 @@ def as_plain(value: Any) -> Any:
     return value
 
 
+def without_layer(message: str) -> str:
+    """A message about a key of ``[network]`` without the section and the number of the layer before the key."""
+    return re.sub(r"^(network\.)?(layers\.\d+[.:] ?)?", "", message)
+
+
 def _described(name: str, problem: Any) -> str:
     location = problem["loc"]
     message = problem["msg"].removeprefix("Value error, ")
+    message = without_layer(message)
     message = message.replace("Input should be", "must be").replace("a valid tuple", "a list, such as [1000, 1000]")
-    if not location or (len(location) == 1 and location[0] in SECTIONS):
+    is_of_layer = location[1:2] == ("layers",) and len(location) == LAYER_KEY
+    if not location or is_of_layer or (len(location) == 1 and location[0] in SECTIONS):
         return f"{name}: {message}"
     key = NAMES.get(location[:2], location[0] if len(location) == 1 else location[1])
     if location[1:2] == ("layers",) and len(location) > LAYER_KEY:

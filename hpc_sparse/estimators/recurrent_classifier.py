@@ -6,22 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import accuracy_score
+from sklearn.utils.validation import check_is_fitted
 
-from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array
+from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, Int32Array
 from hpc_sparse.errors import ParameterError
 from hpc_sparse.estimators.classifier import SparseMLPClassifier
 from hpc_sparse.estimators.fitted import unchanged_on_failure
 from hpc_sparse.estimators.parameters import Parameters, check_parameters
-
-SEQUENCES = 3
-"""Dimensions of an array of sequences."""
+from hpc_sparse.estimators.sequences import WHOLE, as_sequences, without_rest
 
 
 class SparseRNNClassifier(SparseMLPClassifier):
     """Classification of sequences by a truly sparse recurrent network; its last state leads to softmax outputs.
 
     Samples are a NumPy array [n_samples, n_steps, n_features]. Of two dimensions, each feature is a step unless
-    ``time_steps`` says otherwise. All sequences have the same length. Sparse matrices are taken as well.
+    ``time_steps`` says otherwise. Sparse matrices are taken as well. Sequences of different lengths are a list of
+    arrays [n_steps, n_features], or arrays with ``lengths``; the last state that counts is that of a sequence's own
+    last step. Later samples may have fewer steps than those of the first fit, but not more.
 
     Parameters
     ----------
@@ -30,9 +33,12 @@ class SparseRNNClassifier(SparseMLPClassifier):
     cell : {"gru", "tanh"}
         Cell of these layers.
     time_steps : int, optional
-        Steps of the samples of a two-dimensional X: each has an equal part of the features, in their order.
+        Steps of the samples of a two-dimensional X: each has an equal part of the features, in their order. Of a list:
+        the most steps that a sequence may have, by default those of the longest.
     clip_norm : float, optional
         Largest norm of the gradient.
+    connections, pattern, block
+        Of both maps of each layer, as in :class:`SparseMLPClassifier`; the sides of a block divide ``hidden``.
     epsilon, density, initializer, epochs, batch_size, learning_rate, momentum, nesterov, weight_decay, schedule, \
 warmup_epochs, evolution, drop_fraction, evolve_every_epochs, standardize, early_stopping, validation_fraction, \
 n_iter_no_change, tol, warm_start, class_weight, random_state, n_jobs
@@ -55,6 +61,9 @@ n_iter_no_change, tol, warm_start, class_weight, random_state, n_jobs
         cell: Literal["gru", "tanh"] = "gru",
         time_steps: int | None = None,
         clip_norm: float | None = 5.0,
+        connections: str = "csr",
+        pattern: str | None = None,
+        block: tuple[int, int] | None = None,
         epsilon: float | None = None,
         density: float | None = None,
         initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "he_fan_in",
@@ -83,6 +92,9 @@ n_iter_no_change, tol, warm_start, class_weight, random_state, n_jobs
             hidden,
             epsilon=epsilon,
             density=density,
+            connections=connections,
+            pattern=pattern,
+            block=block,
             initializer=initializer,
             epochs=epochs,
             batch_size=batch_size,
@@ -113,15 +125,17 @@ n_iter_no_change, tol, warm_start, class_weight, random_state, n_jobs
         """Those of the inputs of a step, for all steps alike."""
         return np.tile(super()._importances(), self.n_steps_) / self.n_steps_
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, lengths: Any = None) -> Self:
         """Train the network.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_steps, n_features), or as in :class:`SparseMLPClassifier`
+        X : array-like of shape (n_samples, n_steps, n_features), list of arrays, or as in :class:`SparseMLPClassifier`
         y : array-like of shape (n_samples,)
         sample_weight : array-like of shape (n_samples,), optional
             As in :class:`SparseMLPClassifier`.
+        lengths : array-like of int of shape (n_samples,), optional
+            Steps of each sample that count, the first ones; what lies beyond them does not matter. Not with a list.
 
         Raises
         ------
@@ -131,28 +145,53 @@ n_iter_no_change, tol, warm_start, class_weight, random_state, n_jobs
             The loss or a weight is no longer a finite number.
         """
         with unchanged_on_failure(self):
-            is_first = not self.warm_start or not hasattr(self, "_state")
-            return super().fit(self._flat(X, is_first=is_first), y, sample_weight)
+            goes_on = bool(self.warm_start) and hasattr(self, "_state")
+            flat, own = self._flat(X, lengths, is_first=not goes_on)
+            return self._fit(flat, y, sample_weight, goes_on=goes_on, lengths=own)
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Train one epoch on these samples: as in :class:`SparseMLPClassifier`."""
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, lengths: Any = None) -> Self:
+        """Train one epoch on these samples: as in :class:`SparseMLPClassifier`; ``lengths`` as in :meth:`fit`.
+
+        The first call decides on the steps: no later sample may have more.
+        """
         with unchanged_on_failure(self):
-            flat = self._flat(X, is_first=not hasattr(self, "_state"))
-            return super().partial_fit(flat, y, classes, sample_weight)
+            flat, own = self._flat(X, lengths, is_first=not hasattr(self, "_state"))
+            return self._partial_fit(flat, y, sample_weight, self._announced(classes), own)
 
-    def _outputs(self, X: Any) -> Float32Array:
-        return super()._outputs(self._flat(X, is_first=False))
+    def predict(self, X: Any, lengths: Any = None) -> AnyArray:
+        """The most probable class of each sample, of shape (n_samples,); ``lengths`` as in :meth:`fit`."""
+        predicted: AnyArray = self._sums(X, lengths).argmax(axis=1)
+        return self.classes_[predicted]
 
-    def _flat(self, X: Any, *, is_first: bool) -> Any:
+    def predict_proba(self, X: Any, lengths: Any = None) -> Float64Array:
+        """Probabilities, float64[n_samples, n_classes], in the order of ``classes_``."""
+        probabilities: Float64Array = softmax(self._sums(X, lengths).astype(np.float64), axis=1)
+        return probabilities
+
+    def predict_log_proba(self, X: Any, lengths: Any = None) -> Float64Array:
+        """Logarithms of the probabilities, float64[n_samples, n_classes]."""
+        logarithms: Float64Array = log_softmax(self._sums(X, lengths).astype(np.float64), axis=1)
+        return logarithms
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, lengths: Any = None) -> float:
+        """The share of samples, by their weights, whose class is predicted."""
+        return float(accuracy_score(y, self.predict(X, lengths), sample_weight=sample_weight))
+
+    def _sums(self, X: Any, lengths: Any) -> Float32Array:
+        check_is_fitted(self)
+        flat, own = self._flat(X, lengths, is_first=False)
+        return self._outputs(flat, own)
+
+    def _flat(self, X: Any, lengths: Any, *, is_first: bool) -> tuple[Any, Int32Array | None]:
         """Samples with the features of all steps one after the other; the first ones decide on the steps."""
-        steps, is_sequence = self.time_steps, getattr(X, "ndim", 0) == SEQUENCES
-        if is_sequence:
-            steps, X = X.shape[1], X.reshape(X.shape[0], X.shape[1] * X.shape[2])
+        name = type(self).__name__
+        found = as_sequences(name, X, lengths, self.time_steps if is_first else self.n_steps_, is_first=is_first)
+        steps = found.n_steps if is_first or getattr(X, "ndim", 0) == WHOLE else self.time_steps
         if is_first:
             self._steps_given = steps
-        elif steps is not None and steps != getattr(self, "n_steps_", steps):
-            raise ParameterError(f"{type(self).__name__}: X has {steps} steps: expected {self.n_steps_}, as in fit")
-        return X
+        elif steps is not None and steps != self.n_steps_:
+            raise ParameterError(f"{name}: X has {steps} steps: expected {self.n_steps_}, as in fit")
+        return without_rest(found.X, found.lengths, found.n_steps), found.lengths
 
     def _validate(self, X: Any, y: Any, **options: Any) -> tuple[Any, AnyArray]:
         X, y = super()._validate(X, y, **options)

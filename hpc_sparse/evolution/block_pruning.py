@@ -56,13 +56,13 @@ class BlockPruner:
 
     Attributes
     ----------
-    schedules : dict of bool to ThresholdSchedule or None
-        For connections to the layer below (False) and others (True); None: no schedule.
+    schedules : dict of bool to ThresholdSchedule
+        For connections to the layer below (False) and others (True), as far as they are pruned.
     scale : float
         Factor of the thresholds.
     """
 
-    schedules: dict[bool, ThresholdSchedule] | None
+    schedules: dict[bool, ThresholdSchedule]
     scale: float
 
     @classmethod
@@ -71,20 +71,15 @@ class BlockPruner:
         settings = config.block_pruning
         if not settings.is_on and not config.group_lasso.is_on:
             return None
-        if settings.threshold is None:
-            return cls(None, 1.0)
         n_all = config.training.epochs * n_steps
         times = (settings.every_steps, settings.after_epoch * n_steps, settings.ramp * n_all, settings.end * n_all)
-        recurrent = settings.recurrent_threshold or settings.threshold
-        schedules = {
-            False: ThresholdSchedule(settings.threshold, *times),
-            True: ThresholdSchedule(recurrent, *times),
-        }
+        thresholds = {False: settings.threshold, True: settings.recurrent_threshold or settings.threshold}
+        schedules = {is_other: ThresholdSchedule(q, *times) for is_other, q in thresholds.items() if q is not None}
         return cls(schedules, settings.block_scale)
 
     def is_due(self, time: TimeInRun) -> bool:
-        """Whether the schedule wants blocks to be pruned now."""
-        return self.schedules is not None and self.schedules[False].is_due(time.total_steps)
+        """Whether a schedule wants blocks to be pruned now."""
+        return any(schedule.is_due(time.total_steps) for schedule in self.schedules.values())
 
     def removal(self, name: str, connections: Connections, time: TimeInRun) -> TopologyChange | None:
         """The change that takes out what is too small; None if nothing is, or units are single connections.
@@ -98,10 +93,9 @@ class BlockPruner:
         """
         if connections.unit == (1, 1) or not connections.weight.size:
             return None
-        threshold = 0.0
-        if self.is_due(time):
-            assert self.schedules is not None
-            threshold = self.scale * self.schedules[name != INPUT].threshold_at(time.total_steps)
+        threshold, schedule = 0.0, self.schedules.get(name != INPUT)
+        if schedule is not None and schedule.is_due(time.total_steps):
+            threshold = self.scale * schedule.threshold_at(time.total_steps)
         largest = connections.scores("largest")
         is_kept = (largest >= threshold) & (largest > 0)
         is_kept[np.argmax(largest)] = True

@@ -14,7 +14,7 @@ from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop.dense_weights import DenseLayer, DenseWeights
 from hpc_sparse.network.activations import OUTPUT_ACTIVATION, negative_slope
 from hpc_sparse.network.blueprint import LayerBlueprint
-from hpc_sparse.network.connections.group_pattern import GroupPattern
+from hpc_sparse.network.connections.group_pattern import GroupPattern, pattern_of_section
 from hpc_sparse.network.connections.n_of_m import NOfM
 from hpc_sparse.network.connections.protocol import Connections
 from hpc_sparse.network.connections.registry import random_connections, unstructured
@@ -42,7 +42,7 @@ def prune_to_density(weights: DenseWeights, config: RunConfig) -> Network:
         name = config.network.activation_of(number) if number < len(wanted) - 1 else OUTPUT_ACTIVATION
         section = config.network.layer(number) if number < len(wanted) - 1 else None
         if section is not None and section.pattern is not None:
-            incoming: Connections = _largest_of_groups(layer, section.pattern)
+            incoming: Connections = _largest_of_groups(layer, pattern_of_section(section))
         elif section is not None and section.unit != (1, 1):
             incoming = _strongest_units(layer, density, config, number)
         else:
@@ -74,10 +74,10 @@ def scaled_inputs(weights: DenseWeights, standardise: Standardise | None) -> Den
     return DenseWeights([scaled, *others], None, None)
 
 
-def _largest_of_groups(layer: DenseLayer, pattern: str) -> NOfM:
+def _largest_of_groups(layer: DenseLayer, pattern: GroupPattern) -> NOfM:
     """The connections with the largest absolute weights of each group of inputs."""
     matrix: scipy.sparse.csr_array = scipy.sparse.csr_array(np.ascontiguousarray(layer.weight, VALUE))
-    return NOfM.largest(matrix, GroupPattern.parse(pattern))
+    return NOfM.largest(matrix, pattern)
 
 
 def _strongest_units(layer: DenseLayer, density: float, config: RunConfig, number: int) -> Connections:

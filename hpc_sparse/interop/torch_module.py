@@ -10,11 +10,15 @@ import torch
 from hpc_sparse.errors import InputError
 from hpc_sparse.inference import TrainedModel
 from hpc_sparse.interop.front_end import ExportedNetwork
+from hpc_sparse.interop.torch_arrays import bsr_arrays, recurrent_arrays
+from hpc_sparse.network.connections.block import Block
 from hpc_sparse.network.layers.convolution import ConvolutionLayer
 from hpc_sparse.network.layers.protocol import Layer
+from hpc_sparse.network.layers.recurrent import RecurrentLayer
 from hpc_sparse.network.layers.sparse import SparseLayer
 
 BETA_NOTICE = "Sparse CSR tensor support is in beta"
+BLOCK_NOTICE = "Sparse BSR tensor support is in beta"
 
 
 class SparseModule(torch.nn.Module):
@@ -42,16 +46,20 @@ class SparseModule(torch.nn.Module):
         for name in ("mean", "deviation"):
             self.register_buffer(name, torch.from_numpy(statistics[name].copy()) if statistics else None)
         self.layers = torch.nn.ModuleList(_module(number, layer) for number, layer in enumerate(exported.layers))
+        self.n_places_out = model.network.n_places_out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Weighted sums of the output layer (logits), float32[n_samples, n_outputs]."""
+        """Weighted sums of the output layer (logits), float32[n_samples, n_outputs].
+
+        Where there are outputs for each step, float32[n_samples, n_steps, n_outputs].
+        """
         if self.mean is not None:
             x = (x - self.mean) / self.deviation
         if self.inputs is not None:
             x = x[:, self.inputs]
         for layer in self.layers:
             x = layer(x)
-        return x
+        return x if self.n_places_out == 1 else x.reshape(len(x), self.n_places_out, -1)
 
 
 class SparseLinear(torch.nn.Module):
@@ -74,6 +82,54 @@ class SparseLinear(torch.nn.Module):
         places = x.reshape(-1, self.weight.shape[1])
         sums = torch.sparse.mm(self.weight, places.t()).t() + self.bias
         return torch.nn.functional.leaky_relu(sums, self.slope).reshape(len(x), -1)
+
+
+class BlockLinear(torch.nn.Module):
+    """One layer in blocks with its activation: as :class:`SparseLinear`, W a BSR tensor with zeros beyond the layer."""
+
+    def __init__(self, layer: SparseLayer) -> None:
+        super().__init__()
+        self.shape, arrays = layer.shape, bsr_arrays(layer.incoming)
+        index = torch.from_numpy(arrays.crow_indices), torch.from_numpy(arrays.col_indices)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=BLOCK_NOTICE)
+            weight = torch.sparse_bsr_tensor(
+                *index, torch.from_numpy(arrays.values), arrays.size, check_invariants=False
+            )
+        self.weight = torch.nn.Parameter(weight)
+        self.bias = torch.nn.Parameter(torch.from_numpy(layer.bias.copy()))
+        self.slope = layer.slope
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` is float32[n_samples, n_places * n_in]."""
+        n_out, n_in = self.shape
+        places = torch.nn.functional.pad(x.reshape(-1, n_in), (0, self.weight.shape[1] - n_in))
+        sums = (self.weight @ places.t().contiguous())[:n_out].t() + self.bias
+        return torch.nn.functional.leaky_relu(sums, self.slope).reshape(len(x), -1)
+
+
+class Recurrent(torch.nn.Module):
+    """A recurrent layer as ``torch.nn.GRU`` or ``torch.nn.RNN``, whose weights are dense.
+
+    Tokens, integers [n_samples, n_steps], become dense rows with one 1.
+    """
+
+    def __init__(self, layer: RecurrentLayer) -> None:
+        super().__init__()
+        n, self.n_in = layer.shape
+        kind = {"gru": torch.nn.GRU, "tanh": torch.nn.RNN}[layer.activation]
+        self.cells = kind(self.n_in, n, batch_first=True)
+        self.cells.load_state_dict({name: torch.from_numpy(own) for name, own in recurrent_arrays(layer).items()})
+        self.reads_tokens, self.gives_all = layer.reads_tokens, layer.output == "all"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` is float32[n_samples, n_steps * n_in], or tokens."""
+        if self.reads_tokens:
+            steps = torch.nn.functional.one_hot(x.long(), self.n_in).to(self.cells.weight_ih_l0.dtype)
+        else:
+            steps = x.reshape(len(x), -1, self.n_in)
+        states, _ = self.cells(steps)
+        return states.reshape(len(x), -1) if self.gives_all else states[:, -1]
 
 
 class Convolution(torch.nn.Module):
@@ -122,9 +178,12 @@ def _around(images: torch.Tensor, side: int) -> torch.Tensor:
 
 def _module(number: int, layer: Layer) -> torch.nn.Module:
     if isinstance(layer, SparseLayer):
-        return SparseLinear(layer)
+        return BlockLinear(layer) if isinstance(layer.incoming, Block) else SparseLinear(layer)
+    if isinstance(layer, RecurrentLayer):
+        return Recurrent(layer)
     if isinstance(layer, ConvolutionLayer):
         return Convolution(layer)
     raise InputError(
-        f'layer {number} is of the kind "{layer.kind}": expected "{SparseLayer.kind}" or "{ConvolutionLayer.kind}"'
+        f'layer {number} is of the kind "{layer.kind}": expected "{SparseLayer.kind}", "{RecurrentLayer.kind}" or '
+        f'"{ConvolutionLayer.kind}"'
     )

@@ -12,6 +12,7 @@ import scipy.sparse
 from pydantic import ValidationError
 
 from hpc_sparse.config import RunConfig
+from hpc_sparse.config.layers import keys_of_connections
 from hpc_sparse.dtypes import Float32Array, Int64Array
 from hpc_sparse.errors import InputError, OutputError, quoted
 from hpc_sparse.evolution import state_types
@@ -46,6 +47,8 @@ class PatternRequest:
         Whose test part tells what pruning does.
     search : "channel_swap", "stripes" or None
         How to look for an order of the hidden neurons that keeps more; None: they keep theirs.
+    is_transposable : bool
+        The transposed weights are to have the pattern, too.
     """
 
     checkpoint: Path
@@ -53,6 +56,7 @@ class PatternRequest:
     output: Path
     dataset: Path | None = None
     search: Search | None = None
+    is_transposable: bool = False
 
     def checked_pattern(self) -> GroupPattern:
         """The pattern, and nothing where the output would be.
@@ -60,10 +64,12 @@ class PatternRequest:
         Raises
         ------
         InputError
-            The text stands for no pattern, or the output exists.
+            The text stands for no pattern, or the output exists, or orders are asked for where they are not looked for.
         """
+        if self.is_transposable and self.search is not None:
+            raise InputError(f"--permute {self.search}: not with --transposable: orders are those of rows alone")
         try:
-            pattern = GroupPattern.parse(self.pattern)
+            pattern = GroupPattern.parse(self.pattern, is_transposable=self.is_transposable)
         except ValueError as error:
             raise InputError(f"pattern {quoted(self.pattern)}: {error}") from None
         if self.output.exists():
@@ -110,6 +116,7 @@ def prune_to_pattern(ctx: ParallelContext, request: PatternRequest) -> dict[str,
     )
     write_checkpoint(ctx, request.output, checkpoint)
     about = {"checkpoint": str(request.checkpoint), "pattern": str(pattern), "permute": request.search or "none"}
+    about |= {"transposable": "yes"} if pattern.is_transposable else {}
     return {**about, "output": str(request.output), "kept": kept, "sizes": rows}
 
 
@@ -123,11 +130,16 @@ def pattern_config(config: RunConfig, pattern: GroupPattern) -> RunConfig:
     """
     tree = config.model_dump(mode="json", exclude_none=True)
     network = tree["network"]
-    network |= {"connections": NOfM.kind, "pattern": str(pattern), "initial_topology": "erdos_renyi"}
+    network |= {"connections": NOfM.kind, "pattern": str(pattern), "transposable": pattern.is_transposable}
+    network["initial_topology"] = "erdos_renyi"
+    of_others = [key for key in keys_of_connections() if key not in NOfM.keys]
+    for key in of_others:
+        network.pop(key, None)
     for layer in network.get("layers", []):
-        for key in ("connections", "pattern", "density"):
+        for key in ("connections", "density", *NOfM.keys, *of_others):
             layer.pop(key, None)
     tree |= {"evolution": {"strategy": "static"}, "importance_pruning": {"mode": "off"}}
+    tree |= {"block_pruning": {}, "group_lasso": {}}
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:

@@ -77,18 +77,30 @@ def calibrate(config: RunConfig, size: NetworkSize, n_rounds: int = 5) -> Calibr
 def smaller_layer(layer: LayerSize, row_bytes: int) -> tuple[LayerSize, float]:
     """A layer of the same kind that can be measured quickly, and how many times larger the real one is.
 
-    Wide sides shrink alike, and the connections with them: each neuron of a wide side keeps as many as it has.
+    Wide sides shrink alike, and the connections with them: each neuron of a wide side keeps as many as it has. Where
+    the number of inputs says how many a neuron has, it has fewer, and there may be few neurons.
     """
     widest = max(layer.n_in, layer.n_out)
     factor = max(1.0, widest * row_bytes / PROBE_ROW_BYTES, layer.n_connections / PROBE_CONNECTIONS)
     if widest <= NARROW or factor == 1.0:
         return layer, 1.0
+    if layer.section.kind_of_connections.in_groups:
+        return _smaller_in_groups(layer, min(layer.n_in, max(NARROW, PROBE_ROW_BYTES // row_bytes)))
     sides = {name: max(NARROW, round(getattr(layer, name) / factor)) for name in ("n_in", "n_out")}
     sides = {name: min(width, getattr(layer, name)) for name, width in sides.items()}
     shrunk = [getattr(layer, name) / width for name, width in sides.items() if width < getattr(layer, name)]
     factor = max(shrunk, default=1.0)
     n_connections = min(math.prod(sides.values()), max(1, round(layer.n_connections / factor)))
     return replace(layer, **sides, n_connections=n_connections), layer.n_connections / n_connections
+
+
+def _smaller_in_groups(layer: LayerSize, n_in: int) -> tuple[LayerSize, float]:
+    """A layer with ``n_in`` inputs, whose number decides on the connections of a neuron, and with few neurons."""
+    density = layer.section.kind_of_connections.density_of(layer.section, n_in)
+    assert density is not None
+    fan_in = round(density * n_in)
+    n_out = min(layer.n_out, max(1, PROBE_CONNECTIONS // fan_in))
+    return replace(layer, n_in=n_in, n_out=n_out, n_connections=n_out * fan_in), layer.n_connections / (n_out * fan_in)
 
 
 def scaled_up(seconds: Seconds, factor: float) -> Seconds:
@@ -105,8 +117,8 @@ def _place(number: int, n_layers: int) -> LayerPlace:
 
 def _load_kernels(config: RunConfig, size: NetworkSize) -> None:
     places: tuple[LayerPlace, ...] = ("first", "middle", "last")
-    for kind in {(layer.connections, layer.unit) for layer in size.layers}:
-        tiny = replace(TINY, connections=kind[0], unit=kind[1])
+    for connections, unit, keys in {(layer.connections, layer.unit, layer.keys) for layer in size.layers}:
+        tiny = replace(TINY, connections=connections, unit=unit, keys=keys)
         (own,) = tiny.each_map
         tiny = replace(tiny, n_connections=-(-own.n_possible_units // 8) * own.values_per_unit)
         for place in places:

@@ -105,6 +105,8 @@ class LayerSize:
         Places of each sample that it reads and gives: steps of sequences, or places of images.
     reads_tokens : bool
         Whether its inputs are tokens.
+    keys : tuple of (key, value)
+        Of a section, for connections that take as long as its own.
     """
 
     n_in: int
@@ -118,6 +120,7 @@ class LayerSize:
     places: int = 1
     places_out: int = 1
     reads_tokens: bool = False
+    keys: tuple[tuple[str, object], ...] = ()
 
     @property
     def each_map(self) -> tuple[MapSize, ...]:
@@ -128,7 +131,7 @@ class LayerSize:
     @property
     def section(self) -> LayerSection:
         """A layer as a configuration has it, whose connections take as long as these."""
-        keys: dict[str, Any] = dict(CONNECTIONS[self.connections].keys_like(self.unit))
+        keys: dict[str, Any] = {"connections": self.connections, **dict(self.keys)}
         return LayerSection.model_construct(n=self.n_out, **keys)
 
     @property
@@ -192,6 +195,7 @@ class NetworkSize:
                 blueprint.n_places,
                 blueprint.n_places if section is None else math.prod(section.grid_out(blueprint.grid)),
                 blueprint.reads_tokens,
+                () if section is None else tuple(section.kind_of_connections.keys_like(section).items()),
             )
             layers.append(size)
         return cls(tuple(layers))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from hpc_sparse.errors import ConfigError, HpcSparseError
 from hpc_sparse.inference import load_model
 from hpc_sparse.monitor.reporter import SilentReporter
-from hpc_sparse.network.connections.protocol import INPUT
+from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.parallel.collectives import barrier, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.runs.plan import RunRequest
@@ -46,16 +47,24 @@ threads = 1
 oversubscribe = true
 """
 PRUNED, LASSO = "block_pruning.threshold=0.45", "group_lasso.strength=0.5"
+RECURRENT = ("data.path=sequences.h5", "network.layers=[{kind='recurrent', n=24}]", "network.block=[4, 4]")
+OWN_LASSO = ("group_lasso.strength=0.1", "group_lasso.recurrent_strength=0.6")
 RUNS: dict[str, tuple[str, ...]] = {
     "lasso": (LASSO, "evolution.strategy=set"),
     "both": (PRUNED, LASSO),
     "served": (PRUNED, LASSO, "parallel.algorithm=wassp", "parallel.phase2_share=0.2"),
+    "recurrent pruned": (*RECURRENT, "block_pruning.recurrent_threshold=0.5", "network.density=1.0"),
+    "recurrent both": (
+        *RECURRENT,
+        *("block_pruning.threshold=0.9", "block_pruning.recurrent_threshold=0.4"),
+        *OWN_LASSO,
+    ),
     "independent": ("evolution.strategy=rigl", "parallel.replica_topology=independent", "network.density=0.5"),
 }
 
 
 def train(ctx: ParallelContext, folder: Path, name: str, overrides: tuple[str, ...], resume: Path | None) -> list[int]:
-    """Blocks of each hidden layer in the end."""
+    """Blocks of each map of hidden layers in the end."""
     request = RunRequest(folder / "run.toml", overrides, folder / name, resume=None if resume is None else str(resume))
     train_run(ctx, request, SilentReporter())
     barrier(ctx)
@@ -65,15 +74,19 @@ def train(ctx: ParallelContext, folder: Path, name: str, overrides: tuple[str, .
 def check_blocks(path: Path) -> list[int]:
     """Weights beyond the layer are 0, and no block that was kept is; the numbers of blocks of hidden layers."""
     numbers = []
-    for layer in load_model(path, threads=1).network.layers[:-1]:
-        connections = layer.connections()[INPUT]
+    for connections in (each for layer in load_model(path, threads=1).network.layers[:-1] for each in maps_of(layer)):
         n_out, n_in = connections.shape
-        dense = connections.to_bsr().toarray()  # type: ignore[attr-defined]
+        dense = connections.to_bsr().toarray()
         assert not dense[n_out:].any()
         assert not dense[:, n_in:].any()
         assert np.isfinite(connections.weight).all()
         numbers.append(connections.topology.n_connections)
     return numbers
+
+
+def maps_of(layer: Layer) -> Iterable[Any]:
+    """The maps of a layer."""
+    return layer.connections().values()
 
 
 def check_same(one: Path, other: Path) -> None:
@@ -87,8 +100,10 @@ def check_same(one: Path, other: Path) -> None:
 def test_blocks_go_and_stay_away_and_runs_go_on_bitwise(
     ctx: ParallelContext,
     folder: Path,
+    write_small_data: Callable[..., Path],
     same_error_everywhere: Callable[[type[HpcSparseError], Callable[[], object]], str],
 ) -> None:
+    on_root(ctx, lambda: write_small_data(folder / "sequences.h5", time_steps=5))
     n_blocks = {}
     for name, overrides in RUNS.items():
         if ctx.size == 1 and "parallel" in " ".join(overrides):
@@ -98,8 +113,16 @@ def test_blocks_go_and_stay_away_and_runs_go_on_bitwise(
         train(ctx, folder, f"{name}-again", overrides, middle)
         ends = [checkpoint_path(folder / each / "checkpoints", N_EPOCHS) for each in (name, f"{name}-again")]
         on_root(ctx, lambda ends=ends: check_same(*ends))
-    before = on_root(ctx, lambda: check_blocks(checkpoint_path(folder / "both" / "checkpoints", 1)))
-    assert all(0 < now < then for now, then in zip(n_blocks["both"], before, strict=True))
+    firsts = {
+        name: on_root(ctx, lambda name=name: check_blocks(checkpoint_path(folder / name / "checkpoints", 1)))
+        for name in ("both", "recurrent both", "recurrent pruned")
+    }
+    assert all(0 < now < then for now, then in zip(n_blocks["both"], firsts["both"], strict=True)), n_blocks["both"]
+    changes = list(zip(n_blocks["recurrent both"], firsts["recurrent both"], strict=True))
+    assert all(0 < now <= then for now, then in changes), changes
+    assert any(now < then for now, then in changes), changes
+    input_blocks, recurrent_blocks = n_blocks["recurrent pruned"]
+    assert (input_blocks, recurrent_blocks < firsts["recurrent pruned"][1]) == (firsts["recurrent pruned"][0], True)
     for overrides, key in (
         ((PRUNED, "evolution.strategy=set"), "block_pruning.threshold"),
         (("network.block=[32, 8]",), "network.block = [32, 8]: larger than the layer of"),

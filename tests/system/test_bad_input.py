@@ -90,6 +90,26 @@ OVERRIDES = {
         'network.layers=[{kind="recurrent", n=24, output="all"}, {kind="recurrent", n=17}]',
         ("data.h5: time_steps = 1: expected sequences",),
     ),
+    "blocks larger than a layer": (
+        'network.layers=[{n=24}, {n=10, connections="block", block=[32, 8]}]',
+        ("network.layers.1.block = [32, 8]: larger than the layer of 24 x 10 neurons; expected at most [10, 24]",),
+    ),
+    "a state that blocks do not divide": (
+        'network.layers=[{kind="recurrent", n=24, connections="block", block=[16, 4]}]',
+        ("network.layers.0: block = [16, 4]: must divide n = 24, the width of the state",),
+    ),
+    "pruning that ends before its ramp": (
+        "block_pruning.end=0.1",
+        ("block_pruning.end = 0.1: must be > ramp = 0.25",),
+    ),
+    "more of a group than there are": (
+        'network.layers=[{n=24, connections="n_of_m", pattern="5:4"}]',
+        ('network.layers.0.pattern = "5:4": must be N:M with 1 <= N <= M',),
+    ),
+    "transposable groups that evolve": (
+        'network.layers=[{n=24, connections="n_of_m", pattern="2:4", transposable=true}]',
+        ('evolution.strategy = "set": not with transposable = true, all stay; use "static"',),
+    ),
     "missing data": ('data.path="nowhere.h5"', ('data.path = "nowhere.h5": no such data set', "data/nowhere.h5")),
     "too many threads": ("runtime.threads=4096", ("runtime.threads = 4096: ",)),
     "memory beyond the machine": ("training.batch_size=4000000000000", ("memory",)),

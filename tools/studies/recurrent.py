@@ -32,6 +32,9 @@ KEY = ("data", "row", "seed")
 
 BLOCK = "network.connections=block"
 
+WIDER = "block twice as wide pruned and lasso"
+"""Row of a network of more neurons, which is pruned to the size of the others."""
+
 
 def _rows() -> dict[str, tuple[str, ...]]:
     """Settings of each network by its name in the table: connections, and how they evolve."""
@@ -44,16 +47,34 @@ def _rows() -> dict[str, tuple[str, ...]]:
             own = (density, f"evolution.strategy={strategy}")
             rows[f"csr {sparsity} % {strategy}"] = own
             rows[f"block {sparsity} % {strategy}"] = (*own, BLOCK, "network.block=[16, 16]")
-    return rows
+    return rows | _shrinking_rows()
+
+
+def _shrinking_rows() -> dict[str, tuple[str, ...]]:
+    """Networks that begin with all blocks, which become fewer by a threshold, by their norms, or by both."""
+    whole = (BLOCK, "network.block=[16, 16]", "network.density=1.0", "evolution.strategy=static")
+    threshold = ("block_pruning.threshold=0.65", "block_pruning.recurrent_threshold=0.31")
+    lasso = ("group_lasso.strength=0.005",)
+    return {
+        "block pruned": (*whole, *threshold),
+        "block lasso": (*whole, *lasso),
+        "block pruned and lasso": (*whole, *threshold, *lasso),
+        WIDER: (*whole, "block_pruning.threshold=0.68", "block_pruning.recurrent_threshold=0.3", *lasso),
+    }
 
 
 ROWS = _rows()
 
+OF_IMAGES = tuple(_shrinking_rows())
+"""Rows of images alone: thresholds are those of their weights."""
+
 LEGEND = (
     "characters: bits per character of the test part, the last 10 % of the text; rows: test accuracy in %. Of the last "
-    "epoch, mean ± standard deviation over the seeds. block: 16 x 16. Sparsity is that of all maps. minus static: "
-    "difference to the static network of the same connections and seed."
+    "epoch, mean ± standard deviation over the seeds. block: 16 x 16. Sparsity is that of all maps, by what a dense "
+    "network of the same width has. minus static: difference to the static network of the same connections and seed."
 )
+
+COLUMNS = ("network", "result", "minus static", "connections", "sparsity", "s per epoch", "seeds")
 
 
 @dataclass(frozen=True)
@@ -86,16 +107,20 @@ class Study:
         """Keys of the runs in order, seed by seed, so that a table of the first seeds is fair."""
         for seed in range(self.n_seeds):
             for data in self.data_sets:
-                for row in self.rows:
+                for row in self.rows if data == "rows" else [each for each in self.rows if each not in OF_IMAGES]:
                     yield dict(zip(KEY, (data, row, seed), strict=True))
+
+    def width_of(self, row: str) -> int:
+        """Neurons of the network of a row."""
+        return self.width * (2 if row == WIDER else 1)
 
     def planned(self, trial: dict[str, Any]) -> PlannedRun:
         """The run of a trial."""
         config, seed = config_of(trial["data"]), trial["seed"]
         (layer,) = load_config(config).network.layers or ()
-        output = layer.model_dump()["output"]
+        output, width = layer.model_dump()["output"], self.width_of(trial["row"])
         settings = (
-            f"network.layers=[{{kind = 'recurrent', n = {self.width}, output = '{output}'}}]",
+            f"network.layers=[{{kind = 'recurrent', n = {width}, output = '{output}'}}]",
             *ROWS[trial["row"]],
             f"training.epochs={self.n_epochs}",
             f"training.seed={seed}",
@@ -169,13 +194,13 @@ def report(study: Study, log: RunLog) -> list[str]:
     lines = [f"# Recurrent networks, GRU of {study.width}, {study.n_epochs} epochs", "", LEGEND, ""]
     lines += [", ".join(f"{name} {what}" for name, what in machine().items()), ""]
     for data in study.data_sets:
-        lines += [f"## {data}", "", "| network | result | minus static | connections | s per epoch | seeds |"]
-        lines += ["|---" * 6 + "|"]
+        lines += [f"## {data}", "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
         by_row = {
             row: {record["seed"]: record for record in log if (record["data"], record["row"]) == (data, row)}
             for row in study.rows
         }
-        lines += [_row(data, name, found, by_row) for name, found in by_row.items() if found]
+        n_dense = {name: dense_connections(data, study.width_of(name)) for name in by_row}
+        lines += [_row(data, name, found, by_row, n_dense[name]) for name, found in by_row.items() if found]
         lines += [*_baseline(data), ""]
     return lines
 
@@ -187,19 +212,30 @@ def _baseline(data: str) -> list[str]:
     path = find_data(load_config(config_of(data)).data.path, config_of(data))
     train, test = (load_samples(path, part).labels.reshape(-1) for part in ("train", "test"))
     bits = ngram_bits(train, test, read_info(path).n_tokens)
-    return [f"| {ORDER}-grams, Witten-Bell | {bits:.3f} | | | | |"]
+    return [f"| {ORDER}-grams, Witten-Bell | {bits:.3f} | | | | | |"]
 
 
-def _row(data: str, name: str, found: dict[int, dict[str, Any]], by_row: dict[str, dict[int, dict[str, Any]]]) -> str:
+def dense_connections(data: str, width: int) -> int:
+    """Connections of a GRU of ``width`` in which all pairs of neurons are connected."""
+    info = read_info(find_data(load_config(config_of(data)).data.path, config_of(data)))
+    n_in = info.n_tokens or info.n_features // info.time_steps
+    return 3 * width * (n_in + width) + width * info.n_classes
+
+
+def _row(
+    data: str, name: str, found: dict[int, dict[str, Any]], by_row: dict[str, dict[int, dict[str, Any]]], n_dense: int
+) -> str:
     factor = 1 if data == "characters" else 100
     static = by_row.get(" ".join([*name.split()[:-1], "static"]), {}) if name != "dense" else {}
     shared = sorted(found.keys() & static.keys()) if not name.endswith("static") else []
     gains = [factor * (found[seed]["score"] - static[seed]["score"]) for seed in shared]
+    n_connections = mean(record["connections"] for record in found.values())
     cells = (
         name,
         with_deviation([factor * found[seed]["score"] for seed in sorted(found)]),
         with_deviation(gains, sign="+") if gains else "",
-        f"{mean(record['connections'] for record in found.values()):,.0f}",
+        f"{n_connections:,.0f}",
+        f"{100 * max(0.0, 1 - n_connections / n_dense):.1f} %",
         f"{mean(record['seconds'] for record in found.values()):.3g}",
         ", ".join(str(seed) for seed in sorted(found)),
     )

@@ -25,11 +25,6 @@ class BlockChoice(FreeChoice):
         return section.block
 
     @classmethod
-    def keys_like(cls, unit: tuple[int, int]) -> Mapping[str, object]:
-        """Blocks of this size."""
-        return {"connections": cls.kind, "block": unit}
-
-    @classmethod
     def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> str | None:
         """A block that is larger than the layer."""
         (n_out, n_in), (r, c) = shape, cls.unit_of(section)

@@ -33,9 +33,9 @@ class FreeChoice:
         return section.density
 
     @classmethod
-    def keys_like(cls, unit: tuple[int, int]) -> Mapping[str, object]:  # noqa: ARG003
-        """The kind itself."""
-        return {"connections": cls.kind}
+    def keys_like(cls, section: LayerSection) -> Mapping[str, object]:
+        """The same keys."""
+        return {key: getattr(section, key) for key in cls.keys}
 
     @classmethod
     def refuses_section(cls, section: LayerSection) -> str | None:  # noqa: ARG003

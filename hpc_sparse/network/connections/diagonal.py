@@ -58,7 +58,7 @@ class Diagonal(Csr):
         return 1.0 / n_in
 
     @classmethod
-    def keys_like(cls, unit: tuple[int, int]) -> Mapping[str, object]:  # noqa: ARG003
+    def keys_like(cls, section: LayerSection) -> Mapping[str, object]:  # noqa: ARG003
         """Unstructured connections, which can have any shape."""
         return {"connections": Csr.kind}
 

@@ -18,7 +18,7 @@ from hpc_sparse.dtypes import (
     UInt16Array,
     pointer_dtype,
 )
-from hpc_sparse.kernels.patterns import structure
+from hpc_sparse.kernels.patterns import structure, transposable
 from hpc_sparse.kernels.patterns.expansion import GROUP, OVERRUN
 from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.groups import InputGroups
@@ -66,20 +66,38 @@ class GroupedIndex:
 
     @classmethod
     def random(cls, shape: tuple[int, int], pattern: GroupPattern, key: np.uint64) -> GroupedIndex:
-        """Every choice within each group with equal probability; time and memory grow with the connections only."""
+        """Every choice within each group with equal probability; time and memory grow with the connections only.
+
+        Of transposable patterns, every pair of places in a group alike; see
+        :func:`hpc_sparse.kernels.patterns.transposable.draw_transposable`.
+        """
         n_out, n_in = shape
         position = np.empty(n_out * pattern.fan_in(n_in), np.uint8)
+        if pattern.is_transposable:
+            pattern.check_last_group(n_in)
+            transposable.draw_transposable(pattern.n, pattern.m, n_in, key, position)
+            return cls(shape, pattern, position)
         structure.draw_positions(pattern.n, pattern.m, n_in, key, even_bounds(n_out, BLOCKS), position)
         return cls(shape, pattern, position)
 
     @classmethod
     def of(cls, topology: Topology, pattern: GroupPattern) -> GroupedIndex | None:
-        """The same connections; None if a group has more or fewer than the pattern says."""
+        """The same connections; None if a group has more or fewer than the pattern says, or an input more."""
         n_out, n_in = topology.shape
         position = np.empty(n_out * pattern.fan_in(n_in), np.uint8)
         sizes = (pattern.n, pattern.m, pattern.fan_in(n_in))
         fits = structure.take_over(topology.indptr, topology.indices, *sizes, position)
-        return cls(topology.shape, pattern, position) if fits else None
+        found = cls(topology.shape, pattern, position)
+        return found if fits and found.first_overfull() < 0 else None
+
+    def first_overfull(self) -> int:
+        """The first connection by which an input has too many where the pattern is transposable; -1 if there is none.
+
+        Positions are within their groups.
+        """
+        if not self.pattern.is_transposable:
+            return -1
+        return int(transposable.first_overfull(self.position, self.pattern.n, self.pattern.m, self.shape[1]))
 
     @property
     def fan_in(self) -> int:

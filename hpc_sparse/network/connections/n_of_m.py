@@ -6,9 +6,8 @@ connections, the index takes a quarter of the bytes, there are no row pointers, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -18,11 +17,11 @@ import scipy.sparse
 from hpc_sparse.dtypes import INDEX, VALUE, AnyArray, Float32Array, Float64Array, Int64Array, pointer_dtype
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.kernels.patterns import backward, forward, gradient, structure
+from hpc_sparse.kernels.patterns.transposable import choose_transposable
 from hpc_sparse.kernels.sparse.gradient import bias_gradients
 from hpc_sparse.kernels.threads import threads_in_use
-from hpc_sparse.network.connections.choice import FreeChoice
 from hpc_sparse.network.connections.csr import Csr, derivative_of
-from hpc_sparse.network.connections.group_pattern import GroupPattern
+from hpc_sparse.network.connections.group_pattern import GroupChoice, GroupPattern, pattern_of_section
 from hpc_sparse.network.connections.grouped_index import GroupedIndex, n_out_groups
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights, draw_weights
 from hpc_sparse.network.connections.protocol import Adjoint, ConnectionBytes, Connections, Epilogue, Gate, ScoreRule
@@ -33,12 +32,14 @@ from hpc_sparse.network.tiles import Tiles
 from hpc_sparse.rng import Purpose
 
 if TYPE_CHECKING:
-    from hpc_sparse.config import LayerSection, RunConfig
     from hpc_sparse.network.blueprint import LayerBlueprint
+
+TRANSPOSABLE = "transposable"
+"""Setting in files, 1, of patterns that are transposable."""
 
 
 @dataclass
-class NOfM(FreeChoice):
+class NOfM(GroupChoice):
     """Connections to exactly N of each M consecutive inputs.
 
     A change of neurons that breaks the groups leaves unstructured connections, :class:`Csr`. The sums have the bits of
@@ -52,9 +53,6 @@ class NOfM(FreeChoice):
     """
 
     kind: ClassVar[str] = "n_of_m"
-    keys: ClassVar[Mapping[str, object]] = MappingProxyType({"pattern": None})
-    small_keys: ClassVar[Mapping[str, object]] = MappingProxyType({"pattern": "1:2"})
-    in_groups: ClassVar[bool] = True
     unit: ClassVar[tuple[int, int]] = (1, 1)
     values_per_unit: ClassVar[int] = 1
     index: GroupedIndex
@@ -63,13 +61,15 @@ class NOfM(FreeChoice):
     @classmethod
     def random(cls, blueprint: LayerBlueprint) -> NOfM:
         """New connections, chosen at random within each group."""
-        pattern = _pattern_of_section(blueprint.section)
+        pattern = pattern_of_section(blueprint.section)
         index = GroupedIndex.random(blueprint.shape, pattern, blueprint.key(Purpose.TOPOLOGY))
         return cls(index, draw_weights(blueprint.initializer, index.topology(), blueprint.key(Purpose.WEIGHTS)))
 
     @classmethod
     def largest(cls, matrix: scipy.sparse.csr_array, pattern: GroupPattern) -> NOfM:
-        """The largest |weights| of each group; one with fewer gets connections of weight 0.
+        """The largest |weights| of each group, or of all that a transposable pattern allows those of largest sum.
+
+        A group with fewer gets connections of weight 0.
 
         Parameters
         ----------
@@ -81,54 +81,12 @@ class NOfM(FreeChoice):
         fan_in = pattern.fan_in(n_in)
         position, weight = np.empty(n_out * fan_in, np.uint8), np.empty(n_out * fan_in, VALUE)
         rows = (matrix.indptr, matrix.indices, matrix.data)
-        structure.choose_largest(*rows, pattern.n, pattern.m, n_in, fan_in, position, weight)
+        pattern.check_last_group(n_in)
+        if pattern.is_transposable:
+            choose_transposable(*rows, pattern.n, pattern.m, n_in, position, weight)
+        else:
+            structure.choose_largest(*rows, pattern.n, pattern.m, n_in, fan_in, position, weight)
         return cls(GroupedIndex((n_out, n_in), pattern, position), weight)
-
-    @classmethod
-    def refuses_shape(cls, shape: tuple[int, int], section: LayerSection) -> str | None:
-        """Groups of more inputs than there are."""
-        try:
-            _pattern_of_section(section).check_inputs(shape[1])
-        except ValueError as error:
-            return f'pattern = "{section.pattern}": {error}'
-        return None
-
-    @classmethod
-    def density_of(cls, section: LayerSection, n_in: int) -> float:
-        """Exactly what the pattern says."""
-        return _pattern_of_section(section).fan_in(n_in) / n_in
-
-    @classmethod
-    def keys_like(cls, unit: tuple[int, int]) -> Mapping[str, object]:  # noqa: ARG003
-        """Unstructured connections, which can have any density."""
-        return {"connections": Csr.kind}
-
-    @classmethod
-    def refuses_section(cls, section: LayerSection) -> str | None:
-        """No pattern, one that is none, and a density beside it."""
-        if section.pattern is None:
-            return f'connections = "{cls.kind}" needs pattern, such as "2:4"'
-        try:
-            GroupPattern.parse(section.pattern)
-        except ValueError as error:
-            return f'pattern = "{section.pattern}": {error}'
-        if section.density is not None:
-            return f'density = {section.density}: pattern = "{section.pattern}" says how many there are'
-        return None
-
-    @classmethod
-    def refuses(cls, config: RunConfig) -> Iterator[str]:
-        """What would break groups, of which each keeps its number of connections."""
-        chosen, evolution, pruning = config.network.initial_topology, config.evolution, config.importance_pruning
-        if chosen not in {"erdos_renyi", "constant_fan_in"}:
-            yield (
-                f'network.initial_topology = "{chosen}": not with connections = "{cls.kind}", whose groups get their '
-                'connections at random; use "erdos_renyi"'
-            )
-        if evolution.final_density is not None:
-            yield f'evolution.final_density = {evolution.final_density}: not with connections = "{cls.kind}", all stay'
-        if pruning.mode != "off":
-            yield f'importance_pruning.mode = "{pruning.mode}": not with connections = "{cls.kind}": it breaks groups'
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -323,13 +281,16 @@ class NOfM(FreeChoice):
 
     def state(self) -> ConnectionState:
         """Positions, and the pattern."""
-        settings = {"pattern": str(self.index.pattern)}
+        pattern = self.index.pattern
+        settings: dict[str, Setting] = {"pattern": str(pattern)}
+        settings |= {TRANSPOSABLE: 1} if pattern.is_transposable else {}
         return ConnectionState(self.kind, self.shape, self.weight.size, self.structure(), settings)
 
     @classmethod
     def stored_sizes(cls, shape: tuple[int, int], n_units: int, settings: Mapping[str, Setting]) -> StoredSizes:
         """A position and a weight for each connection."""
         pattern, n_out = pattern_of(settings), shape[0]
+        pattern.check_last_group(shape[1])
         if n_units != n_out * pattern.fan_in(shape[1]):
             raise ValueError(
                 f"{n_units} connections: expected {n_out * pattern.fan_in(shape[1])}, {pattern} of {n_out} x {shape[1]}"
@@ -346,18 +307,17 @@ class NOfM(FreeChoice):
                 f"{where}/position: {position[wrong]} at {wrong}: expected increasing numbers within each group of "
                 f"{pattern.m} inputs"
             )
+        wrong = GroupedIndex(state.shape, pattern, position).first_overfull()
+        if wrong >= 0:
+            raise FileFormatError(
+                f"{where}/position: {position[wrong]} at {wrong}: expected an input that at most {pattern.n} of each "
+                f"{pattern.m} neurons have"
+            )
 
     @classmethod
     def from_state(cls, state: ConnectionState, weight: Float32Array) -> NOfM:
         """The connections again."""
         return cls(GroupedIndex(state.shape, pattern_of(state.settings), state.structure["position"]), weight)
-
-
-def _pattern_of_section(section: LayerSection | None) -> GroupPattern:
-    """The pattern that a configuration gives a layer."""
-    assert section is not None
-    assert section.pattern is not None
-    return GroupPattern.parse(section.pattern)
 
 
 def pattern_of(settings: Mapping[str, Setting]) -> GroupPattern:
@@ -368,9 +328,9 @@ def pattern_of(settings: Mapping[str, Setting]) -> GroupPattern:
     ValueError
         They are not those of the kind.
     """
-    if settings.keys() != {"pattern"}:
+    if settings.keys() - {TRANSPOSABLE} != {"pattern"} or settings.get(TRANSPOSABLE, 1) != 1:
         raise ValueError(f"settings {', '.join(sorted(settings)) or 'none'}: expected pattern")
     try:
-        return GroupPattern.parse(str(settings["pattern"]))
+        return GroupPattern.parse(str(settings["pattern"]), is_transposable=TRANSPOSABLE in settings)
     except ValueError as error:
         raise ValueError(f"pattern: {error}") from None

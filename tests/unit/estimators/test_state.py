@@ -39,12 +39,14 @@ def test_a_second_fit_that_fails_or_is_interrupted_leaves_the_first(classes, mon
     assert np.array_equal(model.predict_proba(X), expected)
 
 
-@pytest.mark.parametrize("connections", ["csr", "n_of_m"])
+@pytest.mark.parametrize(
+    "keys",
+    [{"connections": "csr"}, {"connections": "n_of_m", "pattern": "2:4"}, {"connections": "block", "block": (4, 4)}],
+)
 @pytest.mark.parametrize("call", ["fit", "partial_fit"])
-def test_going_on_with_a_network_that_diverges_leaves_the_last_good_one(classes, call, connections):
+def test_going_on_with_a_network_that_diverges_leaves_the_last_good_one(classes, call, keys):
     X, y = np.hstack([classes[0], classes[0][:, :1]]), classes[1]
-    pattern = "2:4" if connections == "n_of_m" else None
-    options = {**QUICK, "connections": connections, "pattern": pattern, "evolve_every_epochs": 1}
+    options = {**QUICK, **keys, "evolve_every_epochs": 1}
     model = SparseMLPClassifier(**options, warm_start=True).fit(X, y)
     expected, losses = model.predict_proba(X), model.loss_curve_
     with pytest.raises(DivergedError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_sparse.config import RunConfig
+from hpc_sparse.config import RunConfig, parse_config
 from hpc_sparse.errors import ConfigError
 from hpc_sparse.evolution.block_pruning import BlockPruner, ThresholdSchedule
 from hpc_sparse.evolution.schedule import TimeInRun
@@ -55,8 +55,49 @@ def test_small_blocks_go_and_the_largest_stays(make_config):
     assert pruner.removal("input", block_of([0.0, 0.1]), never).topology.indices.tolist() == [1]
 
 
-def test_other_maps_have_a_threshold_of_their_own(make_config):
-    config = make_config(*BLOCKS, "block_pruning.threshold=0.5", "block_pruning.recurrent_threshold=5")
+RECURRENT = ("network.layers=[{kind='recurrent', n=24}]", "evolution.strategy=static", "training.epochs=20")
+RECURRENT_BLOCKS = (*RECURRENT, "network.connections=block", "network.block=[4,4]")
+
+
+@pytest.fixture
+def make_recurrent():
+    """Make the configuration of a recurrent layer with blocks."""
+
+    def make(*overrides):
+        text = """
+            data.path = "small.h5"
+            network.density = 1.0
+            training = { epochs = 4, batch_size = 20 }
+            optimizer.learning_rate = 0.05
+        """
+        return parse_config(text, "small.toml", [*RECURRENT_BLOCKS, *overrides])
+
+    return make
+
+
+def test_maps_are_pruned_alone_where_only_they_have_a_threshold(make_recurrent):
+    pruner = BlockPruner.from_config(make_recurrent("block_pruning.recurrent_threshold=0.5"), n_steps=100)
+    time = TimeInRun(9, 0, 100)
+    assert pruner.is_due(time)
+    assert pruner.removal("recurrent", block_of([0.1, 0.6]), time).topology.indices.tolist() == [1]
+    assert pruner.removal("input", block_of([0.1, 0.6]), time) is None
+
+
+@pytest.mark.parametrize("strengths", [(0.2, 0.1), (0.0, 0.1), (0.2, 0.0)])
+def test_maps_shrink_by_strengths_of_their_own(make_recurrent, strengths):
+    own, recurrent = strengths
+    config = make_recurrent(f"group_lasso.strength={own}", f"group_lasso.recurrent_strength={recurrent}")
+    network = Network.from_config(config.network, 8, 3, seed=1, n_places=5)
+    before = [connections.weight.copy() for connections in network.layers[0].connections().values()]
+    GroupLasso.from_config(config).apply(network, 0.5)
+    after = network.layers[0].connections().values()
+    for connections, weight, strength in zip(after, before, strengths, strict=True):
+        old, new = (np.linalg.norm(each.reshape(-1, 16), axis=1) for each in (weight, connections.weight))
+        np.testing.assert_allclose(new, np.maximum(0, old - 0.5 * strength), rtol=1e-5)
+
+
+def test_other_maps_have_a_threshold_of_their_own(make_recurrent):
+    config = make_recurrent("block_pruning.threshold=0.5", "block_pruning.recurrent_threshold=5")
     pruner = BlockPruner.from_config(config, n_steps=100)
     time = TimeInRun(9, 0, 100)
     assert pruner.removal("recurrent", block_of([0.6, 2.0, 0.7]), time).topology.indices.tolist() == [1]
@@ -85,6 +126,8 @@ def test_a_proximal_step_shrinks_norms_and_leaves_directions(make_config):
         (("block_pruning.threshold=1", "evolution.strategy=set"), 'not with evolution.strategy = "set"'),
         (("block_pruning.threshold=1", "training.epochs=4"), "after_epoch = 1: must be < ramp x training.epochs = 1,"),
         (("group_lasso.strength=1", "network.connections=csr"), "needs connections in blocks"),
+        (("block_pruning.recurrent_threshold=1",), "block_pruning.recurrent_threshold = 1.0: needs recurrent layers"),
+        (("group_lasso.recurrent_strength=1",), "group_lasso.recurrent_strength = 1.0: needs recurrent layers"),
         (("group_lasso.strength=1", "parallel.replica_topology=independent"), "other blocks"),
         (("importance_pruning.mode=compact",), "not with connections in blocks"),
         (("network.initial_topology=snip",), "chooses single connections, not blocks"),

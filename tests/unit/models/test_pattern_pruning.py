@@ -87,6 +87,36 @@ def test_groups_of_sparse_rows_are_filled_up_with_connections_of_weight_0(write_
         np.testing.assert_array_equal(dense[:, :n_whole], largest_of_groups(source[:, :n_whole], 2, 4))
 
 
+def test_a_transposable_pattern_keeps_the_most_and_is_one_of_the_transposed_weights(write_network):
+    checkpoint = write_network("network.hidden=[24, 36, 20]", "network.density=1.0")
+    output = checkpoint.with_name("both.h5")
+    result = prune_to_pattern(CTX, PatternRequest(checkpoint, "2:6", output, is_transposable=True))
+    state = read_checkpoint(CTX, output)
+    config = parse_config(state.config_text, "test")
+    assert (config.network.transposable, config.evolution.strategy, result["transposable"]) == (True, "static", "yes")
+    network, before = replica_from_states(config, state.layers).network, load_model(checkpoint, threads=1).network
+    plain = prune_to_pattern(CTX, PatternRequest(checkpoint, "2:6", checkpoint.with_name("rows.h5")))
+    for number, (layer, old) in enumerate(zip(network.layers[:-1], before.layers, strict=False)):
+        assert layer.incoming.index.pattern.is_transposable
+        kept, source = layer.incoming.to_csr().toarray(), old.incoming.to_csr().toarray()
+        np.testing.assert_array_equal(kept, np.where(kept != 0, source, 0))
+        for first in range(0, len(kept), 6):
+            assert ((kept[first : first + 6] != 0).sum(axis=0) <= 2).all()
+        assert ((kept.reshape(len(kept), -1, 6) != 0).sum(axis=2) == 2).all()
+        share = result["kept"][number]["share_of_weights"]
+        assert 0.85 < share / plain["kept"][number]["share_of_weights"] < 1
+    wrong = PatternRequest(checkpoint, "2:6", checkpoint.with_name("none.h5"), None, "stripes", is_transposable=True)
+    with pytest.raises(InputError, match="--permute stripes: not with --transposable"):
+        prune_to_pattern(CTX, wrong)
+
+
+def test_blocks_become_groups(write_network):
+    checkpoint = write_network("network.connections=block", "network.block=[4,8]", "network.density=0.7")
+    _, _, network, config = pruned(checkpoint, "2:4")
+    assert config.network.block is None
+    assert network.layers[0].incoming.kind == NOfM.kind
+
+
 @pytest.mark.parametrize(
     ("pattern", "search", "message"),
     [
@@ -120,6 +150,27 @@ def test_an_imported_dense_network_gets_the_pattern_of_its_configuration(make_co
     ("overrides", "message"),
     [
         (("network.pattern=2:4",), 'pattern = "2:4" needs connections = "n_of_m"'),
+        (("network.transposable=true",), 'transposable = true needs connections = "n_of_m"'),
+        (
+            ("network.connections=n_of_m", "network.pattern=2:4", "network.transposable=true"),
+            'evolution.strategy = "set": not with transposable = true',
+        ),
+        (
+            (
+                "network.connections=n_of_m",
+                "network.pattern=3:7",
+                "network.transposable=true",
+                "evolution.strategy=static",
+            ),
+            'pattern = "3:7": the layer has 24 inputs, and of the last 3 of them 3 x 3 / 7 connections are no whole',
+        ),
+        (
+            (
+                *("network.connections=n_of_m", "network.pattern=2:4", "network.transposable=true"),
+                *("evolution.strategy=static", "parallel.replica_topology=independent"),
+            ),
+            'parallel.replica_topology = "independent": not with transposable = true',
+        ),
         (("network.connections=n_of_m",), 'connections = "n_of_m" needs pattern, such as "2:4"'),
         (
             ("network.connections=n_of_m", "network.pattern=4:2"),

@@ -9,6 +9,7 @@ import pytest
 
 from hpc_sparse.kernels.simd import machine
 from hpc_sparse.network.connections import csr
+from hpc_sparse.network.connections.n_of_m import NOfM
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.optimizers.protocol import Optimizer
 from hpc_sparse.network.optimizers.sgd import Sgd
@@ -124,6 +125,27 @@ def test_networks_of_other_connections_are_measured(make_config, connections, se
     assert calibrate(config, size, 1).n_measured == size.n_connections
     middle = time_layer(config, size.layers[1], "middle", 1, machine.WIDTHS[0])
     assert middle.step > middle.forward > 0
+    assert [layer.section.connections for layer in size.layers] == [connections, connections, "csr"]
+
+
+@pytest.mark.parametrize("keys", [(), ("network.transposable=true", "evolution.strategy=static")])
+def test_connections_in_groups_are_timed_as_such(make_config, monkeypatch, keys):
+    passes = []
+    product = NOfM.product
+    monkeypatch.setattr(NOfM, "product", lambda *arguments: (passes.append(arguments[0].index), product(*arguments))[1])
+    config = make_config("network.hidden=[24, 24]", "network.connections=n_of_m", "network.pattern=3:12", *keys)
+    size = NetworkSize.expected(config.network, 12, 3)
+    time_network(config, size, 1)
+    assert {(index.shape, str(index.pattern)) for index in passes} == {((24, 12), "3:12"), ((24, 24), "3:12")}
+
+
+def test_a_wide_layer_in_groups_is_measured_with_fewer_neurons(make_config):
+    config = make_config("network.hidden=[400000, 400000]", "network.connections=n_of_m", "network.pattern=1:256")
+    layer = NetworkSize.expected(config.network, 1000, 3).layers[1]
+    small, factor = smaller_layer(layer, ROW_BYTES)
+    assert small.n_in == 400_000
+    assert small.n_connections == small.n_out * 1563 <= PROBE_CONNECTIONS
+    assert factor == pytest.approx(400_000 / small.n_out)
 
 
 def test_a_network_too_large_to_be_measured_whole_is_measured_by_kinds_of_layers(make_config, monkeypatch):

@@ -212,6 +212,34 @@ def test_a_stored_state_comes_back_and_a_wrong_one_is_refused():
             NOfM.check_state("file", replace(state, structure={"position": position}))
 
 
+TRANSPOSABLE = GroupPattern(2, 4, is_transposable=True)
+
+
+def test_a_transposable_pattern_is_stored_and_a_file_with_too_many_of_an_input_is_refused():
+    index = GroupedIndex.random((22, 24), TRANSPOSABLE, np.uint64(3))
+    connections = NOfM(index, np.ones(index.position.size, np.float32))
+    state = connections.state()
+    assert state.settings == {"pattern": "2:4", "transposable": 1}
+    NOfM.check_state("file", state)
+    assert NOfM.from_state(state, connections.weight).index.pattern == TRANSPOSABLE
+    position = index.position.copy()
+    position.reshape(22, 6, 2)[4:7, 0] = [0, 1]  # three of four neurons with the same inputs
+    with pytest.raises(FileFormatError, match="file/position: 0 at 72: expected an input that at most 2 of each 4"):
+        NOfM.check_state("file", replace(state, structure={"position": position}))
+    with pytest.raises(ValueError, match="the layer has 25 inputs, and of the last 1 of them 1 x 2 / 4 connections"):
+        NOfM.stored_sizes((22, 25), 22 * 13, state.settings)
+    with pytest.raises(ValueError, match="settings pattern, transposable: expected pattern"):
+        NOfM.stored_sizes((22, 24), 22 * 12, {"pattern": "2:4", "transposable": 0})
+
+
+def test_connections_that_break_a_transposable_pattern_become_unstructured():
+    index = GroupedIndex.random((16, 8), TRANSPOSABLE, np.uint64(3))
+    connections = NOfM(index, np.ones(index.position.size, np.float32))
+    assert isinstance(connections.rewired(connections.topology, connections.weight), NOfM)
+    rows = np.arange(16)[:, None] * 8 + np.array([0, 1, 4, 5])
+    assert isinstance(connections.rewired(Topology.from_keys((16, 8), rows.reshape(-1)), connections.weight), Csr)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("4:2", "1 <= N <= M"), ("0:4", "1 <= N <= M"), ("2:257", "M <= 256"), ("2-4", 'such as "2:4"'), ("", "N:M")],
