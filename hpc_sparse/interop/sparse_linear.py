@@ -321,7 +321,7 @@ def _tensor(array: Float32Array | None, is_wanted: bool = True) -> torch.Tensor 
     return torch.from_numpy(array) if is_wanted and array is not None else None
 
 
-def _seed(seed: int | None) -> int:
+def _seed(seed: Any) -> int:
     if seed is None:
         return int(torch.randint(0, 1 << 62, (1,)).item())
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 63:
