@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 
-from hpc_sparse.dtypes import VALUE, AnyArray, Float32Array
-from hpc_sparse.errors import ArrayError, InputError, MachineError, ParameterError
+from hpc_sparse.dtypes import VALUE
+from hpc_sparse.errors import ArrayError, InputError, ParameterError
+from hpc_sparse.importers.membership import read_membership
 from hpc_sparse.interop.first_connections import (
     check_density,
     check_drop_fraction,
@@ -21,12 +24,15 @@ from hpc_sparse.interop.first_connections import (
     find_strategy,
 )
 from hpc_sparse.interop.magnitude_pruning import strongest_connections
+from hpc_sparse.interop.torch_arrays import as_tensor, check_tensor, checked_array, plain_array
 from hpc_sparse.interop.torch_module import BETA_NOTICE
 from hpc_sparse.interop.torch_states import check_steps, follow_states
 from hpc_sparse.interop.trainable_map import TrainableMap
 from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.network.connections.csr import Csr
+from hpc_sparse.network.connections.initial_weights import draw_weights
 from hpc_sparse.network.connections.registry import unstructured
+from hpc_sparse.rng import Purpose, stream_key
 
 STREAM = "stream"
 """Name in a ``state_dict`` of the seed and the number of changes, by which random numbers go on."""
@@ -63,6 +69,8 @@ class SparseLinear(torch.nn.Module):
     ----------
     weight : torch.nn.Parameter
     bias : torch.nn.Parameter or None
+    groups : tuple of str or None
+        Names of the outputs, of a layer from a file of groups.
 
     Raises
     ------
@@ -92,6 +100,7 @@ class SparseLinear(torch.nn.Module):
         amount = {"density": density, "epsilon": epsilon, "fan_in": fan_in}
         drawn = draw_connections(shape, initial_topology, check_initializer(initializer), seed, **amount)  # type: ignore[arg-type]
         self.threads = threads
+        self.groups: tuple[str, ...] | None = None
         self._map = TrainableMap(drawn, updater, initializer, seed)
         self.weight = torch.nn.Parameter(torch.from_numpy(drawn.weight))
         self.bias = torch.nn.Parameter(torch.zeros(shape[0])) if bias else None
@@ -112,7 +121,7 @@ class SparseLinear(torch.nn.Module):
         check_density(density)
         if not isinstance(linear, torch.nn.Linear):
             raise ParameterError(f"linear is a {type(linear).__name__}: expected a torch.nn.Linear")
-        weight = _array("linear.weight", linear.weight)
+        weight = checked_array("linear.weight", linear.weight)
         kept = unstructured(*strongest_connections(weight, density))
         return cls._with_connections(kept, linear.bias, settings)
 
@@ -124,9 +133,50 @@ class SparseLinear(torch.nn.Module):
         if weight.layout != torch.sparse_csr or weight.dim() != 2:
             raise ArrayError(f"weight: {weight.layout} of {weight.dim()} dimensions: expected a matrix in sparse_csr")
         parts = weight.crow_indices(), weight.col_indices(), weight.values()
-        indptr, indices, values = (_plain(part) for part in parts)
+        indptr, indices, values = (plain_array(part) for part in parts)
         n_out, n_in = check_shape(weight.shape[1], weight.shape[0])
         return cls._with_connections(connections_of("weight", indptr, indices, values, (n_out, n_in)), bias, settings)
+
+    @classmethod
+    def from_groups(
+        cls,
+        path: Path | str,
+        features: int | Sequence[str],
+        bias: bool = True,
+        *,
+        allow_missing: bool = False,
+        **settings: Any,
+    ) -> Self:
+        """The layer with an output for each group of a file, such as pathways, connected to its members alone.
+
+        Their weights are random. Connections stay what they are unless :meth:`evolve` is called.
+
+        Parameters
+        ----------
+        path : path
+            See :func:`hpc_sparse.importers.membership.read_membership`.
+        features : int or sequence of str
+            How many there are, or their names in the order of the inputs.
+        bias : bool
+        allow_missing : bool
+            Whether features may belong to no group.
+        **settings
+            As for a new layer.
+
+        Raises
+        ------
+        DataError
+            The file has a pair twice or out of range, a name that is no feature, or leaves out a feature.
+        """
+        names = None if isinstance(features, int) else [str(name) for name in features]
+        n_features = features if isinstance(features, int) else len(features)
+        check_shape(n_features, 1)
+        found = read_membership(Path(path), n_features, names, allow_missing=allow_missing)
+        layer = cls(n_features, len(found.groups), bias, fan_in=1, **settings)
+        key = stream_key(layer._map.seed, Purpose.WEIGHTS)
+        layer._adopt(unstructured(found.topology, draw_weights(layer._map.initializer, found.topology, key)))
+        layer.groups = found.groups
+        return layer
 
     @classmethod
     def _with_connections(cls, connections: Csr, bias: torch.Tensor | None, settings: dict[str, Any]) -> Self:
@@ -169,7 +219,7 @@ class SparseLinear(torch.nn.Module):
             The input or the layer is on another device than the CPU.
         """
         for name, tensor in (("input", x), ("weight", self.weight)):
-            _check(name, tensor)
+            check_tensor(name, tensor)
         if x.dim() == 0 or x.shape[-1] != self.in_features:
             raise ArrayError(
                 f"SparseLinear: input {list(x.shape)}: expected [..., {self.in_features}], the in_features"
@@ -204,7 +254,7 @@ class SparseLinear(torch.nn.Module):
             The strategy needs a backward pass first.
         """
         check_drop_fraction(drop_fraction)
-        _check("weight", self.weight)
+        check_tensor("weight", self.weight)
         check_steps(optimizer, self.weight)
         with at_most_threads(self._n_threads()):
             change, weight = self._map.evolve(self.weight.numpy(), float(drop_fraction))
@@ -274,7 +324,7 @@ class SparseLinear(torch.nn.Module):
         if missing:
             missing_keys.extend(missing)
             return
-        indptr, indices, weight = (_plain(state_dict[f"{prefix}{name}"]) for name in (*CONNECTIONS, "weight"))
+        indptr, indices, weight = (plain_array(state_dict[f"{prefix}{name}"]) for name in (*CONNECTIONS, "weight"))
         where = prefix.rstrip(".") or "SparseLinear"
         try:
             self._adopt(connections_of(where, indptr, indices, weight, self._map.shape))
@@ -293,9 +343,11 @@ class _Product(torch.autograd.Function):
     def forward(
         ctx: Any, samples: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, layer: SparseLinear
     ) -> torch.Tensor:
-        values = np.zeros(layer.out_features, VALUE) if bias is None else _array("bias", bias)
+        values = np.zeros(layer.out_features, VALUE) if bias is None else checked_array("bias", bias)
         with at_most_threads(layer._n_threads()):
-            outputs, source = layer._map.product(_array("input", samples), _array("weight", weight), values)
+            outputs, source = layer._map.product(
+                checked_array("input", samples), checked_array("weight", weight), values
+            )
         ctx.save_for_backward(weight)
         ctx.source, ctx.layer, ctx.connections = source, layer, layer._map.connections
         return torch.from_numpy(outputs)
@@ -313,12 +365,10 @@ class _Product(torch.autograd.Function):
         of_samples, of_weight, of_bias, _ = ctx.needs_input_grad
         wanted = {"of_samples": of_samples, "of_parameters": of_weight or of_bias}
         with at_most_threads(layer._n_threads()):
-            found = layer._map.gradients(_array("gradient", delta), ctx.source, _array("weight", weight), **wanted)
-        return _tensor(found.samples), _tensor(found.weight, of_weight), _tensor(found.bias, of_bias), None
-
-
-def _tensor(array: Float32Array | None, is_wanted: bool = True) -> torch.Tensor | None:
-    return torch.from_numpy(array) if is_wanted and array is not None else None
+            found = layer._map.gradients(
+                checked_array("gradient", delta), ctx.source, checked_array("weight", weight), **wanted
+            )
+        return as_tensor(found.samples), as_tensor(found.weight, of_weight), as_tensor(found.bias, of_bias), None
 
 
 def _seed(seed: Any) -> int:
@@ -327,28 +377,3 @@ def _seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 63:
         raise ParameterError(f"seed = {seed!r}: expected a whole number from 0 to {(1 << 63) - 1}")
     return int(seed)
-
-
-def _check(name: str, tensor: Any) -> None:
-    if not isinstance(tensor, torch.Tensor):
-        raise ArrayError(f"SparseLinear: {name} is a {type(tensor).__name__}: expected a torch.Tensor")
-    if tensor.device.type != "cpu":
-        raise MachineError(
-            f"SparseLinear: {name} on the device {tensor.device}: it computes on the CPU alone, expected {name}.cpu()"
-        )
-    if tensor.layout != torch.strided:
-        raise ArrayError(f"SparseLinear: {name} is {tensor.layout}: expected a dense tensor")
-    if tensor.dtype != torch.float32:
-        raise ArrayError(f"SparseLinear: {name} is {tensor.dtype}: expected torch.float32")
-
-
-def _array(name: str, tensor: torch.Tensor) -> Float32Array:
-    """The numbers of a tensor, without a copy if they are contiguous."""
-    _check(name, tensor)
-    values: Float32Array = _plain(tensor)
-    return values
-
-
-def _plain(tensor: torch.Tensor) -> AnyArray:
-    array: AnyArray = tensor.detach().cpu().contiguous().numpy()
-    return array

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from types import ModuleType
 
 import numpy_torch
 import pytest
 
-LAYERS = [f"hpc_sparse.interop.{name}" for name in ("sparse_linear", "torch_states", "torch_module")]
+LAYERS = [f"hpc_sparse.interop.{name}" for name in ("sparse_linear", "torch_arrays", "torch_states", "torch_module")]
+"""Modules that import PyTorch, whichever it is at that time."""
 
 
 @pytest.fixture
-def torch(monkeypatch) -> ModuleType:
+def torch(monkeypatch) -> Iterator[ModuleType]:
     if find_spec("torch"):
         import torch
 
-        return torch
-    for name in LAYERS:
-        monkeypatch.delitem(sys.modules, name, raising=False)
+        yield torch
+        return
+    _forget()
     monkeypatch.setitem(sys.modules, "torch", numpy_torch.as_module())
-    return sys.modules["torch"]
+    yield sys.modules["torch"]
+    _forget()
+
+
+def _forget() -> None:
+    for name in LAYERS:
+        sys.modules.pop(name, None)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hpc_sparse.interop
-from hpc_sparse.errors import ArrayError, InputError, MachineError, ParameterError
+from hpc_sparse.errors import ArrayError, DataError, InputError, MachineError, ParameterError
 
 N_IN, N_OUT = 37, 23
 
@@ -163,6 +163,16 @@ def test_a_csr_tensor_and_back(torch, layer):
     np.testing.assert_allclose(alone(x).detach().numpy() + np.arange(N_OUT), layer(x).detach().numpy(), rtol=1e-5)
 
 
+def test_a_file_of_groups_gives_the_connections(torch, tmp_path):
+    path = tmp_path / "pathways.csv"
+    path.write_text("feature,group\nKRAS,growth\nTP53,repair\nTP53,growth\n")
+    layer = hpc_sparse.interop.SparseLinear.from_groups(path, ["TP53", "KRAS"], seed=1)
+    np.testing.assert_array_equal(dense(layer) != 0, [[True, True], [True, False]])
+    assert layer.groups == ("growth", "repair")
+    with pytest.raises(DataError, match=r'line 2: feature "KRAS" is not among the 1 of the data, such as "TP53"'):
+        hpc_sparse.interop.SparseLinear.from_groups(path, ["TP53"])
+
+
 @pytest.mark.parametrize(
     ("make", "error", "said"),
     [
@@ -213,7 +223,7 @@ def _touch(torch, layer):
 
 def test_without_pytorch_the_layer_is_refused_with_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    for name in ("sparse_linear", "torch_states", "torch_module"):
+    for name in ("sparse_linear", "torch_arrays", "torch_states", "torch_module"):
         monkeypatch.delitem(sys.modules, f"hpc_sparse.interop.{name}", raising=False)
     with pytest.raises(MachineError, match=r"SparseLinear: needs PyTorch, .*: pip install torch"):
         _ = hpc_sparse.interop.SparseLinear

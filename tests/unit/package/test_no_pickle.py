@@ -16,7 +16,7 @@ LOADERS = ("joblib.load", "joblib.numpy_pickle")
 PARSERS = {"numpy.load", "np.load"}
 
 
-TORCH_MODULES = {f"interop/{name}.py" for name in ("torch_module", "sparse_linear", "torch_states")}
+TORCH_MODULES = {f"interop/{name}.py" for name in ("torch_module", "sparse_linear", "torch_states", "torch_arrays")}
 """May import torch, but nothing below it, and call none of TORCH_READERS."""
 
 TORCH_READERS = ("torch.load", "torch.save", "torch.hub", "torch.jit", "torch.package", "torch.serialization")
