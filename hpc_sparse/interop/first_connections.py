@@ -176,6 +176,20 @@ def connections_of(where: str, indptr: AnyArray, indices: AnyArray, values: AnyA
     return unstructured(topology, np.array(values))
 
 
+def checked_stream(where: str, stream: AnyArray) -> tuple[int, int]:
+    """Seed and number of changes, by which the random numbers of a layer go on.
+
+    Raises
+    ------
+    ArrayError
+        They are not two whole numbers from 0 on.
+    """
+    if stream.shape != (2,) or stream.dtype.kind not in "iu" or (stream < 0).any():
+        raise ArrayError(f"{where}: stream: {stream.dtype}{list(stream.shape)}: expected two whole numbers from 0 on")
+    seed, n_changes = stream.tolist()
+    return seed, n_changes
+
+
 def _is_whole(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from hpc_sparse.dtypes import VALUE
+from hpc_sparse.dtypes import VALUE, Float32Array
 from hpc_sparse.errors import ArrayError, InputError, ParameterError
 from hpc_sparse.importers.membership import read_membership
 from hpc_sparse.interop.first_connections import (
@@ -19,6 +19,7 @@ from hpc_sparse.interop.first_connections import (
     check_initializer,
     check_shape,
     check_threads,
+    checked_stream,
     connections_of,
     draw_connections,
     find_strategy,
@@ -218,14 +219,10 @@ class SparseLinear(torch.nn.Module):
         MachineError
             The input or the layer is on another device than the CPU.
         """
-        for name, tensor in (("input", x), ("weight", self.weight)):
-            check_tensor(name, tensor)
+        check_tensor("input", x)
         if x.dim() == 0 or x.shape[-1] != self.in_features:
-            raise ArrayError(
-                f"SparseLinear: input {list(x.shape)}: expected [..., {self.in_features}], the in_features"
-            )
-        if self.weight.shape != (self.n_connections,):
-            raise ArrayError(f"SparseLinear: weight {list(self.weight.shape)}: expected [{self.n_connections}]")
+            shape = f"[..., {self.in_features}], the in_features"
+            raise ArrayError(f"SparseLinear: input {list(x.shape)}: expected {shape}")
         samples = x.reshape(-1, self.in_features)
         outputs = _Product.apply(samples, self.weight, self.bias, self)
         return outputs.reshape(*x.shape[:-1], self.out_features)
@@ -254,10 +251,10 @@ class SparseLinear(torch.nn.Module):
             The strategy needs a backward pass first.
         """
         check_drop_fraction(drop_fraction)
-        check_tensor("weight", self.weight)
         check_steps(optimizer, self.weight)
+        before = self._vector("weight", self.weight)
         with at_most_threads(self._n_threads()):
-            change, weight = self._map.evolve(self.weight.numpy(), float(drop_fraction))
+            change, weight = self._map.evolve(before, float(drop_fraction))
         self.weight.copy_(torch.from_numpy(weight))
         self.weight.grad = None
         if optimizer is not None:
@@ -295,6 +292,16 @@ class SparseLinear(torch.nn.Module):
     def _n_threads(self) -> int:
         return self.threads or int(torch.get_num_threads())
 
+    def _vector(self, name: str, tensor: torch.Tensor | None) -> Float32Array:
+        """The numbers of a parameter, as many as kernels will read."""
+        n = self.n_connections if name == "weight" else self.out_features
+        if tensor is None:
+            return np.zeros(n, VALUE)
+        values = checked_array(name, tensor)
+        if values.shape != (n,):
+            raise ArrayError(f"SparseLinear: {name} {list(values.shape)}: expected [{n}]")
+        return values
+
     def _adopt(self, connections: Csr) -> None:
         """Go on with other connections and their weights."""
         self._map.connections = connections
@@ -305,7 +312,7 @@ class SparseLinear(torch.nn.Module):
         """Add the parameters, the connections, and where the random numbers are."""
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for name, array in zip(CONNECTIONS, self._map.connections.topology.rows, strict=True):
-            destination[f"{prefix}{name}"] = torch.from_numpy(array)
+            destination[f"{prefix}{name}"] = torch.from_numpy(array.copy())
         destination[f"{prefix}{STREAM}"] = torch.tensor([self._map.seed, self._map.n_changes])
 
     def _load_from_state_dict(
@@ -325,13 +332,14 @@ class SparseLinear(torch.nn.Module):
             missing_keys.extend(missing)
             return
         indptr, indices, weight = (plain_array(state_dict[f"{prefix}{name}"]) for name in (*CONNECTIONS, "weight"))
-        where = prefix.rstrip(".") or "SparseLinear"
+        stream, where = plain_array(state_dict[f"{prefix}{STREAM}"]), prefix.rstrip(".") or "SparseLinear"
         try:
+            seed, n_changes = checked_stream(where, stream)
             self._adopt(connections_of(where, indptr, indices, weight, self._map.shape))
         except InputError as error:
             error_msgs.append(str(error))
             return
-        self._map.seed, self._map.n_changes = (int(number) for number in state_dict[f"{prefix}{STREAM}"])
+        self._map.seed, self._map.n_changes = seed, n_changes
         rest = {name: value for name, value in state_dict.items() if name not in {f"{prefix}{each}" for each in own}}
         super()._load_from_state_dict(rest, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
 
@@ -343,11 +351,9 @@ class _Product(torch.autograd.Function):
     def forward(
         ctx: Any, samples: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, layer: SparseLinear
     ) -> torch.Tensor:
-        values = np.zeros(layer.out_features, VALUE) if bias is None else checked_array("bias", bias)
+        weights, biases = layer._vector("weight", weight), layer._vector("bias", bias)
         with at_most_threads(layer._n_threads()):
-            outputs, source = layer._map.product(
-                checked_array("input", samples), checked_array("weight", weight), values
-            )
+            outputs, source = layer._map.product(checked_array("input", samples), weights, biases)
         ctx.save_for_backward(weight)
         ctx.source, ctx.layer, ctx.connections = source, layer, layer._map.connections
         return torch.from_numpy(outputs)
@@ -364,10 +370,9 @@ class _Product(torch.autograd.Function):
         (weight,) = ctx.saved_tensors
         of_samples, of_weight, of_bias, _ = ctx.needs_input_grad
         wanted = {"of_samples": of_samples, "of_parameters": of_weight or of_bias}
+        above, weights = checked_array("gradient", delta), layer._vector("weight", weight)
         with at_most_threads(layer._n_threads()):
-            found = layer._map.gradients(
-                checked_array("gradient", delta), ctx.source, checked_array("weight", weight), **wanted
-            )
+            found = layer._map.gradients(above, ctx.source, weights, **wanted)
         return as_tensor(found.samples), as_tensor(found.weight, of_weight), as_tensor(found.bias, of_bias), None
 
 

@@ -18,7 +18,7 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split((X / 16).astype(np.float32), y, random_state=0)
 
 # %% By an estimator
-own = SparseMLPClassifier(hidden=(1000,), density=8 / 64, max_iter=20, random_state=0).fit(X_train, y_train)
+own = SparseMLPClassifier(hidden=(1000,), density=8 / 64, epochs=20, random_state=0).fit(X_train, y_train)
 print(f"result: accuracy {100 * own.score(X_test, y_test):.1f}% by the estimator")
 
 # %% In a loop of PyTorch, between layers of its own

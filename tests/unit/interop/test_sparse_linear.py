@@ -121,6 +121,7 @@ def test_a_layer_goes_on_from_its_state_as_if_it_had_never_stopped(torch, layer)
         ("indptr", np.zeros(5, np.int32), "indptr: 5 numbers: expected 24 for 23 out_features"),
         ("weight", np.ones(3, np.float32), r"values: float32\[3\]: expected float32\["),
         ("indices", None, "indices"),
+        ("stream", np.array([1, -1]), "stream: int64"),
     ],
 )
 def test_a_damaged_state_is_refused_and_changes_nothing(torch, layer, name, values, said):
@@ -133,6 +134,21 @@ def test_a_damaged_state_is_refused_and_changes_nothing(torch, layer, name, valu
     with pytest.raises(RuntimeError, match=said):
         layer.load_state_dict(state)
     np.testing.assert_array_equal(layer(numbers(torch, 2, N_IN)).detach().numpy(), before)
+
+
+def test_a_changed_state_or_parameter_cannot_mislead_kernels(torch, layer):
+    x, before = numbers(torch, 2, N_IN), layer(numbers(torch, 2, N_IN)).detach().numpy().copy()
+    layer.state_dict()["indices"].numpy()[:] = 1 << 30
+    np.testing.assert_array_equal(layer(x).detach().numpy(), before)
+    y = layer(x)
+    layer.weight.data = torch.from_numpy(np.ones(3, np.float32))
+    for use in (lambda: layer(x), lambda: y.backward(numbers(torch, 2, N_OUT)), lambda: layer.evolve(None)):
+        with pytest.raises(ArrayError, match=r"weight \[3\]: expected \["):
+            use()
+    other = hpc_sparse.interop.SparseLinear(N_IN, N_OUT, density=0.2)
+    other.bias.data = torch.from_numpy(np.ones(3, np.float32))
+    with pytest.raises(ArrayError, match=r"bias \[3\]: expected \[23\]"):
+        other(x)
 
 
 def test_a_copy_shares_nothing(torch, layer):

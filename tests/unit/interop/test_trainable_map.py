@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -90,6 +91,23 @@ def test_connections_come_and_go_and_the_weights_of_others_stay(strategy):
         np.testing.assert_array_equal(after[stays], before[now.outs(), now.indices][stays])
         assert (after[~stays] != 0).any() == (strategy == "set")
     assert linear.n_changes == 3
+
+
+@pytest.mark.parametrize("strategy", ["set", "gse"])
+def test_nothing_is_as_large_as_a_dense_layer(strategy):
+    n, samples = 200_000, np.ones((3, 200_000), np.float32)
+    connections = draw_connections((n, n), "erdos_renyi", "normal", 5, fan_in=2)
+    linear = TrainableMap(connections, find_strategy(strategy), "normal", 5)
+    tracemalloc.start()
+    try:
+        outputs, source = linear.product(samples, connections.weight, np.zeros(n, np.float32))
+        gradients = linear.gradients(outputs, source, connections.weight)
+        linear.evolve(connections.weight, 0.3)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert gradients.weight.size == 2 * n
+    assert most < 4 * n * n / 500
 
 
 def test_the_same_seed_makes_the_same_changes_also_of_a_copy():
