@@ -120,7 +120,7 @@ def test_features_may_be_without_a_group_where_that_is_said(write):
     [
         ({"row": [0, 2]}, "entry 1: group 2: must be >= 0 and < 2, the shape"),
         ({"col": [0, -1]}, "entry 1: feature -1: must be >= 0 and < 4, the shape"),
-        ({"row": [0, 0], "col": [1, 1]}, 'entry 1: feature "1" in group "0" is there twice; first at entry 0'),
+        ({"row": [0, 1, 0], "col": [1, 0, 1]}, 'entry 2: feature "1" in group "0" is there twice; first at entry 0'),
         ({"row": [0, 0]}, 'group "1" is without any feature'),
         ({"row": [0]}, "1 rows and 2 columns"),
         ({"shape": [10**15, 4]}, "2 entries for 1000000000000000 groups: expected a feature of each group"),
