@@ -1,16 +1,18 @@
-"""Networks to and from other programs: archives of SciPy's arrays, PyTorch modules, dense weights."""
+"""Networks to and from other programs: archives of SciPy's arrays, PyTorch modules and layers, dense weights."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpc_sparse.errors import MachineError
 from hpc_sparse.inference import TrainedModel
 
 if TYPE_CHECKING:
+    from hpc_sparse.interop.sparse_linear import SparseLinear
     from hpc_sparse.interop.torch_module import SparseModule
 
-__all__ = ["to_torch"]
+__all__ = ["SparseLinear", "to_torch"]
 
 
 def to_torch(model: TrainedModel) -> SparseModule:
@@ -27,7 +29,21 @@ def to_torch(model: TrainedModel) -> SparseModule:
     try:
         from hpc_sparse.interop.torch_module import SparseModule  # noqa: PLC0415  (most installations have no PyTorch)
     except ImportError as error:
-        if (error.name or "").partition(".")[0] != "torch":
-            raise
-        raise MachineError(f"to_torch: needs PyTorch, but there was: {error}: pip install torch") from error
+        _refuse("to_torch", error)
     return SparseModule(model)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "SparseLinear":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return import_module("hpc_sparse.interop.sparse_linear").SparseLinear
+    except ImportError as error:
+        _refuse(name, error)
+
+
+def _refuse(name: str, error: ImportError) -> NoReturn:
+    """Raise what to do where PyTorch is missing, or the error itself if something else is."""
+    if (error.name or "").partition(".")[0] != "torch":
+        raise error
+    raise MachineError(f"{name}: needs PyTorch, but there was: {error}: pip install torch") from error

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse
 
 from hpc_sparse.config import RunConfig
-from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array
+from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array, Float64Array
 from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop.dense_weights import DenseLayer, DenseWeights
@@ -46,7 +46,7 @@ def prune_to_density(weights: DenseWeights, config: RunConfig) -> Network:
         elif section is not None and section.unit != (1, 1):
             incoming = _strongest_units(layer, density, config, number)
         else:
-            incoming = unstructured(*_strongest_connections(layer, density))
+            incoming = unstructured(*strongest_connections(layer.weight, density))
         layers.append(SparseLayer(incoming, layer.bias.astype(VALUE), negative_slope(name, alpha, number + 2), name))
     assert [layer.shape[::-1] for layer in layers] == list(pairwise(widths))
     return Network(layers)
@@ -99,10 +99,13 @@ def _strongest_units(layer: DenseLayer, density: float, config: RunConfig, numbe
     return whole.rewired(Topology.from_keys(grid, keys), np.ascontiguousarray(blocks[keys]).reshape(-1))
 
 
-def _strongest_connections(layer: DenseLayer, density: float) -> tuple[Topology, Float32Array]:
-    """The share ``density`` of the connections with the largest absolute weights, at least one; ties by their keys."""
-    values = np.ascontiguousarray(layer.weight, VALUE).reshape(-1)
+def strongest_connections(weight: AnyArray, density: float) -> tuple[Topology, Float32Array]:
+    """The share ``density`` of the connections with the largest absolute weights, at least one; ties by their keys.
+
+    ``weight`` is float[n_out, n_in]. Gives the topology, and the weights float32[nnz].
+    """
+    values = np.ascontiguousarray(weight, VALUE).reshape(-1)
     n_kept = max(1, round(density * values.size))
     keys = strongest(np.abs(values), np.arange(values.size, dtype=OFFSET), n_kept)
-    n_out, n_in = layer.weight.shape
+    n_out, n_in = weight.shape
     return Topology.from_keys((n_out, n_in), keys), values[keys]

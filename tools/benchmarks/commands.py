@@ -28,6 +28,7 @@ from benchmarks import (
     scaling,
     server_speed,
     tile_speed,
+    torch_layer_speed,
     tree_comparison,
     velocity_speed,
 )
@@ -193,6 +194,20 @@ def convolution(
 ) -> None:
     """A training step of a convolution by its share of the taps, beside PyTorch's conv2d of equal shape."""
     convolution_speed.measure_convolution(channels, side, batch, threads, rounds, as_json=as_json)
+
+
+@app.command()
+def torch_layers(
+    width: Annotated[int, typer.Option(help="Inputs and outputs of the layer.")] = 4096,
+    density: Annotated[list[float], typer.Option(help="May be given several times.")] = [0.05, 0.01],  # noqa: B006
+    batch: Annotated[int, typer.Option(help="Samples.")] = 128,
+    threads: Threads = N_CORES,
+    rounds: Annotated[int, typer.Option(help="Measurements of each layer.")] = 9,
+    steps: Annotated[int, typer.Option(help="Steps of a measurement.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """A training step of our layer for PyTorch: time and memory beside dense, masked and other sparse layers."""
+    torch_layer_speed.measure_layers(width, tuple(density), batch, threads, rounds, steps, as_json=as_json)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import scipy.sparse
 
 from fuzzing import callers, models
 from fuzzing.mutations import ANY_FILE, FOREIGN_HDF5, HDF5, NUMPY, Mutation
@@ -24,6 +25,7 @@ from hpc_sparse.importers.arrays.hdf5 import import_hdf5
 from hpc_sparse.importers.arrays.names import ArrayNames
 from hpc_sparse.importers.arrays.npz import import_npz
 from hpc_sparse.importers.images.idx import import_idx
+from hpc_sparse.importers.membership import read_membership
 from hpc_sparse.importers.options import ImportOptions
 from hpc_sparse.models.inspection import describe_file, evaluate_checkpoint
 from hpc_sparse.network.connections.topology import Topology
@@ -48,6 +50,8 @@ hidden = [5, 4]
 epochs = 3
 batch_size = 4
 """
+
+GROUPS = "feature,group\n0,a\n1,a\n2,b\n3,b\n4,b\n5,a\n0,b\n"
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ def make_subjects() -> list[Subject]:
             "gzipped idx file", (gzip.compress(_idx((7, 2, 3))),), ANY_FILE, _import_idx, "train-images-idx3-ubyte.gz"
         ),
         Subject("configuration", (CONFIG.encode(),), ANY_FILE, _read_config, "run.toml"),
+        Subject("table of groups", (GROUPS.encode(), GROUPS.encode("utf-16")), ANY_FILE, _read_groups, "groups.csv"),
+        Subject("matrix of groups", _matrices_of_groups(), NUMPY, _read_groups, "groups.npz"),
         Subject("exported model", exported, NUMPY, models.read_model, "model.npz"),
         Subject(
             "dense weights", models.dense_archives(widths), NUMPY, lambda path: _import_dense(path, dense), "w.npz"
@@ -183,6 +189,21 @@ def _import_dense(path: Path, data: bytes) -> None:
     path.with_name("data.h5").write_bytes(data)
     (config := path.with_name("dense.toml")).write_text(CONFIG)
     models.read_model(path, config)
+
+
+def _matrices_of_groups() -> tuple[bytes, ...]:
+    matrix, files = scipy.sparse.coo_array(np.arange(2 * N_FEATURES).reshape(2, N_FEATURES) % 3), []
+    for kind in ("coo", "csr", "csc"):
+        file = io.BytesIO()
+        scipy.sparse.save_npz(file, matrix.asformat(kind))
+        files.append(file.getvalue())
+    return tuple(files)
+
+
+def _read_groups(path: Path) -> None:
+    found = read_membership(path, N_FEATURES, allow_missing=True)
+    found.topology.check()
+    assert found.topology.shape == (len(found.groups), N_FEATURES)
 
 
 def _read_config(path: Path) -> None:

@@ -101,6 +101,28 @@ def _standardized_tile(typing_context, features, n_features, chosen, first, j, s
     return signature, codegen
 
 
+@intrinsic
+def _turned_tile(typing_context, tiles, base, stride, out, out_offset, out_stride):
+    """For LANES columns c and LANES neurons j, ``out[out_offset + c * out_stride + j] = tiles[base + j * stride + c]``.
+
+    Transposed in registers.
+    """
+    signature = types.void(tiles, base, stride, out, out_offset, out_stride)
+
+    def codegen(context, builder, signature, args):
+        pointer = [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
+        tiles, base, stride, out, out_offset, out_stride = pointer
+        starts = [builder.add(base, builder.mul(stride, INT64(neuron))) for neuron in range(LANES)]
+        rows = [load_vector(builder, builder.gep(tiles, [start]), LANES) for start in starts]
+        for column, values in enumerate(transposed(builder, rows)):
+            target = builder.add(out_offset, builder.mul(out_stride, INT64(column)))
+            store_vector(builder, values, builder.gep(out, [target]))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 dense_tile = _make_dense_tile(DENSE_COLUMNS)
 dense_tile_padding = _make_dense_tile(PADDING)
 standardized_tile: Callable[..., Any] = _standardized_tile
+turned_tile: Callable[..., Any] = _turned_tile
