@@ -17,6 +17,7 @@ from studies import recurrent as recurrent_study
 from studies import scale as scaling
 from studies import shifts as shift_study
 from studies import strategies as comparison
+from studies import strategy_settings as settings_study
 from studies import table
 from studies.catalogue import EXPERIMENTS, PUBLISHED_EPOCHS, USUAL_VARIANTS, VARIANTS
 from studies.graph_commands import graph_memory, graphs
@@ -33,6 +34,9 @@ app = typer.Typer(
 Seeds = Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ... of each variant; repetitions where there are folds.")]
 Runs = Annotated[Path, typer.Option(help="Where the run folders go; finished ones are not repeated.")]
 Output = Annotated[Path | None, typer.Option(help="Markdown file to write.")]
+Log = Annotated[Path, typer.Option("--output", help="Markdown file; finished runs are kept beside it as .jsonl.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Epochs of every run.")]
+Threads = Annotated[int, typer.Option(min=0, help="Threads of every run; 0 for all cores.")]
 
 for command in (graphs, graph_memory, structure_reset, structure_robustness, structure_emergence, structure_freeze):
     app.command()(command)
@@ -46,6 +50,7 @@ def main() -> None:
         "feature-selection",
         "scale",
         "strategies",
+        "strategy-settings",
         "patterns",
         "recurrent",
         "graphs",
@@ -150,47 +155,63 @@ def feature_selection(
 
 @app.command()
 def strategies(
-    output: Annotated[Path, typer.Option(help="Markdown file; finished runs are kept beside it as .jsonl.")],
+    output: Log,
     data: Annotated[str, typer.Option(help="With commas between them.")] = ",".join(comparison.DATA_SETS),
     densities: Annotated[str, typer.Option(help="Likewise.")] = ",".join(map(str, comparison.DENSITIES)),
-    names: Annotated[str, typer.Option("--strategies", help="Likewise.")] = ",".join(comparison.STRATEGIES),
+    names: Annotated[str, typer.Option("--strategies", help="Likewise.")] = ",".join(comparison.ROWS),
     seeds: Seeds = 3,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of every run.")] = 50,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0 for all cores.")] = 0,
+    epochs: Epochs = 50,
+    threads: Threads = 0,
     runs: Runs = Path("runs/strategies"),
 ) -> None:
     """Accuracy and time of every evolution strategy at several densities; what is finished is not repeated."""
-    _check_output(output)
     study = comparison.Study(
         _known(data.split(","), comparison.DATA_SETS, "data set"),
         [float(text) for text in densities.split(",")],
-        _known(names.split(","), comparison.STRATEGIES, "strategy"),
+        _known(names.split(","), comparison.ROWS, "strategy"),
         seeds,
         epochs,
         threads,
         runs.resolve(),
     )
-    output = output.resolve()
-    os.chdir(ROOT)  # where data/ is looked for
-    log, all_done = study.open_log(output.with_suffix(".jsonl")), True
-    for is_done in comparison.do_missing(study, log):
-        all_done = all_done and is_done
-        _finish(comparison.report(study, log), output, all_done=True)
-    _finish(comparison.report(study, log), output, all_done=all_done)
+    _carry_out(comparison, study, output)
+
+
+@app.command()
+def strategy_settings(
+    output: Log,
+    data: Annotated[str, typer.Option(help="With commas between them.")] = ",".join(settings_study.DATA_SETS),
+    densities: Annotated[str, typer.Option(help="Likewise.")] = ",".join(map(str, settings_study.DENSITIES)),
+    names: Annotated[str, typer.Option("--strategies", help="Likewise.")] = ",".join(settings_study.CANDIDATES),
+    seeds: Seeds = 3,
+    epochs: Epochs = 50,
+    threads: Threads = 0,
+    runs: Runs = Path("runs/strategy_settings"),
+) -> None:
+    """Learning rate and dropout of strategies at low densities, chosen on a validation part; then tested once."""
+    study = settings_study.Study(
+        _known(data.split(","), settings_study.DATA_SETS, "data set"),
+        [float(text) for text in densities.split(",")],
+        _known(names.split(","), settings_study.CANDIDATES, "strategy"),
+        seeds,
+        epochs,
+        threads,
+        runs.resolve(),
+    )
+    _carry_out(settings_study, study, output)
 
 
 @app.command()
 def patterns(
-    output: Annotated[Path, typer.Option(help="Markdown file; finished runs are kept beside it as .jsonl.")],
+    output: Log,
     data: Annotated[str, typer.Option(help="With commas between them.")] = ",".join(pattern_study.CONFIGS),
     rows: Annotated[str, typer.Option(help="Likewise.")] = ",".join(pattern_study.ROWS),
     seeds: Seeds = 3,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of every run, and of training again.")] = 20,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0 for all cores.")] = 0,
+    threads: Threads = 0,
     runs: Runs = Path("runs/patterns"),
 ) -> None:
     """Accuracy of patterns N:M beside dense and unstructured networks; what is finished is not repeated."""
-    _check_output(output)
     study = pattern_study.Study(
         _known(data.split(","), pattern_study.CONFIGS, "data set"),
         _known(rows.split(","), pattern_study.ROWS, "row"),
@@ -199,28 +220,21 @@ def patterns(
         threads,
         runs.resolve(),
     )
-    output = output.resolve()
-    os.chdir(ROOT)  # where data/ is looked for
-    log, all_done = study.open_log(output.with_suffix(".jsonl")), True
-    for is_done in pattern_study.do_missing(study, log):
-        all_done = all_done and is_done
-        _finish(pattern_study.report(study, log), output, all_done=True)
-    _finish(pattern_study.report(study, log), output, all_done=all_done)
+    _carry_out(pattern_study, study, output)
 
 
 @app.command()
 def recurrent(
-    output: Annotated[Path, typer.Option(help="Markdown file; finished runs are kept beside it as .jsonl.")],
+    output: Log,
     data: Annotated[str, typer.Option(help="With commas between them.")] = ",".join(recurrent_study.DATA_SETS),
     rows: Annotated[str, typer.Option(help="Likewise.")] = ",".join(recurrent_study.ROWS),
     seeds: Seeds = 1,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of every run.")] = 10,
+    epochs: Epochs = 10,
     width: Annotated[int, typer.Option(min=16, help="Neurons of the GRU, a multiple of 16.")] = 256,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0 for all cores.")] = 0,
+    threads: Threads = 0,
     runs: Runs = Path("runs/recurrent"),
 ) -> None:
     """Dense, sparse and block-sparse GRUs on characters and on rows of images; what is finished is not repeated."""
-    _check_output(output)
     study = recurrent_study.Study(
         _known(data.split(","), recurrent_study.DATA_SETS, "data set"),
         _known(rows.split(","), recurrent_study.ROWS, "row"),
@@ -230,29 +244,22 @@ def recurrent(
         threads,
         runs.resolve(),
     )
-    output = output.resolve()
-    os.chdir(ROOT)  # where data/ is looked for
-    log, all_done = study.open_log(output.with_suffix(".jsonl")), True
-    for is_done in recurrent_study.do_missing(study, log):
-        all_done = all_done and is_done
-        _finish(recurrent_study.report(study, log), output, all_done=True)
-    _finish(recurrent_study.report(study, log), output, all_done=all_done)
+    _carry_out(recurrent_study, study, output)
 
 
 @app.command()
 def shifts(
-    output: Annotated[Path, typer.Option(help="Markdown file; finished runs are kept beside it as .jsonl.")],
+    output: Log,
     data: Annotated[str, typer.Option(help="With commas between them.")] = ",".join(shift_study.DATA_SETS),
     samplings: Annotated[str, typer.Option(help="Likewise.")] = ",".join(shift_study.SAMPLINGS),
     taps: Annotated[str, typer.Option(help="Shares of the taps that exist, likewise.")] = "1.0",
     seeds: Seeds = 3,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of every run.")] = 10,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0 for all cores.")] = 0,
+    epochs: Epochs = 10,
+    threads: Threads = 0,
     images: Annotated[int, typer.Option(min=1, help="Test images that are shifted.")] = 256,
     runs: Runs = Path("runs/shifts"),
 ) -> None:
     """Accuracy of samplings of images, and consistency under shifts; what is finished is not repeated."""
-    _check_output(output)
     study = shift_study.Study(
         _known(data.split(","), shift_study.DATA_SETS, "data set"),
         _known(samplings.split(","), shift_study.SAMPLINGS, "sampling"),
@@ -263,13 +270,19 @@ def shifts(
         images,
         runs.resolve(),
     )
+    _carry_out(shift_study, study, output)
+
+
+def _carry_out(module: Any, study: Any, output: Path) -> None:
+    """Do what a study lacks, and write its report after each run."""
+    _check_output(output)
     output = output.resolve()
     os.chdir(ROOT)  # where data/ is looked for
     log, all_done = study.open_log(output.with_suffix(".jsonl")), True
-    for is_done in shift_study.do_missing(study, log):
+    for is_done in module.do_missing(study, log):
         all_done = all_done and is_done
-        _finish(shift_study.report(study, log), output, all_done=True)
-    _finish(shift_study.report(study, log), output, all_done=all_done)
+        _finish(module.report(study, log), output, all_done=True)
+    _finish(module.report(study, log), output, all_done=all_done)
 
 
 @app.command()

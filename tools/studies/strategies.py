@@ -23,7 +23,8 @@ DENSITIES = (0.05, 0.01, 0.002)
 
 STRATEGIES: dict[str, tuple[str, ...]] = {
     "static": ("evolution.strategy=static",),
-    "set": ("evolution.strategy=set",),
+    "set": ("evolution.strategy=set", "network.initializer=he_uniform"),
+    "set_fan_in": ("evolution.strategy=set",),
     "set_zero": ("evolution.strategy=set", "evolution.grown_weights=zero"),
     "rigl": ("evolution.strategy=rigl",),
     "srigl": ("evolution.strategy=srigl",),
@@ -35,15 +36,27 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
 }
 """Settings of each strategy, by its name in the tables."""
 
+BESIDE = {
+    "dense": ("evolution.strategy=static", "network.connections=dense"),
+    "pruned": (
+        "evolution.strategy=set",
+        "evolution.drop_fraction=0",
+        "network.density=1",
+        "evolution.final_density={density}",
+        "evolution.end_epoch={three_quarters}",
+    ),
+}
+"""Rows for comparison: a dense network, and one that begins dense and is pruned by magnitude to the same size."""
+
 COMMON = (
     "network.budget=erdos_renyi",
     "network.initializer=he_fan_in",
     "data.augmentation=none",
-    "evolution.drop_schedule=cosine",
     "importance_pruning.mode=off",
 )
-"""The same for all, so that only the strategy differs. At these densities, weights drawn for dense fan-ins vanish."""
+"""The same for all but `set`: at these densities, weights drawn for dense fan-ins vanish."""
 
+ROWS = STRATEGIES | BESIDE
 KEY = ("data", "density", "strategy", "seed")
 REFERENCE = "set"
 
@@ -53,8 +66,11 @@ LEGEND = (
     "times `set`: median of the ratios to `set` with the same seed, which ran minutes before or after. The density is "
     "that of the whole network, larger in smaller layers (`erdos_renyi`). `top_kast` stores as many connections as the "
     "others, of which half act; `set_zero` is `set` whose grown connections begin with 0, as those of gradient-guided "
-    "strategies do, instead of a weight as large as an initial one. Nothing was tuned for a strategy: all have the "
-    "defaults of the program."
+    "strategies do, instead of a weight as large as an initial one. `set` has the initial weights of its authors "
+    "(`he_uniform`), drawn for dense layers, all others those of `he_fan_in`, which are 4 to 22 times larger here; "
+    "`set_fan_in` is `set` with these. Schedules of the dropped share are those of each strategy's authors (`auto`). "
+    "`pruned` begins dense and is pruned by magnitude to the same connections until three quarters of the epochs; "
+    "`dense` has all connections. Nothing was tuned for a strategy: all have the defaults of the program."
 )
 
 
@@ -91,15 +107,20 @@ class Study:
             for data in self.data_sets:
                 for density in self.densities:
                     for strategy in self.strategies:
-                        yield dict(zip(KEY, (data, density, strategy, seed), strict=True))
+                        if strategy != "dense" or density == self.densities[0]:
+                            yield dict(zip(KEY, (data, density, strategy, seed), strict=True))
 
     def planned(self, trial: dict[str, Any]) -> PlannedRun:
         """The run of a trial."""
         data, strategy, seed = trial["data"], trial["strategy"], trial["seed"]
+        own = [
+            each.format(density=trial["density"], three_quarters=max(1, 3 * self.n_epochs // 4))
+            for each in ROWS[strategy]
+        ]
         settings = (
             *COMMON,
-            *STRATEGIES[strategy],
             f"network.density={trial['density']}",
+            *own,
             f"training.epochs={self.n_epochs}",
             f"training.seed={seed}",
             f"checkpoint.every_epochs={self.n_epochs}",
