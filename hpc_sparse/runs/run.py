@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from hpc_sparse.analysis.reach import effective_size
 from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import HpcSparseError, MachineError, PlannedStop
 from hpc_sparse.inputs.chain import FrontEndChain
@@ -139,6 +138,8 @@ def _effective(network: Network) -> dict[str, int]:
     """What of a network can carry a signal, for ``summary.json``; nothing of states and images."""
     if network.n_places > 1 or any(len(layer.connections()) != 1 for layer in network.layers):
         return {}
+    from hpc_sparse.analysis.reach import effective_size  # noqa: PLC0415 - the analysis needs SciPy
+
     size = effective_size(network)
     return {"n_effective_neurons": size.n_neurons, "n_effective_connections": size.n_connections}
 
