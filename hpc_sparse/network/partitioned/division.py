@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -104,6 +105,9 @@ class PartitionedReplica(Replica):
     def is_part(self) -> bool:
         """Whether other ranks hold the rest of the network."""
         return self.network.exchange.n_parts > 1
+
+    def _train_clipped(self, *arguments: Any, **_: Any) -> NoReturn:
+        raise InputError(f"clip_norm = {arguments[-1]}: not for a network in parts; expected none")
 
     def state_at(self, place: Place, state_array: str) -> AnyArray:
         """A state array of the weights of connections to own neurons."""

@@ -44,7 +44,6 @@ def test_static_networks_of_single_connections_are_for_parts() -> None:
         ('optimizer.velocity="bfloat16"', '"float32"'),
         ("optimizer.clip_norm=1.5", "none"),
         ('optimizer.average="plain"', '"none"'),
-        ('importance_pruning.mode="compact"', '"off"'),
     ],
 )
 def test_what_does_not_work_in_parts_is_refused_with_what_does(override: str, use: str) -> None:
@@ -60,6 +59,14 @@ def test_what_does_not_work_in_parts_is_refused_with_what_does(override: str, us
     )
     assert use in message
     assert message.count("parallel.model") == 1 or value.count("{")
+
+
+def test_neurons_go_by_importances_that_parts_know() -> None:
+    pruned = 'importance_pruning.mode="compact"'
+    parse_config(TEXT, "run.toml", [IN_PARTS, pruned])
+    said = r'importance = "taylor": not with parallel\.model = 2, a network in parts; use "incoming" or "two_sided"'
+    with pytest.raises(ConfigError, match=said):
+        parse_config(TEXT, "run.toml", [IN_PARTS, pruned, 'importance_pruning.importance="taylor"'])
 
 
 def test_averages_that_are_under_way_are_refused() -> None:
