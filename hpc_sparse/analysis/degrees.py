@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom
 
 from hpc_sparse.dtypes import Float64Array, Int64Array
 from hpc_sparse.network.connections.topology import Topology
@@ -62,6 +61,8 @@ class DegreeDistribution:
 
     def expected_counts(self, largest: int) -> Float64Array:
         """float64[largest + 1]: neurons that chance would give 0, 1, 2 and so on connections."""
+        from scipy.stats import binom  # noqa: PLC0415 - it takes half a second, and runs import this package
+
         degrees = np.arange(largest + 1)
         expected: Float64Array = self.n_neurons * binom.pmf(degrees, self.n_possible, self.mean / self.n_possible)
         return expected

@@ -6,7 +6,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from hpc_sparse.dtypes import INDEX, Float64Array, Int32Array
 from hpc_sparse.kernels.analysis import auction, comparison
@@ -72,6 +71,8 @@ def renumber_inputs(topology: Topology, partner: Int32Array) -> Topology:
 
 
 def _assign(own: Topology, other: Topology) -> Int32Array:
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - it takes long, and runs import this package
+
     n = own.shape[0]
     distances = np.empty((n, n))
     by_input = other.transposed

@@ -11,6 +11,7 @@ from hpc_sparse.analysis.topologies import Topologies, as_topologies
 from hpc_sparse.dtypes import BoolArray, Int64Array
 from hpc_sparse.kernels.analysis.reach import count_effective, reach_above, use_below
 from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.network import Network
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,14 @@ def effective_size(network: Topologies) -> EffectiveSize:
         n_neurons += int(np.count_nonzero(is_reached & is_used))
         n_connections += n_effective
     return EffectiveSize(n_neurons, n_connections)
+
+
+def effective_entries(network: Network) -> dict[str, int]:
+    """The effective size of a network as ``summary.json`` tells it; empty for networks with states and of images."""
+    if network.n_places > 1 or any(len(layer.connections()) != 1 for layer in network.layers):
+        return {}
+    size = effective_size(network)
+    return {"n_effective_neurons": size.n_neurons, "n_effective_connections": size.n_connections}
 
 
 def _from_above(topologies: Sequence[Topology]) -> Iterator[tuple[BoolArray, BoolArray, int]]:

@@ -1,4 +1,4 @@
-"""Networks to and from other programs: archives of SciPy's arrays, PyTorch modules and layers, dense weights."""
+"""Networks to and from other programs: SciPy's arrays, PyTorch modules and layers, dense weights."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hpc_sparse.analysis.reach import effective_entries
 from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import HpcSparseError, MachineError, PlannedStop
 from hpc_sparse.inputs.chain import FrontEndChain
@@ -22,7 +23,6 @@ from hpc_sparse.monitor.position import Phase, PositionTracker
 from hpc_sparse.monitor.reporter import Reporter
 from hpc_sparse.monitor.stalls import stall_watch
 from hpc_sparse.monitor.stopping import NO_PROGRESS, StopRequest, describe_reason
-from hpc_sparse.network.network import Network
 from hpc_sparse.parallel.collectives import collective_errors, errors_of_groups, gather_objects, on_root
 from hpc_sparse.parallel.context import ParallelContext, cores_of_node
 from hpc_sparse.runs.folder import RunFolder
@@ -129,19 +129,9 @@ def _train_as_planned(
     states, seconds = start.replica.states[0].arrays(), time.monotonic() - started
     summary = summarize(ctx, start.replica.network, history, n_samples, seconds, peak, states)
     if ctx.model.size == 1:
-        summary |= on_root(ctx, lambda: _effective(start.replica.network))
+        summary |= on_root(ctx, lambda: effective_entries(start.replica.network))
     on_root(ctx, lambda: plan.folder.write_summary(summary))
     return summary
-
-
-def _effective(network: Network) -> dict[str, int]:
-    """What of a network can carry a signal, for ``summary.json``; nothing of states and images."""
-    if network.n_places > 1 or any(len(layer.connections()) != 1 for layer in network.layers):
-        return {}
-    from hpc_sparse.analysis.reach import effective_size  # noqa: PLC0415 - the analysis needs SciPy
-
-    size = effective_size(network)
-    return {"n_effective_neurons": size.n_neurons, "n_effective_connections": size.n_connections}
 
 
 def _train(

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hpc_sparse.analysis.reach import effective_entries
 from hpc_sparse.config import LayerSection, NetworkSection, RunConfig
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE
 from hpc_sparse.inputs.chain import FrontEndChain, any_samples
@@ -68,6 +69,7 @@ def _train_tiny(ctx: ParallelContext, config: RunConfig, info: DatasetInfo) -> N
     for epoch in (1, 2):
         trainer.train_epoch(epoch)
     network_digest(job.replica.network)
+    effective_entries(job.replica.network)
     if is_served(ctx, config):
         _serve_tiny(job)
 

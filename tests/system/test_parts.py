@@ -21,7 +21,10 @@ def test_a_network_over_two_ranks_ends_as_on_one_and_is_read_by_all_commands(wor
         said = run("evaluate", checkpoint, "data.h5", "--json", cwd=workplace).stdout
         summary = json.loads((workplace / name / "summary.json").read_text())
         kept = ("test_loss", "test_accuracy", "n_connections", "n_parameters", "n_neurons", "density")
-        results[name] = ([json.loads(said)[key] for key in ("loss", "accuracy")], [summary[key] for key in kept])
+        results[name] = (
+            [json.loads(said)[key] for key in ("test_loss", "test_accuracy")],
+            [summary[key] for key in kept],
+        )
         assert summary["ranks_per_network"] == (1 if name == "whole" else 2)
     assert results["whole"] == results["parts"]
     compared = (

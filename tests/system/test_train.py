@@ -44,6 +44,8 @@ SUMMARY_TYPES = {
     "test_loss": float,
     "n_neurons": int,
     "n_connections": int,
+    "n_effective_neurons": int,
+    "n_effective_connections": int,
     "n_parameters": int,
     "density": float,
     "epochs": int,
