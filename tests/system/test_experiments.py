@@ -187,5 +187,5 @@ def test_every_setting_of_the_comparison_is_one_that_training_takes(small_study)
     for name in strategies.STRATEGIES:
         run = make().planned({"data": "madelon", "density": 0.01, "strategy": name, "seed": 3})
         config = load_config(run.config, run.settings)
-        strategy = name.removesuffix("_zero")
+        strategy = name.removesuffix("_zero").removesuffix("_fan_in")
         assert (config.evolution.strategy, config.network.density, config.training.seed) == (strategy, 0.01, 3)

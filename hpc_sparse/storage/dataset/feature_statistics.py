@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, VALUE, AnyArray, Float32Array
+from hpc_sparse.errors import MachineError
 from hpc_sparse.partition import chunk_ranges
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features
 
@@ -26,15 +27,23 @@ class FeatureStatistics:
         Rows in which the feature is not 0.
     lowest, highest : float32[n_features]
         Bounds of each dense feature.
+
+    Raises
+    ------
+    MachineError
+        There is not enough memory for so many features.
     """
 
     def __init__(self, n_features: int) -> None:
         self.n_rows = 0
-        self.nonzero = np.zeros(n_features, OFFSET)
-        self.lowest = np.full(n_features, np.inf, VALUE)
-        self.highest = np.full(n_features, -np.inf, VALUE)
-        self._total = np.zeros(n_features)
-        self._squares = np.zeros(n_features)
+        try:
+            self.nonzero = np.zeros(n_features, OFFSET)
+            self.lowest = np.full(n_features, np.inf, VALUE)
+            self.highest = np.full(n_features, -np.inf, VALUE)
+            self._total = np.zeros(n_features)
+            self._squares = np.zeros(n_features)
+        except MemoryError as error:
+            raise MachineError(f"{n_features:,} features: not enough memory for their statistics") from error
         self._range_of_stored = (np.inf, -np.inf)
 
     def add(self, features: Features) -> None:

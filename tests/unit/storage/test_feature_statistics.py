@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from hpc_sparse.errors import FileFormatError
+from hpc_sparse.errors import FileFormatError, MachineError
 from hpc_sparse.storage.dataset import feature_statistics
 from hpc_sparse.storage.dataset.feature_statistics import FeatureStatistics
 from hpc_sparse.storage.dataset.feature_summary import (
@@ -125,3 +125,8 @@ def test_wrong_names_and_weights_are_refused(
     rewrite(path, name, array)
     with pytest.raises(FileFormatError, match=message):
         read(path)
+
+
+def test_more_features_than_memory_can_hold_are_refused():
+    with pytest.raises(MachineError, match=r"^1,000,000,000,000,000 features: not enough memory for their statistics$"):
+        FeatureStatistics(10**15)
