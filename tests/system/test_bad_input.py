@@ -306,8 +306,29 @@ def test_wrong_data_to_import_are_refused(workplace, refuse, ranks):
     np.savez(workplace / "good.npz", x=np.eye(4, dtype=np.float32), y=np.array([0, 1, 0, 1]))
     says = ("new.h5: time_steps = 5: expected a divisor of the 4 features",)
     refuse("data", "import", "npz", "good.npz", "new.h5", "--time-steps", "5", says=says)
+    sequences = [np.zeros((n, 2), np.float32) for n in (3, 5, 5, 2)]
+    tokens = np.array([[0, 1, 2], [1, 1, 5]] * 2)
+    for name, x, says in (
+        ("unequal", np.array(sequences, object), "unequal.npz: x.npy: holds pickled objects"),
+        ("tokens", tokens, "tokens.npz: x[1, 2] = 5: must be >= 0 and < 3, one of the vocabulary"),
+    ):
+        np.savez(workplace / f"{name}.npz", x=x, y=np.array([0, 1, 0, 1]), vocabulary=["a", "b", "c"])
+        refuse("data", "import", "npz", f"{name}.npz", "new.h5", says=(says,))
     says = ("data.h5: exists already and is not overwritten without --overwrite",)
     refuse("data", "import", "npz", "good.npz", "data.h5", says=says, ranks=ranks)
+
+
+def test_a_text_that_begins_with_an_unknown_character_is_refused(workplace, run):
+    (workplace / "text.txt").write_text("abcab" * 60)
+    run("data", "import", "text", "text.txt", "data.h5", "--time-steps", "5", "--overwrite", cwd=workplace)
+    layer = 'network.layers=[{kind="recurrent", n=4, output="all"}]'
+    run("train", "run.toml", "--output", "run", "--set", layer, "--set", "training.epochs=1", cwd=workplace)
+    generate = ("model", "generate", "run/checkpoints/checkpoint-000001.h5")
+    assert len(run(*generate, "abc", "--length", "4", cwd=workplace).stdout.rstrip("\n")) == 7
+    for text, said in (("abd", "character 2 of the text to begin with, 'd': not in"), ("", "has no character")):
+        result = run(*generate, text, cwd=workplace, code=2)
+        assert said in result.stderr
+        assert (result.stderr.count("hpc-sparse: "), result.stdout) == (1, "")
 
 
 def test_wrong_arguments_are_refused_with_the_usage(workplace, run):

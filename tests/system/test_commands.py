@@ -18,8 +18,8 @@ COMMANDS = [
     *([], ["train"], ["plan"], ["config"], ["evaluate"], ["prune"], ["info"], ["check"], ["data"]),
     *(["data", "import"], ["data", "import", "fashion-mnist"], ["data", "import", "idx"], ["data", "import", "npz"]),
     *(["data", "import", "cifar10"], ["data", "import", "make-classification"]),
-    *(["model"], ["model", "export"], ["model", "import"]),
-    *(["data", "import", kind] for kind in ("csv", "parquet", "svmlight", "npy", "mat", "hdf5", "graph")),
+    *(["model", *name] for name in ([], ["export"], ["import"], ["prune-pattern"], ["generate"])),
+    *(["data", "import", kind] for kind in ("csv", "parquet", "svmlight", "npy", "mat", "hdf5", "graph", "text")),
 ]
 
 

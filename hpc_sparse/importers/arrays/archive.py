@@ -75,21 +75,17 @@ class Archive:
             raise DataError(f"{self.where(name)}: {values.dtype}{list(values.shape)}: expected a text")
         return str(values)
 
-    def dense(self, name: str) -> Features:
-        """Dense features from an array."""
-        return dense_features(self.where(name), self.array(name))
-
     def vocabulary(self) -> tuple[str, ...] | None:
         """Names of the tokens that features are; None if they are numbers."""
         if VOCABULARY not in self:
             return None
         return tuple(as_text(self.where(VOCABULARY), self.array(VOCABULARY)).reshape(-1).tolist())
 
-    def values(self, name: str) -> Features:
-        """Dense features from an array, or tokens."""
-        names, values = self.vocabulary(), self.array(name)
+    def values(self, name: str, lengths: str) -> Features:
+        """Dense features from an array, or tokens; 0 beyond the steps that count, which the array ``lengths`` says."""
+        names, values = self.vocabulary(), self._counted(name, lengths)
         if names is None:
-            return self.dense(name)
+            return dense_features(self.where(name), values)
         if values.ndim != 2 or values.dtype.kind not in "iu":
             raise DataError(
                 f"{self.where(name)}: {values.dtype}{list(values.shape)}: expected tokens, integers [samples, steps]"
@@ -107,7 +103,7 @@ class Archive:
                 f"{self.where(name)}: {values.dtype}{list(values.shape)}: expected integers [{n_samples}], the steps "
                 "of each sample"
             )
-        return values.astype(INDEX)
+        return np.minimum(values, np.iinfo(INDEX).max).astype(INDEX)
 
     def csr(self, prefix: str, n_rows: int, n_features: int) -> Features:
         """Sparse features from the arrays that begin with ``prefix``."""
@@ -141,3 +137,21 @@ class Archive:
         raise DataError(
             f'{self.path}: labels are missing: expected an array "{prefix}label" (it has {list(self.arrays)})'
         )
+
+    def _counted(self, name: str, lengths: str) -> AnyArray:
+        """An array, in which what is beyond the length of a sequence may be anything, with 0 there."""
+        values = self.array(name)
+        has_steps = values.ndim > 2 or (values.ndim == 2 and VOCABULARY in self)
+        own = self.lengths(lengths, len(values)) if has_steps else None
+        if own is None:
+            return values
+        is_wrong = (own < 1) | (own > values.shape[1])
+        if is_wrong.any():
+            row = int(np.argmax(is_wrong))
+            raise DataError(
+                f"{self.where(lengths)}[{row}] = {own[row]}: must be >= 1 and <= {values.shape[1]}, the steps of {name}"
+            )
+        is_beyond = np.arange(values.shape[1]) >= own[:, None]
+        values = values.copy()
+        values[is_beyond] = 0
+        return values

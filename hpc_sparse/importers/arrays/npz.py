@@ -128,7 +128,10 @@ def _divide(archive: Archive, test_fraction: float, seed: int, steps: int) -> _D
     if "x_train" in archive:
         test = "valid" if "x_valid" in archive and "x_test" not in archive else "test"
         split = "as published; the test part is the validation part" if test == "valid" else "as published"
-        train_features, test_features = archive.values("x_train"), archive.values(f"x_{test}")
+        train_features, test_features = (
+            archive.values("x_train", "lengths_train"),
+            archive.values(f"x_{test}", "lengths_test"),
+        )
         labels = archive.array("y_train"), archive.array(f"y_{test}")
         return _published(archive, (train_features, test_features), labels, split, steps)
     if "train_indptr" in archive:
@@ -136,7 +139,7 @@ def _divide(archive: Archive, test_fraction: float, seed: int, steps: int) -> _D
         parts = archive.csr("train_", n_train, n_features), archive.csr("test_", n_test, n_features)
         return _published(archive, parts, (archive.labels("train_"), archive.labels("test_")), "as published", steps)
     if "x" in archive:
-        return _undivided(archive, archive.values("x"), test_fraction, seed, steps)
+        return _undivided(archive, archive.values("x", "lengths"), test_fraction, seed, steps)
     for prefix in PREFIXES:
         if f"{prefix}indptr" in archive:
             n_rows, n_features = archive.shape(f"{prefix}shape", 2)

@@ -133,8 +133,30 @@ def test_archives_may_have_tokens_and_lengths(tmp_path):
     info = import_npz(archive(tmp_path), tmp_path / "out.h5")
     assert (info.vocabulary, info.time_steps, info.has_lengths, info.is_text) == (("x", "y", "z"), 3, True, False)
     found = load_samples(info.path, "test")
-    np.testing.assert_array_equal(found.features.values, [[0, 1, 2], [2, 1, 0]])
+    np.testing.assert_array_equal(found.features.values, [[0, 0, 0], [2, 1, 0]])  # of lengths 1 and 3
     np.testing.assert_array_equal(found.lengths, [1, 3])
+
+
+def test_what_is_beyond_a_length_may_be_anything(tmp_path):
+    tokens = [[0, 1, 2], [2, -1, 9], [1, 1, -1], [0, 0, 2]]
+    found = load_samples(import_npz(archive(tmp_path, x_train=tokens), tmp_path / "out.h5").path, "train")
+    kept = {(tuple(row), n) for row, n in zip(found.features.values.tolist(), found.lengths, strict=True)}
+    assert kept == {((0, 1, 2), 3), ((2, 0, 0), 1), ((1, 1, 0), 2), ((0, 0, 2), 3)}
+
+
+def test_what_is_beyond_a_length_may_be_no_number(tmp_path):
+    rng = np.random.default_rng(0)
+    x, lengths = rng.normal(size=(20, 4, 2)).astype(np.float32), np.repeat([1, 4], 10)
+    x[lengths == 1, 1:] = np.nan
+    own = {"x": x, "y": np.tile([0, 1], 10)}
+    np.savez(tmp_path / "in.npz", **own, lengths=lengths)
+    found = load_samples(import_npz(tmp_path / "in.npz", tmp_path / "out.h5").path, "train")
+    values = found.features.values.reshape(-1, 4, 2)
+    assert not values[found.lengths == 1, 1:].any()
+    assert (values[found.lengths == 4] != 0).all()
+    np.savez(tmp_path / "in.npz", **own)
+    with pytest.raises(DataError, match=r"in\.npz: x\[0, 2\] = nan: must be finite"):
+        import_npz(tmp_path / "in.npz", tmp_path / "none.h5")
 
 
 def test_archives_may_have_a_label_for_each_step_as_text(tmp_path):
@@ -150,8 +172,8 @@ def test_archives_may_have_a_label_for_each_step_as_text(tmp_path):
     }
     assert found == {
         (0, 1, 2): [1, 0, -1],
-        (2, 1, 0): [0, -1, -1],  # of length 1
-        (1, 1, 1): [1, 1, -1],  # of length 2, so that nothing of class c is left
+        (2, 0, 0): [0, -1, -1],  # of length 1
+        (1, 1, 0): [1, 1, -1],  # of length 2, so that nothing of class c is left
         (0, 0, 2): [-1, -1, 0],
     }
     np.testing.assert_array_equal(test.labels, [[0, -1, -1], [1, 1, 1]])
@@ -172,10 +194,12 @@ def test_labels_of_steps_of_undivided_numbers(tmp_path):
     [
         ({"y_train": np.zeros((4, 2), int)}, "train: 8 labels for 4 samples: expected one per sample"),
         ({"y_train": np.zeros((4, 3), int)}, "labels: shape [4, 3]: expected one label per sample"),
-        ({"x_test": [[0, 1, 3], [0, 0, 0]]}, "x_test[0, 2] = 3: must be >= 0 and < 3, one of the vocabulary"),
+        ({"x_test": [[0, 0, 0], [0, 1, 3]]}, "x_test[1, 2] = 3: must be >= 0 and < 3, one of the vocabulary"),
         ({"x_train": np.zeros((4, 3))}, "x_train: float64[4, 3]: expected tokens"),
         ({"lengths_train": [3, 1, 2]}, "lengths_train: int64[3]: expected integers [4], the steps of each sample"),
-        ({"lengths_train": [3, 1, 0, 3]}, "lengths["),
+        ({"lengths_train": [3, 1, 0, 3]}, "in.npz: lengths_train[2] = 0: must be >= 1 and <= 3, the steps of x_train"),
+        ({"lengths_test": [2**32 + 1, 3]}, "in.npz: lengths_test[0] = 2147483647: must be >= 1 and <= 3"),
+        ({"x_train": [[0, 1, 2], [2, -1, 0], [1, -1, 0], [0, 0, 2]]}, "x_train[2, 1] = -1: must be >= 0 and < 3"),
         ({"x_train": np.array([[0], [1, 2], [1], [2]], dtype=object)}, "with an array of lengths"),
     ],
 )
