@@ -1,8 +1,9 @@
-"""The weights of a dense multilayer perceptron that another program trained, from an archive of plain arrays."""
+"""The weights of a dense network that another program trained, from an archive of plain arrays: a chain of layers."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from hpc_sparse.checks import check_finite
 from hpc_sparse.dtypes import AnyArray, Float64Array
 from hpc_sparse.errors import DataError, MachineError, quoted
 from hpc_sparse.importers.arrays.archive import Archive
+from hpc_sparse.network.connections.protocol import INPUT
 
 Layout = Literal["auto", "torch", "keras"]
 
@@ -22,8 +24,8 @@ STATISTICS = ("mean", "deviation")
 
 
 @dataclass(frozen=True)
-class DenseLayer:
-    """One layer of another program: ``weight`` float[n_out, n_in], ``bias`` float[n_out]."""
+class DenseMap:
+    """One map of a layer of another program: ``weight`` float[n_out, n_in], ``bias`` float[n_out]."""
 
     weight: AnyArray
     bias: AnyArray
@@ -35,13 +37,13 @@ class DenseWeights:
 
     Attributes
     ----------
-    layers : list of DenseLayer
-        First to last.
-    mean, deviation : float64 array or None
+    layers : list of dict of str to DenseMap
+        First to last; the maps of each by the names that its kind of layer has for them.
+    mean, deviation : float64[n_features] or None
         The network takes ``(features - mean) / deviation``; None if the archive does not say.
     """
 
-    layers: list[DenseLayer]
+    layers: list[Mapping[str, DenseMap]]
     mean: Float64Array | None
     deviation: Float64Array | None
 
@@ -84,59 +86,107 @@ def dense_weights(path: Path, arrays: dict[str, AnyArray], widths: list[int], la
     DataError
         The arrays are not those of such a network.
     """
-    names = sorted((name for name in arrays if name not in STATISTICS), key=_natural)
+    shown = "-".join(str(width) for width in widths)
+    shapes = [(n_out, n_in) for n_in, n_out in pairwise(widths)]
+    layers = chain_of_maps(path, arrays, shapes, layout, f"the layers of a network {shown}")
+    return DenseWeights([{INPUT: layer} for layer in layers], *read_statistics(path, arrays, widths[0]))
+
+
+def chain_of_maps(
+    path: Path, arrays: dict[str, AnyArray], shapes: Sequence[tuple[int, int]], layout: Layout, expected: str
+) -> list[DenseMap]:
+    """A matrix of each of the shapes (n_out, n_in), with its bias, in the order of their names.
+
+    Raises
+    ------
+    DataError
+        The arrays are others; the message ends with ``expected``.
+    """
+    names = sorted((name for name in arrays if name not in STATISTICS), key=natural)
     matrices = [name for name in names if arrays[name].ndim == 2]
     vectors = [name for name in names if arrays[name].ndim == 1]
-    found = ", ".join(f"{quoted(name)} {list(arrays[name].shape)}" for name in names) or "none"
+    found = listed(arrays)
     if len(matrices) + len(vectors) < len(names) or len(vectors) not in {0, len(matrices)}:
         raise DataError(f"{path}: arrays {found}: expected a matrix and a bias for each layer, and nothing else")
-    is_keras = _chosen_layout(path, [arrays[name].shape for name in matrices], widths, layout, found) == "keras"
+    own = [arrays[name].shape for name in matrices]
+    is_keras = _chosen_layout(path, own, shapes, layout, f"arrays {found}: expected {expected}") == "keras"
     layers = []
     for number, name in enumerate(matrices):
         weight = arrays[name].T if is_keras else arrays[name]
         bias = arrays[vectors[number]] if vectors else np.zeros(weight.shape[0], np.float32)
         if bias.shape != weight.shape[:1]:
             raise DataError(f"{path}: {quoted(vectors[number])} {list(bias.shape)}: expected [{weight.shape[0]}]")
-        layers.append(DenseLayer(_numbers(f"{path}: {quoted(name)}", weight), _numbers(f"{path}: bias {number}", bias)))
-    mean, deviation = (_statistic(path, arrays, name, widths[0]) for name in STATISTICS)
+        weight = checked_numbers(f"{path}: {quoted(name)}", weight)
+        layers.append(DenseMap(weight, checked_numbers(f"{path}: bias {number}", bias)))
+    return layers
+
+
+def read_statistics(
+    path: Path, arrays: dict[str, AnyArray], n_features: int, n_places: int = 1
+) -> tuple[Float64Array | None, Float64Array | None]:
+    """Mean and deviation of features, float64[n_features] each, or None: one number, those of a place, or of all.
+
+    Raises
+    ------
+    DataError
+        They are of other shapes, or a deviation is not positive.
+    """
+    mean, deviation = (_statistic(path, arrays, name, n_features, n_places) for name in STATISTICS)
     if deviation is not None and not (deviation > 0).all():
         raise DataError(f"{path}: deviation: must be > 0 everywhere")
-    return DenseWeights(layers, mean, deviation)
+    return mean, deviation
 
 
-def _chosen_layout(
-    path: Path, shapes: list[tuple[int, ...]], widths: list[int], layout: Layout, found: str
-) -> Literal["torch", "keras"]:
-    as_keras, as_torch = list(pairwise(widths)), [(n_out, n_in) for n_in, n_out in pairwise(widths)]
-    fits = {"torch": shapes == as_torch, "keras": shapes == as_keras}
-    if layout == "auto" and all(fits.values()):
-        raise DataError(f"{path}: all matrices are square: say --layout torch (rows are outputs) or --layout keras")
-    for name in ("torch", "keras"):
-        if fits[name] and layout in {"auto", name}:
-            return "torch" if name == "torch" else "keras"
-    shown = "-".join(str(width) for width in widths)
-    raise DataError(f"{path}: arrays {found}: expected the layers of a network {shown} (layout {layout})")
+def listed(arrays: Mapping[str, AnyArray]) -> str:
+    """Names and shapes of arrays, for messages."""
+    names = sorted((name for name in arrays if name not in STATISTICS), key=natural)
+    return ", ".join(f"{quoted(name)} {list(arrays[name].shape)}" for name in names) or "none"
 
 
-def _statistic(path: Path, arrays: dict[str, AnyArray], name: str, n_features: int) -> Float64Array | None:
-    if name not in arrays:
-        return None
-    values = _numbers(f"{path}: {name}", arrays[name]).astype(np.float64)
-    if values.shape not in {(), (n_features,)}:
-        raise DataError(f"{path}: {name} {list(values.shape)}: expected [{n_features}], one per feature")
-    return np.broadcast_to(values, n_features)
+def checked_numbers(where: str, values: AnyArray) -> AnyArray:
+    """The values, which are finite real numbers.
 
-
-def _numbers(where: str, values: AnyArray) -> AnyArray:
+    Raises
+    ------
+    DataError
+        They are not.
+    """
     if values.dtype.kind not in "iuf":
         raise DataError(f"{where}: dtype {values.dtype}: expected real numbers")
     check_finite(where, values, error=DataError)
     return values
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sorts ``fc2`` before ``fc10``."""
+def natural(name: str) -> list[tuple[int, str]]:
+    """Key by which ``fc2`` comes before ``fc10``."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _chosen_layout(
+    path: Path, found: list[tuple[int, ...]], shapes: Sequence[tuple[int, int]], layout: Layout, refusal: str
+) -> Literal["torch", "keras"]:
+    fits = {"torch": found == list(shapes), "keras": found == [shape[::-1] for shape in shapes]}
+    if layout == "auto" and all(fits.values()) and found:
+        raise DataError(f"{path}: all matrices are square: say --layout torch (rows are outputs) or --layout keras")
+    for name in ("torch", "keras"):
+        if fits[name] and layout in {"auto", name}:
+            return "torch" if name == "torch" else "keras"
+    raise DataError(f"{path}: {refusal} (layout {layout})")
+
+
+def _statistic(
+    path: Path, arrays: dict[str, AnyArray], name: str, n_features: int, n_places: int
+) -> Float64Array | None:
+    if name not in arrays:
+        return None
+    values = checked_numbers(f"{path}: {name}", arrays[name]).astype(np.float64)
+    n_of_place = n_features // n_places
+    if values.shape == (n_of_place,):
+        values = np.tile(values, n_places)
+    if values.shape not in {(), (n_features,)}:
+        of_place = "" if n_places == 1 else f", or [{n_of_place}], those of a step"
+        raise DataError(f"{path}: {name} {list(values.shape)}: expected [{n_features}], one per feature{of_place}")
+    return np.broadcast_to(values, n_features)
 
 
 def _read_safetensors(path: Path) -> dict[str, AnyArray]:

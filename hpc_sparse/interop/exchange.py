@@ -10,17 +10,19 @@ import numpy as np
 
 from hpc_sparse.config import find_data, load_config
 from hpc_sparse.dtypes import AnyArray
-from hpc_sparse.errors import InputError, OutputError
+from hpc_sparse.errors import DataError, InputError, OutputError
 from hpc_sparse.evolution import state_types
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.inference import load_model
 from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.inputs.sequences import n_inputs, n_places
 from hpc_sparse.inputs.standardise import Standardise
+from hpc_sparse.interop.dense_recurrent import has_recurrent_names, recurrent_weights
 from hpc_sparse.interop.dense_weights import Layout, dense_weights, read_arrays
-from hpc_sparse.interop.magnitude_pruning import prune_to_density, scaled_inputs
+from hpc_sparse.interop.magnitude_pruning import check_kinds, prune_to_density, scaled_inputs
 from hpc_sparse.interop.model_archive import is_model, read_model, to_arrays
 from hpc_sparse.network.connections.registry import check_widths
-from hpc_sparse.network.network import Network
+from hpc_sparse.network.network import Network, blueprints
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
@@ -83,14 +85,26 @@ def import_model(source: Path, output: Path, config: Path | None = None, layout:
 def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: Path, layout: Layout) -> Checkpoint:
     """A checkpoint before the first epoch, on which a run with this configuration can go on."""
     config = load_config(config_path)
+    check_kinds(config.network)
     data = find_data(config.data.path, config_path)
     info = read_info(data)
-    check_widths(config.network, info.n_features)
-    widths = [info.n_features, *config.network.hidden, n_outputs(config, info)]
+    n_in = n_inputs(config, info)
+    check_widths(config.network, n_in)
     statistics = statistics_arrays(*(read_statistics(data) or (None, None)))
-    front_end = FrontEndChain.restore(config, statistics)
-    weights = scaled_inputs(dense_weights(source, arrays, widths, layout), front_end.part(Standardise))
-    network = prune_to_density(weights, config)
+    standardise = FrontEndChain.restore(config, statistics).part(Standardise)
+    n_out, steps, reads_tokens = n_outputs(config, info), n_places(config, info), info.n_tokens > 0
+    if config.network.reads_sequences:
+        plans = blueprints(config.network, n_in, n_out, n_places=steps, reads_tokens=reads_tokens)
+        weights = recurrent_weights(source, arrays, plans, layout)
+    elif has_recurrent_names(arrays):
+        raise InputError(f'{source}: has recurrent layers: expected some in {config_path}: kind = "recurrent"')
+    else:
+        weights = dense_weights(source, arrays, [n_in, *config.network.hidden, n_out], layout)
+    try:
+        scaled = scaled_inputs(weights, standardise)
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
+    network = prune_to_density(scaled, config, n_places=steps, reads_tokens=reads_tokens)
     replica = Replica.at_rest(network, state_types(config))
     return Checkpoint(
         config_text=config.to_toml(),

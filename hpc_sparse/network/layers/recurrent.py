@@ -77,11 +77,23 @@ class RecurrentLayer:
     @classmethod
     def random(cls, blueprint: LayerBlueprint) -> Self:
         """A new layer, its biases 0."""
-        maps, section = cls.maps(blueprint), _section(blueprint)
+        maps = cls.maps(blueprint)
         incoming, recurrent = (random_connections(maps[name]) for name in NAMES)
         bias, recurrent_bias = (np.zeros(each.shape[0], VALUE) for each in (incoming, recurrent))
-        cell = CELLS[section.cell]
-        reading = READINGS[blueprint.reads_tokens]()
+        return cls.of_maps(blueprint, incoming, recurrent, bias, recurrent_bias)
+
+    @classmethod
+    def of_maps(
+        cls,
+        blueprint: LayerBlueprint,
+        incoming: Connections,
+        recurrent: Connections,
+        bias: Float32Array,
+        recurrent_bias: Float32Array,
+    ) -> Self:
+        """A layer with these maps, as the blueprint has it in all else."""
+        section = _section(blueprint)
+        cell, reading = CELLS[section.cell], READINGS[blueprint.reads_tokens]()
         return cls(incoming, recurrent, bias, recurrent_bias, cell, section.output, blueprint.n_places, reading)
 
     @classmethod

@@ -60,8 +60,8 @@ def test_layers_are_found_whatever_program_wrote_them(tmp_path, name, arrays, sa
     network = dense_network()
     found = dense_weights(tmp_path / "f", arrays(network), WIDTHS, name if said else "auto")
     for layer, (weight, bias) in zip(found.layers, network, strict=True):
-        np.testing.assert_array_equal(layer.weight, weight)
-        np.testing.assert_array_equal(layer.bias, bias)
+        np.testing.assert_array_equal(layer["input"].weight, weight)
+        np.testing.assert_array_equal(layer["input"].bias, bias)
 
 
 def test_the_largest_weights_of_each_layer_stay(tmp_path, make_config):
@@ -108,7 +108,7 @@ def test_features_may_have_been_scaled_in_another_way(tmp_path, own, new):
         scaled, values = scaled_inputs(weights, Standardise(mean, deviation)), (X - mean.astype(np.float64)) / deviation
     else:
         scaled, values = scaled_inputs(weights, None), X.astype(np.float64)
-    found = outputs([(layer.weight, layer.bias) for layer in scaled.layers], values)
+    found = outputs([(layer["input"].weight, layer["input"].bias) for layer in scaled.layers], values)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -153,7 +153,7 @@ def test_square_matrices_do_not_tell_their_layout(tmp_path):
     with pytest.raises(DataError, match="all matrices are square: say --layout"):
         dense_weights(tmp_path / "f", arrays, [3, 3], "auto")
     found = dense_weights(tmp_path / "f", arrays, [3, 3], "keras")
-    np.testing.assert_array_equal(found.layers[0].weight, arrays["w"].T)
+    np.testing.assert_array_equal(found.layers[0]["input"].weight, arrays["w"].T)
 
 
 def test_safetensors_are_read_and_damaged_ones_refused(tmp_path):

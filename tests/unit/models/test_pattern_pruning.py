@@ -8,11 +8,12 @@ import pytest
 from hpc_sparse.config import parse_config
 from hpc_sparse.errors import ConfigError, InputError
 from hpc_sparse.inference import load_model
-from hpc_sparse.interop.dense_weights import DenseLayer, DenseWeights
+from hpc_sparse.interop.dense_weights import DenseMap, DenseWeights
 from hpc_sparse.interop.magnitude_pruning import prune_to_density
 from hpc_sparse.interop.semi_structured import from_semi_structured, to_semi_structured
 from hpc_sparse.models.pattern_pruning import PatternRequest, prune_to_pattern
 from hpc_sparse.network.connections.n_of_m import NOfM
+from hpc_sparse.network.connections.protocol import INPUT
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.training.replica_states import replica_from_states
@@ -138,9 +139,9 @@ def test_what_cannot_be_is_refused_and_nothing_written(write_network, pattern, s
 def test_an_imported_dense_network_gets_the_pattern_of_its_configuration(make_config):
     rng, widths = np.random.default_rng(0), [30, 24, 17, 3]
     arrays = [rng.standard_normal(shape).astype(np.float32) for shape in zip(widths[1:], widths[:-1], strict=True)]
-    weights = DenseWeights([DenseLayer(weight, np.zeros(len(weight), np.float32)) for weight in arrays], None, None)
+    layers = [{INPUT: DenseMap(weight, np.zeros(len(weight), np.float32))} for weight in arrays]
     config = make_config("network.hidden=[24, 17]", "network.connections=n_of_m", "network.pattern=2:6")
-    network = prune_to_density(weights, config)
+    network = prune_to_density(DenseWeights(layers, None, None), config)
     for layer, weight in zip(network.layers[:-1], arrays, strict=False):
         assert layer.incoming.kind == NOfM.kind
         np.testing.assert_array_equal(layer.incoming.to_csr().toarray(), largest_of_groups(weight, 2, 6))
