@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse
@@ -21,15 +21,25 @@ from hpc_sparse.models.stored import StoredNetwork
 from hpc_sparse.network.connections.group_pattern import GroupPattern
 from hpc_sparse.network.connections.input_order import Search, best_order
 from hpc_sparse.network.connections.n_of_m import NOfM
+from hpc_sparse.network.connections.protocol import INPUT
 from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layers.protocol import Layer
-from hpc_sparse.network.layers.sparse import SparseLayer, sparse_layers
+from hpc_sparse.network.layers.recurrent import RECURRENT, RecurrentLayer
+from hpc_sparse.network.layers.sparse import SparseLayer
+from hpc_sparse.network.layers.tanh import TanhLayer
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.collectives import collective_errors, on_root
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
 from hpc_sparse.training.replica_states import replica_to_states
+
+Prunable: TypeAlias = SparseLayer | TanhLayer | RecurrentLayer
+KINDS = (SparseLayer, TanhLayer, RecurrentLayer)
+"""Layers whose maps are weighted sums over the neurons of a layer."""
+
+FIELDS = {INPUT: "incoming", RECURRENT: "recurrent"}
+"""Fields of these layers that hold their maps."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +146,7 @@ def pattern_config(config: RunConfig, pattern: GroupPattern) -> RunConfig:
     for key in of_others:
         network.pop(key, None)
     for layer in network.get("layers", []):
-        for key in ("connections", "density", *NOfM.keys, *of_others):
+        for key in ("connections", "density", "recurrent_connections", "recurrent_density", *NOfM.keys, *of_others):
             layer.pop(key, None)
     tree |= {"evolution": {"strategy": "static"}, "importance_pruning": {"mode": "off"}}
     tree |= {"block_pruning": {}, "group_lasso": {}}
@@ -146,17 +156,26 @@ def pattern_config(config: RunConfig, pattern: GroupPattern) -> RunConfig:
         raise InputError(f"pattern {pattern}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
 
 
-def _checked_layers(request: PatternRequest, pattern: GroupPattern, network: Network) -> list[SparseLayer]:
+def _checked_layers(request: PatternRequest, pattern: GroupPattern, network: Network) -> list[Prunable]:
     """The layers of the network, all of which can have the pattern."""
-    try:
-        layers = sparse_layers(network)
-    except InputError as error:
-        raise InputError(f"{request.checkpoint}: {error}") from None
+    layers = list[Prunable]()
+    for number, layer in enumerate(network.layers):
+        if not isinstance(layer, KINDS):
+            known = ", ".join(each.kind for each in KINDS)
+            raise InputError(
+                f'{request.checkpoint}: layer {number} is of the kind "{layer.kind}": expected one of {known}'
+            )
+        if request.search is not None and not isinstance(layer, SparseLayer):
+            raise InputError(
+                f'{request.checkpoint}: --permute {request.search}: not with layers of the kind "{layer.kind}"'
+            )
+        layers.append(layer)
     for number, layer in enumerate(layers[:-1]):
-        try:
-            pattern.check_inputs(layer.shape[1])
-        except ValueError as error:
-            raise InputError(f"{request.checkpoint}: pattern {pattern} of layer {number}: {error}") from None
+        for connections in layer.connections().values():
+            try:
+                pattern.check_inputs(connections.shape[1])
+            except ValueError as error:
+                raise InputError(f"{request.checkpoint}: pattern {pattern} of layer {number}: {error}") from None
     if len(layers) == 1:
         raise InputError(f"{request.checkpoint}: has no hidden layer to prune")
     if request.search is not None and any(ids is not None for ids in network.neuron_ids[1:-1]):
@@ -165,34 +184,40 @@ def _checked_layers(request: PatternRequest, pattern: GroupPattern, network: Net
 
 
 def _pruned(
-    network: Network, layers: Sequence[SparseLayer], pattern: GroupPattern, search: Search | None
+    network: Network, layers: Sequence[Prunable], pattern: GroupPattern, search: Search | None
 ) -> tuple[Network, list[dict[str, Any]]]:
-    """The network with its hidden layers pruned, and the share of the |weights| that each keeps."""
-    matrices = [layer.incoming.to_csr() for layer in layers]
+    """The network with its hidden layers pruned, and the share of the |weights| that each of their maps keeps."""
+    matrices = [{name: each.to_csr() for name, each in layer.connections().items()} for layer in layers]
     biases = [layer.bias for layer in layers]
     if search is not None:
         _permute(matrices, biases, pattern, search)
     pruned, kept = list[Layer](), list[dict[str, Any]]()
-    for number, (layer, matrix, bias) in enumerate(zip(layers, matrices, biases, strict=True)):
+    for number, (layer, own, bias) in enumerate(zip(layers, matrices, biases, strict=True)):
         if number == len(layers) - 1:
             pruned.append(layer.copy())
             continue
-        incoming = NOfM.largest(matrix, pattern)
-        pruned.append(replace(layer, incoming=incoming, bias=bias.copy()))
-        total = float(np.abs(matrix.data).sum(dtype=np.float64))
-        left = float(np.abs(incoming.weight).sum(dtype=np.float64))
-        kept.append({"layer": number, "connections": incoming.weight.size, "share_of_weights": left / total})
+        groups = {name: NOfM.largest(matrix, pattern) for name, matrix in own.items()}
+        fields: dict[str, Any] = {FIELDS[name]: each for name, each in groups.items()}
+        pruned.append(replace(layer, bias=bias, **fields).copy())
+        for name, each in groups.items():
+            total, left = (float(np.abs(values).sum(dtype=np.float64)) for values in (own[name].data, each.weight))
+            share = left / total if total else 1.0
+            kept.append({"layer": number, "map": name, "connections": each.weight.size, "share_of_weights": share})
     return Network(pruned, list(network.neuron_ids), tile_width=network.tile_width), kept
 
 
 def _permute(
-    matrices: list[scipy.sparse.csr_array], biases: list[Float32Array], pattern: GroupPattern, search: Search
+    matrices: list[dict[str, scipy.sparse.csr_array]],
+    biases: list[Float32Array],
+    pattern: GroupPattern,
+    search: Search,
 ) -> None:
     """Give the neurons between two hidden layers another order, in place: inputs of one, outputs of the one below."""
     for number in range(1, len(matrices) - 1):
-        order = _order(matrices[number], pattern, search)
-        matrices[number] = _sorted(matrices[number][:, order])
-        matrices[number - 1], biases[number - 1] = matrices[number - 1][order], biases[number - 1][order]
+        above, below = matrices[number], matrices[number - 1]
+        order = _order(above[INPUT], pattern, search)
+        above[INPUT] = _sorted(above[INPUT][:, order])
+        below[INPUT], biases[number - 1] = below[INPUT][order], biases[number - 1][order]
 
 
 def _order(matrix: scipy.sparse.csr_array, pattern: GroupPattern, search: Search) -> Int64Array:

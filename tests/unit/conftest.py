@@ -190,9 +190,11 @@ def _as_csr(values: np.ndarray) -> CsrFeatures:
 def write_network(tmp_path: Path, make_config: Callable) -> Callable[..., Path]:
     """Write the checkpoint of a network for 30 features with biases of its own, with statistics unless told not to."""
 
-    def write(*overrides: str, has_statistics: bool = True, n_outputs: int = 3, name: str = "net.h5") -> Path:
+    def write(
+        *overrides: str, has_statistics: bool = True, n_outputs: int = 3, name: str = "net.h5", places: int = 1
+    ) -> Path:
         config, rng = make_config(*overrides), np.random.default_rng(6)
-        replica = random_replica(config, N_CHECKPOINT_FEATURES, n_outputs)
+        replica = random_replica(config, N_CHECKPOINT_FEATURES // places, n_outputs, places)
         for layer in replica.network.layers:
             layer.bias[:] = rng.standard_normal(layer.bias.size)
         mean = rng.uniform(2, 9, N_CHECKPOINT_FEATURES).astype(np.float32) if has_statistics else None

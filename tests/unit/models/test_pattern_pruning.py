@@ -118,6 +118,44 @@ def test_blocks_become_groups(write_network):
     assert network.layers[0].incoming.kind == NOfM.kind
 
 
+RECURRENT_LAYERS = (
+    'network.layers=[{kind="recurrent", n=16, output="all", recurrent_density=0.8}, '
+    '{kind="recurrent", cell="tanh", n=12}, {kind="tanh", n=8}]'
+)
+
+
+def test_both_maps_of_recurrent_layers_get_the_pattern(write_network):
+    checkpoint = write_network("network.density=1.0", RECURRENT_LAYERS, places=5)
+    result, _, network, config = pruned(checkpoint, "1:2")
+    before = load_model(checkpoint, threads=1).network
+    for layer, old in zip(network.layers[:-1], before.layers, strict=False):
+        assert layer.kind == old.kind
+        for (name, own), whole in zip(layer.connections().items(), old.connections().values(), strict=True):
+            assert own.kind == NOfM.kind
+            expected = largest_of_groups(whole.to_csr().toarray(), 1, 2)
+            np.testing.assert_array_equal(own.to_csr().toarray(), expected, err_msg=name)
+        for name, parameter in layer.parameters().items():
+            if "bias" in name:
+                np.testing.assert_array_equal(parameter.values, old.parameters()[name].values)
+    assert [(each["layer"], each["map"]) for each in result["kept"]] == [
+        *((0, "input"), (0, "recurrent"), (1, "input"), (1, "recurrent")),
+        (2, "input"),
+    ]
+    assert all(0.5 < each["share_of_weights"] < 1 for each in result["kept"])
+    assert config.network.layer(0).of_recurrent.pattern == "1:2"
+    request = PatternRequest(checkpoint, "1:2", checkpoint.with_name("none.h5"), search="stripes")
+    with pytest.raises(InputError, match='--permute stripes: not with layers of the kind "recurrent"'):
+        prune_to_pattern(CTX, request)
+
+
+def test_convolutions_have_no_groups(write_network):
+    layers = 'network.layers=[{kind="convolution", n=4, image=[5, 6], pool="average"}]'
+    checkpoint = write_network("network.density=1.0", "network.dropout=0.0", layers, places=30)
+    request = PatternRequest(checkpoint, "1:2", checkpoint.with_name("none.h5"))
+    with pytest.raises(InputError, match='layer 0 is of the kind "convolution": expected one of sparse, tanh, recurr'):
+        prune_to_pattern(CTX, request)
+
+
 @pytest.mark.parametrize(
     ("pattern", "search", "message"),
     [
