@@ -178,5 +178,4 @@ def _embedded(path: Path, where: str, found: Mapping[str, AnyArray], embedding: 
             "as wide as the embedding"
         )
     checked_numbers(f"{path}: recurrent layer {where}: weight_ih", weight)
-    product = weight.astype(np.float64) @ embedding.astype(np.float64).T
-    return {**found, "weight_ih": product.astype(VALUE)}
+    return {**found, "weight_ih": weight.astype(np.float64) @ embedding.astype(np.float64).T}

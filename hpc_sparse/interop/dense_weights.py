@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from hpc_sparse.checks import check_finite
-from hpc_sparse.dtypes import AnyArray, Float64Array
+from hpc_sparse.dtypes import VALUE, AnyArray, Float64Array
 from hpc_sparse.errors import DataError, MachineError, quoted
 from hpc_sparse.importers.arrays.archive import Archive
 from hpc_sparse.network.connections.protocol import INPUT
@@ -144,7 +144,7 @@ def listed(arrays: Mapping[str, AnyArray]) -> str:
 
 
 def checked_numbers(where: str, values: AnyArray) -> AnyArray:
-    """The values, which are finite real numbers.
+    """The values, which are real numbers and finite as float32.
 
     Raises
     ------
@@ -153,7 +153,8 @@ def checked_numbers(where: str, values: AnyArray) -> AnyArray:
     """
     if values.dtype.kind not in "iuf":
         raise DataError(f"{where}: dtype {values.dtype}: expected real numbers")
-    check_finite(where, values, error=DataError)
+    with np.errstate(over="ignore"):
+        check_finite(where, values.astype(VALUE, copy=False), error=DataError)
     return values
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hpc_sparse.config import find_data, load_config
+from hpc_sparse.config import RunConfig, find_data, load_config
 from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.errors import DataError, InputError, OutputError
 from hpc_sparse.evolution import state_types
@@ -26,13 +26,13 @@ from hpc_sparse.network.network import Network, blueprints
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint
-from hpc_sparse.storage.checkpoint.front_end import statistics_arrays
 from hpc_sparse.storage.checkpoint.state import Checkpoint
-from hpc_sparse.storage.dataset.file import read_info, read_statistics
+from hpc_sparse.storage.dataset.file import load_dataset, read_info
 from hpc_sparse.training.replica_states import (
     n_outputs,
     replica_to_states,
 )
+from hpc_sparse.training.trainer import validation_part
 
 
 def export_model(checkpoint: Path, output: Path) -> dict[str, Any]:
@@ -90,8 +90,7 @@ def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: P
     info = read_info(data)
     n_in = n_inputs(config, info)
     check_widths(config.network, n_in)
-    statistics = statistics_arrays(*(read_statistics(data) or (None, None)))
-    standardise = FrontEndChain.restore(config, statistics).part(Standardise)
+    front_end = _front_end(config, data)
     n_out, steps, reads_tokens = n_outputs(config, info), n_places(config, info), info.n_tokens > 0
     if config.network.reads_sequences:
         plans = blueprints(config.network, n_in, n_out, n_places=steps, reads_tokens=reads_tokens)
@@ -101,7 +100,7 @@ def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: P
     else:
         weights = dense_weights(source, arrays, [n_in, *config.network.hidden, n_out], layout)
     try:
-        scaled = scaled_inputs(weights, standardise)
+        scaled = scaled_inputs(weights, front_end.part(Standardise))
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
     network = prune_to_density(scaled, config, n_places=steps, reads_tokens=reads_tokens)
@@ -114,8 +113,15 @@ def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: P
         layers=replica_to_states(replica),
         metrics={},
         history_best=None,
-        front_end=statistics,
+        front_end=front_end.arrays(),
     )
+
+
+def _front_end(config: RunConfig, data: Path) -> FrontEndChain:
+    """What a run with this configuration would begin with: it is compared when the run takes the checkpoint up."""
+    ctx = ParallelContext.serial(threads=1)
+    dataset = load_dataset(ctx, data, "serial", validation=validation_part(ctx, config))
+    return FrontEndChain.start(ctx, config, dataset)
 
 
 def _described(network: Network) -> dict[str, Any]:

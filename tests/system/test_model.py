@@ -36,6 +36,37 @@ def test_a_dense_network_is_pruned_and_trained_on(workplace, run):
     assert "expected --config" in refused.stderr
 
 
+def test_a_dense_recurrent_network_keeps_blocks_or_groups_and_is_trained_on(workplace, run):
+    rng = np.random.default_rng(0)
+    np.savez(workplace / "sequences.npz", x=rng.normal(size=(60, 5, 6)), y=np.arange(60) % 3)
+    run("data", "import", "npz", "sequences.npz", "sequences.h5", cwd=workplace)
+    shapes = {"rnn.weight_ih_l0": (24, 6), "rnn.weight_hh_l0": (24, 8), "rnn.bias_ih_l0": 24, "rnn.bias_hh_l0": 24}
+    shapes |= {"fc.weight": (3, 8), "fc.bias": 3}
+    np.savez(workplace / "dense.npz", **{name: rng.normal(size=shape) / 3 for name, shape in shapes.items()})
+    for name, keys, n_kept in (
+        ("block", 'connections = "block", block = [4, 1]', 4 * (18 + 24) + 12),
+        ("n_of_m", 'connections = "n_of_m", pattern = "1:2"', 24 * 3 + 24 * 4 + 12),
+    ):
+        (workplace / f"{name}.toml").write_text(
+            f"""
+            data.path = "sequences.h5"
+            network = {{ density = 0.5, layers = [{{ kind = "recurrent", n = 8, {keys} }}] }}
+            training = {{ epochs = 1, batch_size = 16 }}
+            optimizer.learning_rate = 0.1
+            evolution.strategy = "static"
+            """
+        )
+        config = ("--config", f"{name}.toml")
+        shown = run("model", "import", "dense.npz", f"{name}.h5", *config, "--json", cwd=workplace).stdout
+        assert (json.loads(shown)["widths"], json.loads(shown)["connections"]) == ("6-8-3", n_kept)
+        run("train", f"{name}.toml", "--resume", f"{name}.h5", "--output", name, cwd=workplace)
+        assert json.loads((workplace / name / "summary.json").read_text())["n_connections"] == n_kept
+    whole = np.load(workplace / "dense.npz")
+    np.savez(workplace / "both.npz", **whole, **{"rnn.weight_ih_l0_reverse": whole["rnn.weight_ih_l0"]})
+    refused = run("model", "import", "both.npz", "no.h5", *config, cwd=workplace, code=2).stderr
+    assert "rnn.weight_ih_l0_reverse: a second direction: recurrent layers here go forward alone" in refused
+
+
 def test_a_dense_network_is_pruned_to_a_pattern_and_trained_again(workplace, run):
     dense, pattern = ("--set", "network.density=1.0"), ("--set", "network.connections=n_of_m")
     run("train", "run.toml", "--output", "dense", *dense, cwd=workplace)

@@ -19,9 +19,12 @@ from hpc_sparse import analysis
 from hpc_sparse.errors import HpcSparseError, InputError, quoted
 from hpc_sparse.estimators import SparseFeatureSelector, SparseMLPClassifier, SparseMLPRegressor, SparseRNNClassifier
 from hpc_sparse.inference import load_model
+from hpc_sparse.interop.dense_recurrent import recurrent_weights
 from hpc_sparse.interop.dense_weights import dense_weights
 from hpc_sparse.interop.semi_structured import SemiStructured, from_semi_structured, to_semi_structured
+from hpc_sparse.network.blueprint import LayerBlueprint
 from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.layers.recurrent_section import RecurrentSection
 
 N_ROWS, N_FEATURES = 20, 8
 N_SEEDS = 40
@@ -113,6 +116,9 @@ def use_foreign_weights(chance: random.Random) -> None:
             arrays[name] = changed_array(arrays[name], chance)
         dense_weights(Path("arrays"), arrays, widths, "auto")
         return
+    if chance.random() < 0.5:
+        use_foreign_cells(chance, rng)
+        return
     values = rng.normal(size=(6, 16)).astype(np.float32)
     metadata = np.full((6, 2), 0x4444, np.uint16)
     if chance.random() < 0.7:
@@ -122,6 +128,25 @@ def use_foreign_weights(chance: random.Random) -> None:
     connections = from_semi_structured(SemiStructured(values, metadata))
     assert np.array_equal(to_semi_structured(connections).metadata, metadata)
     connections.topology.check()
+
+
+def use_foreign_cells(chance: random.Random, rng: np.random.Generator) -> None:
+    """Dense weights of a recurrent network of another program, whose inputs are numbers or tokens."""
+    section = RecurrentSection(kind="recurrent", n=4)
+    reads_tokens = chance.random() < 0.5
+    common: Any = {"density": 1.0, "activation": "linear", "alpha": 0.0, "initializer": "zeros", "seed": 0}
+    first = LayerBlueprint(0, (4, 5), **common, section=section, grid=(3,), reads_tokens=reads_tokens)
+    plans = [first, LayerBlueprint(1, (3, 4), **common)]
+    arrays = {"rnn.weight_ih_l0": rng.normal(size=(12, 2 if reads_tokens else 5)), "rnn.bias_ih_l0": np.zeros(12)}
+    arrays |= {"rnn.weight_hh_l0": rng.normal(size=(12, 4)), "rnn.bias_hh_l0": np.zeros(12)}
+    arrays |= {"fc.weight": rng.normal(size=(3, 4)), "fc.bias": np.zeros(3)}
+    arrays |= {"e.weight": rng.normal(size=(5, 2))} if reads_tokens else {"mean": np.zeros(5), "deviation": np.ones(15)}
+    for _ in range(chance.choice((0, 1, 2))):
+        name = chance.choice(sorted(arrays))
+        arrays[name] = changed_array(arrays[name], chance)
+    weights = recurrent_weights(Path("arrays"), arrays, plans, "auto")
+    shapes = [{name: own.weight.shape for name, own in layer.items()} for layer in weights.layers]
+    assert shapes == [{"input": (12, 5), "recurrent": (12, 4)}, {"input": (3, 4)}], shapes
 
 
 def use_analysis(chance: random.Random) -> None:

@@ -9,6 +9,7 @@ from torch_reference import states_of_torch
 from hpc_sparse.errors import ConfigError, DataError, InputError
 from hpc_sparse.importers.arrays.npz import import_npz
 from hpc_sparse.inference import load_model
+from hpc_sparse.inputs.vocabulary import Vocabulary
 from hpc_sparse.interop.exchange import import_model
 from hpc_sparse.interop.torch_arrays import recurrent_layers
 from hpc_sparse.parallel.context import ParallelContext
@@ -186,6 +187,8 @@ def test_tokens_are_columns_of_the_map_or_rows_of_an_embedding(imported, tokens,
     model = imported('{ kind = "recurrent", n = 8 }', arrays, standardize="true")
     states = states_of_torch("gru", of_level(arrays, 0), embedding[tokens].astype(np.float64))
     np.testing.assert_allclose(model.weighted_sums(tokens), linear(arrays, states[:, -1], "a"), rtol=1e-4, atol=1e-4)
+    (vocabulary,) = (part for part in model.front_end.parts if isinstance(part, Vocabulary))
+    assert vocabulary.entries == tuple("abcdefghi")  # as the run that goes on from there has it
 
 
 @pytest.mark.parametrize("shape", [(), (N_IN,), (N_STEPS * N_IN,)])
@@ -220,6 +223,7 @@ GRU = '{ kind = "recurrent", n = 8 }'
         ({"rnn.weight_hh_l0": np.zeros(3)}, GRU, r"weight_hh \[3\]: expected \[24, 8\]"),
         ({"rnn.bias_hh_l0": np.zeros(8)}, GRU, r"bias_hh \[8\]: expected \[24\]"),
         ({"rnn.bias_hh_l0": np.full(24, np.nan)}, GRU, r"bias_hh\[0\] = nan: must be finite"),
+        ({"rnn.bias_hh_l0": np.full(24, 1e39)}, GRU, r"bias_hh\[0\] = inf: must be finite"),
         ({"rnn.weight_ih_l0": np.zeros((24, 6), complex)}, GRU, "dtype complex128: expected real numbers"),
         ({"fc.weight": None, "fc.bias": None}, GRU, r"beside the recurrent layers, a matrix \[3, 8\]"),
         ({"fc.bias": np.zeros(4)}, GRU, r"fc\.bias \[4\]: expected \[3\]"),
@@ -252,6 +256,7 @@ def test_the_layout_of_keras_is_refused(imported):
     [
         ({"emb.weight": np.zeros((N_TOKENS, 5))}, r"weight_ih \[24, 4\]: expected 5 inputs, as wide as the embedding"),
         ({"emb.weight": np.zeros((N_TOKENS, 4)), "b.weight": np.zeros((N_TOKENS, 4))}, "at most one .9, n. without"),
+        ({"emb.weight": np.full((N_TOKENS, 4), 1e38), "rnn.weight_ih_l0": np.full((24, 4), 9.0)}, "must be finite"),
         ({"mean": np.zeros(5)}, "mean or deviation: tokens have none"),
         ({}, r"weight_ih \[24, 4\]: expected \[24, 9\]"),
     ],

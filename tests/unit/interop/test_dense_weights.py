@@ -7,14 +7,17 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import hpc_sparse
 from hpc_sparse.errors import DataError, MachineError
+from hpc_sparse.importers.arrays.npz import import_npz
 from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop.dense_weights import dense_weights, read_arrays
 from hpc_sparse.interop.exchange import import_model
 from hpc_sparse.interop.magnitude_pruning import prune_to_density, scaled_inputs
 from hpc_sparse.parallel.context import ParallelContext
+from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
 
 CTX = ParallelContext.serial(threads=1)
@@ -127,6 +130,20 @@ def test_a_dense_network_becomes_a_checkpoint_that_computes_the_same_if_all_is_k
     found = hpc_sparse.load_model(tmp_path / "net.h5").weighted_sums(X)
     np.testing.assert_allclose(found, outputs(network, values), rtol=1e-4, atol=1e-4)
     assert (result["widths"], result["density"], result["epoch"]) == ("30-24-18-3", 1.0, 0)
+
+
+def test_weights_of_terms_are_those_that_a_run_on_the_data_begins_with(tmp_path, make_config):
+    counts = scipy.sparse.csr_array(np.random.default_rng(3).integers(0, 4, (40, 30)))
+    parts = {name: getattr(counts, name) for name in ("data", "indices", "indptr", "shape")}
+    np.savez(tmp_path / "counts.npz", **parts, y=np.arange(40) % 3)
+    import_npz(tmp_path / "counts.npz", tmp_path / "small.h5", tf_idf=True)
+    (tmp_path / "run.toml").write_text(make_config("network.density=1.0").to_toml())
+    np.savez(tmp_path / "dense.npz", **torch_arrays(dense_network()))
+    import_model(tmp_path / "dense.npz", tmp_path / "net.h5", tmp_path / "run.toml")
+    found = read_checkpoint(CTX, tmp_path / "net.h5").front_end
+    dataset = load_dataset(CTX, tmp_path / "small.h5")
+    for name, values in dataset.term_weights.items():
+        np.testing.assert_array_equal(found[f"term_weights/{name}"], values)
 
 
 @pytest.mark.parametrize(
