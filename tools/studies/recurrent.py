@@ -31,6 +31,8 @@ ORDER = 5
 KEY = ("data", "row", "seed")
 
 BLOCK = "network.connections=block"
+OTHER_SIDES = (4, 32)
+"""Sides of blocks beside 16."""
 
 WIDER = "block twice as wide pruned and lasso"
 """Row of a network of more neurons, which is pruned to the size of the others."""
@@ -47,7 +49,20 @@ def _rows() -> dict[str, tuple[str, ...]]:
             own = (density, f"evolution.strategy={strategy}")
             rows[f"csr {sparsity} % {strategy}"] = own
             rows[f"block {sparsity} % {strategy}"] = (*own, BLOCK, "network.block=[16, 16]")
-    return rows | _shrinking_rows()
+    return rows | _shrinking_rows() | _other_sides()
+
+
+def _other_sides() -> dict[str, tuple[str, ...]]:
+    """Blocks of other sizes, with those strategies that lose nothing."""
+    return {
+        f"block {side} x {side} {sparsity} % {strategy}": (
+            *(f"network.density={(100 - sparsity) / 100}", f"evolution.strategy={strategy}"),
+            *(BLOCK, f"network.block=[{side}, {side}]"),
+        )
+        for side in OTHER_SIDES
+        for sparsity in (80, 90)
+        for strategy in ("static", "gse")
+    }
 
 
 def _shrinking_rows() -> dict[str, tuple[str, ...]]:
@@ -65,13 +80,14 @@ def _shrinking_rows() -> dict[str, tuple[str, ...]]:
 
 ROWS = _rows()
 
-OF_IMAGES = tuple(_shrinking_rows())
+OF_IMAGES = (*_shrinking_rows(), *_other_sides())
 """Rows of images alone: thresholds are those of their weights."""
 
 LEGEND = (
     "characters: bits per character of the test part, the last 10 % of the text; rows: test accuracy in %. Of the last "
-    "epoch, mean ± standard deviation over the seeds. block: 16 x 16. Sparsity is that of all maps, by what a dense "
-    "network of the same width has. minus static: difference to the static network of the same connections and seed."
+    "epoch, mean ± standard deviation over the seeds. block: 16 x 16 where no sides are given. Sparsity is that of all "
+    "maps, by what a dense network of the same width has. minus static: difference to the static network of the same "
+    "connections and seed."
 )
 
 COLUMNS = ("network", "result", "minus static", "connections", "sparsity", "s per epoch", "seeds")
