@@ -85,7 +85,12 @@ class Archive:
         """Dense features from an array, or tokens; 0 beyond the steps that count, which the array ``lengths`` says."""
         names, values = self.vocabulary(), self._counted(name, lengths)
         if names is None:
-            return dense_features(self.where(name), values)
+            try:
+                return dense_features(self.where(name), values)
+            except DataError as error:
+                if values.ndim > 2 and lengths not in self:
+                    raise DataError(f"{error} (sequences of unequal length need an array {quoted(lengths)})") from None
+                raise
         if values.ndim != 2 or values.dtype.kind not in "iu":
             raise DataError(
                 f"{self.where(name)}: {values.dtype}{list(values.shape)}: expected tokens, integers [samples, steps]"

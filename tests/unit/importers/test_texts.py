@@ -155,7 +155,7 @@ def test_what_is_beyond_a_length_may_be_no_number(tmp_path):
     assert not values[found.lengths == 1, 1:].any()
     assert (values[found.lengths == 4] != 0).all()
     np.savez(tmp_path / "in.npz", **own)
-    with pytest.raises(DataError, match=r"in\.npz: x\[0, 2\] = nan: must be finite"):
+    with pytest.raises(DataError, match=r"in\.npz: x\[0, 2\] = nan: must be finite \(.* need an array lengths\)"):
         import_npz(tmp_path / "in.npz", tmp_path / "none.h5")
 
 
