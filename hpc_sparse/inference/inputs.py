@@ -90,6 +90,31 @@ def checked_lengths(lengths: Any, n_samples: int, n_steps: int) -> Int32Array:
     return values.astype(INDEX)
 
 
+def without_padding(X: Any, lengths: Any, n_steps: int) -> Any:
+    """A caller's sequences with 0 beyond their lengths, where anything may be; themselves if they have other shapes.
+
+    Parameters
+    ----------
+    X : array_like, [n_samples, n_steps, n_features of a step], or flat
+        What is sparse is returned as it is.
+    lengths : array_like of integers, [n_samples]
+        Not checked yet.
+    n_steps : int
+    """
+    if is_sparse(X):
+        return X
+    values, own = _as_array(X), _as_array(lengths)
+    is_whole = values.ndim > 1 and own.shape == values.shape[:1] and values[:1].size % n_steps == 0 and values.size
+    if not is_whole or own.dtype.kind not in "iu":
+        return X
+    is_beyond = np.arange(n_steps) >= own[:, None]
+    if is_beyond.any():
+        steps = values.reshape(len(values), n_steps, -1).copy()
+        steps[is_beyond] = 0
+        values = steps.reshape(values.shape)
+    return values
+
+
 def to_features(X: Any) -> Features:
     """The features of a matrix of the right type; what need not be converted is not copied, and nothing is made dense.
 

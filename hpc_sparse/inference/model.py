@@ -11,7 +11,7 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import Float32Array, Int64Array
 from hpc_sparse.errors import ArrayError, DataError
 from hpc_sparse.inference.column_names import has_names, in_order, stored_names
-from hpc_sparse.inference.inputs import checked_features, checked_lengths, checked_tokens
+from hpc_sparse.inference.inputs import checked_features, checked_lengths, checked_tokens, without_padding
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.inference.outputs import to_classes, to_probabilities
 from hpc_sparse.inputs.chain import FrontEndChain
@@ -147,7 +147,7 @@ class TrainedModel:
         raw : bool
             As the import was given them, such as counts of terms: prepared here as it prepared the data set.
         lengths : array_like of integers, [n_samples], optional
-            Steps of each sequence that count, where they differ; all by default.
+            Steps of each sequence that count, where they differ; all by default. Beyond them, values may be anything.
 
         Raises
         ------
@@ -165,6 +165,8 @@ class TrainedModel:
 
     def weighted_sums(self, X: Any, *, raw: bool = False, lengths: Any = None) -> Float32Array:
         """float32[n_samples, n_outputs]: the output layer before its activation (logits); see :meth:`predict`."""
+        if lengths is not None and not has_names(X):
+            X = without_padding(X, lengths, self.network.n_places)
         if self.network.reads_tokens:
             return self._outputs(checked_tokens(X, self.network.n_places, self.network.n_tokens), lengths)
         if self.network.n_places > 1 and getattr(X, "ndim", 0) in WITH_PLACES:

@@ -41,6 +41,24 @@ def test_a_shorter_sequence_has_the_outputs_that_it_has_alone():
     np.testing.assert_array_equal(model().predict(ROWS, lengths=LENGTHS), found.argmax(axis=1))
 
 
+def test_what_is_beyond_a_length_may_be_anything():
+    is_beyond = np.arange(N_STEPS) >= LENGTHS[:, None]
+    expected = model().weighted_sums(ROWS, lengths=LENGTHS)
+    padded = np.where(is_beyond, -1, ROWS)
+    np.testing.assert_array_equal(model().weighted_sums(padded, lengths=LENGTHS), expected)
+    np.testing.assert_array_equal(model().weighted_sums(padded.tolist(), lengths=LENGTHS.tolist()), expected)
+    assert (padded == -1).any(), "the caller's array stays as it is"
+    with pytest.raises(ArrayError, match=r"X\[\d+, \d+\] = -1: must be >= 0"):
+        model().weighted_sums(padded)
+    config = parse_config(CONFIG, "test")
+    numbers = TrainedModel(Network.from_config(config.network, 2, 3, seed=1, n_places=N_STEPS), config, threads=1)
+    values = RNG.normal(size=(N_SAMPLES, N_STEPS, 2)).astype(np.float32)
+    expected = numbers.weighted_sums(values, lengths=LENGTHS)
+    values[is_beyond] = np.nan
+    for given in (values, values.reshape(N_SAMPLES, -1)):
+        np.testing.assert_array_equal(numbers.weighted_sums(given, lengths=LENGTHS), expected)
+
+
 @pytest.mark.parametrize(
     ("lengths", "said"),
     [
