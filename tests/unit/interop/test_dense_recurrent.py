@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from torch_reference import states_of_torch
@@ -17,6 +21,8 @@ from hpc_sparse.storage.dataset.file import load_dataset
 
 N_STEPS, N_IN, N_OUT, N_TOKENS = 5, 6, 3, 9
 GATES = {"gru": 3, "tanh": 1}
+GUIDE = Path(__file__).parents[3] / "docs" / "guide" / "recurrent.md"
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RNG = np.random.default_rng(11)
 X = RNG.uniform(0, 10, (40, N_STEPS * N_IN)).astype(np.float32)
 
@@ -167,6 +173,29 @@ def test_what_is_exported_to_torch_comes_back_with_the_same_bits(imported):
     for own, other in zip(recurrent_layers(after), recurrent_layers(before), strict=True):
         for name in own:
             np.testing.assert_array_equal(own[name], other[name])
+
+
+def states_of_keras(kernel, recurrent, biases, x):
+    """The last state by the equations of its ``GRU`` with ``reset_after``: gates update, reset, candidate."""
+    h = np.zeros((len(x), len(recurrent)))
+    for own in x.transpose(1, 0, 2):
+        x_z, x_r, x_h = np.split(own @ kernel + biases[0], 3, axis=1)
+        h_z, h_r, h_h = np.split(h @ recurrent + biases[1], 3, axis=1)
+        z, r = (1 / (1 + np.exp(-total)) for total in (x_z + h_z, x_r + h_r))
+        h = z * h + (1 - z) * np.tanh(x_h + r * h_h)
+    return h
+
+
+def test_the_lines_of_the_guide_make_arrays_of_keras_those_of_torch(imported):
+    n, shapes = 8, ((N_IN, 24), (8, 24), (2, 24))
+    kernel, recurrent, biases = (RNG.normal(size=shape) / 3 for shape in shapes)
+    (block,) = (own for own in PYTHON.findall(GUIDE.read_text(encoding="utf-8")) if "get_weights" in own)
+    names = {"np": np, "n": n, "layer": SimpleNamespace(get_weights=lambda: (kernel, recurrent, biases))}
+    exec(block, names)
+    arrays = names["arrays"] | linear_arrays(N_OUT, n)
+    states = states_of_keras(kernel, recurrent, biases, X.astype(np.float64).reshape(-1, N_STEPS, N_IN))
+    found = imported('{ kind = "recurrent", n = 8 }', arrays).weighted_sums(X)
+    np.testing.assert_allclose(found, linear(arrays, states), rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture
