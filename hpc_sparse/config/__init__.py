@@ -3,7 +3,7 @@
 from hpc_sparse.config.data import DataSection
 from hpc_sparse.config.evolution import EvolutionSection, ImportancePruningSection
 from hpc_sparse.config.layers import LayerSection
-from hpc_sparse.config.loading import find_data, load_config, parse_config
+from hpc_sparse.config.loading import find_data, find_file, load_config, parse_config
 from hpc_sparse.config.network import NetworkSection
 from hpc_sparse.config.parallel import ParallelSection
 from hpc_sparse.config.run_config import RunConfig
@@ -25,6 +25,7 @@ __all__ = [
     "Section",
     "TrainingSection",
     "find_data",
+    "find_file",
     "load_config",
     "parse_config",
 ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from hpc_sparse.config.layers import shown
+from hpc_sparse.config.layers import CHOSEN_BY_DATA, file_of, shown
 from hpc_sparse.config.registry import OBJECTIVES, OPTIMIZERS, STRATEGIES
 
 if TYPE_CHECKING:
+    from hpc_sparse.config.layers import LayerSection
     from hpc_sparse.config.network import NetworkSection
     from hpc_sparse.config.run_config import RunConfig
 
@@ -17,6 +18,9 @@ LAYERS_IN_PARTS = ("sparse",)
 
 CONNECTIONS_IN_PARTS = ("csr", "dense")
 """Kinds of connections that can be divided."""
+
+DRAWN_BY_PATTERN = ("csr", "block")
+"""Kinds of connections of which a layer's own initial topology says where they are."""
 
 IMPORTANCES_IN_PARTS = ("incoming", "two_sided")
 """Importances of neurons by which a network in parts can be pruned."""
@@ -44,6 +48,7 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
             f'network.initial_topology = "grasp": not with training.loss = "{config.training.loss}"; use '
             '"cross_entropy", or initial_topology = "snip"'
         )
+    yield from _wrong_topologies(config)
     yield from _wrong_training(config)
     if evolution.final_density is not None and pruning.mode != "off":
         yield (
@@ -66,6 +71,41 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
         if refusal := kind.refuses(config):
             yield refusal
     yield from _refused_in_parts(config)
+
+
+def _wrong_topologies(config: RunConfig) -> Iterator[str]:
+    """Settings that do not go together with initial topologies of single layers and from files."""
+    network, final = config.network, config.evolution.final_density
+    if file_of(network.initial_topology) and not network.hidden:
+        yield (
+            f"network.initial_topology = {shown(network.initial_topology)}: needs a hidden layer, whose neurons are "
+            "the groups"
+        )
+    for number, topology in enumerate(network.initial_topologies):
+        layer = network.layer(number)
+        place = "network" if layer.initial_topology is None else f"network.layers.{number}"
+        setting = f"{place}.initial_topology = {shown(topology)}"
+        if layer.initial_topology is not None and network.initial_topology in CHOSEN_BY_DATA:
+            yield (
+                f'{setting}: not with network.initial_topology = "{network.initial_topology}", which chooses the '
+                "connections of all hidden layers"
+            )
+        if number in network.topology_files:
+            yield from _wrong_with_file(setting, layer)
+            if final is not None:
+                yield f"{setting}: not with evolution.final_density = {final}; the file says how many there are"
+        elif layer.initial_topology is not None and layer.connections not in DRAWN_BY_PATTERN:
+            yield f'{setting}: not with connections = "{layer.connections}"; use {_any_of(DRAWN_BY_PATTERN)}'
+
+
+def _wrong_with_file(setting: str, layer: LayerSection) -> Iterator[str]:
+    """Keys of a layer that do not go together with connections from a file."""
+    if layer.reads_sequences or layer.reads_images:
+        yield f'{setting}: not with kind = "{layer.kind}", whose connections are no pairs of neurons'
+    if layer.connections != "csr":
+        yield f'{setting}: not with connections = "{layer.connections}"; use "csr"'
+    if layer.density is not None:
+        yield f"{setting}: not with density = {layer.density} of the layer; the file says how many there are"
 
 
 def _wrong_with_steps(config: RunConfig) -> Iterator[str]:
@@ -180,7 +220,7 @@ def _layers_not_in_parts(network: NetworkSection) -> Iterator[tuple[str, str]]:
             yield f"{place}.kind = {shown(layer.kind)}", _any_of(LAYERS_IN_PARTS)
         if layer.connections not in CONNECTIONS_IN_PARTS:
             yield f"{place}.connections = {shown(layer.connections)}", _any_of(CONNECTIONS_IN_PARTS)
-    if network.initial_topology != network.random_pattern:
+    if network.initial_topology in CHOSEN_BY_DATA:
         yield f"network.initial_topology = {shown(network.initial_topology)}", shown(network.random_pattern)
 
 

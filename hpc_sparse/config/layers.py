@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self, get_args
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_core import InitErrorDetails
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic_core import InitErrorDetails, PydanticKnownError
 
 from hpc_sparse.config.problems import listed, nested_problems, problem
 from hpc_sparse.config.section import Fraction, NonNegative, Section, Share, Width
@@ -16,6 +16,43 @@ if TYPE_CHECKING:
     from hpc_sparse.config.run_config import RunConfig
 
 Activation = Literal["all_relu", "relu", "leaky_relu"]
+
+RandomPattern = Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "small_world", "scale_free", "covering"]
+
+RANDOM_PATTERNS: tuple[RandomPattern, ...] = get_args(RandomPattern)
+"""Initial topologies that are drawn."""
+
+CHOSEN_BY_DATA = ("snip", "grasp", "csti")
+"""Initial topologies of all hidden layers together that training samples choose."""
+
+FROM_FILE = "file:"
+"""What an initial topology begins with that a file has."""
+
+
+def file_of(topology: str) -> str | None:
+    """Path of the file that an initial topology is from; None if it is from none."""
+    return topology.removeprefix(FROM_FILE) if topology.startswith(FROM_FILE) else None
+
+
+def _one_of(names: Sequence[str]) -> BeforeValidator:
+    """Check that a value is one of these initial topologies, or a file."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and (value in names or file_of(value)):
+            return value
+        raise PydanticKnownError("literal_error", {"expected": listed([*names, f"{FROM_FILE}PATH"])})
+
+    return BeforeValidator(check)
+
+
+TOPOLOGIES = (*RANDOM_PATTERNS, *CHOSEN_BY_DATA)
+"""Initial topologies of a network that have names."""
+
+InitialTopology = Annotated[str, _one_of(TOPOLOGIES), WithJsonSchema({"enum": [*TOPOLOGIES, f"{FROM_FILE}PATH"]})]
+
+LayerTopology = Annotated[
+    str, _one_of(RANDOM_PATTERNS), WithJsonSchema({"enum": [*RANDOM_PATTERNS, f"{FROM_FILE}PATH"]})
+]
 
 BlockSide = Literal[1, 4, 8, 16, 32]
 
@@ -154,6 +191,10 @@ class LayerSection(ConnectionSection):
 
     density: Share | None = None
     """Share of the possible connections, in place of what epsilon or density of the network give."""
+
+    initial_topology: LayerTopology | None = None
+    """First connections of this layer: drawn, or from a file of features and groups. A feature is a neuron of the layer
+    below (of the data for the first layer), a group a neuron of this one."""
 
     activation: Activation | None = None
     """Activation of this layer."""

@@ -86,7 +86,19 @@ def parse_config(text: str, origin: str, overrides: Sequence[str] = ()) -> RunCo
 
 
 def find_data(path: str, config_path: Path) -> Path:
-    """Path of a configuration's data set: beside it, in ``$HPC_SPARSE_DATA``, or in ``data/``.
+    """Path of a configuration's data set: see :func:`find_file`."""
+    return find_file(path, config_path, f'data.path = "{path}"', "data set")
+
+
+def find_file(path: str, config_path: Path, setting: str, what: str) -> Path:
+    """Path of a file that a configuration names: beside it, in ``$HPC_SPARSE_DATA``, or in ``data/``.
+
+    Parameters
+    ----------
+    path : str
+    config_path : Path
+    setting, what : str
+        The key with its value, and what the file is, for the message.
 
     Raises
     ------
@@ -101,7 +113,7 @@ def find_data(path: str, config_path: Path) -> Path:
         if candidate.is_file():
             return candidate
     looked = ", ".join(f"{candidate} (a folder)" if candidate.is_dir() else str(candidate) for candidate in candidates)
-    raise ConfigError(f'data.path = "{path}": no such data set ({config_path}); looked at {looked}')
+    raise ConfigError(f"{setting}: no such {what} ({config_path}); looked at {looked}")
 
 
 def _assert_one_name(tree: Tree, former: FormerNames, origin: str) -> None:

@@ -18,12 +18,16 @@ from pydantic_core import PydanticKnownError
 
 from hpc_sparse.config.layers import (
     CONNECTION_KINDS,
+    RANDOM_PATTERNS,
     Activation,
     BlockSize,
     ConnectionKind,
     ConnectionSection,
+    InitialTopology,
     LayerSection,
+    RandomPattern,
     checked_layers,
+    file_of,
     keys_of_connections,
     with_keys_of_kind,
 )
@@ -31,9 +35,6 @@ from hpc_sparse.config.problems import listed, nested_problems
 from hpc_sparse.config.section import Fraction, NonNegative, Positive, Width
 
 DEFAULT_EPSILON = 20.0
-
-
-RandomPattern = Literal["erdos_renyi", "constant_fan_in", "lognormal_fan_in", "small_world", "scale_free", "covering"]
 
 
 class NetworkSection(ConnectionSection):
@@ -57,22 +58,16 @@ class NetworkSection(ConnectionSection):
     budget: Literal["uniform", "erdos_renyi"] | None = None
     """Densities of the layers: all equal (default), or higher for smaller layers, as with epsilon."""
 
-    initial_topology: Literal[
-        "erdos_renyi",
-        "constant_fan_in",
-        "lognormal_fan_in",
-        "small_world",
-        "scale_free",
-        "covering",
-        "snip",
-        "grasp",
-        "csti",
-    ] = "erdos_renyi"
+    initial_topology: InitialTopology = "erdos_renyi"
     """First connections. erdos_renyi: uniform over all pairs; constant_fan_in: as many for each neuron;
     lognormal_fan_in: a few neurons have many; small_world: neighbours, and some anywhere; scale_free: power laws on
     both sides; covering: inputs for each neuron and neurons for each input, the others anywhere. The rest use training
     samples. snip and grasp take the best of a denser network by |gradient x weight| or by the flow of gradients, from
-    evolution.growth_samples of them. csti connects correlated features, by all."""
+    evolution.growth_samples of them. csti connects correlated features, by all. file:PATH has the pairs of features and
+    groups that are the connections of the first hidden layer, a neuron for each group; the others are erdos_renyi."""
+
+    ungrouped_features: Literal["refuse", "keep"] = "refuse"
+    """Of topologies from files: a feature without a group is an error, or stays without connections."""
 
     rewired_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.2
     """small_world: share of the connections that lead anywhere; 0: only to neighbours, 1: nearly as erdos_renyi."""
@@ -109,12 +104,30 @@ class NetworkSection(ConnectionSection):
 
     @property
     def random_pattern(self) -> RandomPattern:
-        """Random pattern of the first topology; patterns that need data start from Erdos-Renyi."""
-        match self.initial_topology:
-            case "snip" | "grasp" | "csti":
-                return "erdos_renyi"
-            case pattern:
-                return pattern
+        """Random pattern of layers without a topology of their own: that of the network, if it is drawn."""
+        return _drawn(self.initial_topology)
+
+    @property
+    def initial_topologies(self) -> list[str]:
+        """Initial topology of each hidden layer."""
+        return [self.topology_of(number) for number in range(len(self.hidden))]
+
+    @property
+    def topology_files(self) -> dict[int, str]:
+        """Paths of the files that initial topologies are from, by the number of the hidden layer."""
+        files = map(file_of, self.initial_topologies)
+        return {number: path for number, path in enumerate(files) if path is not None}
+
+    def topology_of(self, number: int) -> str:
+        """Initial topology of hidden layer ``number``: its own, or the network's; a file is that of the first layer."""
+        own = self.layer(number).initial_topology
+        if own is not None:
+            return own
+        return self.random_pattern if file_of(self.initial_topology) and number else self.initial_topology
+
+    def pattern_of(self, number: int) -> RandomPattern:
+        """Random pattern of hidden layer ``number``; others than random ones start from Erdos-Renyi."""
+        return _drawn(self.topology_of(number))
 
     @property
     def kinds_of_connections(self) -> list[type[ConnectionKind]]:
@@ -289,6 +302,10 @@ class NetworkSection(ConnectionSection):
         if self.epsilon is None and self.density is None:
             object.__setattr__(self, "epsilon", DEFAULT_EPSILON)
         return self
+
+
+def _drawn(topology: str) -> RandomPattern:
+    return topology if topology in RANDOM_PATTERNS else "erdos_renyi"
 
 
 def _with_connections(values: dict[str, Any]) -> Any:

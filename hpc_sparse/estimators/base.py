@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import joblib
@@ -13,17 +14,20 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import AnyArray, Float32Array, Float64Array, Int32Array, Int64Array
-from hpc_sparse.errors import ArrayError, ConfigError, ParameterError
+from hpc_sparse.errors import ArrayError, ConfigError, DataError, ParameterError
 from hpc_sparse.estimators.arrays import fitted_front_end, sample_weights
 from hpc_sparse.estimators.fitted import check_settings, fixed_settings, unchanged_on_failure
 from hpc_sparse.estimators.narrowing import accepted, find_origin, to_narrow_features
 from hpc_sparse.estimators.parameters import Parameters, check_parameters, without_layer
 from hpc_sparse.estimators.sequences import with_means
 from hpc_sparse.estimators.training import FittedState, fit
+from hpc_sparse.importers.initial_topologies import read_topologies
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.network.connections.registry import check_widths
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.protocol import Objective
 from hpc_sparse.storage.dataset.foreign_matrix import checked_matrix, is_sparse
@@ -47,6 +51,8 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         connections: str = "csr",
         pattern: str | None = None,
         block: tuple[int, int] | None = None,
+        initial_topology: str = "erdos_renyi",
+        ungrouped_features: Literal["refuse", "keep"] = "refuse",
         activation: Literal["all_relu", "relu", "leaky_relu"] = "all_relu",
         alpha: float = 0.25,
         initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "xavier_uniform",
@@ -77,6 +83,8 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         self.connections = connections
         self.pattern = pattern
         self.block = block
+        self.initial_topology = initial_topology
+        self.ungrouped_features = ungrouped_features
         self.activation = activation
         self.alpha = alpha
         self.initializer = initializer
@@ -301,11 +309,19 @@ class SparseMLPEstimator(BaseEstimator, metaclass=ABCMeta):
         n_inputs = samples.features.n_features // steps
         try:
             check_widths(config.network, n_inputs)
-            replica = random_replica(config, n_inputs, n_outputs, steps)
-        except ConfigError as error:
+            replica = random_replica(config, n_inputs, n_outputs, steps, given=self._given(config, n_inputs))
+        except (ConfigError, DataError) as error:
             raise ParameterError(f"{type(self).__name__}: {without_layer(str(error))}") from None
         front_end = fitted_front_end(config, samples, n_outputs, steps)
         return FittedState(replica, config.training.seed, front_end, origin=origin)
+
+    def _given(self, config: RunConfig, n_inputs: int) -> dict[int, Topology]:
+        """First connections from files, by the number of the layer; features go by the names that X has."""
+        paths = {layer: Path(path) for layer, path in config.network.topology_files.items()}
+        names = getattr(self, "feature_names_in_", None)
+        known = None if names is None else list(map(str, names))
+        found = read_topologies(config.network, paths, n_inputs, known, 'ungrouped_features = "keep"')
+        return {layer: each.topology for layer, each in found.items()}
 
     def _split(self, targets: AnyArray, fraction: float, seed: int) -> tuple[Int64Array, Int64Array]:
         """Positions of the samples to train on and of those to validate on."""

@@ -45,6 +45,12 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
         N:M of connections "n_of_m": each neuron is connected to exactly N of each M consecutive inputs.
     block : (int, int), optional
         Of connections "block": neurons of a block in its layer and in the one below, each 1, 4, 8, 16 or 32; (16, 16).
+    initial_topology : str
+        First connections: "erdos_renyi", "constant_fan_in", "lognormal_fan_in", "small_world", "scale_free" or
+        "covering"; or "file:PATH", pairs of features and groups, for the first hidden layer, which has a neuron for
+        each group. Features have the names of a data frame's columns, or numbers from 0 on.
+    ungrouped_features : {"refuse", "keep"}
+        Whether a feature without a group is an error, or stays without connections.
     activation : {"all_relu", "relu", "leaky_relu"}
         Activation of the hidden layers.
     alpha : float
@@ -103,6 +109,8 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
         connections: str = "csr",
         pattern: str | None = None,
         block: tuple[int, int] | None = None,
+        initial_topology: str = "erdos_renyi",
+        ungrouped_features: Literal["refuse", "keep"] = "refuse",
         activation: Literal["all_relu", "relu", "leaky_relu"] = "all_relu",
         alpha: float = 0.25,
         initializer: Literal["he_uniform", "he_fan_in", "xavier_uniform", "normal"] = "xavier_uniform",
@@ -135,6 +143,8 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLPEstimator):
             connections=connections,
             pattern=pattern,
             block=block,
+            initial_topology=initial_topology,
+            ungrouped_features=ungrouped_features,
             activation=activation,
             alpha=alpha,
             initializer=initializer,

@@ -9,7 +9,7 @@ from typing import Any
 from hpc_sparse.errors import ParameterError
 from hpc_sparse.estimators.parameters import Parameters, as_plain
 
-ARCHITECTURE = ("connections", "pattern", "block", "activation", "alpha", "cell", "standardize")
+ARCHITECTURE = ("connections", "pattern", "block", "activation", "alpha", "cell", "standardize", "initial_topology")
 """Parameters that a network keeps, beside its widths and densities."""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from hpc_sparse.config import RunConfig, Section
+from hpc_sparse.config.layers import CHOSEN_BY_DATA, RANDOM_PATTERNS
 from hpc_sparse.config.messages import first_problems
 from hpc_sparse.config.section import NonNegative, PositiveCount
 from hpc_sparse.errors import ParameterError
@@ -27,6 +28,7 @@ In fewer steps, grown connections cannot become strong enough to stay, and short
 SECTIONS = {
     "network": (
         *("hidden", "epsilon", "density", "connections", "pattern", "block"),
+        *("initial_topology", "ungrouped_features"),
         *("activation", "alpha", "initializer", "dropout"),
     ),
     "training": ("batch_size",),
@@ -121,10 +123,14 @@ def check_parameters(
     try:
         fit = FitParameters(**{key: plain[key] for key in FitParameters.model_fields})
         tree["training"] |= {"epochs": n_epochs + fit.epochs, "seed": seed}
-        return Parameters(RunConfig.model_validate(tree), fit)
+        config = RunConfig.model_validate(tree)
     except ValidationError as error:
         lines = dict.fromkeys(_described(name, problem) for problem in first_problems(error.errors()))
         raise ParameterError("\n".join(lines)) from None
+    if (chosen := config.network.initial_topology) in CHOSEN_BY_DATA:
+        drawn = ", ".join(RANDOM_PATTERNS)
+        raise ParameterError(f"{name}: initial_topology = {chosen!r}: of runs alone: expected {drawn} or file:PATH")
+    return Parameters(config, fit)
 
 
 def automatic_batch(n_samples: int) -> int:

@@ -26,7 +26,8 @@ class SparseMLPRegressor(RegressorMixin, SparseMLPEstimator):
 
     Parameters
     ----------
-    hidden, epsilon, density, connections, pattern, activation, alpha, initializer, dropout, epochs, batch_size
+    hidden, epsilon, density, connections, pattern, block, initial_topology, ungrouped_features, activation, alpha
+    initializer, dropout, epochs, batch_size
     learning_rate, momentum, nesterov, weight_decay, schedule, warmup_epochs, evolution, drop_fraction
     evolve_every_epochs, standardize, early_stopping, validation_fraction, n_iter_no_change, tol, warm_start
     random_state, n_jobs

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,13 @@ class _Pairs(NamedTuple):
 
 
 def read_membership(
-    path: Path, n_features: int, names: Sequence[str] | None = None, *, allow_missing: bool = False
+    path: Path,
+    n_features: int,
+    names: Sequence[str] | None = None,
+    *,
+    allow_missing: bool = False,
+    remedy: str = "allow_missing",
+    owner: str = "the data",
 ) -> Membership:
     """The pairs of a table, or the entries of a matrix.
 
@@ -78,6 +85,10 @@ def read_membership(
         or numbers from 0 on.
     allow_missing : bool
         Whether features may belong to no group.
+    remedy : str
+        What a message calls that.
+    owner : str
+        What it calls whatever has the features.
 
     Raises
     ------
@@ -90,7 +101,7 @@ def read_membership(
     pairs = _read_archive(path) if path.suffix == ".npz" else _read_table(path)
     if not pairs.features:
         raise DataError(f"{path}: no pairs: expected at least one feature of a group")
-    columns = _feature_numbers(path, pairs, n_features, names)
+    columns = _feature_numbers(path, pairs, n_features, names, owner)
     group_names, rows = _group_numbers(path, pairs)
     keys = rows * n_features + columns
     order = np.argsort(keys, kind="stable")
@@ -100,7 +111,7 @@ def read_membership(
         raise DataError(f"{path}: {pairs.where(second)}: {pair} is there twice; first at {pairs.where(first)}")
     topology = Topology.from_keys((len(group_names), n_features), keys[order])
     if not allow_missing:
-        _check_all(path, topology, names)
+        _check_all(path, topology, names, f"leave it out of {owner}, or {remedy}")
     return Membership(topology, tuple(group_names), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
@@ -187,27 +198,39 @@ def _names(archive: Archive, name: str, n: int) -> list[str] | None:
     return found
 
 
-def _feature_numbers(path: Path, pairs: _Pairs, n_features: int, names: Sequence[str] | None) -> Int64Array:
-    """Number of each pair's feature among those of the data, int64[n]."""
+def _feature_numbers(path: Path, pairs: _Pairs, n_features: int, names: Sequence[str] | None, owner: str) -> Int64Array:
+    """Number of each pair's feature, int64[n]."""
     if pairs.n_features not in {None, n_features}:
-        raise DataError(f"{path}: a matrix of {pairs.n_features} features: expected {n_features}, those of the data")
+        raise DataError(f"{path}: a matrix of {pairs.n_features} features: expected {n_features}, those of {owner}")
     if names is not None and pairs.n_features is None:
         numbers = {name: number for number, name in enumerate(names)}
+        _check_distinct(path, pairs, names, owner)
         unknown = [position for position, name in enumerate(pairs.features) if name not in numbers]
         if unknown:
             different = list(dict.fromkeys(pairs.features[position] for position in unknown))
             raise DataError(
-                f"{path}: {pairs.where(unknown[0])}: {_listed(different, 'feature')} not among the {n_features} of the "
-                f'data, such as "{quoted(names[0])}"'
+                f"{path}: {pairs.where(unknown[0])}: {_listed(different, 'feature')} not among the {n_features} of "
+                f'{owner}, such as "{quoted(names[0])}"'
             )
         return np.array([numbers[name] for name in pairs.features], OFFSET)
     for position, text in enumerate(pairs.features):
         if not NUMBER.fullmatch(text) or int(text) >= n_features:
             raise DataError(
                 f'{path}: {pairs.where(position)}: feature "{quoted(text)}": expected a number from 0 to '
-                f"{n_features - 1}{'' if names is not None else ', as the data have no names of features'}"
+                f"{n_features - 1}{'' if names is not None else f', as features of {owner} have no names'}"
             )
     return np.array([int(text) for text in pairs.features], OFFSET)
+
+
+def _check_distinct(path: Path, pairs: _Pairs, names: Sequence[str], owner: str) -> None:
+    """Refuse a pair whose feature has the name of another one, too."""
+    if len(set(names)) == len(names):
+        return
+    counts = Counter(names)
+    for position, name in enumerate(pairs.features):
+        if counts[name] > 1:
+            said = f"{counts[name]} features of {owner} have this name: expected one"
+            raise DataError(f'{path}: {pairs.where(position)}: feature "{quoted(name)}": {said}')
 
 
 def _group_numbers(path: Path, pairs: _Pairs) -> tuple[Sequence[str], Int64Array]:
@@ -228,14 +251,11 @@ def _group_numbers(path: Path, pairs: _Pairs) -> tuple[Sequence[str], Int64Array
     return names, rows
 
 
-def _check_all(path: Path, topology: Topology, names: Sequence[str] | None) -> None:
+def _check_all(path: Path, topology: Topology, names: Sequence[str] | None, otherwise: str) -> None:
     left = np.flatnonzero(topology.fan_out() == 0).tolist()
     if left:
         shown = [str(number) if names is None else names[number] for number in left]
-        raise DataError(
-            f"{path}: {_listed(shown, 'feature')} in no group: give each one, leave it out of the data, or "
-            "allow_missing"
-        )
+        raise DataError(f"{path}: {_listed(shown, 'feature')} in no group: give each one, {otherwise}")
 
 
 def _listed(names: Sequence[str], what: str) -> str:

@@ -86,6 +86,11 @@ def _pruned_checkpoint(source: Path, arrays: dict[str, AnyArray], config_path: P
     """A checkpoint before the first epoch, on which a run with this configuration can go on."""
     config = load_config(config_path)
     check_kinds(config.network)
+    for path in config.network.topology_files.values():
+        raise InputError(
+            f"--config {config_path}: has connections from {path}: expected none, as those of {source} whose weights "
+            "are largest stay"
+        )
     data = find_data(config.data.path, config_path)
     info = read_info(data)
     n_in = n_inputs(config, info)

@@ -146,7 +146,8 @@ def pattern_config(config: RunConfig, pattern: GroupPattern) -> RunConfig:
     for key in of_others:
         network.pop(key, None)
     for layer in network.get("layers", []):
-        for key in ("connections", "density", "recurrent_connections", "recurrent_density", *NOfM.keys, *of_others):
+        of_layer = ("connections", "density", "initial_topology", "recurrent_connections", "recurrent_density")
+        for key in (*of_layer, *NOfM.keys, *of_others):
             layer.pop(key, None)
     tree |= {"evolution": {"strategy": "static"}, "importance_pruning": {"mode": "off"}}
     tree |= {"block_pruning": {}, "group_lasso": {}}

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 
-from hpc_sparse.config import LayerSection
+from hpc_sparse.config import LayerSection, NetworkSection
+from hpc_sparse.network.activations import OUTPUT_ACTIVATION
 from hpc_sparse.network.connections.initial_topology import REWIRED, Pattern
 from hpc_sparse.network.connections.reserve import ALL_ACT
+from hpc_sparse.network.connections.topology import Topology
+from hpc_sparse.network.densities import densities
 from hpc_sparse.rng import Purpose, stream_key
 
 STREAM_NUMBERS = 1 << 20
 """More than a network has layers: the number by which the streams of a layer's further connections are told apart."""
+
+NONE_GIVEN: Mapping[int, Topology] = MappingProxyType({})
+"""Given connections of a network whose first connections are all drawn."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,8 @@ class LayerBlueprint:
         Share of the connections of the pattern small_world that lead anywhere.
     reads_tokens : bool
         Whether its inputs are tokens.
+    topology : Topology or None
+        First connections that are given; None: they are drawn.
     """
 
     number: int
@@ -65,6 +76,7 @@ class LayerBlueprint:
     grid: tuple[int, ...] = ()
     rewired: float = REWIRED
     reads_tokens: bool = False
+    topology: Topology | None = None
 
     @property
     def n_places(self) -> int:
@@ -95,3 +107,43 @@ class LayerBlueprint:
     def key(self, purpose: Purpose) -> np.uint64:
         """Key of one of the layer's random streams."""
         return stream_key(self.seed, purpose, layer=self.number)
+
+
+def blueprints(
+    config: NetworkSection,
+    n_inputs: int,
+    n_outputs: int,
+    *,
+    seed: int = 0,
+    acting_share: float = ALL_ACT,
+    n_places: int = 1,
+    reads_tokens: bool = False,
+    given: Mapping[int, Topology] = NONE_GIVEN,
+) -> list[LayerBlueprint]:
+    """What the layers of a new network are to be; arguments as of ``Network.from_config``."""
+    widths = [n_inputs, *config.hidden, n_outputs]
+    found, grid = [], config.grid(n_places)
+    for number, (shape, density) in enumerate(zip(pairwise(widths), densities(config, widths), strict=True)):
+        is_last = number == len(config.hidden)
+        section = None if is_last else config.layer(number)
+        found.append(
+            LayerBlueprint(
+                number,
+                shape[::-1],
+                given[number].density if number in given else density,
+                OUTPUT_ACTIVATION if is_last else config.activation_of(number),
+                config.alpha if is_last else config.alpha_of(number),
+                config.initializer,
+                seed,
+                config.random_pattern if is_last else config.pattern_of(number),
+                ALL_ACT if is_last else acting_share,
+                section,
+                config.epsilon,
+                grid,
+                config.rewired_share,
+                reads_tokens and number == 0,
+                given.get(number),
+            )
+        )
+        grid = () if section is None else section.grid_out(grid)
+    return found

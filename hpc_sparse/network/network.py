@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from hpc_sparse.config import NetworkSection
@@ -12,12 +11,11 @@ from hpc_sparse.dtypes import INDEX, AnyArray, Float32Array, Int32Array, Int64Ar
 from hpc_sparse.kernels.simd.machine import WIDTHS, tile_width
 from hpc_sparse.network import chain
 from hpc_sparse.network.activations import OUTPUT_ACTIVATION
-from hpc_sparse.network.blueprint import LayerBlueprint
+from hpc_sparse.network.blueprint import NONE_GIVEN, LayerBlueprint, blueprints
 from hpc_sparse.network.connections.initial_topology import Pattern
 from hpc_sparse.network.connections.protocol import INPUT, Connections
 from hpc_sparse.network.connections.reserve import ALL_ACT
 from hpc_sparse.network.connections.topology import Topology
-from hpc_sparse.network.densities import densities as densities_of
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.registry import LAYERS
@@ -131,6 +129,7 @@ class Network:
         acting_share: float = ALL_ACT,
         n_places: int = 1,
         reads_tokens: bool = False,
+        given: Mapping[int, Topology] = NONE_GIVEN,
     ) -> Network:
         """The network at random that a configuration describes.
 
@@ -146,8 +145,10 @@ class Network:
             Places of each sample: the steps of a sequence, or the pixels of an image.
         reads_tokens : bool
             Whether inputs are tokens, of which there are ``n_inputs``.
+        given : mapping of int to Topology
+            First connections of layers that are not drawn, by the number of the layer.
         """
-        settings: Any = {"seed": seed, "acting_share": acting_share, "n_places": n_places}
+        settings: Any = {"seed": seed, "acting_share": acting_share, "n_places": n_places, "given": given}
         plans = blueprints(config, n_inputs, n_outputs, **settings, reads_tokens=reads_tokens)
         return cls([LAYERS[plan.kind].random(plan) for plan in plans])
 
@@ -341,44 +342,6 @@ class Network:
         assert batch.n_neurons == self.layers[0].shape[1], (batch.shape, self.widths)
         assert batch.width == self.tile_width, (batch.width, self.tile_width)
         assert batch.n_places == self.n_places, (batch.n_places, self.n_places)
-
-
-def blueprints(
-    config: NetworkSection,
-    n_inputs: int,
-    n_outputs: int,
-    *,
-    seed: int = 0,
-    acting_share: float = ALL_ACT,
-    n_places: int = 1,
-    reads_tokens: bool = False,
-) -> list[LayerBlueprint]:
-    """What the layers of a new network are to be; arguments as of :meth:`Network.from_config`."""
-    widths = [n_inputs, *config.hidden, n_outputs]
-    found, grid = [], config.grid(n_places)
-    for number, (shape, density) in enumerate(zip(pairwise(widths), densities_of(config, widths), strict=True)):
-        is_last = number == len(config.hidden)
-        section = None if is_last else config.layer(number)
-        found.append(
-            LayerBlueprint(
-                number,
-                shape[::-1],
-                density,
-                OUTPUT_ACTIVATION if is_last else config.activation_of(number),
-                config.alpha if is_last else config.alpha_of(number),
-                config.initializer,
-                seed,
-                config.random_pattern,
-                ALL_ACT if is_last else acting_share,
-                section,
-                config.epsilon,
-                grid,
-                config.rewired_share,
-                reads_tokens and number == 0,
-            )
-        )
-        grid = () if section is None else section.grid_out(grid)
-    return found
 
 
 def _of_lengths(outs: list[Tiles], batch: Batch) -> list[Tiles]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ from hpc_sparse.inputs.sequences import n_inputs
 from hpc_sparse.kernels.simd.machine import PADDING
 from hpc_sparse.network.connections.topology import full_epsilon
 from hpc_sparse.planning.memory import plan_memory
-from hpc_sparse.planning.network_size import NetworkSize
+from hpc_sparse.planning.network_size import NONE_GIVEN, NetworkSize
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 from hpc_sparse.storage.dataset.validation import count_validation
 
@@ -44,7 +44,13 @@ class Largest:
 
 
 def largest_fitting(
-    config: RunConfig, info: DatasetInfo, n_outputs: int, n_ranks: int, n_node_ranks: int, n_bytes: int
+    config: RunConfig,
+    info: DatasetInfo,
+    n_outputs: int,
+    n_ranks: int,
+    n_node_ranks: int,
+    n_bytes: int,
+    given: Mapping[int, int] = NONE_GIVEN,
 ) -> Largest:
     """Look for them.
 
@@ -57,10 +63,12 @@ def largest_fitting(
         Ranks of the run, and on each node.
     n_bytes : int
         Memory that the ranks of a node may allocate together.
+    given : mapping of int to int
+        Connections of layers whose connections a file has, by the number of the layer. Widths are then what they are.
     """
 
     def fits(changed: RunConfig) -> bool:
-        size = NetworkSize.of_run(changed, info, n_outputs)
+        size = NetworkSize.of_run(changed, info, n_outputs, given)
         return plan_memory(changed, size, info, n_ranks).allocated * n_node_ranks <= n_bytes
 
     key = "density" if config.network.epsilon is None else "epsilon"
@@ -69,6 +77,8 @@ def largest_fitting(
     n_trained = info.n_train - count_validation(info, config.data.validation_fraction)
     shard = -(-n_trained // max(1, n_ranks // config.parallel.model))
     batches = _largest(lambda value: fits(_with_batch(config, value)), 1.0, max(1.0, shard / PADDING))
+    if given:
+        return Largest(sparsity, None if batches is None else PADDING * int(batches), None)
     widest = max(config.network.hidden, default=1)
     factor = _largest(
         lambda value: fits(_with_network(config, hidden=_widened(config, value))), 1.0, MAX_NEURONS / widest

@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from hpc_sparse.config import LayerSection, NetworkSection, RunConfig
 from hpc_sparse.inputs.sequences import n_inputs, n_places
 from hpc_sparse.kernels.simd.machine import tile_width
-from hpc_sparse.network.blueprint import LayerBlueprint
+from hpc_sparse.network.blueprint import LayerBlueprint, blueprints
 from hpc_sparse.network.connections.protocol import INPUT, ConnectionBytes
 from hpc_sparse.network.connections.registry import CONNECTIONS, UNSTRUCTURED
 from hpc_sparse.network.connections.state import Setting
 from hpc_sparse.network.layers.registry import LAYERS
-from hpc_sparse.network.network import blueprints
 from hpc_sparse.network.tiles import BatchShape
 from hpc_sparse.storage.dataset.samples import DatasetInfo
+
+NONE_GIVEN: Mapping[int, int] = MappingProxyType({})
+"""Given numbers of connections of a network whose connections are all drawn."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +166,10 @@ class NetworkSize:
     layers: tuple[LayerSize, ...]
 
     @classmethod
-    def of_run(cls, config: RunConfig, info: DatasetInfo, n_outputs: int) -> NetworkSize:
-        """The size of the new network of a run.
+    def of_run(
+        cls, config: RunConfig, info: DatasetInfo, n_outputs: int, given: Mapping[int, int] = NONE_GIVEN
+    ) -> NetworkSize:
+        """The size of the new network of a run; ``given`` as for :meth:`expected`.
 
         Raises
         ------
@@ -172,17 +177,28 @@ class NetworkSize:
             Layers read sequences, and the samples are none.
         """
         steps, n_in = n_places(config, info), n_inputs(config, info)
-        return cls.expected(config.network, n_in, n_outputs, steps, reads_tokens=info.n_tokens > 0)
+        return cls.expected(config.network, n_in, n_outputs, steps, reads_tokens=info.n_tokens > 0, given=given)
 
     @classmethod
     def expected(
-        cls, config: NetworkSection, n_inputs: int, n_outputs: int, n_places: int = 1, *, reads_tokens: bool = False
+        cls,
+        config: NetworkSection,
+        n_inputs: int,
+        n_outputs: int,
+        n_places: int = 1,
+        *,
+        reads_tokens: bool = False,
+        given: Mapping[int, int] = NONE_GIVEN,
     ) -> NetworkSize:
-        """The size of a new network of a configuration, for samples of so many places or tokens."""
+        """The size of a new network of a configuration, for samples of so many places or tokens.
+
+        ``given`` are numbers of connections that are not drawn, by the number of the layer.
+        """
         layers = []
         for blueprint in blueprints(config, n_inputs, n_outputs, n_places=n_places, reads_tokens=reads_tokens):
             kind, (n_out, n_in), section = LAYERS[blueprint.kind], blueprint.shape, blueprint.section
-            maps = tuple(_map_size(config, name, own) for name, own in kind.maps(blueprint).items())
+            n_given = given.get(blueprint.number)
+            maps = tuple(_map_size(name, own, n_given) for name, own in kind.maps(blueprint).items())
             size = LayerSize(
                 n_in,
                 n_out,
@@ -251,11 +267,12 @@ class NetworkSize:
         return sum(layer.n_parameters for layer in self.layers)
 
 
-def _map_size(config: NetworkSection, name: str, blueprint: LayerBlueprint) -> MapSize:
+def _map_size(name: str, blueprint: LayerBlueprint, n_given: int | None) -> MapSize:
     (n_out, n_in), (r, c), section = blueprint.shape, blueprint.unit, blueprint.section
     is_exact = section is not None and section.kind_of_connections.in_groups
-    drawn = "groups" if is_exact else config.initial_topology
-    n_units = _n_connections(drawn, -(-n_in // c), -(-n_out // r), blueprint.density)
+    drawn = "groups" if is_exact else blueprint.pattern
+    n_drawn = _n_connections(drawn, -(-n_in // c), -(-n_out // r), blueprint.density)
+    n_units = n_drawn if n_given is None else n_given
     return MapSize(name, n_in, n_out, n_units * r * c, blueprint.connections, blueprint.unit)
 
 

@@ -53,7 +53,7 @@ def construction_bytes(config: NetworkSection, size: NetworkSize) -> int:
         rows, units = each.n_out, each.n_units
         own = units * INDEX + each.n_connections * VALUE + rows * POINTER
         worst = max(worst, built + own + units * POSITION + rows * 2 * KEY)
-        if config.initial_topology != "erdos_renyi":
+        if set(config.initial_topologies) - {"erdos_renyi"}:
             worst = max(worst, built + units * DRAWN_KEYS + rows * 5 * KEY)
         built += own + rows * VALUE
     return worst

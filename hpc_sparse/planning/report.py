@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hpc_sparse.config import RunConfig, find_data, load_config
 from hpc_sparse.errors import ConfigError
+from hpc_sparse.importers.initial_topologies import TopologyFile, described, find_topologies
 from hpc_sparse.inputs.sequences import n_inputs
 from hpc_sparse.kernels import INSTRUCTION_SET
 from hpc_sparse.kernels.threads import use_threads
@@ -23,6 +25,7 @@ from hpc_sparse.planning.network_size import NetworkSize
 from hpc_sparse.planning.parts import check_parts, part_of, step_message_bytes
 from hpc_sparse.planning.prediction import predict, ranges
 from hpc_sparse.planning.refusal import GIGABYTE
+from hpc_sparse.planning.topology_files import read_files, told_of
 from hpc_sparse.planning.traffic import checkpoint_file_bytes, message_bytes
 from hpc_sparse.storage.dataset.file import read_info
 from hpc_sparse.storage.dataset.samples import DatasetInfo
@@ -62,16 +65,18 @@ def plan_run(ctx: ParallelContext, request: PlanRequest) -> dict[str, Any]:
     InputError
         On every rank: the configuration or the data set is not what it should be.
     """
-    config, info = on_root(ctx, lambda: _read(request))
+    config, info, files = on_root(ctx, lambda: _read(request))
+    given = {each.layer: each.connections for each in files}
     n_ranks = _ranks(ctx, request, config)
     n_node_ranks = min(n_ranks, request.ranks_per_node or n_ranks)
     threads = config.runtime.threads or (ctx.threads if ctx.size > 1 else max(1, ctx.threads // n_node_ranks))
     with collective_errors(ctx, "starting threads"):
         use_threads(threads)
     n_outputs = make_objective(config).n_outputs(info.n_classes)
-    size, n_parts = NetworkSize.of_run(config, info, n_outputs), config.parallel.model
+    size, n_parts = NetworkSize.of_run(config, info, n_outputs, given), config.parallel.model
     check_parts(n_parts, size.widths)
-    effective = expected_effective(size, config.network.initial_topology)
+    patterns = {config.network.random_pattern, config.network.initial_topology, *config.network.initial_topologies}
+    effective = expected_effective(size, patterns.pop()) if len(patterns) == 1 else None
     report = {
         "config": str(request.config_path),
         "ranks": n_ranks,
@@ -85,7 +90,8 @@ def plan_run(ctx: ParallelContext, request: PlanRequest) -> dict[str, Any]:
         "connections": size.n_connections,
         "effective": None if effective is None else asdict(effective),
         "layers": [asdict(layer) for layer in size.layers],
-        "memory": _memory(request, config, size, info, n_ranks, n_node_ranks),
+        **described(config.network, files),
+        "memory": _memory(request, config, size, info, n_ranks, n_node_ranks, given),
         "schedule": _schedule(config, n_ranks // n_parts),
         "checkpoint_bytes": checkpoint_file_bytes(config, size),
         "sync_bytes": message_bytes(config, part_of(size, n_parts)) if n_ranks > n_parts else 0,
@@ -104,7 +110,7 @@ def _ranks(ctx: ParallelContext, request: PlanRequest, config: RunConfig) -> int
     return n_ranks
 
 
-def _read(request: PlanRequest) -> tuple[RunConfig, DatasetInfo]:
+def _read(request: PlanRequest) -> tuple[RunConfig, DatasetInfo, tuple[TopologyFile, ...]]:
     for name, number in (("--ranks", request.n_ranks), ("--ranks-per-node", request.ranks_per_node)):
         if number is not None and number < 1:
             raise ConfigError(f"{name} {number}: must be >= 1")
@@ -114,7 +120,8 @@ def _read(request: PlanRequest) -> tuple[RunConfig, DatasetInfo]:
     info = read_info(find_data(config.data.path, request.config_path))
     count_validation(info, config.data.validation_fraction)
     check_widths(config.network, n_inputs(config, info))
-    return config, info
+    paths = find_topologies(config, request.config_path)
+    return config, info, told_of(paths, read_files(config, paths, info))
 
 
 def _schedule(config: RunConfig, n_ranks: int) -> dict[str, Any]:
@@ -138,7 +145,13 @@ def _samples(config: RunConfig, info: DatasetInfo) -> dict[str, int]:
 
 
 def _memory(
-    request: PlanRequest, config: RunConfig, size: NetworkSize, info: DatasetInfo, n_ranks: int, n_node_ranks: int
+    request: PlanRequest,
+    config: RunConfig,
+    size: NetworkSize,
+    info: DatasetInfo,
+    n_ranks: int,
+    n_node_ranks: int,
+    given: Mapping[int, int],
 ) -> dict[str, Any]:
     plan = plan_memory(config, size, info, n_ranks)
     available = available_memory()
@@ -154,10 +167,10 @@ def _memory(
     }
     if available is None:
         return report
-    n_outputs = size.widths[-1]
+    sizes = size.widths[-1], n_ranks, n_node_ranks, available.n_bytes
     return report | {
         "available_to_node": available.n_bytes,
         "available_says": available.source,
         "fits": plan.allocated * n_node_ranks <= available.n_bytes,
-        "largest": asdict(largest_fitting(config, info, n_outputs, n_ranks, n_node_ranks, available.n_bytes)),
+        "largest": asdict(largest_fitting(config, info, *sizes, given)),
     }

@@ -21,6 +21,11 @@ def print_plan(plan: dict[str, Any]) -> None:
         f"{plan['config']}: {plan['neurons']:,} neurons, {plan['connections']:,} connections; "
         f"{ranks}{parts}, {plan['threads_per_rank']} threads each"
     )
+    for file in plan.get("topology_files", []):
+        console.print(
+            f"layer {file['layer']} from {file['path']}: {file['connections']:,} connections of {file['features']:,} "
+            f"features to {file['groups']:,} groups"
+        )
     if plan["effective"] is not None:
         console.print(_effective_line(plan["effective"]))
     console.print(f"{plan['instructions']} instructions, activations in tiles of {plan['tile_width']} columns")

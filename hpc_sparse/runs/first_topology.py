@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from hpc_sparse.config import RunConfig
+from hpc_sparse.config.layers import CHOSEN_BY_DATA
 from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array, Float64Array
 from hpc_sparse.evolution.gradient_tiles import samples_of
 from hpc_sparse.evolution.initial.correlated import FeatureSums, correlated_topologies, drawn_features
@@ -34,7 +35,7 @@ def choose_first_topology(job: TrainingJob) -> None:
     number of the others' connections.
     """
     config = job.config.network
-    if config.initial_topology not in {"snip", "grasp", "csti"} or len(job.replica.network.layers) == 1:
+    if config.initial_topology not in CHOSEN_BY_DATA or len(job.replica.network.layers) == 1:
         return
     topologies = _correlated(job) if config.initial_topology == "csti" else _pruned(job)
     for number, topology in enumerate(topologies):

@@ -33,7 +33,8 @@ def check_memory(ctx: ParallelContext, plan: RunPlan) -> None:
 
 def starting_size(plan: RunPlan) -> NetworkSize:
     """Size of the network that a run begins with: a new one, or the checkpoint's, which may have been pruned."""
-    new = NetworkSize.of_run(plan.config, plan.info, n_outputs(plan.config, plan.info))
+    given = {each.layer: each.connections for each in plan.topology_files}
+    new = NetworkSize.of_run(plan.config, plan.info, n_outputs(plan.config, plan.info), given)
     if plan.checkpoint is None:
         return new
     stored = [

@@ -8,10 +8,12 @@ from pathlib import Path
 from hpc_sparse.config import RunConfig, find_data, load_config, parse_config
 from hpc_sparse.errors import ConfigError, FileFormatError, OutputError
 from hpc_sparse.evolution import make_updater
+from hpc_sparse.importers.initial_topologies import TopologyFile, find_topologies
 from hpc_sparse.inputs.registry import fixed_keys
 from hpc_sparse.inputs.sequences import n_inputs
 from hpc_sparse.network.connections.registry import check_widths
 from hpc_sparse.planning.parts import check_parts
+from hpc_sparse.planning.topology_files import read_files, told_of
 from hpc_sparse.runs.folder import RunFolder
 from hpc_sparse.storage.checkpoint.folder import Damaged, checkpoint_positions, newest_intact_checkpoint
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
@@ -64,7 +66,7 @@ class RunPlan:
     """A checked request: all files exist and fit together.
 
     ``previous`` is the configuration of the run that is continued, if any; ``damaged`` are the checkpoints beyond
-    ``checkpoint`` that could not be used.
+    ``checkpoint`` that could not be used. ``topology_files`` are those that a new network needs.
     """
 
     config: RunConfig
@@ -73,6 +75,7 @@ class RunPlan:
     checkpoint: Path | None
     previous: RunConfig | None = None
     damaged: tuple[Damaged, ...] = ()
+    topology_files: tuple[TopologyFile, ...] = ()
 
 
 def make_plan(request: RunRequest) -> RunPlan:
@@ -92,14 +95,17 @@ def make_plan(request: RunRequest) -> RunPlan:
     folder = RunFolder(request.output or Path("runs") / request.config_path.stem)
     checkpoint, damaged = _find_checkpoint(request.resume, folder)
     _check_place(request, folder, checkpoint, damaged)
-    previous = None
+    previous, files = None, tuple[TopologyFile, ...]()
+    if checkpoint is None:
+        paths = find_topologies(config, request.config_path)
+        files = told_of(paths, read_files(config, paths, info))
     if checkpoint is not None:
         text = read_checkpoint_info(checkpoint).config_text
         previous = parse_config(text, f"configuration stored in {checkpoint}")
     elif request.resume is not None and folder.has_only_begun():
         previous = load_config(folder.config)
         check_same_network(previous, config, str(folder.config))
-    return RunPlan(config, info, folder, checkpoint, previous, damaged)
+    return RunPlan(config, info, folder, checkpoint, previous, damaged, files)
 
 
 def _find_checkpoint(resume: str | None, folder: RunFolder) -> tuple[Path | None, tuple[Damaged, ...]]:

@@ -14,6 +14,7 @@ import numpy as np
 from hpc_sparse.analysis.reach import effective_entries
 from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import HpcSparseError, MachineError, PlannedStop
+from hpc_sparse.importers.initial_topologies import described
 from hpc_sparse.inputs.chain import FrontEndChain
 from hpc_sparse.kernels import INSTRUCTION_SET
 from hpc_sparse.kernels.threads import use_threads
@@ -128,6 +129,7 @@ def _train_as_planned(
     peak = max(gather_objects(ctx, peak_rss_bytes()))
     states, seconds = start.replica.states[0].arrays(), time.monotonic() - started
     summary = summarize(ctx, start.replica.network, history, n_samples, seconds, peak, states)
+    summary |= described(config.network, plan.topology_files)
     if ctx.model.size == 1:
         summary |= on_root(ctx, lambda: effective_entries(start.replica.network))
     on_root(ctx, lambda: plan.folder.write_summary(summary))

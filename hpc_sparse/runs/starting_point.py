@@ -18,6 +18,7 @@ from hpc_sparse.parallel.collectives import collective_errors, gather_objects, o
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.part_exchange import MpiExchange
 from hpc_sparse.runs.first_topology import choose_first_topology
+from hpc_sparse.runs.given_topologies import given_topologies
 from hpc_sparse.runs.grid import own_part
 from hpc_sparse.runs.plan import RunPlan, check_same_network, run_of
 from hpc_sparse.storage.checkpoint.file import open_checkpoint, read_checkpoint
@@ -77,12 +78,13 @@ def starting_point(
         On every rank: the checkpoint is not what it should be, or does not fit the configuration or the data.
     """
     if plan.checkpoint is None:
+        given = given_topologies(ctx, plan)
         if ctx.model.size > 1:
-            replica = initial_part(MpiExchange(ctx.model), plan.config, plan.info)
+            replica = initial_part(MpiExchange(ctx.model), plan.config, plan.info, given)
             _agree_on_tiles(ctx, replica.network)
             return StartingPoint(replica)
         with collective_errors(ctx, "building the network"):
-            replica = initial_replica(plan.config, plan.info)
+            replica = initial_replica(plan.config, plan.info, given)
         _agree_on_tiles(ctx, replica.network)
         choose_first_topology(TrainingJob(ctx, plan.config, dataset, replica, SilentReporter(), fitted=front_end))
         return StartingPoint(replica)

@@ -90,9 +90,8 @@ def _tiny_job(ctx: ParallelContext, config: RunConfig, info: DatasetInfo, width:
     config = any_samples(config)
     layers = config.network.layers
     hidden = (width,) * (2 if layers is None else len(layers))
-    network = config.network.model_copy(
-        update={"hidden": hidden, "layers": _small_half_dense(layers, width), "epsilon": None, "density": 0.5}
-    )
+    small = {"hidden": hidden, "layers": _small_half_dense(layers, width), "epsilon": None, "density": 0.5}
+    network = config.network.model_copy(update={**small, "initial_topology": config.network.random_pattern})
     network = network.with_small_keys()
     if network.has_units:
         # As large as a layer, they would often not exist at random.
@@ -128,12 +127,12 @@ def _tiny_job(ctx: ParallelContext, config: RunConfig, info: DatasetInfo, width:
 
 
 def _small_half_dense(layers: tuple[LayerSection, ...] | None, width: int) -> tuple[LayerSection, ...] | None:
-    """Small layers without densities of their own, at which none of few connections might be left."""
+    """Small layers without densities and topologies of their own, at which none of few connections might be left."""
     if layers is None:
         return None
     return tuple(
         each.smallest(width).model_copy(
-            update={key: None for key in type(each).model_fields if key.endswith("density")}
+            update={key: None for key in type(each).model_fields if key.endswith(("density", "initial_topology"))}
         )
         for each in layers
     )

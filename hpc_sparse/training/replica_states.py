@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hpc_sparse.config import RunConfig
@@ -11,13 +11,14 @@ from hpc_sparse.errors import ConfigError, DataError, FileFormatError
 from hpc_sparse.evolution import lasting_states, make_updater, optional_states, state_types
 from hpc_sparse.inputs.sequences import n_inputs, n_places
 from hpc_sparse.kernels.simd.machine import WIDTHS, tile_width
-from hpc_sparse.network.blueprint import LayerBlueprint
+from hpc_sparse.network.blueprint import NONE_GIVEN, LayerBlueprint, blueprints
 from hpc_sparse.network.connections.protocol import Connections
+from hpc_sparse.network.connections.topology import Topology
 from hpc_sparse.network.layers.protocol import Layer
 from hpc_sparse.network.layers.registry import LAYERS
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.layers.state import LayerState
-from hpc_sparse.network.network import Network, blueprints
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.registry import make_objective
 from hpc_sparse.network.optimizers.registry import make_optimizer
 from hpc_sparse.network.optimizers.state import OptimizerState
@@ -33,8 +34,10 @@ from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.dataset.samples import DatasetInfo
 
 
-def initial_replica(config: RunConfig, info: DatasetInfo) -> Replica:
+def initial_replica(config: RunConfig, info: DatasetInfo, given: Mapping[int, Topology] = NONE_GIVEN) -> Replica:
     """The network before the first epoch, the same on every rank.
+
+    ``given`` are connections that are not drawn, by the number of the layer.
 
     Raises
     ------
@@ -43,13 +46,18 @@ def initial_replica(config: RunConfig, info: DatasetInfo) -> Replica:
     DataError
         The loss does not fit the number of classes, or layers read sequences and the samples are none.
     """
-    steps = n_places(config, info)
-    reads_tokens = info.n_tokens > 0
-    return random_replica(config, n_inputs(config, info), n_outputs(config, info), steps, reads_tokens=reads_tokens)
+    sizes = n_inputs(config, info), n_outputs(config, info), n_places(config, info)
+    return random_replica(config, *sizes, reads_tokens=info.n_tokens > 0, given=given)
 
 
 def random_replica(
-    config: RunConfig, n_inputs: int, n_outputs: int, steps: int = 1, *, reads_tokens: bool = False
+    config: RunConfig,
+    n_inputs: int,
+    n_outputs: int,
+    steps: int = 1,
+    *,
+    reads_tokens: bool = False,
+    given: Mapping[int, Topology] = NONE_GIVEN,
 ) -> Replica:
     """The network of a configuration between so many inputs and outputs of each place, at rest.
 
@@ -66,13 +74,16 @@ def random_replica(
         acting_share=make_updater(config.evolution).acting_share,
         n_places=steps,
         reads_tokens=reads_tokens,
+        given=given,
     )
     for _, connections in network.connections():
         _check_connected(config, connections)
     return Replica.at_rest(network, state_types(config))
 
 
-def initial_part(exchange: Exchange, config: RunConfig, info: DatasetInfo) -> Replica:
+def initial_part(
+    exchange: Exchange, config: RunConfig, info: DatasetInfo, given: Mapping[int, Topology] = NONE_GIVEN
+) -> Replica:
     """The part of this rank of :func:`initial_replica`, of which it has no more than one layer whole (collective).
 
     Raises
@@ -80,7 +91,7 @@ def initial_part(exchange: Exchange, config: RunConfig, info: DatasetInfo) -> Re
     ConfigError, DataError
         On every rank, as there.
     """
-    settings: Any = {"seed": config.training.seed, "n_places": n_places(config, info)}
+    settings: Any = {"seed": config.training.seed, "n_places": n_places(config, info), "given": given}
     n_in, n_out = n_inputs(config, info), n_outputs(config, info)
     plans = blueprints(config.network, n_in, n_out, **settings, reads_tokens=info.n_tokens > 0)
     widths = [plans[0].shape[1], *(plan.shape[0] for plan in plans)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hpc_sparse.config import RunConfig
 from hpc_sparse.errors import ConfigError
+from hpc_sparse.network.blueprint import blueprints
 from hpc_sparse.network.layers.registry import LAYERS
-from hpc_sparse.network.network import blueprints
 
 
 def initial_size(config: RunConfig, widths: list[int], n_places: int = 1) -> tuple[float, float]:

@@ -20,12 +20,11 @@ import pytest
 from hpc_sparse.config import (
     EvolutionSection,
     ImportancePruningSection,
-    NetworkSection,
     OptimizerSection,
     TrainingSection,
     load_config,
 )
-from hpc_sparse.config.layers import CONNECTION_KINDS, LAYER_SECTIONS
+from hpc_sparse.config.layers import CONNECTION_KINDS, LAYER_SECTIONS, TOPOLOGIES
 from hpc_sparse.config.registry import OBJECTIVES, OPTIMIZERS, STRATEGIES, Registry
 from hpc_sparse.errors import ConfigError, HpcSparseError
 from hpc_sparse.inference import load_model
@@ -77,7 +76,6 @@ Combination = Mapping[str, str]
 def choices(section: Any, key: str) -> Axis:
     """All values of a key that has a list of them."""
     name = {
-        NetworkSection: "network",
         TrainingSection: "training",
         OptimizerSection: "optimizer",
         EvolutionSection: "evolution",
@@ -139,7 +137,7 @@ def axes() -> dict[str, Axis]:
         },
         "training.activations": choices(TrainingSection, "activations"),
         "importance_pruning.mode": choices(ImportancePruningSection, "mode"),
-        "network.initial_topology": choices(NetworkSection, "initial_topology"),
+        "network.initial_topology": {name: (f"network.initial_topology={name}",) for name in TOPOLOGIES},
         "training.loss": kinds(OBJECTIVES),
         "training.optimizer": kinds(OPTIMIZERS),
         "optimizer.velocity": choices(OptimizerSection, "velocity"),

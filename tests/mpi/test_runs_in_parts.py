@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hpc_sparse.errors import ConfigError, MachineError, PlannedStop
@@ -22,6 +23,7 @@ from hpc_sparse.runs.run import train_run
 from hpc_sparse.storage.checkpoint.file import read_replicas
 from hpc_sparse.storage.checkpoint.folder import newest_checkpoint
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
+from hpc_sparse.storage.dataset.file import read_info
 
 CONFIG = """
 [data]
@@ -130,6 +132,25 @@ def test_a_network_in_any_number_of_parts_is_that_of_one_rank(run: Run, keys: tu
     whole = run("whole", 1, 1, *keys)
     for n_parts in (2, 3, 4):
         assert run(f"in {n_parts}", n_parts, n_parts, *keys) == whole, n_parts
+
+
+@pytest.mark.mpi(ranks=[3])
+@pytest.mark.parametrize("strategy", ["static", "set"])
+def test_a_first_layer_from_a_file_is_divided_as_a_drawn_one(
+    ctx: ParallelContext, folder: Path, run: Run, strategy: str
+) -> None:
+    n_features = on_root(ctx, lambda: read_info(folder / "five.h5").n_features)
+    pairs = [(feature, group) for group in range(31) for feature in range(group % 4, n_features, 4)]
+    lines = ["feature,group", *(f"{feature},{group}" for feature, group in pairs)]
+    on_root(ctx, lambda: (folder / "groups.csv").write_text("\n".join(lines)))
+    keys = (f"evolution.strategy={strategy}", "network.initial_topology=file:groups.csv")
+    whole = run("whole", 1, 1, *keys)
+    assert run("in 3", 3, 3, *keys) == whole
+    if strategy == "static" and ctx.is_root:
+        (checkpoint,) = read_replicas(folder / "in 3" / "checkpoints" / "checkpoint-000003.h5")
+        structure = checkpoint.layers[0].connections["input"].structure
+        rows = np.repeat(np.arange(31), np.diff(structure["indptr"]))
+        assert set(zip(structure["indices"].tolist(), rows.tolist(), strict=True)) == set(pairs)
 
 
 @pytest.mark.mpi(ranks=[3])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
+from hpc_sparse.config.layers import CHOSEN_BY_DATA
 from hpc_sparse.config.registry import STRATEGIES
 from hpc_sparse.network.connections.choice import FreeChoice
 
@@ -40,7 +41,7 @@ class BlockChoice(FreeChoice):
         network, pruning = config.network, config.importance_pruning
         if not network.has_units:
             return
-        if network.initial_topology in {"snip", "grasp", "csti"}:
+        if network.initial_topology in CHOSEN_BY_DATA:
             yield (
                 f'network.initial_topology = "{network.initial_topology}": chooses single connections, not blocks; use '
                 '"erdos_renyi", "constant_fan_in" or "lognormal_fan_in"'

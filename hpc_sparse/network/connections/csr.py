@@ -66,9 +66,10 @@ class Csr(FreeChoice):
 
     @classmethod
     def random(cls, blueprint: LayerBlueprint) -> Csr:
-        """New connections, all of which act."""
-        key = blueprint.key(Purpose.TOPOLOGY)
-        topology = draw_topology(blueprint.pattern, blueprint.shape, blueprint.density, key, blueprint.rewired)
+        """New connections, all of which act: those that are given, or random ones."""
+        topology, key = blueprint.topology, blueprint.key(Purpose.TOPOLOGY)
+        if topology is None:
+            topology = draw_topology(blueprint.pattern, blueprint.shape, blueprint.density, key, blueprint.rewired)
         return cls(topology, draw_weights(blueprint.initializer, topology, blueprint.key(Purpose.WEIGHTS)))
 
     @property

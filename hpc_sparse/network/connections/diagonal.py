@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from hpc_sparse.config.layers import CHOSEN_BY_DATA
 from hpc_sparse.dtypes import INDEX, OFFSET, AnyArray, Float32Array, PointerArray, pointer_dtype
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.network.connections.csr import Csr
@@ -73,7 +74,7 @@ class Diagonal(Csr):
     def refuses(cls, config: RunConfig) -> Iterable[str]:
         """Initial topologies that choose connections by data."""
         chosen = config.network.initial_topology
-        if chosen in {"snip", "grasp", "csti"}:
+        if chosen in CHOSEN_BY_DATA:
             yield f'network.initial_topology = "{chosen}": not with connections = "{cls.kind}", which are what they are'
 
     def rewired(self, topology: Topology, weight: Float32Array) -> Csr:

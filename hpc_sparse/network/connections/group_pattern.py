@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
+from hpc_sparse.config.layers import file_of
 from hpc_sparse.network.connections.choice import FreeChoice
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class GroupChoice(FreeChoice):
     def refuses(cls, config: RunConfig) -> Iterator[str]:
         """What would break groups, of which each keeps its number of connections."""
         chosen, evolution, pruning = config.network.initial_topology, config.evolution, config.importance_pruning
-        if chosen not in {"erdos_renyi", "constant_fan_in"}:
+        if chosen not in {"erdos_renyi", "constant_fan_in"} and not file_of(chosen):
             yield (
                 f'network.initial_topology = "{chosen}": not with connections = "{cls.kind}", whose groups get their '
                 'connections at random; use "erdos_renyi"'

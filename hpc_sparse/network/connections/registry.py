@@ -66,7 +66,7 @@ def with_reserve(connections: Csr, acting_share: float) -> Csr:
 
 
 def random_connections(blueprint: LayerBlueprint) -> Connections:
-    """The connections of a new layer to the layer below."""
+    """The connections of a new layer to the layer below: with random weights, drawn unless they are given."""
     if blueprint.connections not in UNSTRUCTURED:
         return CONNECTIONS[blueprint.connections].random(blueprint)
     drawn = Csr.random(blueprint)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from hpc_sparse.config import RunConfig
+from hpc_sparse.config.layers import CHOSEN_BY_DATA
 from hpc_sparse.config.registry import STRATEGIES
-
-UNSUITABLE_TOPOLOGIES = ("snip", "grasp", "csti")
-"""Initial topologies that are made for layers with one map between pairs of neurons."""
 
 
 def refuses_all_but_plain_runs(kind: str, config: RunConfig) -> str | None:
@@ -21,6 +19,6 @@ def refuses_all_but_plain_runs(kind: str, config: RunConfig) -> str | None:
     if (share := getattr(config.evolution.chosen(STRATEGIES[strategy].section), "acting_share", 1.0)) < 1:
         return f'kind = "{kind}": not with evolution.{strategy}.acting_share = {share}; use 1'
     chosen = config.network.initial_topology
-    if chosen in UNSUITABLE_TOPOLOGIES:
+    if chosen in CHOSEN_BY_DATA:  # made for layers with one map between pairs of neurons
         return f'kind = "{kind}": not with network.initial_topology = "{chosen}"; use "erdos_renyi"'
     return None

@@ -103,7 +103,7 @@ def test_what_is_wrong_with_a_table_is_said_once(write, text, said):
 
 def test_numbers_out_of_range_are_refused(write):
     with pytest.raises(
-        DataError, match=r'line 2: feature "7": expected a number from 0 to 3, as the data have no names'
+        DataError, match=r'line 2: feature "7": expected a number from 0 to 3, as features of the data have no names'
     ):
         read_membership(write(table([("7", "a")])), 4)
     with pytest.raises(DataError, match=r'line 2: feature "-1": expected a number from 0 to 3'):
