@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from hpc_sparse.cli.data_import_options import Columns, Divided, Names, OutputFile, Report, Stored, TestFile, importer
+from hpc_sparse.cli.data_import_options import (
+    Columns,
+    Divided,
+    FilledAs,
+    MissingValues,
+    Names,
+    OutputFile,
+    Report,
+    Stored,
+    TestFile,
+    importer,
+)
 
 files_app = typer.Typer()
 
@@ -35,6 +46,8 @@ def import_csv(
         typer.Option(help="What the text is written in, such as cp1252.", show_default="by its first bytes, or utf-8"),
     ] = None,
     decimal: Annotated[str, typer.Option(help="Mark before the fraction of a number: a point or a comma.")] = ".",
+    missing: MissingValues = "refuse",
+    filled_as: FilledAs = None,
     test: TestFile = None,
     divided: Divided,
 ) -> Any:
@@ -50,7 +63,7 @@ def import_csv(
         encoding=encoding,
         decimal=decimal,
         table=columns.options(),
-        options=divided.options(report),
+        options=divided.options(report, missing, filled_as),
     )
 
 
@@ -61,13 +74,16 @@ def import_parquet(
     output: OutputFile,
     *,
     columns: Columns,
+    missing: MissingValues = "refuse",
+    filled_as: FilledAs = None,
     test: TestFile = None,
     divided: Divided,
 ) -> Any:
     """A Parquet table; each distinct text of a column becomes a feature. Needs PyArrow."""
     from hpc_sparse.importers.tables import parquet
 
-    return parquet.import_parquet(source, output, test=test, table=columns.options(), options=divided.options(report))
+    options = divided.options(report, missing, filled_as)
+    return parquet.import_parquet(source, output, test=test, table=columns.options(), options=options)
 
 
 @importer(files_app, "svmlight", without=("log2",))

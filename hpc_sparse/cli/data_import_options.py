@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,7 +20,7 @@ from hpc_sparse.parallel.context import ParallelContext
 
 if TYPE_CHECKING:
     from hpc_sparse.importers.arrays.names import ArrayNames
-    from hpc_sparse.importers.options import ImportOptions
+    from hpc_sparse.importers.options import ImportOptions, Missing
     from hpc_sparse.importers.tables.columns import TableOptions
 
 Report = Callable[[str, int, int], None]
@@ -65,6 +65,14 @@ Symbolic = Annotated[
 ]
 Drop = Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Leave a column out; repeatable.")]
 Sparse = Annotated[bool, typer.Option("--sparse", help="Store nonzeros alone: for columns of many categories.")]
+MissingValues = Annotated[
+    Literal["refuse", "mean", "flag"],
+    typer.Option(help="Missing values: an error, the means of the training part, or these and features as flags."),
+]
+FilledAs = Annotated[
+    Path | None,
+    typer.Option(help="A data set whose means and flags are taken, for samples that come later.", show_default=False),
+]
 X = Annotated[str | None, typer.Option("--x", help="Features for training.", show_default="by name")]
 Y = Annotated[str | None, typer.Option("--y", help="Labels for training.", show_default="by name")]
 XTest = Annotated[str | None, typer.Option("--x-test", help="Features for testing.", show_default=False)]
@@ -94,12 +102,14 @@ class Divided:
     overwrite: Overwrite = False
     order_seed: OrderSeed = 0
 
-    def options(self, report: Report) -> ImportOptions:
+    def options(self, report: Report, missing: Missing = "refuse", filled_as: Path | None = None) -> ImportOptions:
         """The same, for the importers."""
         from hpc_sparse.importers.options import ImportOptions
 
         division, steps = (self.test_fraction, self.seed, self.stratify), (self.log2, self.tf_idf, self.time_steps)
-        return ImportOptions(self.title, *division, self.order_seed, *steps, self.overwrite, report)
+        return ImportOptions(
+            self.title, *division, self.order_seed, *steps, self.overwrite, report, missing=missing, filled_as=filled_as
+        )
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 Report: TypeAlias = Callable[[str, int, int], None]
 """Callback ``(activity, done, total)`` for the progress; the unit depends on the activity."""
+
+
+Missing: TypeAlias = Literal["refuse", "mean", "flag"]
+"""What becomes of missing values."""
 
 
 def report_nothing(doing: str, done: int, total: int) -> None:
@@ -42,6 +47,11 @@ class ImportOptions:
         Callback for the progress.
     target_sum : float or None
         Scale the counts of each sample to this sum, then take log(1 + x): for single cells.
+    missing : {"refuse", "mean", "flag"}
+        What becomes of missing values of tables: an error; the mean of the feature in the training part; or the mean,
+        and a further feature that says where they are, for each feature that misses some there.
+    filled_as : Path or None
+        A data set whose means and flags are taken instead, for samples that come later.
     """
 
     title: str | None = None
@@ -55,8 +65,12 @@ class ImportOptions:
     overwrite: bool = False
     report: Report = report_nothing
     target_sum: float | None = None
+    missing: Missing = "refuse"
+    filled_as: Path | None = None
 
     def steps(self) -> str:
         """The preparation in words, to follow the name of the source."""
         scaled = "" if self.target_sum is None else f", log1p of counts per {self.target_sum:.9g}"
-        return (", log2(max(x, 1))" if self.log2 else "") + (", tf-idf" if self.tf_idf else "") + scaled
+        by = {"refuse": "", "mean": ", missing values by means", "flag": ", missing values by means with flags"}
+        counts = (", tf-idf" if self.tf_idf else "") + scaled
+        return (", log2(max(x, 1))" if self.log2 else "") + counts + by[self.missing]

@@ -7,19 +7,20 @@ wait in a folder beside the target, which needs room for up to twice what they t
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hpc_sparse.dtypes import INDEX, MAX_NEURONS, OFFSET, VALUE, BoolArray, Int32Array, Int64Array
+from hpc_sparse.dtypes import INDEX, MAX_NEURONS, OFFSET, VALUE, BoolArray, Float32Array, Int32Array, Int64Array
 from hpc_sparse.errors import DataError
 from hpc_sparse.importers import tf_idf
 from hpc_sparse.importers.count_sums import check_target_sum, log1p_of_scaled
 from hpc_sparse.importers.features import log2_of
 from hpc_sparse.importers.lost_variation import warn_of_lost_variation
+from hpc_sparse.importers.missing_values import MissingCounts, MissingValues, read_missing_values
 from hpc_sparse.importers.options import ImportOptions, Report
 from hpc_sparse.importers.source import FeatureSpace, SampleSource
 from hpc_sparse.importers.split import random_split, stratified_split
@@ -28,7 +29,7 @@ from hpc_sparse.importers.tf_idf import TermWeights
 from hpc_sparse.storage.container.file import PARTIAL_SUFFIX
 from hpc_sparse.storage.container.hdf5 import output_errors
 from hpc_sparse.storage.dataset.file import read_info
-from hpc_sparse.storage.dataset.samples import CsrFeatures, DatasetInfo, Features, Samples
+from hpc_sparse.storage.dataset.samples import CsrFeatures, DatasetInfo, Features, FilledValues, Samples
 from hpc_sparse.storage.dataset.writer import (
     BLOCK_BYTES,
     DatasetText,
@@ -39,6 +40,19 @@ from hpc_sparse.storage.dataset.writer import (
     training_order,
     write_blocks,
 )
+
+
+@dataclass(frozen=True)
+class _Preparation:
+    """What is done to the features before they are stored, and what the file tells of it."""
+
+    n_features: int
+    names: Sequence[str] | None
+    apply: Callable[[Features], Features]
+    idf: Float32Array | None = None
+    filled: FilledValues | None = None
+    n_flags: tuple[int, int] = (0, 0)
+    """Values that sparse features of the training and the test part have more."""
 
 
 @dataclass(frozen=True)
@@ -122,17 +136,22 @@ def _write(
     if not 1 <= space.n_features <= MAX_NEURONS:
         raise DataError(f"{source.where}: {space.n_features} features: must be >= 1 and <= {MAX_NEURONS}")
     _check_widths(source, spools, space)
-    check_time_steps(source.where, space.n_features, options.time_steps)
     plan = _divided(spools, labels, options)
     with output_errors(target):
-        weights = _term_weights(source, plan, space) if options.tf_idf else None
-        idf = None if weights is None else weights.idf
+        prepared = _preparation(source, plan, space, options)
+        check_time_steps(source.where, prepared.n_features, options.time_steps)
         write_blocks(
             target,
-            _train_part(plan, labels[0], space, weights, folder, options.report),
-            _test_part(plan, labels[-1], space, weights),
+            _train_part(plan, labels[0], space, prepared, folder, options.report),
+            _test_part(plan, labels[-1], space, prepared),
             layout=FeatureLayout(
-                space.n_features, space.is_sparse, _dtype(spools), space.names, idf, options.time_steps
+                prepared.n_features,
+                space.is_sparse,
+                _dtype(spools),
+                prepared.names,
+                prepared.idf,
+                options.time_steps,
+                filled=prepared.filled,
             ),
             text=DatasetText(
                 title if options.title is None else options.title,
@@ -172,6 +191,39 @@ def _divided(spools: Sequence[RowSpool], labels: Sequence[Int32Array], options: 
     return _Plan(spools[0], train_rows[training_order(train_rows.size, options.order_seed)], spools[0], is_test, split)
 
 
+def _preparation(source: SampleSource, plan: _Plan, space: FeatureSpace, options: ImportOptions) -> _Preparation:
+    if options.tf_idf:
+        weights = _term_weights(source, plan, space)
+        return _Preparation(
+            space.n_features, space.names, lambda rows: weights.weigh(_as_sparse(rows)), idf=weights.idf
+        )
+    if options.missing == "refuse":
+        if options.filled_as is not None:
+            raise DataError(f"{source.where}: filled as {options.filled_as}: expected --missing mean or flag, too")
+        return _Preparation(space.n_features, space.names, lambda rows: rows)
+    is_train = np.zeros(plan.train.n_rows, np.bool_)
+    is_train[plan.train_order] = True
+    train, test = _missing(plan.train, is_train, space), _missing(plan.test, plan.is_test, space)
+    if options.filled_as is None:
+        values = MissingValues.of(source.where, train, space.names, has_flags=options.missing == "flag")
+    else:
+        values = read_missing_values(source.where, options.filled_as, space.n_features, space.names)
+    return _Preparation(
+        values.n_features,
+        values.names(space.names),
+        values.filled,
+        filled=FilledValues(values.means, values.flagged),
+        n_flags=(values.n_flags(train), values.n_flags(test)),
+    )
+
+
+def _missing(spool: RowSpool, is_kept: BoolArray, space: FeatureSpace) -> MissingCounts:
+    counts = MissingCounts.none(space.n_features)
+    for rows in rows_kept(spool, is_kept, _rows_per_block(spool, space)):
+        counts.add(space.arranged(rows))
+    return counts
+
+
 def _term_weights(source: SampleSource, plan: _Plan, space: FeatureSpace) -> TermWeights:
     if not space.is_sparse:
         raise DataError(f"{source.where}: tf-idf of features that are stored dense: expected sparse ones")
@@ -184,34 +236,31 @@ def _term_weights(source: SampleSource, plan: _Plan, space: FeatureSpace) -> Ter
 
 
 def _train_part(
-    plan: _Plan, labels: Int32Array, space: FeatureSpace, weights: TermWeights | None, folder: Path, report: Report
+    plan: _Plan, labels: Int32Array, space: FeatureSpace, prepared: _Preparation, folder: Path, report: Report
 ) -> PartBlocks:
     order, rows_per_block = plan.train_order, _rows_per_block(plan.train, space)
 
     def blocks() -> Iterator[Features]:
         done = 0
         for rows in rows_in_order(plan.train, order, folder, rows_per_block):
-            yield _prepared(rows, space, weights)
+            yield prepared.apply(space.arranged(rows))
             done += rows.n_samples
             report("writing", done, order.size)
 
-    return PartBlocks(labels[order], blocks(), int(plan.train.counts[order].sum(dtype=OFFSET)))
+    n_stored = int(plan.train.counts[order].sum(dtype=OFFSET)) + prepared.n_flags[0]
+    return PartBlocks(labels[order], blocks(), n_stored)
 
 
-def _test_part(plan: _Plan, labels: Int32Array, space: FeatureSpace, weights: TermWeights | None) -> PartBlocks:
+def _test_part(plan: _Plan, labels: Int32Array, space: FeatureSpace, prepared: _Preparation) -> PartBlocks:
     kept = rows_kept(plan.test, plan.is_test, _rows_per_block(plan.test, space))
-    blocks = (_prepared(rows, space, weights) for rows in kept)
-    return PartBlocks(labels[plan.is_test], blocks, int(plan.test.counts[plan.is_test].sum(dtype=OFFSET)))
+    blocks = (prepared.apply(space.arranged(rows)) for rows in kept)
+    n_stored = int(plan.test.counts[plan.is_test].sum(dtype=OFFSET)) + prepared.n_flags[1]
+    return PartBlocks(labels[plan.is_test], blocks, n_stored)
 
 
 def _rows_per_block(spool: RowSpool, space: FeatureSpace) -> int:
     dense_bytes = 0 if space.is_sparse else space.n_features * spool.dtype.itemsize
     return max(1, BLOCK_BYTES // max(spool.row_bytes(), dense_bytes))
-
-
-def _prepared(rows: Features, space: FeatureSpace, weights: TermWeights | None) -> Features:
-    arranged = space.arranged(rows)
-    return arranged if weights is None else weights.weigh(_as_sparse(arranged))
 
 
 def _as_sparse(features: Features) -> CsrFeatures:

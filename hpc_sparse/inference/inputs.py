@@ -17,7 +17,7 @@ NUMBERS = "biuf"
 """Kinds of dtypes that are taken: truth values, integers, real numbers."""
 
 
-def checked_features(X: Any, n_features: int, *, is_least: bool = False) -> Features:
+def checked_features(X: Any, n_features: int, *, is_least: bool = False, may_miss: bool = False) -> Features:
     """The features of a caller's samples, checked.
 
     Parameters
@@ -27,6 +27,8 @@ def checked_features(X: Any, n_features: int, *, is_least: bool = False) -> Feat
     n_features : int
     is_least : bool
         More features than that will do.
+    may_miss : bool
+        Whether values may be NaN.
 
     Raises
     ------
@@ -45,7 +47,8 @@ def checked_features(X: Any, n_features: int, *, is_least: bool = False) -> Feat
         raise ArrayError(f"X: {matrix.shape[1]} features: expected {expected}, as the network was trained on")
     with np.errstate(over="ignore"):  # an infinity is refused, with its place
         features = to_features(matrix.tocsr() if is_sparse(matrix) else _narrow(matrix))
-    check_finite("X: values" if isinstance(features, CsrFeatures) else "X", features.values, error=ArrayError)
+    values = np.nan_to_num(features.values, posinf=np.inf, neginf=-np.inf) if may_miss else features.values
+    check_finite("X: values" if isinstance(features, CsrFeatures) else "X", values, error=ArrayError)
     return features
 
 

@@ -15,6 +15,7 @@ from hpc_sparse.inference.inputs import checked_features, checked_lengths, check
 from hpc_sparse.inference.network_pass import NetworkPass
 from hpc_sparse.inference.outputs import to_classes, to_probabilities
 from hpc_sparse.inputs.chain import FrontEndChain
+from hpc_sparse.inputs.missing_values import FilledIn
 from hpc_sparse.inputs.vocabulary import Vocabulary
 from hpc_sparse.kernels.threads import at_most_threads
 from hpc_sparse.models.stored import StoredNetwork
@@ -145,7 +146,8 @@ class TrainedModel:
             integers [n_samples, n_steps]. Columns of a data frame are taken by their names, if those of the features
             are known.
         raw : bool
-            As the import was given them, such as counts of terms: prepared here as it prepared the data set.
+            As the import was given them, such as counts of terms: prepared here as it prepared the data set. Where it
+            filled missing values, NaN stands for them, and features do without the flags that it added.
         lengths : array_like of integers, [n_samples], optional
             Steps of each sequence that count, where they differ; all by default. Beyond them, values may be anything.
 
@@ -171,9 +173,13 @@ class TrainedModel:
             return self._outputs(checked_tokens(X, self.network.n_places, self.network.n_tokens), lengths)
         if self.network.n_places > 1 and getattr(X, "ndim", 0) in WITH_PLACES:
             X = X.reshape(X.shape[0], -1)
+        filled = self.front_end.part(FilledIn) if raw else None
+        n_features = self.n_features if filled is None else filled.n_raw
         if has_names(X):
-            X = in_order(X, self.feature_names)
-        features = checked_features(X, self.n_features, is_least=self._may_have_more)
+            names = self.feature_names
+            X = in_order(X, names if names is None or filled is None else names[:n_features])
+        options = {"is_least": self._may_have_more, "may_miss": filled is not None}
+        features = checked_features(X, n_features, **options)
         if raw:
             features = self._prepared(features)
         return self._outputs(features, lengths)

@@ -126,10 +126,10 @@ class FrontEndChain:
         if n_values != n_inputs:
             raise DataError(f"{where}: front ends give {n_values} values per sample: expected {n_inputs} inputs")
 
-    def check_data(self, info: DatasetInfo) -> None:
+    def check_data(self, dataset: Dataset) -> None:
         """Check that the samples of a data set mean what those of the training meant (DataError)."""
         for part in self.parts:
-            part.check_data(info)
+            part.check_data(dataset)
 
     def copied(self) -> FrontEndChain:
         """The same with arrays of its own, which can be written to."""

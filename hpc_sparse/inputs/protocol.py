@@ -145,7 +145,7 @@ class FrontEnd(ABC):
         """What a checkpoint stores, by the names of the fields."""
         return {name: getattr(self, name) for name in self.array_names}
 
-    def check_data(self, info: DatasetInfo) -> None:  # noqa: B027  (by default any data set will do)
+    def check_data(self, dataset: Dataset) -> None:  # noqa: B027  (by default any data set will do)
         """Check that the samples of a data set mean what those of the training meant, as far as this can be told.
 
         Raises

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hpc_sparse.config import DataSection
 from hpc_sparse.config.added_keys import add_key, remove_key
 from hpc_sparse.inputs.augmentation import Augmentation
+from hpc_sparse.inputs.missing_values import FilledIn
 from hpc_sparse.inputs.protocol import FrontEnd
 from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.inputs.term_weights import TermWeights
@@ -13,6 +14,7 @@ from hpc_sparse.inputs.vocabulary import Vocabulary
 FRONT_ENDS: list[type[FrontEnd]] = [
     Augmentation,
     TermWeights,
+    FilledIn,
     Standardise,
     Vocabulary,
 ]

@@ -12,7 +12,7 @@ from hpc_sparse.config import RunConfig
 from hpc_sparse.dtypes import AnyArray, UInt8Array
 from hpc_sparse.errors import DataError, quoted
 from hpc_sparse.inputs.protocol import FrontEnd
-from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo
+from hpc_sparse.storage.dataset.samples import Dataset
 
 END = "\0"
 """Between two names, none of which has it."""
@@ -58,8 +58,9 @@ class Vocabulary(FrontEnd):
             raise DataError(f"front end {cls.name}: byte {error.start}: expected text in UTF-8") from None
         return cls(arrays["names"], arrays["unit"])
 
-    def check_data(self, info: DatasetInfo) -> None:
+    def check_data(self, dataset: Dataset) -> None:
         """Each number must stand for the same token."""
+        info = dataset.info
         for number, (own, other) in enumerate(zip(self.entries, info.vocabulary, strict=False)):
             if own != other:
                 raise DataError(

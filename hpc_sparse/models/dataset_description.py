@@ -62,4 +62,5 @@ def _statistics(path: Path) -> dict[str, float | None]:
         "features_always_zero": summary.n_always_zero,
         "has_feature_names": summary.has_names,
         "is_tf_idf": summary.has_idf,
+        "has_filled_values": summary.has_filled,
     }

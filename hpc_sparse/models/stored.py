@@ -19,7 +19,7 @@ from hpc_sparse.storage.checkpoint.file import read_checkpoint
 from hpc_sparse.storage.checkpoint.info import read_checkpoint_info
 from hpc_sparse.storage.checkpoint.state import Checkpoint
 from hpc_sparse.storage.dataset.file import load_dataset
-from hpc_sparse.storage.dataset.samples import Dataset, DatasetInfo
+from hpc_sparse.storage.dataset.samples import Dataset
 from hpc_sparse.training.evaluation import evaluate
 from hpc_sparse.training.replica_states import (
     check_fits,
@@ -81,7 +81,7 @@ class StoredNetwork:
         dataset = load_dataset(ctx, path)
         with collective_errors(ctx, "fitting the checkpoint to the data set"):
             check_fits(self.replica.network, self.config, dataset.info, str(self.path))
-            self._check_features(dataset.info)
+            self._check_features(dataset)
         return dataset
 
     def evaluate(self, ctx: ParallelContext, network: Network, dataset: Dataset) -> tuple[float, float]:
@@ -98,12 +98,12 @@ class StoredNetwork:
         settings, is_text = (assembler, workspace, batch_size), dataset.info.is_text
         return evaluate(ctx, network, objective, dataset.test, *settings, is_text=is_text)
 
-    def _check_features(self, info: DatasetInfo) -> None:
+    def _check_features(self, dataset: Dataset) -> None:
         """The front ends must fit; a network without some of its inputs might have more features than they know."""
-        n_features = self.front_end.n_features
+        info, n_features = dataset.info, self.front_end.n_features
         if n_features not in {None, info.n_features}:
             raise DataError(f"{info.path}: {info.n_features} features, but {self.path} was trained on {n_features}")
-        self.front_end.check_data(info)
+        self.front_end.check_data(dataset)
 
 
 def _front_end(path: Path, checkpoint: Checkpoint, config: RunConfig, replica: Replica) -> FrontEndChain:

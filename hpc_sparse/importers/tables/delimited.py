@@ -75,7 +75,8 @@ def import_delimited(
     columns = choose_columns(str(paths[0]), shapes[0].names, files[0].is_text(), table)
     check_options(str(paths[0]), columns, options, is_sparse=table.is_sparse)
     described = ", ".join(path.name for path in paths) + shapes[0].described()
-    rows = TableSource(str(paths[0]), files, columns, described, is_sparse=table.is_sparse)
+    choices = {"is_sparse": table.is_sparse, "missing": options.missing}
+    rows = TableSource(str(paths[0]), files, columns, described, **choices)  # type: ignore[arg-type]
     return import_streamed(rows, target, paths[0].name.partition(".")[0], options)
 
 

@@ -55,7 +55,8 @@ def import_parquet(
     for file in files:
         file.check(columns)
     described = ", ".join(path.name for path in paths)
-    rows = TableSource(str(paths[0]), files, columns, described, is_sparse=table.is_sparse)
+    choices = {"is_sparse": table.is_sparse, "missing": options.missing}
+    rows = TableSource(str(paths[0]), files, columns, described, **choices)  # type: ignore[arg-type]
     return import_streamed(rows, target, paths[0].stem, options)
 
 

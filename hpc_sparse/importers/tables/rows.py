@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -14,7 +15,7 @@ import numpy as np
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Int32Array
 from hpc_sparse.errors import DataError, MachineError, quoted
 from hpc_sparse.importers.labels import LabelCollector
-from hpc_sparse.importers.options import ImportOptions
+from hpc_sparse.importers.options import ImportOptions, Missing
 from hpc_sparse.importers.source import Chunk, FeatureSpace
 from hpc_sparse.importers.tables.columns import Columns
 from hpc_sparse.storage.dataset.samples import CsrFeatures, DenseFeatures, Features
@@ -24,6 +25,9 @@ MOST_SYMBOLS = 1000
 
 MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL")
 """Texts of cells that have no value."""
+
+ABSENT = ""
+"""The symbol of a cell that has no value."""
 
 FEW_ROWS = 20
 """In smaller tables, distinct texts get a warning only."""
@@ -56,11 +60,18 @@ class TableSource:
     """One or two files with the same columns."""
 
     def __init__(
-        self, where: str, files: Sequence[TableFile], columns: Columns, described: str, *, is_sparse: bool
+        self,
+        where: str,
+        files: Sequence[TableFile],
+        columns: Columns,
+        described: str,
+        *,
+        is_sparse: bool,
+        missing: Missing = "refuse",
     ) -> None:
         self.where, self.n_parts, self._files, self._described = where, len(files), files, described
         self.labels = LabelCollector(where)
-        self._columns, self._is_sparse = columns, is_sparse
+        self._columns, self._is_sparse, self._missing = columns, is_sparse, missing
         self._numeric = [name for name in columns.features if name not in columns.symbolic]
         self._symbols: dict[str, dict[str, int]] = {name: {} for name in columns.features if name in columns.symbolic}
         self._is_number: dict[str, bool] = {}
@@ -94,7 +105,7 @@ class TableSource:
                 continue
             for symbol, preliminary in sorted(self._symbols[column].items()):
                 number[preliminary] = len(names)
-                names.append(f"{column}={symbol}")
+                names.append(f"{column}={symbol}" if symbol != ABSENT else f"{column} is missing")
         return FeatureSpace(len(names), self._is_sparse, names, number)
 
     def description(self) -> str:
@@ -111,7 +122,7 @@ class TableSource:
         labels = self.labels.add_coded(codes, texts)
         table = np.empty((batch.num_rows, len(self._numeric)), VALUE)
         for position, name in enumerate(self._numeric):
-            table[:, position] = numbers(batch.column(name), name, where_row)
+            table[:, position] = numbers(batch.column(name), name, where_row, may_miss=self._missing != "refuse")
         return Chunk(self._features(table, batch, where_row), labels, done)
 
     def _features(self, table: Float32Array, batch: Any, where_row: WhereRow) -> Features:
@@ -122,9 +133,13 @@ class TableSource:
         index = np.empty(values.shape, INDEX)
         index[:, : table.shape[1]] = np.arange(table.shape[1])
         for position, name in enumerate(self._symbols, start=table.shape[1]):
-            codes, texts = text_codes(batch.column(name), name, where_row)
+            codes, texts = text_codes(batch.column(name), name, where_row, may_miss=self._missing != "refuse")
             self._check_kind(name, codes, texts, where_row)
-            index[:, position] = self._symbol_numbers(name, codes, texts)
+            if self._missing == "mean" and ABSENT in texts:
+                # No symbol: all features of the column are 0.
+                values[codes == texts.index(ABSENT), position] = 0
+                codes, texts = np.minimum(codes, len(texts) - 2), texts[:-1]
+            index[:, position] = self._symbol_numbers(name, codes, texts) if texts else 0
         is_stored = values != 0
         indptr = np.zeros(values.shape[0] + 1, OFFSET)
         np.cumsum(np.count_nonzero(is_stored, axis=1), out=indptr[1:])
@@ -132,6 +147,7 @@ class TableSource:
 
     def _check_kind(self, column: str, codes: AnyArray, texts: Sequence[str], where_row: WhereRow) -> None:
         """Refuse a column of numbers with something else in it, which may be a mistake."""
+        texts = [text for text in texts if text != ABSENT]  # which is the last one
         if column in self._columns.mixed or not texts:
             return
         if all(is_number(text, ",") for text in texts) and any("," in text for text in texts):
@@ -189,18 +205,20 @@ def is_number(text: str, decimal: str = ".") -> bool:
     return NUMBER.fullmatch(text) is not None
 
 
-def numbers(column: Any, name: str, where_row: WhereRow) -> Float32Array:
-    """A column of numbers or truth values, float32[n_rows], without missing ones (DataError)."""
-    if column.null_count:
+def numbers(column: Any, name: str, where_row: WhereRow, *, may_miss: bool = False) -> Float32Array:
+    """A column of numbers or truth values, float32[n_rows], without missing ones (DataError), or with NaN for them."""
+    if column.null_count and not may_miss:
         row = int(np.argmax(np.asarray(column.is_null())))
         raise DataError(f'{where_row(row)}: column "{name}": has no value: expected a number')
     arrow = import_module("pyarrow")
     if not (arrow.types.is_float32(column.type) or arrow.types.is_float64(column.type)):
         column = column.cast(arrow.float64(), safe=False)
+    if column.null_count:
+        column = import_module("pyarrow.compute").fill_null(column, math.nan)
     values = array_of(column)
     with np.errstate(over="ignore"):
         converted = values.astype(VALUE)
-    is_finite = np.isfinite(converted)
+    is_finite = np.isfinite(converted) | (np.isnan(values) & may_miss)
     if not is_finite.all():
         row = int(np.argmin(is_finite))
         raise DataError(
@@ -209,8 +227,11 @@ def numbers(column: Any, name: str, where_row: WhereRow) -> Float32Array:
     return converted
 
 
-def text_codes(column: Any, name: str, where_row: WhereRow) -> tuple[AnyArray, list[str]]:
-    """A column as texts without spaces around them, none missing (DataError): each row's position in the list."""
+def text_codes(column: Any, name: str, where_row: WhereRow, *, may_miss: bool = False) -> tuple[AnyArray, list[str]]:
+    """A column as texts without spaces around them: each row's position in the list.
+
+    None is missing (DataError); or else ABSENT, the last one, stands for those that are.
+    """
     compute, arrow = import_module("pyarrow.compute"), import_module("pyarrow")
     if arrow.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -219,6 +240,12 @@ def text_codes(column: Any, name: str, where_row: WhereRow) -> tuple[AnyArray, l
     coded = compute.utf8_trim_whitespace(column).dictionary_encode()
     texts: list[str] = coded.dictionary.to_pylist()
     missing = [number for number, text in enumerate(texts) if text in MISSING]
+    if may_miss and (coded.null_count or missing):
+        kept = [number for number in range(len(texts)) if number not in set(missing)]
+        position = np.full(len(texts) + 1, len(kept), INDEX)
+        position[kept] = np.arange(len(kept))
+        codes = array_of(compute.fill_null(coded.indices, len(texts)))
+        return position[codes], [*(texts[number] for number in kept), ABSENT]
     if coded.null_count or missing:
         is_missing = np.asarray(coded.is_null()) | np.isin(np.asarray(coded.indices), missing)
         row = int(np.argmax(is_missing))
@@ -241,6 +268,10 @@ def check_options(where: str, columns: Columns, options: ImportOptions, *, is_sp
         )
     if options.tf_idf and not is_sparse:
         raise DataError(f"{where}: tf-idf of a table: expected --sparse, too")
+    if options.missing == "flag" and options.time_steps > 1:
+        raise DataError(f"{where}: flags of missing values are of no step: expected --time-steps 1, or means alone")
+    if options.tf_idf and options.missing != "refuse":
+        raise DataError(f"{where}: tf-idf together with missing values by {options.missing}: expected one of them")
 
 
 def load_arrow(reader: Literal["csv", "parquet"]) -> Any:

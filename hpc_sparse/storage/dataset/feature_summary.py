@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_sparse.checks import check_finite, check_positive
-from hpc_sparse.dtypes import OFFSET, VALUE, Float32Array
+from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, Float32Array
 from hpc_sparse.errors import FileFormatError
 from hpc_sparse.parallel.collectives import collective_errors
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.container.file import DATASET_KIND, open_container
 from hpc_sparse.storage.container.reader import ContainerReader
+from hpc_sparse.storage.dataset.samples import FilledValues
 
 Range = tuple[float, float]
 
@@ -33,8 +34,8 @@ class FeatureSummary:
         Features that are 0 in every training sample.
     mean_range, deviation_range : (float, float) or None
         Over the dense features.
-    has_names, has_idf : bool
-        Whether the file names the features, and has the weights of term counts.
+    has_names, has_idf, has_filled : bool
+        Whether the file names the features, has the weights of term counts, and what stands for missing values.
     """
 
     value_range: Range | None
@@ -44,6 +45,7 @@ class FeatureSummary:
     deviation_range: Range | None
     has_names: bool
     has_idf: bool
+    has_filled: bool
 
 
 def read_graph_numbers(path: Path | str) -> dict[str, int | float | str]:
@@ -72,6 +74,7 @@ def read_feature_summary(path: Path | str) -> FeatureSummary:
             _range_of(reader, "statistics/deviation", n_features),
             reader.has("feature_names"),
             reader.has("preparation/idf"),
+            reader.has("preparation/fill"),
         )
 
 
@@ -112,6 +115,51 @@ def idf_of(reader: ContainerReader, n_features: int) -> Float32Array | None:
         check_finite(where, idf, error=FileFormatError)
         check_positive(where, idf, error=FileFormatError)
     return idf
+
+
+def read_filled(path: Path | str) -> FilledValues | None:
+    """What stands for missing values in a data set file; None if its import took none. Needs no MPI.
+
+    Raises
+    ------
+    DataError, FileFormatError
+        The file is missing, foreign or damaged.
+    """
+    with open_container(ParallelContext.serial(threads=1), path, DATASET_KIND, "serial") as reader:
+        return filled_of(reader, reader.integer("/", "n_features", minimum=1))
+
+
+def filled_of(reader: ContainerReader, n_features: int) -> FilledValues | None:
+    """What stands for missing values in an open file; None if the import took none (collective).
+
+    Raises
+    ------
+    FileFormatError
+        On every rank: there are not as many features as it tells.
+    """
+    if not reader.has("preparation/fill"):
+        return None
+    shape = reader.shape("preparation/fill")
+    reader.require("preparation/fill", VALUE, shape)
+    reader.require("preparation/flagged", INDEX, shape)
+    found = FilledValues(reader.read("preparation/fill"), reader.read("preparation/flagged"))
+    where = f"{reader.path}: preparation"
+    with collective_errors(reader.ctx, "checking what stands for missing values"):
+        check_filled(where, found, n_features)
+    return found
+
+
+def check_filled(where: str, filled: FilledValues, n_features: int | None = None) -> None:
+    """Refuse (FileFormatError) means that are not finite, and flags that are none or of others than ``n_features``."""
+    fill, flagged = filled
+    if fill.ndim != 1 or fill.dtype != VALUE or flagged.shape != fill.shape or flagged.dtype != INDEX:
+        found = f"fill {fill.dtype}{list(fill.shape)}, flagged {flagged.dtype}{list(flagged.shape)}"
+        raise FileFormatError(f"{where}: {found}: expected float32[n] and int32[n]")
+    check_finite(f"{where}/fill", fill, error=FileFormatError)
+    if ((flagged != 0) & (flagged != 1)).any():
+        raise FileFormatError(f"{where}/flagged: expected 0 and 1")
+    if n_features not in {None, filled.n_features}:
+        raise FileFormatError(f"{where}: {filled.n_features} features with flags: expected {n_features}")
 
 
 def _nonzero_statistics(

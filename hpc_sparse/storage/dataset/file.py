@@ -29,7 +29,7 @@ from hpc_sparse.partition import Share
 from hpc_sparse.storage.container.file import DATASET_KIND, open_container
 from hpc_sparse.storage.container.reader import ContainerReader
 from hpc_sparse.storage.dataset.class_counts import check_class_counts
-from hpc_sparse.storage.dataset.feature_summary import idf_of
+from hpc_sparse.storage.dataset.feature_summary import filled_of, idf_of
 from hpc_sparse.storage.dataset.samples import CsrFeatures, Dataset, DatasetInfo, DenseFeatures, Samples
 from hpc_sparse.storage.dataset.validation import (
     ValidationPart,
@@ -104,13 +104,14 @@ def load_dataset(
         mean = _read_statistic(reader, info, "mean") if has_statistics else None
         deviation = _read_statistic(reader, info, "deviation") if has_statistics else None
         term_weights = _read_term_weights(reader, info)
+        filled = filled_of(reader, info.n_features)
     with collective_errors(ctx, f"checking {path}"):
         _check_samples(info, "train", train_samples, train_rows[0])
         _check_samples(info, "test", test_samples, test_rows[0])
         _check_statistics(info, mean, deviation)
     check_class_counts(ctx, info, "train", train_rows, train_samples.labels)
     check_class_counts(ctx, info, "test", test_rows, test_samples.labels)
-    dataset = Dataset(info, train_samples, test_samples, mean, deviation, term_weights=term_weights)
+    dataset = Dataset(info, train_samples, test_samples, mean, deviation, term_weights=term_weights, filled=filled)
     return dataset if validation is None else _with_validation(ctx, dataset, validation, held_out, train_rows[0])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -63,6 +63,26 @@ class CsrFeatures:
     def n_samples(self) -> int:
         """Number of rows."""
         return int(self.indptr.size) - 1
+
+
+class FilledValues(NamedTuple):
+    """What an import put in the place of missing values.
+
+    Attributes
+    ----------
+    fill : float32[n_raw]
+        Mean of each feature over the training samples that have it.
+    flagged : int32[n_raw]
+        1 for features that another one flags, behind all others; else 0.
+    """
+
+    fill: Float32Array
+    flagged: Int32Array
+
+    @property
+    def n_features(self) -> int:
+        """Features with the flags."""
+        return self.fill.size + int(self.flagged.sum())
 
 
 Features: TypeAlias = DenseFeatures | CsrFeatures
@@ -201,6 +221,8 @@ class Dataset:
     term_weights : dict of array
         Weights of features that are counts of terms; {} for other features. ``idf`` float32[n_features]: weight of each
         term. ``row_length`` float64[1]: Euclidean length of every sample.
+    filled : FilledValues or None
+        What stands for missing values; None if the import took none.
     """
 
     info: DatasetInfo
@@ -211,6 +233,7 @@ class Dataset:
     validation: Samples | None = None
     n_validation: int = 0
     term_weights: Mapping[str, AnyArray] = field(default_factory=dict)
+    filled: FilledValues | None = None
 
     @property
     def n_train(self) -> int:

@@ -2,8 +2,10 @@
 
 Besides, ``statistics`` holds ``nonzero`` int64[f], the training samples in which each feature is not 0, and attributes
 ``minimum`` and ``maximum`` of their values. ``feature_names`` is text, and ``preparation/idf`` float32[f] the weights
-of term counts, where there are any. Attributes of ``graph`` describe the graph whose nodes the samples are. Readers may
-do without all of these.
+of term counts, where there are any. Where missing values were filled, ``preparation/fill`` float32[r] are the means of
+the r features that the source has. ``preparation/flagged`` int32[r] is 1 for those that have a flag: a feature behind
+all r, which is 1 where they were missing. Attributes of ``graph`` describe the graph whose nodes the samples are.
+Readers may do without all of these.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from hpc_sparse.storage.container.file import DATASET_KIND, create_container, re
 from hpc_sparse.storage.container.hdf5 import Attribute, output_errors
 from hpc_sparse.storage.container.writer import ContainerWriter
 from hpc_sparse.storage.dataset.feature_statistics import FeatureStatistics
-from hpc_sparse.storage.dataset.samples import CsrFeatures, Features, Samples, take_rows
+from hpc_sparse.storage.dataset.samples import CsrFeatures, Features, FilledValues, Samples, take_rows
 
 BLOCK_BYTES = 4 * 1024 * 1024
 """Features that are put in order and written together, roughly."""
@@ -62,6 +64,8 @@ class FeatureLayout:
         Name of each token, if features are tokens.
     unit : str
         What a token is, if samples are windows of one long text; "" if they are not.
+    filled : FilledValues, optional
+        What stands for missing values.
     """
 
     n_features: int
@@ -72,6 +76,7 @@ class FeatureLayout:
     time_steps: int = 1
     vocabulary: Sequence[str] | None = None
     unit: str = ""
+    filled: FilledValues | None = None
 
 
 @dataclass(frozen=True)
@@ -239,6 +244,9 @@ def write_blocks(
             writer.write_replicated("feature_names", _as_text(layout.names))
         if layout.idf is not None:
             writer.write_replicated("preparation/idf", layout.idf)
+        if layout.filled is not None:
+            writer.write_replicated("preparation/fill", layout.filled.fill)
+            writer.write_replicated("preparation/flagged", layout.filled.flagged)
 
 
 def _in_order(samples: Samples, order: Int64Array) -> PartBlocks:

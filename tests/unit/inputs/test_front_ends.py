@@ -182,7 +182,10 @@ def test_augmented_batches_come_through_the_chain(make_config):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"nobody/a": np.zeros(3)}, "front end nobody: unknown; known are augmentation, term_weights, standardize"),
+        (
+            {"nobody/a": np.zeros(3)},
+            "front end nobody: unknown; known are augmentation, term_weights, missing_values, standardize",
+        ),
         ({"standardize/mean": np.zeros(3)}, "front end standardize: arrays mean: expected mean, deviation"),
         (
             {"term_weights/idf": np.zeros(3, np.float32), "term_weights/row_length": np.zeros(0)},
