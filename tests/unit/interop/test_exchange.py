@@ -134,6 +134,14 @@ def test_an_archive_of_ours_takes_no_configuration_and_another_one_needs_it(writ
         import_model(tmp_path / "other.npz", tmp_path / "back.h5")
 
 
+def test_dense_weights_take_no_connections_from_a_file(tmp_path):
+    np.savez(tmp_path / "other.npz", w=np.zeros((3, 30)))
+    text = 'data.path = "d.h5"\ntraining.epochs = 1\nnetwork = { hidden = [3], initial_topology = "file:a.csv" }\n'
+    (tmp_path / "run.toml").write_text(text)
+    with pytest.raises(InputError, match=r"run\.toml: has connections from a\.csv: expected none, as those of .*other"):
+        import_model(tmp_path / "other.npz", tmp_path / "back.h5", tmp_path / "run.toml")
+
+
 def test_without_pytorch_a_module_is_refused_with_what_is_missing(write_network, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "hpc_sparse.interop.torch_module", raising=False)
