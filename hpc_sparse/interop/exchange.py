@@ -21,8 +21,9 @@ from hpc_sparse.interop.dense_recurrent import has_recurrent_names, recurrent_we
 from hpc_sparse.interop.dense_weights import Layout, dense_weights, read_arrays
 from hpc_sparse.interop.magnitude_pruning import check_kinds, prune_to_density, scaled_inputs
 from hpc_sparse.interop.model_archive import is_model, read_model, to_arrays
+from hpc_sparse.network.blueprint import blueprints
 from hpc_sparse.network.connections.registry import check_widths
-from hpc_sparse.network.network import Network, blueprints
+from hpc_sparse.network.network import Network
 from hpc_sparse.network.replica import Replica
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.storage.checkpoint.file import write_checkpoint

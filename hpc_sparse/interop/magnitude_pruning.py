@@ -15,7 +15,7 @@ from hpc_sparse.evolution.top_k import strongest
 from hpc_sparse.inputs.standardise import Standardise
 from hpc_sparse.interop.dense_weights import DenseMap, DenseWeights
 from hpc_sparse.network.activations import negative_slope
-from hpc_sparse.network.blueprint import LayerBlueprint
+from hpc_sparse.network.blueprint import LayerBlueprint, blueprints
 from hpc_sparse.network.connections.group_pattern import GroupPattern, pattern_of_section
 from hpc_sparse.network.connections.n_of_m import NOfM
 from hpc_sparse.network.connections.protocol import INPUT, Connections
@@ -26,7 +26,7 @@ from hpc_sparse.network.layers.recurrent import RECURRENT, RecurrentLayer
 from hpc_sparse.network.layers.registry import LAYERS
 from hpc_sparse.network.layers.sparse import SparseLayer
 from hpc_sparse.network.layers.tanh import TanhLayer
-from hpc_sparse.network.network import Network, blueprints
+from hpc_sparse.network.network import Network
 
 
 def check_kinds(config: NetworkSection) -> None:
