@@ -7,7 +7,7 @@ tile can have, the first argument.
 
 All are functions over array pointers and do no bounds checks: callers own the arithmetic. Offsets count numbers from
 the start of a flat array. ``source`` and ``delta`` are read from ``base`` on, where their tile begins; its row of
-neuron i lies ``i * width`` further. ``last`` is the number of the last connection of all. Rows of a tile whose
+neuron i lies ``i * width`` further, or elsewhere: see :mod:`hpc_sparse.kernels.simd.halo_rows`. ``last`` is the number of the last connection of all. Rows of a tile whose
 ``distance`` is not near are asked for early, see :mod:`hpc_sparse.kernels.simd.prefetch`.
 """
 
@@ -22,6 +22,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS, activated, activated_and_dropped, differentiated
+from hpc_sparse.kernels.simd.halo_rows import HaloTile, Tile, tile_of_source
 from hpc_sparse.kernels.simd.machine import LANES
 from hpc_sparse.kernels.simd.prefetch import NEAR, ahead, prefetch, prefetch_rows
 from hpc_sparse.kernels.simd.vector_code import (
@@ -62,19 +63,19 @@ def _pointers(context: Any, builder: Builder, signature: Any, args: Any) -> list
     return [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
 
 
-def _row(builder: Builder, tile: Value, neuron: Value, width: int) -> Value:
-    """Pointer to the row of a neuron in a tile of ``width`` columns."""
-    return builder.gep(tile, [builder.mul(neuron, INT64(width))])
+def _tile(context: Any, builder: Builder, signature: Any, args: Any) -> Tile | HaloTile:
+    """The tile that the second and third arguments, a source and its base, tell."""
+    return tile_of_source(context, builder, signature.args[1:3], args[1:3])
 
 
 def _ask_ahead(
-    builder: Builder, distance: Value, tile: Value, width: int, indices: Value, k: Value, n: int, last: Value
+    builder: Builder, distance: Value, tile: Tile | HaloTile, width: int, indices: Value, k: Value, n: int, last: Value
 ) -> None:
     """Ask for the rows of the ``n`` connections that come some connections after ``k``, if they are not near."""
     with builder.if_then(_is_not_near(builder, distance)):
         neurons = [ahead(builder, indices, builder.add(k, INT64(i)), last) for i in range(n)]
-        rows = [_row(builder, tile, neuron, width) for neuron in neurons]
-        prefetch_rows(builder, distance, rows, width * item_bytes(tile))
+        rows = [tile.row(builder, neuron, width) for neuron in neurons]
+        prefetch_rows(builder, distance, rows, width * item_bytes(tile.pointer))
 
 
 def _is_not_near(builder: Builder, distance: Value) -> Value:
@@ -84,7 +85,7 @@ def _is_not_near(builder: Builder, distance: Value) -> Value:
 def _weighted_sum(
     builder: Builder,
     width: int,
-    tile: Value,
+    tile: Tile | HaloTile,
     indices: Value,
     weight: Value,
     position: Value | None,
@@ -102,7 +103,7 @@ def _weighted_sum(
     def add_connections(k: Value, sums: list[Value], n: int) -> list[Value]:
         _ask_ahead(builder, distance, tile, width, indices, k, n, last)
         slots = [builder.add(k, INT64(i)) for i in range(n)]
-        rows = [_row(builder, tile, load_index(builder, indices, slot), width) for slot in slots]
+        rows = [tile.row(builder, load_index(builder, indices, slot), width) for slot in slots]
         where = slots if position is None else [load_index(builder, position, slot) for slot in slots]
         scales = [builder.load(builder.gep(weight, [which])) for which in where]
         (total,) = sums
@@ -128,11 +129,12 @@ def _row_sum(tc, width, source, base, indices, weight, start, stop, last, distan
 
     def codegen(context, builder, signature, args):
         values = _pointers(context, builder, signature, args)
-        width, source, base, indices, weight, start, stop, last, distance, initial, slope, out, out_offset = values
+        width, _, _, indices, weight, start, stop, last, distance, initial, slope, out, out_offset = values
+        tile = _tile(context, builder, signature, args)
         connections = (indices, weight, None, start, stop, last, distance, initial)
 
         def emit(own: int) -> None:
-            total = _weighted_sum(builder, own, builder.gep(source, [base]), *connections)
+            total = _weighted_sum(builder, own, tile, *connections)
             store_vector(builder, activated(builder, total, slope), builder.gep(out, [out_offset]))
 
         for_width(builder, width, emit)
@@ -149,11 +151,12 @@ def _indirect_row_sum(tc, width, source, base, indices, position, weight, start,
 
     def codegen(context, builder, signature, args):
         values = _pointers(context, builder, signature, args)
-        width, source, base, indices, position, weight, start, stop, last, distance, out, out_offset = values
+        width, _, _, indices, position, weight, start, stop, last, distance, out, out_offset = values
+        tile = _tile(context, builder, signature, args)
         connections = (indices, weight, position, start, stop, last, distance, ir.Constant(FLOAT, 0.0))
 
         def emit(own: int) -> None:
-            total = _weighted_sum(builder, own, builder.gep(source, [base]), *connections)
+            total = _weighted_sum(builder, own, tile, *connections)
             store_vector(builder, total, builder.gep(out, [out_offset]))
 
         for_width(builder, width, emit)
@@ -196,14 +199,13 @@ def _row_sum_activated(
 
     def codegen(context, builder, signature, args):
         values = _pointers(context, builder, signature, args)
-        width, source, base, indices, weight, start, stop, last, distance, initial, out, out_offset, column = values[
-            :13
-        ]
+        width, _, _, indices, weight, start, stop, last, distance, initial, out, out_offset, column = values[:13]
+        tile = _tile(context, builder, signature, args)
         slope, scale, drop_below, row_key, record, place = values[13:]
         connections = (indices, weight, None, start, stop, last, distance, initial)
 
         def emit(own: int) -> None:
-            total = _weighted_sum(builder, own, builder.gep(source, [base]), *connections)
+            total = _weighted_sum(builder, own, tile, *connections)
             for first in range(0, own, BLOCK):
                 lanes = ir.Constant(ir.VectorType(INT32, BLOCK), list(range(first, first + BLOCK)))
                 at, words = builder.add(column, INT64(first)), builder.add(place, INT64(first // BLOCK * WORDS))
@@ -247,8 +249,8 @@ def _make_row_dots(*, adds: bool) -> Callable[..., Any]:
 
         def codegen(context, builder, signature, args):
             values = _pointers(context, builder, signature, args)
-            width, source, base, indices, start, stop, last, distance, delta, offset, dots, shift = values
-            tile = builder.gep(source, [base])
+            width, _, _, indices, start, stop, last, distance, delta, offset, dots, shift = values
+            tile = _tile(context, builder, signature, args)
 
             def emit(own: int) -> None:
                 lanes = min(LANES, own)
@@ -257,7 +259,7 @@ def _make_row_dots(*, adds: bool) -> Callable[..., Any]:
                 def add_group(k: Value, nothing: list[Value], n: int) -> list[Value]:
                     _ask_ahead(builder, distance, tile, own, indices, k, n, last)
                     slots = [builder.add(k, INT64(g)) for g in range(n)]
-                    rows = [_row(builder, tile, load_index(builder, indices, slot), own) for slot in slots]
+                    rows = [tile.row(builder, load_index(builder, indices, slot), own) for slot in slots]
                     products = [ir.Constant(float_vector(lanes), [0.0] * lanes)] * n
                     for part, factor in enumerate(factors):
                         at = INT64(part * lanes)
@@ -314,9 +316,9 @@ def _make_row_sum_and_dots(*, is_indirect: bool, adds: bool) -> Callable[..., An
 
         def codegen(context, builder, signature, args):
             values = _pointers(context, builder, signature, args)
-            width, delta, base, outs, position, weight, start, stop, last, distance, source, offset = values[:12]
+            width, _, _, outs, position, weight, start, stop, last, distance, source, offset = values[:12]
             record, place, slope, scale, out, dots = values[12:]
-            tile, target = builder.gep(delta, [base]), builder.gep(out, [offset])
+            tile, target = _tile(context, builder, signature, args), builder.gep(out, [offset])
 
             def emit(own: int) -> None:
                 lanes = min(LANES, own)
@@ -332,7 +334,7 @@ def _make_row_sum_and_dots(*, is_indirect: bool, adds: bool) -> Callable[..., An
                                 at = ahead(builder, position, builder.add(k, INT64(g)), last)
                                 prefetch(builder, builder.gep(weight, [at]), 1)
                     slots = [builder.add(k, INT64(g)) for g in range(n)]
-                    rows = [_row(builder, tile, load_index(builder, outs, slot), own) for slot in slots]
+                    rows = [tile.row(builder, load_index(builder, outs, slot), own) for slot in slots]
                     where = [load_index(builder, position, slot) for slot in slots] if is_indirect else slots
                     scales = [splat(builder, builder.load(builder.gep(weight, [which])), lanes) for which in where]
                     products, sums = [zero] * n, list(sums)

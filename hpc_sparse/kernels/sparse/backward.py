@@ -11,6 +11,7 @@ from numba import njit, prange
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS, differentiate
 from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile, width_at
+from hpc_sparse.kernels.simd.halo_rows import bytes_of_value, n_rows, tile_base
 from hpc_sparse.kernels.simd.prefetch import distance_of
 from hpc_sparse.kernels.simd.row_loops import (
     indirect_row_sum,
@@ -40,7 +41,7 @@ def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds
     position : int32[nnz], or int64 beyond 2^31 connections
         Transposed index: where the connection's weight is.
     weight : float32[nnz]
-    delta : float32[n_out * n_columns] in tiles
+    delta : float32[n_out * n_columns] in tiles, or HaloRows
         Derivative of the loss by this layer's weighted sums; 0 in the columns beyond the batch.
     record : uint16[n_in * n_columns * WORDS / BLOCK] in tiles
         What :func:`hpc_sparse.kernels.sparse.forward.forward_train` recorded for the layer below; empty for a layer
@@ -56,14 +57,14 @@ def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds
     """
     n_in, n_blocks, last = indptr.size - 1, bounds.size - 1, outs.size - 1
     n_columns = out.size // n_in
-    n_out = delta.size // n_columns
+    n_out = n_rows(delta, n_columns)
     for work in prange(n_tiles_of(n_columns, width) * n_blocks):
         column, own = nth_tile(work // n_blocks, n_columns, width)
-        distance = distance_of(n_out * own * delta.itemsize)
+        distance = distance_of(n_out * own * bytes_of_value(delta))
         block = work % n_blocks
         for row in range(bounds[block], bounds[block + 1]):
             offset, start, stop = column * n_in + row * own, np.int64(indptr[row]), np.int64(indptr[row + 1])
-            connections = delta, column * n_out, outs, position, weight, start, stop, last, distance
+            connections = delta, tile_base(delta, column, n_columns), outs, position, weight, start, stop, last, distance
             indirect_row_sum(own, *connections, out, offset)
             if record.size:
                 apply_derivative(record, slope, scale, offset, own, out)
@@ -86,11 +87,11 @@ def backward_and_gradient(
     """
     n_in, last = indptr.size - 1, outs.size - 1
     own = out.size // n_in
-    distance = distance_of(delta.nbytes)
+    distance = distance_of(n_rows(delta, own) * own * bytes_of_value(delta))
     for block in prange(bounds.size - 1):
         for row in range(bounds[block], bounds[block + 1]):
             offset, start, stop = row * own, np.int64(indptr[row]), np.int64(indptr[row + 1])
-            connections = delta, 0, outs, position, weight, start, stop, last, distance
+            connections = delta, tile_base(delta, 0, own), outs, position, weight, start, stop, last, distance
             derivative = record, offset // BLOCK * WORDS, slope, scale
             indirect_row_sum_and_dots(own, *connections, source, offset, *derivative, out, weight_gradient)
 
@@ -131,7 +132,7 @@ def backward_and_gradient_of_tiles(
     """
     n_in, n_blocks, last = indptr.size - 1, bounds.size - 1, outs.size - 1
     n_columns = out.size // n_in
-    n_out = delta.size // n_columns
+    n_out = n_rows(delta, n_columns)
     weights, gradients = transposed[0], transposed[1]
     for part in prange(n_parts):
         first, stop_block = n_blocks * part // n_parts, n_blocks * (part + 1) // n_parts
@@ -140,10 +141,10 @@ def backward_and_gradient_of_tiles(
         column = 0
         while column < n_columns:
             own = width_at(column, n_columns, width)
-            distance = distance_of(n_out * own * delta.itemsize)
+            distance = distance_of(n_out * own * bytes_of_value(delta))
             for row in range(bounds[first], bounds[stop_block]):
                 offset, start, stop = column * n_in + row * own, np.int64(indptr[row]), np.int64(indptr[row + 1])
-                connections = delta, column * n_out, outs, position, weights, start, stop, last, distance
+                connections = delta, tile_base(delta, column, n_columns), outs, position, weights, start, stop, last, distance
                 derivative = record, offset // BLOCK * WORDS, slope, scale
                 if column == 0:
                     row_sum_and_dots(own, *connections, source, offset, *derivative, out, gradients)
@@ -173,13 +174,13 @@ def backward_and_gradient_by_tile(
     """
     n_in, n_blocks, last = indptr.size - 1, bounds.size - 1, outs.size - 1
     n_columns = out.size // n_in
-    n_out = delta.size // n_columns
+    n_out = n_rows(delta, n_columns)
     for work in prange(gradients.shape[0] * n_blocks):
         tile, block = work // n_blocks, work % n_blocks
         column, own = nth_tile(tile, n_columns, width)
-        distance, found = distance_of(n_out * own * delta.itemsize), gradients[tile]
+        distance, found = distance_of(n_out * own * bytes_of_value(delta)), gradients[tile]
         for row in range(bounds[block], bounds[block + 1]):
             offset, start, stop = column * n_in + row * own, np.int64(indptr[row]), np.int64(indptr[row + 1])
-            connections = delta, column * n_out, outs, position, weight, start, stop, last, distance
+            connections = delta, tile_base(delta, column, n_columns), outs, position, weight, start, stop, last, distance
             derivative = record, offset // BLOCK * WORDS, slope, scale
             indirect_row_sum_and_dots(own, *connections, source, offset, *derivative, out, found)

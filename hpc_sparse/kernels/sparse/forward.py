@@ -13,6 +13,7 @@ from numba import njit, prange
 from hpc_sparse.kernels.hashing import GOLDEN, mix64
 from hpc_sparse.kernels.simd.activation import BLOCK, COLUMN_STEP, WORDS
 from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile
+from hpc_sparse.kernels.simd.halo_rows import bytes_of_value, n_rows, tile_base
 from hpc_sparse.kernels.simd.prefetch import distance_of
 from hpc_sparse.kernels.simd.row_loops import row_sum, row_sum_activated
 
@@ -29,7 +30,7 @@ def forward(indptr, indices, weight, bias, source, slope, bounds, width, out):
     indices : int32[nnz]
     weight : float32[nnz]
     bias : float32[n_out]
-    source : float32[n_in * n_columns] in tiles, or bfloat16 as uint16
+    source : float32[n_in * n_columns] in tiles, or bfloat16 as uint16; or HaloRows
     slope : float32
         1 makes it linear.
     bounds : int64[n_blocks + 1]
@@ -41,15 +42,15 @@ def forward(indptr, indices, weight, bias, source, slope, bounds, width, out):
     """
     n_out, n_blocks, last = bias.size, bounds.size - 1, indices.size - 1
     n_columns = out.size // n_out
-    n_in = source.size // n_columns
+    n_in = n_rows(source, n_columns)
     for work in prange(n_tiles_of(n_columns, width) * n_blocks):
         column, own = nth_tile(work // n_blocks, n_columns, width)
-        distance = distance_of(n_in * own * source.itemsize)
+        distance = distance_of(n_in * own * bytes_of_value(source))
         block = work % n_blocks
         stop = np.int64(indptr[bounds[block]])  # to 64 bits once, not at every use
         for row in range(bounds[block], bounds[block + 1]):
             start, stop = stop, np.int64(indptr[row + 1])
-            connections = source, column * n_in, indices, weight, start, stop, last, distance, bias[row]
+            connections = source, tile_base(source, column, n_columns), indices, weight, start, stop, last, distance, bias[row]
             row_sum(own, *connections, slope, out, column * n_out + row * own)
 
 
@@ -90,17 +91,17 @@ def forward_train(
     """
     n_out, n_blocks, last = bias.size, bounds.size - 1, indices.size - 1
     n_columns = out.size // n_out
-    n_in = source.size // n_columns
+    n_in = n_rows(source, n_columns)
     shift = np.uint32(np.uint64(first_column) * np.uint64(COLUMN_STEP))
     for work in prange(n_tiles_of(n_columns, width) * n_blocks):
         column, own = nth_tile(work // n_blocks, n_columns, width)
-        distance = distance_of(n_in * own * source.itemsize)
+        distance = distance_of(n_in * own * bytes_of_value(source))
         block = work % n_blocks
         stop = np.int64(indptr[bounds[block]])  # to 64 bits once, not at every use
         for row in range(bounds[block], bounds[block + 1]):
             start, stop = stop, np.int64(indptr[row + 1])
             row_key = np.uint32(np.uint32(mix64(key + np.uint64(first_row + row) * GOLDEN)) + shift)
             offset = column * n_out + row * own
-            connections = source, column * n_in, indices, weight, start, stop, last, distance, bias[row]
+            connections = source, tile_base(source, column, n_columns), indices, weight, start, stop, last, distance, bias[row]
             dropout = column, slope, scale, drop_below, row_key, record, offset // BLOCK * WORDS
             row_sum_activated(own, *connections, out, offset, *dropout)
