@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -63,6 +63,35 @@ class BatchShape(NamedTuple):
     def n_columns(self) -> int:
         """Columns of all places, those beyond the samples included."""
         return self.n_places * padded_columns(self.n_samples)
+
+
+class SourceRows(Protocol):
+    """Rows of neurons that kernels read at random: tiles of one array, or of several."""
+
+    @property
+    def values(self) -> Any:
+        """What kernels take."""
+        ...
+
+    @property
+    def layout(self) -> int:
+        """As of tiles."""
+        ...
+
+    @property
+    def n_tiles(self) -> int:
+        """Number of tiles."""
+        ...
+
+    @property
+    def gradient_parts(self) -> int:
+        """As of tiles."""
+        ...
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one tile only."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

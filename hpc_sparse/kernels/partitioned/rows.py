@@ -1,37 +1,11 @@
-"""Rows of incoming connections whose sources are in part on other ranks, and rows of activations that travel."""
+"""Connections whose sources are in part on other ranks: their gradients, and rows of activations that travel."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit, prange
 
-from hpc_sparse.kernels.simd.columns import width_at
-from hpc_sparse.kernels.simd.prefetch import distance_of
-from hpc_sparse.kernels.simd.row_loops import more_row_dots, row_dots
 from hpc_sparse.kernels.sparse.gradient import descend
-
-
-@njit(cache=True, nogil=True)
-def cut_rows(indptr, indices, first, stop, low, high):
-    """Where the connections from sources ``first`` to ``stop`` of each row begin and end.
-
-    Parameters
-    ----------
-    indptr : int32[n_out + 1], or int64 beyond 2^31 connections
-    indices : int32[nnz]
-        Increasing within a row.
-    first, stop : int
-    low, high : int32[n_out], or int64
-        Overwritten.
-    """
-    for row in range(indptr.size - 1):
-        k, end = indptr[row], indptr[row + 1]
-        while k < end and indices[k] < first:
-            k += 1
-        low[row] = k
-        while k < end and indices[k] < stop:
-            k += 1
-        high[row] = k
 
 
 @njit(cache=True, nogil=True)
@@ -76,50 +50,71 @@ def group_by_owner(indptr, indices, ranges, starts, positions, rows):
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def remote_gradients(indptr, low, high, indices, delta, source, bounds, width, gradients):
-    """Gradient at each connection from a source of another rank; those from own sources stay.
+def count_by_owner(indptr, indices, ranges, bounds, counts):
+    """Count the connections of each row block by the part that owns their source.
 
     Parameters
     ----------
-    indptr : int32[n_out + 1], or int64 beyond 2^31 connections
-    low, high : int32[n_out], or int64
-        The connections of a row from own sources: see :func:`cut_rows`.
-    indices : int32[nnz]
-    delta : float32[n_out * n_columns] in tiles, or bfloat16 as uint16
-        Derivative of the mean loss by the weighted sums; 0 in the columns beyond the batch.
-    source : float32[n_sources * n_columns] in tiles, or bfloat16 as uint16
-        Activations of all sources; finite in the columns beyond the batch.
+    indptr, indices, ranges
+        As of :func:`group_by_owner`.
     bounds : int64[n_blocks + 1]
-        Row blocks that are computed independently.
-    width : int
-        Of the tiles.
-    gradients : float32[n_parts, nnz]
-        One part for each tile, or one for all, in which tiles are added in ascending order. Overwritten where the
-        source is remote, to the bits of the kernels in :mod:`hpc_sparse.kernels.sparse.gradient`.
+        Row blocks.
+    counts : int64[n_parts, n_blocks]
+        Overwritten.
     """
-    n_out, last = indptr.size - 1, indices.size - 1
-    n_columns = delta.size // n_out
-    n_in = source.size // n_columns
-    is_apart = gradients.shape[0] > 1
     for block in prange(bounds.size - 1):
-        column, tile = 0, 0
-        while column < n_columns:
-            own = width_at(column, n_columns, width)
-            distance = distance_of(n_in * own * source.itemsize)
-            out = gradients[tile if is_apart else 0]
-            for row in range(bounds[block], bounds[block + 1]):
-                offset = column * n_out + row * own
-                connections = source, column * n_in, indices
-                before = np.int64(indptr[row]), np.int64(low[row]), last, distance
-                behind = np.int64(high[row]), np.int64(indptr[row + 1]), last, distance
-                if is_apart or column == 0:
-                    row_dots(own, *connections, *before, delta, offset, out, 0)
-                    row_dots(own, *connections, *behind, delta, offset, out, 0)
-                else:
-                    more_row_dots(own, *connections, *before, delta, offset, out, 0)
-                    more_row_dots(own, *connections, *behind, delta, offset, out, 0)
-            column += own
-            tile += 1
+        counts[:, block] = 0
+        for row in range(bounds[block], bounds[block + 1]):
+            part = 0
+            for k in range(indptr[row], indptr[row + 1]):
+                while ranges[part + 1] <= indices[k]:
+                    part += 1
+                counts[part, block] += 1
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def accept_by_owner(indptr, indices, ranges, own, bounds, starts, received, gradients):
+    """Put the gradients that the owners of remote sources have sent where their connections are.
+
+    Parameters
+    ----------
+    indptr, indices, ranges, bounds
+        As of :func:`count_by_owner`.
+    own : int
+        The part that is here: gradients of connections from its sources stay.
+    starts : int64[n_parts, n_blocks]
+        Where in ``received`` those of each part and row block begin.
+    received : float32[n]
+        Part after part, in the order of the connections.
+    gradients : float32[n_tiles, at least nnz]
+        Overwritten where the source is remote, so that the sum over its first axis is what was received.
+    """
+    for block in prange(bounds.size - 1):
+        at = starts[:, block].copy()
+        for row in range(bounds[block], bounds[block + 1]):
+            part = 0
+            for k in range(indptr[row], indptr[row + 1]):
+                while ranges[part + 1] <= indices[k]:
+                    part += 1
+                if part != own:
+                    gradients[0, k] = received[at[part]]
+                    at[part] += 1
+                    for tile in range(1, gradients.shape[0]):
+                        gradients[tile, k] = -0.0  # added to any number, it is that number
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def add_tiles(gradients, first):
+    """Add the gradients of all tiles from number ``first`` on, in the order of the tiles, to those of the first one.
+
+    Parameters
+    ----------
+    gradients : float32[n_tiles, n]
+    first : int
+    """
+    for i in prange(first, gradients.shape[1]):
+        for tile in range(1, gradients.shape[0]):
+            gradients[0, i] += gradients[tile, i]
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -142,14 +137,12 @@ def pack_rows(values, rows, width, out):
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def descend_mirrors(gradients, first, learning_rate, momentum, decay, is_nesterov, weight, velocity):
-    """The step of SGD with momentum of the weights from ``first`` on, to the bits of those that they mirror.
+def descend_mirrors(gradient, learning_rate, momentum, decay, is_nesterov, weight, velocity):
+    """The step of SGD with momentum of mirrored weights, to the bits of those that they mirror.
 
     Parameters
     ----------
-    gradients : float32[n_parts, n]
-        Parts that are added in their order.
-    first : int
+    gradient : float32[n]
     learning_rate, momentum : float32
     decay : float32
         Learning rate x weight decay.
@@ -157,8 +150,5 @@ def descend_mirrors(gradients, first, learning_rate, momentum, decay, is_nestero
     weight, velocity : float32[n]
         Updated in place.
     """
-    for i in prange(first, weight.size):
-        total = gradients[0, i]
-        for part in range(1, gradients.shape[0]):
-            total += gradients[part, i]
-        descend(weight, velocity, i, total, learning_rate, momentum, decay, is_nesterov)
+    for i in prange(weight.size):
+        descend(weight, velocity, i, gradient[i], learning_rate, momentum, decay, is_nesterov)

@@ -1,9 +1,9 @@
-"""Rows that kernels read at random: those of one array, or own ones with those of other ranks around them.
+"""Rows that kernels read at random: those of one array, or own ones and, in another array, those of other ranks.
 
-Activations of a layer that is divided over ranks are in two arrays: the rows of the own neurons and, in the order of the
-layer, those of others that are known here, ghosts. A neuron's local number counts both: ghosts below the own neurons,
-own ones, ghosts above. Kernels take either kind of ``source``: a flat array, or :class:`HaloRows`, and are compiled for
-each of them. A row is found by two comparisons, so nothing has to be copied between the ghosts.
+Where a layer is divided over ranks, each has the rows of its own neurons and, in the order of the layer, those of
+others that it needs, ghosts. A neuron's local number counts both: ghosts below the own neurons, own ones, ghosts above.
+Kernels take either kind of ``source``, a flat array or :class:`HaloRows`, and are compiled for each. Two comparisons
+find a row, so that own rows need not be copied between ghosts.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def tile_base(source: Any, column: Any, n_columns: Any) -> Any:
 
 
 @overload(n_rows, inline="always", strict=False)
-def _n_rows(source: Any, n_columns: Any) -> Any:  # noqa: ARG001
+def _n_rows(source: Any, n_columns: Any) -> Any:
     if isinstance(source, types.Array):
         return lambda source, n_columns: source.size // n_columns
     return lambda source, n_columns: source.own.size // n_columns + source.ghosts.size // n_columns
@@ -66,7 +66,7 @@ def _bytes_of_value(source: Any) -> Any:
 
 
 @overload(tile_base, inline="always", strict=False)
-def _tile_base(source: Any, column: Any, n_columns: Any) -> Any:  # noqa: ARG001
+def _tile_base(source: Any, column: Any, n_columns: Any) -> Any:
     if isinstance(source, types.Array):
         return lambda source, column, n_columns: column * (source.size // n_columns)
 
@@ -111,11 +111,14 @@ def tile_of_source(
     context: Any, builder: ir.IRBuilder, kinds: Sequence[types.Type], values: Sequence[ir.Value]
 ) -> Tile | HaloTile:
     """The tile of a source and its :func:`tile_base`, of which these are the types and values."""
-    (kind, _), (source, base) = kinds, values
+    kind, (source, base) = kinds[0], values
     if isinstance(kind, types.Array):
         return Tile(builder.gep(pointer_or_value(context, builder, kind, source), [base]))
+    of_arrays: Any = kind
     own, ghosts, n_below = cgutils.unpack_tuple(builder, source)
     own_base, ghost_base, n_own = cgutils.unpack_tuple(builder, base)
-    arrays = [pointer_or_value(context, builder, *pair) for pair in zip(kind.types[:2], (own, ghosts), strict=True)]
-    tiles = [builder.gep(array, [at]) for array, at in zip(arrays, (own_base, ghost_base), strict=True)]
-    return HaloTile(builder, *tiles, n_below, n_own)
+    arrays = [
+        pointer_or_value(context, builder, *pair) for pair in zip(of_arrays.types[:2], (own, ghosts), strict=True)
+    ]
+    own_tile, ghost_tile = (builder.gep(*pair) for pair in zip(arrays, ([own_base], [ghost_base]), strict=True))
+    return HaloTile(builder, own_tile, ghost_tile, n_below, n_own)

@@ -7,8 +7,9 @@ tile can have, the first argument.
 
 All are functions over array pointers and do no bounds checks: callers own the arithmetic. Offsets count numbers from
 the start of a flat array. ``source`` and ``delta`` are read from ``base`` on, where their tile begins; its row of
-neuron i lies ``i * width`` further, or elsewhere: see :mod:`hpc_sparse.kernels.simd.halo_rows`. ``last`` is the number of the last connection of all. Rows of a tile whose
-``distance`` is not near are asked for early, see :mod:`hpc_sparse.kernels.simd.prefetch`.
+neuron i lies ``i * width`` further. Both can be :class:`hpc_sparse.kernels.simd.halo_rows.HaloRows`, too. ``last`` is
+the number of the last connection of all. Rows of a tile whose ``distance`` is not near are asked for early, see
+:mod:`hpc_sparse.kernels.simd.prefetch`.
 """
 
 from __future__ import annotations

@@ -64,7 +64,8 @@ def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds
         block = work % n_blocks
         for row in range(bounds[block], bounds[block + 1]):
             offset, start, stop = column * n_in + row * own, np.int64(indptr[row]), np.int64(indptr[row + 1])
-            connections = delta, tile_base(delta, column, n_columns), outs, position, weight, start, stop, last, distance
+            base = tile_base(delta, column, n_columns)
+            connections = delta, base, outs, position, weight, start, stop, last, distance
             indirect_row_sum(own, *connections, out, offset)
             if record.size:
                 apply_derivative(record, slope, scale, offset, own, out)
@@ -144,7 +145,8 @@ def backward_and_gradient_of_tiles(
             distance = distance_of(n_out * own * bytes_of_value(delta))
             for row in range(bounds[first], bounds[stop_block]):
                 offset, start, stop = column * n_in + row * own, np.int64(indptr[row]), np.int64(indptr[row + 1])
-                connections = delta, tile_base(delta, column, n_columns), outs, position, weights, start, stop, last, distance
+                base = tile_base(delta, column, n_columns)
+                connections = delta, base, outs, position, weights, start, stop, last, distance
                 derivative = record, offset // BLOCK * WORDS, slope, scale
                 if column == 0:
                     row_sum_and_dots(own, *connections, source, offset, *derivative, out, gradients)
@@ -181,6 +183,7 @@ def backward_and_gradient_by_tile(
         distance, found = distance_of(n_out * own * bytes_of_value(delta)), gradients[tile]
         for row in range(bounds[block], bounds[block + 1]):
             offset, start, stop = column * n_in + row * own, np.int64(indptr[row]), np.int64(indptr[row + 1])
-            connections = delta, tile_base(delta, column, n_columns), outs, position, weight, start, stop, last, distance
+            base = tile_base(delta, column, n_columns)
+            connections = delta, base, outs, position, weight, start, stop, last, distance
             derivative = record, offset // BLOCK * WORDS, slope, scale
             indirect_row_sum_and_dots(own, *connections, source, offset, *derivative, out, found)

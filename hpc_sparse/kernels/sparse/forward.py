@@ -50,7 +50,8 @@ def forward(indptr, indices, weight, bias, source, slope, bounds, width, out):
         stop = np.int64(indptr[bounds[block]])  # to 64 bits once, not at every use
         for row in range(bounds[block], bounds[block + 1]):
             start, stop = stop, np.int64(indptr[row + 1])
-            connections = source, tile_base(source, column, n_columns), indices, weight, start, stop, last, distance, bias[row]
+            base = tile_base(source, column, n_columns)
+            connections = source, base, indices, weight, start, stop, last, distance, bias[row]
             row_sum(own, *connections, slope, out, column * n_out + row * own)
 
 
@@ -102,6 +103,7 @@ def forward_train(
             start, stop = stop, np.int64(indptr[row + 1])
             row_key = np.uint32(np.uint32(mix64(key + np.uint64(first_row + row) * GOLDEN)) + shift)
             offset = column * n_out + row * own
-            connections = source, tile_base(source, column, n_columns), indices, weight, start, stop, last, distance, bias[row]
+            base = tile_base(source, column, n_columns)
+            connections = source, base, indices, weight, start, stop, last, distance, bias[row]
             dropout = column, slope, scale, drop_below, row_key, record, offset // BLOCK * WORDS
             row_sum_activated(own, *connections, out, offset, *dropout)

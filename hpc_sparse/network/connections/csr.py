@@ -34,7 +34,7 @@ from hpc_sparse.network.connections.protocol import Adjoint, ConnectionBytes, Ep
 from hpc_sparse.network.connections.state import ConnectionState, Setting, StoredSize, StoredSizes
 from hpc_sparse.network.connections.topology import Topology, TransposedIndex
 from hpc_sparse.network.sinks import DescendMap, MapSink
-from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tiles import SourceRows, Tiles
 from hpc_sparse.rng import Purpose
 
 if TYPE_CHECKING:
@@ -100,6 +100,9 @@ class Csr(FreeChoice):
 
     def product(self, source: Tiles, epilogue: Epilogue, out: Tiles) -> None:
         """``out = epilogue(W source)``: see :class:`hpc_sparse.network.connections.protocol.Connections`."""
+        self._product(source, epilogue, out)
+
+    def _product(self, source: SourceRows, epilogue: Epilogue, out: Tiles) -> None:
         t, dropout = self.topology, epilogue.dropout
         sums = (t.indptr, t.indices, self.multipliers(), epilogue.bias, source.values, epilogue.slope)
         if dropout is None:
@@ -115,6 +118,9 @@ class Csr(FreeChoice):
 
     def transposed(self, delta: Tiles, gate: Gate | None, out: Tiles) -> None:
         """``out = (W^T delta) * gate``."""
+        self._transposed(delta, gate, out)
+
+    def _transposed(self, delta: SourceRows, gate: Gate | None, out: Tiles) -> None:
         t = self.by_input
         connections = (t.indptr, t.outs, t.position, self.multipliers_of_last_product())
         backward.backward(*connections, delta.values, *derivative_of(gate), t.bounds, delta.layout, out.values)
@@ -153,7 +159,7 @@ class Csr(FreeChoice):
             parts = self._fused(delta, source, gate, sink, out)
         self._accept(parts, delta, sink)
 
-    def _fused(self, delta: Tiles, source: Tiles, gate: Gate, sink: MapSink, out: Tiles) -> Float32Array:
+    def _fused(self, delta: SourceRows, source: Tiles, gate: Gate, sink: MapSink, out: Tiles) -> Float32Array:
         """float32[n_parts, nnz]: the gradient of the weights, from the pass that writes the deltas below."""
         t, n = self.by_input, self.weight.size
         connections = (t.indptr, t.outs, t.position, self.multipliers_of_last_product())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
 
 from hpc_sparse.dtypes import INDEX, OFFSET, VALUE, AnyArray, Float32Array, Float64Array, Int64Array
 from hpc_sparse.kernels.growth import compaction
-from hpc_sparse.kernels.partitioned.rows import descend_mirrors, remote_gradients
+from hpc_sparse.kernels.partitioned.rows import accept_by_owner, add_tiles, descend_mirrors
 from hpc_sparse.network.connections.csr import Csr
 from hpc_sparse.network.connections.initial_weights import draw_grown_weights
 from hpc_sparse.network.connections.protocol import Epilogue, Gate, ScoreRule
@@ -23,7 +23,7 @@ from hpc_sparse.network.partitioned.ownership import LocalNumbers, Ownership
 from hpc_sparse.network.partitioned.rewiring import Rewiring
 from hpc_sparse.network.partitioned.routes import Route
 from hpc_sparse.network.sinks import DescendMap, MapSink
-from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tiles import SourceRows, Tiles
 
 
 class Ends(NamedTuple):
@@ -61,6 +61,8 @@ class PartitionedCsr(Csr):
         Around those of the layer; None for the first layer, whose deltas go nowhere.
     is_last : bool
         The products of all parts are brought together, and the deltas of all neurons are known.
+    room : Room
+        For what travels.
     """
 
     incoming: Incoming = field(kw_only=True)
@@ -69,7 +71,7 @@ class PartitionedCsr(Csr):
     below: Halo = field(kw_only=True)
     above: Halo | None = field(kw_only=True)
     is_last: bool = field(kw_only=True)
-    _sources: list[Tiles] = field(default_factory=list, init=False, repr=False)
+    room: Room = field(kw_only=True)
 
     @classmethod
     def build(
@@ -79,7 +81,7 @@ class PartitionedCsr(Csr):
         weight: Float32Array,
         targets: Ownership,
         below: Ownership,
-        deltas: Room,
+        room: Room,
         ends: Ends,
     ) -> PartitionedCsr:
         """The connections of this part (collective).
@@ -93,8 +95,8 @@ class PartitionedCsr(Csr):
             Of these.
         targets, below : Ownership
             Of the layer, and of the layer below.
-        deltas : Room
-            For deltas, which all layers of a network may share.
+        room : Room
+            For what travels, which all layers of a network share.
         ends : Ends
         """
         assert below.n_parts == (1 if ends.is_first else exchange.n_parts), (below, exchange.n_parts)
@@ -102,16 +104,14 @@ class PartitionedCsr(Csr):
         received = None if ends.is_first else _received(exchange, incoming)
         values = np.zeros(weight.size + _n_mirrors(exchange, received), weight.dtype)
         values[: weight.size] = weight
-        made = cls._of(exchange, incoming, received, values, deltas, is_last=ends.is_last)
+        made = cls._of(exchange, incoming, received, values, room, is_last=ends.is_last)
         made.settle()
         return made
 
     def changed(self, rewiring: Rewiring) -> PartitionedCsr:
         """What has become of these connections; their values are carried over, those of grown ones are 0."""
-        assert self.above is not None or self.outgoing is None
-        deltas = Room() if self.above is None else self.above.room
         values = rewiring.carry(self.weight)
-        return self._of(self.exchange, rewiring.incoming, rewiring.received, values, deltas, is_last=self.is_last)
+        return self._of(self.exchange, rewiring.incoming, rewiring.received, values, self.room, is_last=self.is_last)
 
     @classmethod
     def _of(
@@ -120,7 +120,7 @@ class PartitionedCsr(Csr):
         incoming: Incoming,
         received: Sequence[Pairs] | None,
         values: Float32Array,
-        deltas: Room,
+        room: Room,
         *,
         is_last: bool,
     ) -> PartitionedCsr:
@@ -130,11 +130,11 @@ class PartitionedCsr(Csr):
             outgoing = Outgoing.of(incoming, received, knows_all=is_last)
             of_deltas = outgoing.targets
             route = Route.of_all(of_deltas) if is_last else Route.of_deltas(incoming, of_deltas)
-            above = Halo(of_deltas, route, exchange, deltas)
+            above = Halo(of_deltas, route, exchange, room)
             routed = Route.of_activations(incoming, received)
         elif is_last:
             everything = LocalNumbers.of_all(incoming.targets)
-            above = Halo(everything, Route.of_all(everything), exchange, deltas)
+            above = Halo(everything, Route.of_all(everything), exchange, room)
         return cls(
             incoming.topology,
             values,
@@ -142,9 +142,10 @@ class PartitionedCsr(Csr):
             lists=outgoing,
             incoming=incoming,
             exchange=exchange,
-            below=Halo(incoming.sources, routed, exchange, Room()),
+            below=Halo(incoming.sources, routed, exchange, room),
             above=above,
             is_last=is_last,
+            room=room,
         )
 
     @property
@@ -226,19 +227,12 @@ class PartitionedCsr(Csr):
         """Give the mirrors the weights of what they mirror (collective)."""
         self.weight = self.mirrored(self.weight[: self.n_primary])
 
-    def copy(self) -> Self:
-        """The same with weights of its own."""
-        copied = super().copy()
-        copied.below = Halo(self.below.numbers, self.below.route, self.exchange, Room())
-        return copied
-
     def product(self, source: Tiles, epilogue: Epilogue, out: Tiles) -> None:
         """``out = epilogue(W source)``, of all neurons in the last layer (collective)."""
         known = self.below.known(source)
-        self._sources = [known]
         own = out.like(self.incoming.targets.n_own) if self._gathers else out
         if own.n_neurons:
-            super().product(known, epilogue, own)
+            self._product(known, epilogue, own)
         if self._gathers:
             assert self.above is not None
             self.above.fill(own, out)
@@ -247,7 +241,7 @@ class PartitionedCsr(Csr):
         """``out = (W^T delta) * gate`` (collective)."""
         known = self._known_deltas(delta)
         if out.n_neurons:
-            super().transposed(known, gate, out)
+            self._transposed(known, gate, out)
 
     def gradient(self, delta: Tiles, source: Tiles, sink: MapSink) -> None:
         """The gradients of weights and biases of a first layer, whose inputs are all here."""
@@ -259,16 +253,29 @@ class PartitionedCsr(Csr):
     def transposed_and_gradient(
         self, delta: Tiles, source: Tiles, gate: Gate | None, sink: MapSink, out: Tiles
     ) -> None:
-        """Both (collective): the gradients of own weights and of mirrors."""
+        """Both (collective): the gradients of own weights and of mirrors.
+
+        Where both ends of a connection are is where its gradient is computed from what is there anyway, the source's
+        owner: it sends the gradients of its mirrors to those who have the weights.
+        """
         assert gate is not None
-        own, known, (sources,) = self._own_deltas(delta), self._known_deltas(delta), self._sources
+        own, known = self._own_deltas(delta), self._known_deltas(delta)
         has_sources = out.n_neurons > 0
         parts = self._fused(known, source, gate, sink, out) if has_sources else self._room(sink).reshape(1, -1)
-        if own.n_neurons and self.exchange.n_parts > 1:
-            t, lists = self.topology, self.incoming
-            signals = (own.values, sources.values, t.bounds, own.layout)
-            remote_gradients(t.indptr, lists.low, lists.high, t.indices, *signals, parts)
+        if self.exchange.n_parts > 1:
+            self._trade_gradients(parts)
         self._accept(parts, own, sink)
+
+    def _trade_gradients(self, parts: Float32Array) -> None:
+        """Send those of mirrors, added up, and put those that arrive where the weights are (collective)."""
+        assert self.lists is not None
+        add_tiles(parts, self.n_primary)
+        t, (starts, bounds) = self.topology, self.incoming.remote_starts
+        received = self.room.values("gradients", int(bounds[-1]), parts.dtype)
+        sends = np.split(parts[0, self.n_primary :], self.lists.mirrors[1:-1])
+        self.exchange.swap(sends, np.split(received, bounds[1:-1]))
+        ranges = self.incoming.sources.ranges()
+        accept_by_owner(t.indptr, t.indices, ranges, self.exchange.part, t.bounds, starts, received, parts)
 
     @property
     def _gathers(self) -> bool:
@@ -285,7 +292,7 @@ class PartitionedCsr(Csr):
             tile[:] = of_all[targets.first : targets.stop]
         return own
 
-    def _known_deltas(self, delta: Tiles) -> Tiles:
+    def _known_deltas(self, delta: Tiles) -> SourceRows:
         """The deltas of all neurons that own ones below lead to."""
         if self.is_last:
             return delta
@@ -297,8 +304,9 @@ class PartitionedCsr(Csr):
         if not isinstance(sink, DescendMap) or delta.n_neurons:
             super()._accept(parts, delta, sink)
         if isinstance(sink, DescendMap) and self.weight.size > self.n_primary:
-            factors = (sink.rate, sink.momentum, sink.decay, sink.is_nesterov)
-            descend_mirrors(parts, self.n_primary, *factors, sink.weight, sink.weight_velocity)
+            mirrors, factors = slice(self.n_primary, None), (sink.rate, sink.momentum, sink.decay, sink.is_nesterov)
+            assert isinstance(sink.weight_velocity, np.ndarray), "velocities of parts are float32"
+            descend_mirrors(parts[0, mirrors], *factors, sink.weight[mirrors], sink.weight_velocity[mirrors])
 
 
 @dataclass(frozen=True)

@@ -1,39 +1,78 @@
-"""Rows of a layer that this rank knows: the own ones and, around them, those that others send."""
+"""Rows of a layer that this rank knows: the own ones, and those that others send."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
-from hpc_sparse.dtypes import AnyArray, Int32Array
+from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.kernels.partitioned.rows import pack_rows
 from hpc_sparse.kernels.simd.buffers import aligned_empty
+from hpc_sparse.kernels.simd.halo_rows import HaloRows
 from hpc_sparse.network.partitioned.exchange import Exchange
 from hpc_sparse.network.partitioned.ownership import LocalNumbers
 from hpc_sparse.network.partitioned.routes import Route
-from hpc_sparse.network.tiles import Tiles
+from hpc_sparse.network.tiles import SourceRows, Tiles, gradient_parts
 
 
 @dataclass
 class Room:
-    """Memory for tiles, as much as was ever asked for at once."""
+    """Memory for what travels in one pass of one layer, as much as was ever asked for at once: all layers share it."""
 
-    _buffers: dict[str, AnyArray] = field(default_factory=dict)
+    _buffers: dict[tuple[str, str], AnyArray] = field(default_factory=dict)
 
-    def tiles(self, n_neurons: int, like: Tiles) -> Tiles:
-        """Tiles of so many neurons for the batch of others; their numbers are whatever is there."""
-        size, dtype = n_neurons * like.n_columns, like.values.dtype
-        found = self._buffers.get(dtype.str)
+    def values(self, use: str, size: int, dtype: np.dtype[np.generic]) -> AnyArray:
+        """One-dimensional array; its numbers are whatever is there. Each use of a pass has memory of its own."""
+        found = self._buffers.get((use, dtype.str))
         if found is None or found.size < size:
-            found = self._buffers[dtype.str] = aligned_empty(size, dtype.type)
-        return Tiles(found[:size], n_neurons, like.n_columns, like.width, like.n_places)
+            found = self._buffers[use, dtype.str] = aligned_empty(size, dtype.type)
+        return found[:size]
+
+
+@dataclass(frozen=True)
+class KnownRows:
+    """Own rows of a layer with those of ghosts, as kernels read them.
+
+    Attributes
+    ----------
+    own, ghosts : Tiles
+        Of one batch.
+    n_below : int
+        Ghosts before the own neurons.
+    """
+
+    own: Tiles
+    ghosts: Tiles
+    n_below: int
 
     @property
-    def n_bytes(self) -> int:
-        """Bytes of the memory."""
-        return sum(buffer.nbytes for buffer in self._buffers.values())
+    def values(self) -> HaloRows:
+        """The rows, for kernels."""
+        return HaloRows(self.own.values, self.ghosts.values, self.n_below)
+
+    @property
+    def layout(self) -> int:
+        """How columns are divided into tiles."""
+        return self.own.layout
+
+    @property
+    def n_tiles(self) -> int:
+        """Number of tiles."""
+        return self.own.n_tiles
+
+    @property
+    def gradient_parts(self) -> int:
+        """Parts in which a step computes the gradients of connections that read these rows at random."""
+        n, own = self.own.n_neurons + self.ghosts.n_neurons, self.own
+        return gradient_parts(n, own.n_columns, own.layout, own.values.itemsize)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one tile only."""
+        return self.own.is_single
 
 
 @dataclass
@@ -47,7 +86,7 @@ class Halo:
     route : Route
     exchange : Exchange
     room : Room
-        Where the rows are put together.
+        For the rows of ghosts.
     """
 
     numbers: LocalNumbers
@@ -55,30 +94,43 @@ class Halo:
     exchange: Exchange
     room: Room
 
-    def known(self, own: Tiles) -> Tiles:
-        """The rows of all neurons that are known here, in the order of the layer (collective).
+    def known(self, own: Tiles) -> SourceRows:
+        """The rows of all neurons that are known here, by their local numbers (collective).
 
         They stay as they are until the room is used again.
         """
         if self.exchange.n_parts == 1 or self.numbers.owned.n_parts == 1:
             return own
-        found = self.room.tiles(self.numbers.n_local, own)
-        self.fill(own, found)
-        return found
+        n = self.numbers.ghosts.size
+        values = self.room.values("ghosts", n * own.n_columns, own.values.dtype)
+        ghosts = Tiles(values, n, own.n_columns, own.width, own.n_places)
+        ranges = self.numbers.ghost_ranges.tolist()
+        for (_, tile), (_, rows) in zip(own, ghosts, strict=True):
+            self._swap(tile, rows, ranges)
+        return KnownRows(own, ghosts, self.numbers.n_below)
 
     def fill(self, own: Tiles, out: Tiles) -> None:
-        """Overwrite ``out`` by the rows of all neurons that are known here (collective)."""
+        """Overwrite ``out`` by the rows of all neurons that are known here, in the order of the layer (collective)."""
         ranges = self.numbers.ranges().tolist()
-        for (_, tile), (_, known) in zip(own, out, strict=True):
-            known[self.numbers.own] = tile
-            sends = [_packed(tile, rows) for rows in self.route.sends]
-            receives = [known[start:stop].reshape(-1) for start, stop in pairwise(ranges)]
-            self.exchange.swap(sends, receives)
+        for (_, tile), (_, rows) in zip(own, out, strict=True):
+            rows[self.numbers.own] = tile
+            self._swap(tile, rows, ranges)
 
+    def _swap(self, tile: AnyArray, rows: AnyArray, ranges: Sequence[int]) -> None:
+        """Overwrite the rows of other parts, which begin at ``ranges``, by what they send."""
+        receives = [rows[start:stop].reshape(-1) for start, stop in pairwise(ranges)]
+        self.exchange.swap(self._packed(tile), receives)
 
-def _packed(tile: AnyArray, rows: Int32Array) -> AnyArray:
-    """Some rows of a tile, one after the other."""
-    width = tile.shape[1]
-    packed = np.empty(rows.size * width, tile.dtype)
-    pack_rows(tile.reshape(-1), rows, width, packed)
-    return packed
+    def _packed(self, tile: AnyArray) -> list[AnyArray]:
+        """For each part, the own rows that it needs, one after the other."""
+        n_own, width = tile.shape
+        values, sends = tile.reshape(-1), list[AnyArray]()
+        sizes = [0 if rows.size == n_own else rows.size * width for rows in self.route.sends]
+        packed = np.split(self.room.values("packed", sum(sizes), tile.dtype), np.cumsum(sizes)[:-1])
+        for rows, part in zip(self.route.sends, packed, strict=True):
+            if rows.size == n_own:
+                sends.append(values)
+            else:
+                pack_rows(values, rows, width, part)
+                sends.append(part)
+        return sends

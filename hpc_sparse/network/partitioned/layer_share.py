@@ -76,7 +76,9 @@ class LayerShare:
         none = numbers.ghosts[:0]
         sends = tuple(none if part == self.below.part else each - first for part, each in enumerate(wanted))
         halo = Halo(numbers, Route(sends, numbers.ranges(), self.below.part), self.exchange, Room())
-        return numbers, halo.known(own)
+        rows = own.like(numbers.n_local)
+        halo.fill(own, rows)
+        return numbers, rows
 
     def blocks_below(self, own: Tiles) -> Iterator[tuple[int, Tiles]]:
         """The rows of the layer below, those of one part after the other, each with its first neuron (collective).

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpc_sparse.dtypes import INDEX, OFFSET, BoolArray, Int32Array, Int64Array, PointerArray, pointer_dtype
-from hpc_sparse.kernels.partitioned.rows import cut_rows, group_by_owner
+from hpc_sparse.kernels.partitioned.rows import count_by_owner, group_by_owner
 from hpc_sparse.network.connections.topology import BLOCKS, Topology, TransposedIndex
 from hpc_sparse.network.partitioned.ownership import LocalNumbers, Ownership
 from hpc_sparse.partition import balanced_bounds
@@ -64,15 +64,11 @@ class Incoming:
         Of the layer.
     sources : LocalNumbers
         Of the layer below.
-    low, high : int32[n_own], or int64 beyond 2^31 connections
-        The connections of a row from own sources.
     """
 
     topology: Topology
     targets: Ownership
     sources: LocalNumbers
-    low: PointerArray
-    high: PointerArray
 
     @classmethod
     def of(cls, rows: Topology, targets: Ownership, below: Ownership) -> Incoming:
@@ -89,9 +85,7 @@ class Incoming:
         assert rows.shape == (targets.n_own, below.n_neurons), (rows.shape, targets, below)
         sources = LocalNumbers.of(below, rows.indices)
         topology = Topology((targets.n_own, sources.n_local), rows.indptr, sources.local(rows.indices))
-        low, high = np.empty(targets.n_own, topology.indptr.dtype), np.empty(targets.n_own, topology.indptr.dtype)
-        cut_rows(topology.indptr, topology.indices, sources.own.start, sources.own.stop, low, high)
-        return cls(topology, targets, sources, low, high)
+        return cls(topology, targets, sources)
 
     @property
     def n_connections(self) -> int:
@@ -104,6 +98,20 @@ class Incoming:
         own, indices = self.sources.own, self.topology.indices
         found: BoolArray = (indices >= own.start) & (indices < own.stop)
         return found
+
+    @cached_property
+    def remote_starts(self) -> tuple[Int64Array, Int64Array]:
+        """Where the connections from each part are, if those from other parts' neurons lie part after part.
+
+        int64[n_parts, n_blocks] for each block of rows, and int64[n_parts + 1]; in key order within a part, and none
+        from own neurons.
+        """
+        t, part = self.topology, self.sources.owned.part
+        counts = np.empty((self.sources.owned.n_parts, t.bounds.size - 1), OFFSET)
+        count_by_owner(t.indptr, t.indices, self.sources.ranges(), t.bounds, counts)
+        counts[part] = 0
+        ends = np.cumsum(counts).reshape(counts.shape)
+        return ends - counts, np.concatenate([np.zeros(1, OFFSET), ends[:, -1]])
 
     def rows(self) -> Topology:
         """The connections with the sources' numbers in the layer below, (n_own, n_in)."""

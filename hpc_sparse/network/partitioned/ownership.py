@@ -157,8 +157,13 @@ class LocalNumbers:
         below, above = self.ghosts[: self.n_below], self.ghosts[self.n_below :]
         return np.concatenate([below, np.arange(self.owned.first, self.owned.stop), above]).astype(OFFSET)
 
+    @cached_property
+    def ghost_ranges(self) -> Int64Array:
+        """int64[n_parts + 1]: where the neurons of each part begin among the ghosts."""
+        return np.searchsorted(self.ghosts, self.owned.starts).astype(OFFSET)
+
     def ranges(self) -> Int64Array:
         """int64[n_parts + 1]: where the neurons of each part begin among the local numbers."""
-        found: Int64Array = np.searchsorted(self.ghosts, self.owned.starts).astype(OFFSET)
+        found = self.ghost_ranges.copy()
         found[self.owned.part + 1 :] += self.owned.n_own
         return found
