@@ -103,18 +103,16 @@ def shared_items(config: RunConfig, size: NetworkSize, n_parts: int) -> Iterator
     )
     mirrors = sum(each.n_mirrors for each in shared)
     yield "mirrors of weights, and their states", mirrors * (value + state_bytes(config))
-    own_below = [-(-layer.n_in // n_parts) for layer in size.layers[1:]]
-    sources = sum(own + each.n_sources for own, each in zip(own_below, shared, strict=True))
-    # Deltas of all layers have one buffer; those of the outputs are all there anyway.
-    targets = max((-(-layer.n_out // n_parts) + each.n_targets for layer, each in _hidden(size, shared)), default=0)
+    # What travels in a pass of a layer has one buffer for all layers; deltas of the outputs are everywhere anyway.
+    rows = max([each.n_sources for each in shared] + [each.n_targets for _, each in _hidden(size, shared)], default=0)
+    sent = rows * min(size.tile_width, n_columns)  # a tile at a time
     outputs = 2 * (size.widths[-1] - -(-size.widths[-1] // n_parts)) * value
-    yield "rows of other parts, between the own ones", n_columns * ((sources + targets) * hidden + outputs)
+    yield "rows of other parts, and those on their way", (n_columns * rows + sent) * hidden + n_columns * outputs
     largest = max((each.n_mirrors for each in shared), default=0)
-    yield "gradients of mirrors", 2 * largest * value
+    yield "gradients of mirrors", 3 * largest * value
     known = sum(each.n_sources + each.n_targets for each in shared)
-    rows = sum(-(-layer.n_out // n_parts) for layer in size.layers)
     marks = sum(-(-layer.n_connections // n_parts) for layer in size.layers[1:])
-    yield "lists of what travels", (2 * rows + 2 * known) * index + marks
+    yield "lists of what travels", 2 * known * index + marks
 
 
 def step_message_bytes(config: RunConfig, size: NetworkSize, n_parts: int) -> int:
@@ -124,8 +122,10 @@ def step_message_bytes(config: RunConfig, size: NetworkSize, n_parts: int) -> in
     n_columns, shared = padded_columns(config.training.batch_size), shared_of(size, n_parts)
     hidden = np.dtype(HIDDEN_VALUES[config.training.activations]).itemsize
     rows = sum(each.n_sources for each in shared) + sum(each.n_targets for _, each in _hidden(size, shared))
-    outputs = round(size.widths[-1] * (1 - 1 / n_parts)) * np.dtype(VALUE).itemsize
-    return n_columns * (rows * hidden + outputs)
+    value = np.dtype(VALUE).itemsize
+    outputs = round(size.widths[-1] * (1 - 1 / n_parts)) * value
+    gradients = sum(each.n_mirrors for each in shared) * value
+    return n_columns * (rows * hidden + outputs) + gradients
 
 
 def _hidden(size: NetworkSize, shared: list[Shared]) -> Iterator[tuple[LayerSize, Shared]]:

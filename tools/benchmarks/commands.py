@@ -21,6 +21,7 @@ from benchmarks import (
     guard_speed,
     inference_speed,
     kernel_speed,
+    part_runs,
     partition_speed,
     pattern_speed,
     rank_speed,
@@ -263,6 +264,20 @@ def partition(
 ) -> None:
     """A change of topology by SET: seconds and bytes of a network in parts, against the whole on one rank."""
     partition_speed.compare_parts(neurons, fan_in, rounds, parts, as_json=as_json)
+
+
+@app.command()
+def partition_run(
+    job: Annotated[Path, typer.Argument(help="Configuration; its data set is not needed.")] = Path(
+        "jobs/scale_5m.toml"
+    ),
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Another value of a key.")] = None,
+    rounds: Annotated[int, typer.Option(help="Runs of each layout.")] = 3,
+    parts: Annotated[int, typer.Option(help="Ranks that hold the network, and threads of one that has all.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Memory and time of real runs of a network in parts, against the whole on one rank; made samples."""
+    part_runs.compare_runs(job, settings or [], parts, rounds, as_json=as_json)
 
 
 @app.command(hidden=True)

@@ -39,7 +39,8 @@ def test_what_parts_share_is_as_many_as_expected(wide_config, info, n_parts):
     mean = np.mean([found for found, _ in counted], axis=0)
     planned = [(each.n_mirrors, each.n_sources, each.n_targets) for each in shared_of(size, n_parts)]
     assert mean == pytest.approx(np.array(planned), rel=0.05, abs=0.5)
-    n_bytes = np.mean([rows for _, rows in counted]) * padded_columns(config.training.batch_size) * 4
+    n_columns, n_mirrors = padded_columns(config.training.batch_size), mean[:, 0].sum()
+    n_bytes = 4 * (np.mean([rows for _, rows in counted]) * n_columns + n_mirrors)
     assert step_message_bytes(config, size, n_parts) == pytest.approx(n_bytes, rel=0.05)
 
 
