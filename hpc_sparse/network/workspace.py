@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,8 @@ class Workspace:
         How hidden activations and deltas are stored; bfloat16 in uint16 arrays.
     n_places : int
         Places of each sample: the steps of a sequence.
+    allocate : callable
+        ``allocate(size, dtype)`` makes the buffers of hidden activations and deltas.
     """
 
     def __init__(
@@ -43,15 +45,15 @@ class Workspace:
         *,
         activations: str = "float32",
         n_places: int = 1,
+        allocate: Callable[[int, type[np.generic]], AnyArray] = aligned_empty,
     ) -> None:
         self._n_out, self._width, self._n_places = [layer.shape[0] for layer in layers], width, n_places
         self._layers, hidden = list(layers), HIDDEN_VALUES[activations]
-        dtypes: list[type[np.generic]] = [*[hidden] * (len(layers) - 1), VALUE]
         shapes = output_shapes(layers, BatchShape(max_batch, n_places))
         sizes = [n * shape.n_columns for n, shape in zip(self._n_out, shapes, strict=True)]
-        self._activations = [aligned_empty(size, dtype) for size, dtype in zip(sizes, dtypes, strict=True)]
+        self._activations = [*(allocate(size, hidden) for size in sizes[:-1]), aligned_empty(sizes[-1], VALUE)]
         self._deltas = [
-            aligned_empty(size, hidden) if layer.keeps_output else activations
+            allocate(size, hidden) if layer.keeps_output else activations
             for size, layer, activations in zip(sizes[:-1], layers, self._activations, strict=False)
         ]
         self._output_delta = aligned_empty(sizes[-1], VALUE)

@@ -6,7 +6,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import numpy as np
+
 from hpc_sparse.dtypes import AnyArray
+from hpc_sparse.kernels.simd.buffers import aligned_empty
 from hpc_sparse.network.partitioned.exchange import Exchange
 
 Result = TypeVar("Result")
@@ -36,8 +39,22 @@ class _Meeting:
 class ThreadExchange(Exchange):
     """Messages between threads."""
 
-    def __init__(self, meeting: _Meeting, part: int) -> None:
+    def __init__(self, meeting: _Meeting, part: int, *, shares_memory: bool) -> None:
         self.part, self.n_parts, self._meeting = part, meeting.n_parts, meeting
+        self.shares_memory, self.shared = shares_memory, dict[int, Sequence[AnyArray]]()
+
+    def share(self, size: int, dtype: type[np.generic]) -> AnyArray:
+        own = aligned_empty(max(1, size), dtype)[:size]
+        if self.shares_memory:
+            self._meeting.sent[self.part] = [own]
+            self._meeting.wait_for_all()
+            self.shared[own.ctypes.data] = [array for (array,) in self._meeting.sent]
+            self._meeting.wait_for_all()
+        return own
+
+    def wait(self) -> None:
+        if self.shares_memory:
+            self._meeting.wait_for_all()
 
     def swap(self, sends: Sequence[AnyArray], receives: Sequence[AnyArray]) -> None:
         meeting = self._meeting
@@ -50,15 +67,15 @@ class ThreadExchange(Exchange):
         meeting.wait_for_all()
 
 
-def in_parts(n_parts: int, work: Callable[[Exchange], Result]) -> list[Result]:
-    """What ``work`` gives on each of so many parts."""
+def in_parts(n_parts: int, work: Callable[[Exchange], Result], *, shares_memory: bool = False) -> list[Result]:
+    """What ``work`` gives on each of so many parts, which may read each other's rows in place."""
     meeting = _Meeting(n_parts)
     found: dict[int, Result] = {}
 
     def run(part: int) -> None:
         with meeting.turn:
             try:
-                found[part] = work(ThreadExchange(meeting, part))
+                found[part] = work(ThreadExchange(meeting, part, shares_memory=shares_memory))
             except BaseException as error:  # noqa: BLE001  (raised below)
                 meeting.error.append(error)
                 meeting.turn.notify_all()

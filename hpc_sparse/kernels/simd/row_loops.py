@@ -7,7 +7,7 @@ tile can have, the first argument.
 
 All are functions over array pointers and do no bounds checks: callers own the arithmetic. Offsets count numbers from
 the start of a flat array. ``source`` and ``delta`` are read from ``base`` on, where their tile begins; its row of
-neuron i lies ``i * width`` further. Both can be :class:`hpc_sparse.kernels.simd.halo_rows.HaloRows`, too. ``last`` is
+neuron i lies ``i * width`` further. Both can be :class:`hpc_sparse.kernels.simd.row_ranges.RowRanges`, too. ``last`` is
 the number of the last connection of all. Rows of a tile whose ``distance`` is not near are asked for early, see
 :mod:`hpc_sparse.kernels.simd.prefetch`.
 """
@@ -23,9 +23,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS, activated, activated_and_dropped, differentiated
-from hpc_sparse.kernels.simd.halo_rows import HaloTile, Tile, tile_of_source
 from hpc_sparse.kernels.simd.machine import LANES
 from hpc_sparse.kernels.simd.prefetch import NEAR, ahead, prefetch, prefetch_rows
+from hpc_sparse.kernels.simd.row_ranges import Tile, TileOfRanges, tile_of_source
 from hpc_sparse.kernels.simd.vector_code import (
     FLOAT,
     INT32,
@@ -64,13 +64,20 @@ def _pointers(context: Any, builder: Builder, signature: Any, args: Any) -> list
     return [pointer_or_value(context, builder, *pair) for pair in zip(signature.args, args, strict=True)]
 
 
-def _tile(context: Any, builder: Builder, signature: Any, args: Any) -> Tile | HaloTile:
+def _tile(context: Any, builder: Builder, signature: Any, args: Any) -> Tile | TileOfRanges:
     """The tile that the second and third arguments, a source and its base, tell."""
     return tile_of_source(context, builder, signature.args[1:3], args[1:3])
 
 
 def _ask_ahead(
-    builder: Builder, distance: Value, tile: Tile | HaloTile, width: int, indices: Value, k: Value, n: int, last: Value
+    builder: Builder,
+    distance: Value,
+    tile: Tile | TileOfRanges,
+    width: int,
+    indices: Value,
+    k: Value,
+    n: int,
+    last: Value,
 ) -> None:
     """Ask for the rows of the ``n`` connections that come some connections after ``k``, if they are not near."""
     with builder.if_then(_is_not_near(builder, distance)):
@@ -86,7 +93,7 @@ def _is_not_near(builder: Builder, distance: Value) -> Value:
 def _weighted_sum(
     builder: Builder,
     width: int,
-    tile: Tile | HaloTile,
+    tile: Tile | TileOfRanges,
     indices: Value,
     weight: Value,
     position: Value | None,

@@ -11,7 +11,6 @@ from numba import njit, prange
 
 from hpc_sparse.kernels.simd.activation import BLOCK, WORDS, differentiate
 from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile, width_at
-from hpc_sparse.kernels.simd.halo_rows import bytes_of_value, n_rows, tile_base
 from hpc_sparse.kernels.simd.prefetch import distance_of
 from hpc_sparse.kernels.simd.row_loops import (
     indirect_row_sum,
@@ -19,6 +18,7 @@ from hpc_sparse.kernels.simd.row_loops import (
     row_sum_and_dots,
     row_sum_and_more_dots,
 )
+from hpc_sparse.kernels.simd.row_ranges import bytes_of_value, n_rows, tile_base
 
 
 @njit(inline="always")
@@ -41,7 +41,7 @@ def backward(indptr, outs, position, weight, delta, record, slope, scale, bounds
     position : int32[nnz], or int64 beyond 2^31 connections
         Transposed index: where the connection's weight is.
     weight : float32[nnz]
-    delta : float32[n_out * n_columns] in tiles, or HaloRows
+    delta : float32[n_out * n_columns] in tiles, or RowRanges
         Derivative of the loss by this layer's weighted sums; 0 in the columns beyond the batch.
     record : uint16[n_in * n_columns * WORDS / BLOCK] in tiles
         What :func:`hpc_sparse.kernels.sparse.forward.forward_train` recorded for the layer below; empty for a layer

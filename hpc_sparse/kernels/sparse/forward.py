@@ -13,9 +13,9 @@ from numba import njit, prange
 from hpc_sparse.kernels.hashing import GOLDEN, mix64
 from hpc_sparse.kernels.simd.activation import BLOCK, COLUMN_STEP, WORDS
 from hpc_sparse.kernels.simd.columns import n_tiles_of, nth_tile
-from hpc_sparse.kernels.simd.halo_rows import bytes_of_value, n_rows, tile_base
 from hpc_sparse.kernels.simd.prefetch import distance_of
 from hpc_sparse.kernels.simd.row_loops import row_sum, row_sum_activated
+from hpc_sparse.kernels.simd.row_ranges import bytes_of_value, n_rows, tile_base
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -30,7 +30,7 @@ def forward(indptr, indices, weight, bias, source, slope, bounds, width, out):
     indices : int32[nnz]
     weight : float32[nnz]
     bias : float32[n_out]
-    source : float32[n_in * n_columns] in tiles, or bfloat16 as uint16; or HaloRows
+    source : float32[n_in * n_columns] in tiles, or bfloat16 as uint16; or RowRanges
     slope : float32
         1 makes it linear.
     bounds : int64[n_blocks + 1]

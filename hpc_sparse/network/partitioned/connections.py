@@ -100,7 +100,7 @@ class PartitionedCsr(Csr):
         ends : Ends
         """
         assert below.n_parts == (1 if ends.is_first else exchange.n_parts), (below, exchange.n_parts)
-        incoming = Incoming.of(rows, targets, below)
+        incoming = Incoming.of(rows, targets, below, knows_all=exchange.shares_memory)
         received = None if ends.is_first else _received(exchange, incoming)
         values = np.zeros(weight.size + _n_mirrors(exchange, received), weight.dtype)
         values[: weight.size] = weight
@@ -127,11 +127,12 @@ class PartitionedCsr(Csr):
         """Connections whose lists are known: from each part those of own neurons below, None for a first layer."""
         outgoing, above, routed = None, None, Route.of_all(incoming.sources)
         if received is not None:
-            outgoing = Outgoing.of(incoming, received, knows_all=is_last)
+            everywhere = exchange.shares_memory
+            outgoing = Outgoing.of(incoming, received, knows_all=is_last or everywhere)
             of_deltas = outgoing.targets
-            route = Route.of_all(of_deltas) if is_last else Route.of_deltas(incoming, of_deltas)
+            route = Route.of_all(of_deltas) if is_last or everywhere else Route.of_deltas(incoming, of_deltas)
             above = Halo(of_deltas, route, exchange, room)
-            routed = Route.of_activations(incoming, received)
+            routed = Route.of_all(incoming.sources) if everywhere else Route.of_activations(incoming, received)
         elif is_last:
             everything = LocalNumbers.of_all(incoming.targets)
             above = Halo(everything, Route.of_all(everything), exchange, room)

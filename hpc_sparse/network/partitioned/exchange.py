@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
 from hpc_sparse.dtypes import OFFSET, AnyArray, Float32Array, Int64Array
+from hpc_sparse.kernels.simd.buffers import aligned_empty
 
 
 class Exchange(ABC):
@@ -17,10 +19,23 @@ class Exchange(ABC):
     ----------
     part, n_parts : int
         Number of the part that is here, and how many there are.
+    shares_memory : bool
+        Whether parts can read each other's arrays, if :meth:`share` has made them.
+    shared : mapping of int to sequence of array
+        Such arrays of all parts but this one, by the address of the own one.
     """
 
     part: int
     n_parts: int
+    shares_memory: bool = False
+    shared: Mapping[int, Sequence[AnyArray]] = MappingProxyType({})
+
+    def share(self, size: int, dtype: type[np.generic]) -> AnyArray:
+        """An array [size] for the own part that all can read, where they can; sizes may differ (collective)."""
+        return aligned_empty(size, dtype)
+
+    def wait(self) -> None:  # noqa: B027  (none but those who share memory have to wait)
+        """Wait for all parts, where they read each other's arrays (collective)."""
 
     @abstractmethod
     def swap(self, sends: Sequence[AnyArray], receives: Sequence[AnyArray]) -> None:

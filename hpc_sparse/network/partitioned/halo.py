@@ -11,7 +11,7 @@ import numpy as np
 from hpc_sparse.dtypes import AnyArray
 from hpc_sparse.kernels.partitioned.rows import pack_rows
 from hpc_sparse.kernels.simd.buffers import aligned_empty
-from hpc_sparse.kernels.simd.halo_rows import HaloRows
+from hpc_sparse.kernels.simd.row_ranges import RowRanges, row_ranges
 from hpc_sparse.network.partitioned.exchange import Exchange
 from hpc_sparse.network.partitioned.ownership import LocalNumbers
 from hpc_sparse.network.partitioned.routes import Route
@@ -34,24 +34,20 @@ class Room:
 
 @dataclass(frozen=True)
 class KnownRows:
-    """Own rows of a layer with those of ghosts, as kernels read them.
+    """The rows of all neurons of a layer that are known here, as kernels read them.
 
     Attributes
     ----------
-    own, ghosts : Tiles
-        Of one batch.
-    n_below : int
-        Ghosts before the own neurons.
+    own : Tiles
+        Those of the own neurons.
+    values : RowRanges
+        All.
+    n_neurons : int
     """
 
     own: Tiles
-    ghosts: Tiles
-    n_below: int
-
-    @property
-    def values(self) -> HaloRows:
-        """The rows, for kernels."""
-        return HaloRows(self.own.values, self.ghosts.values, self.n_below)
+    values: RowRanges
+    n_neurons: int
 
     @property
     def layout(self) -> int:
@@ -66,8 +62,8 @@ class KnownRows:
     @property
     def gradient_parts(self) -> int:
         """Parts in which a step computes the gradients of connections that read these rows at random."""
-        n, own = self.own.n_neurons + self.ghosts.n_neurons, self.own
-        return gradient_parts(n, own.n_columns, own.layout, own.values.itemsize)
+        own = self.own
+        return gradient_parts(self.n_neurons, own.n_columns, own.layout, own.values.itemsize)
 
     @property
     def is_single(self) -> bool:
@@ -97,21 +93,42 @@ class Halo:
     def known(self, own: Tiles) -> SourceRows:
         """The rows of all neurons that are known here, by their local numbers (collective).
 
-        They stay as they are until the room is used again.
+        They stay as they are until the room is used again, or until their owners write others, which they do after this
+        has been called for another layer.
         """
         if self.exchange.n_parts == 1 or self.numbers.owned.n_parts == 1:
             return own
-        n = self.numbers.ghosts.size
-        values = self.room.values("ghosts", n * own.n_columns, own.values.dtype)
-        ghosts = Tiles(values, n, own.n_columns, own.width, own.n_places)
-        ranges = self.numbers.ghost_ranges.tolist()
+        shared = self.exchange.shared.get(own.values.ctypes.data)
+        return self._received(own) if shared is None else self._read_in_place(own, shared)
+
+    def _read_in_place(self, own: Tiles, shared: Sequence[AnyArray]) -> KnownRows:
+        """The rows where their owners have written them, now that all have."""
+        self.exchange.wait()
+        starts, part = self.numbers.owned.starts.tolist(), self.exchange.part
+        sizes = [(stop - start) * own.n_columns for start, stop in pairwise(starts)]
+        others = [array[:size] for array, size in zip(shared, sizes, strict=True)]
+        arrays = (*others[:part], own.values, *others[part + 1 :])
+        return KnownRows(own, row_ranges(arrays, starts[:-1], starts[:-1], starts[-1]), starts[-1])
+
+    def _received(self, own: Tiles) -> KnownRows:
+        """The own rows with those of ghosts, which their owners send."""
+        numbers = self.numbers
+        n_ghosts, n_below, n_own = numbers.ghosts.size, numbers.n_below, numbers.owned.n_own
+        values = self.room.values("ghosts", n_ghosts * own.n_columns, own.values.dtype)
+        ghosts = Tiles(values, n_ghosts, own.n_columns, own.width, own.n_places)
+        ranges = numbers.ghost_ranges.tolist()
         for (_, tile), (_, rows) in zip(own, ghosts, strict=True):
             self._swap(tile, rows, ranges)
-        return KnownRows(own, ghosts, self.numbers.n_below)
+        arrays, firsts = (values, own.values, values), (0, n_below, n_below + n_own)
+        return KnownRows(own, row_ranges(arrays, firsts, (0, n_below, n_own), numbers.n_local), numbers.n_local)
 
     def fill(self, own: Tiles, out: Tiles) -> None:
-        """Overwrite ``out`` by the rows of all neurons that are known here, in the order of the layer (collective)."""
+        """Overwrite ``out`` by the rows of all neurons that are known here, in the order of the layer (collective).
+
+        When it is over, all parts have begun with it.
+        """
         ranges = self.numbers.ranges().tolist()
+        self.exchange.wait()
         for (_, tile), (_, rows) in zip(own, out, strict=True):
             rows[self.numbers.own] = tile
             self._swap(tile, rows, ranges)

@@ -71,7 +71,7 @@ class Incoming:
     sources: LocalNumbers
 
     @classmethod
-    def of(cls, rows: Topology, targets: Ownership, below: Ownership) -> Incoming:
+    def of(cls, rows: Topology, targets: Ownership, below: Ownership, *, knows_all: bool = False) -> Incoming:
         """The lists of rows of shape (n_own, n_in), whose columns are numbers in the layer below.
 
         Parameters
@@ -81,9 +81,11 @@ class Incoming:
             Of the layer.
         below : Ownership
             Of the layer below.
+        knows_all : bool
+            Whether all neurons of the layer below are known here, connected or not.
         """
         assert rows.shape == (targets.n_own, below.n_neurons), (rows.shape, targets, below)
-        sources = LocalNumbers.of(below, rows.indices)
+        sources = LocalNumbers.of_all(below) if knows_all else LocalNumbers.of(below, rows.indices)
         topology = Topology((targets.n_own, sources.n_local), rows.indptr, sources.local(rows.indices))
         return cls(topology, targets, sources)
 

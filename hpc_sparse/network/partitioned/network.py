@@ -9,6 +9,7 @@ from hpc_sparse.network.network import Network, Place
 from hpc_sparse.network.partitioned.connections import PartitionedCsr
 from hpc_sparse.network.partitioned.exchange import ALONE, Exchange
 from hpc_sparse.network.partitioned.layer_share import LayerShare
+from hpc_sparse.network.workspace import Workspace
 
 
 @dataclass
@@ -48,6 +49,14 @@ class PartitionedNetwork(Network):
         """Stored connections as a share of those of the dense network of the same widths."""
         n_possible = sum(n_in * n_out for n_in, n_out in zip(self.whole_widths, self.whole_widths[1:], strict=False))
         return self.n_connections / n_possible
+
+    def make_workspace(self, max_batch: int, *, activations: str = "float32") -> Workspace:
+        """Buffers for batches of up to ``max_batch`` samples, those of hidden layers where all parts can read them.
+
+        Collective, where the network is in parts.
+        """
+        share = self.exchange.share
+        return Workspace(self.layers, max_batch, self.tile_width, activations=activations, allocate=share)
 
     def rows(self, place: Place) -> Topology:
         """The connections to own neurons at a place, with the numbers of the whole layer below."""

@@ -142,6 +142,8 @@ class LocalNumbers:
 
     def local(self, neurons: AnyArray) -> Int32Array:
         """int32[n]: local numbers of neurons that are known here."""
+        if self.n_local == self.owned.n_neurons:
+            return neurons.astype(INDEX, copy=False)
         if neurons.size > self.owned.n_neurons // FEW:
             table = np.empty(self.owned.n_neurons, INDEX)
             table[self.numbers()] = np.arange(self.n_local, dtype=INDEX)

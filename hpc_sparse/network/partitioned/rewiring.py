@@ -54,7 +54,7 @@ class Rewiring:
             Before; None for a first layer.
         change : TopologyChange
         """
-        incoming = Incoming.of(change.topology, before.targets, before.sources.owned)
+        incoming = Incoming.of(change.topology, before.targets, before.sources.owned, knows_all=exchange.shares_memory)
         if outgoing is None:
             return cls(change, incoming, None, np.empty(0, OFFSET), [], before.n_connections)
         is_kept = np.zeros(before.n_connections, np.bool_)

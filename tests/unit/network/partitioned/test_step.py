@@ -56,7 +56,10 @@ def arrays(replica: Replica) -> Iterator[AnyArray]:
                 yield values[:n] if name == "weight" else values
 
 
-@pytest.mark.parametrize("n_parts", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("n_parts", "shares_memory"),
+    [(1, False), (2, False), (2, True), (3, False), (3, True), (4, False)],
+)
 @pytest.mark.parametrize(
     ("optimizer", "n_samples", "width", "activations", "widths"),
     [
@@ -69,7 +72,13 @@ def arrays(replica: Replica) -> Iterator[AnyArray]:
     ],
 )
 def test_steps_in_parts_have_the_bits_of_the_whole_network(
-    n_parts: int, optimizer: Optimizer, n_samples: int, width: int, activations: str, widths: list[int]
+    n_parts: int,
+    shares_memory: bool,
+    optimizer: Optimizer,
+    n_samples: int,
+    width: int,
+    activations: str,
+    widths: list[int],
 ) -> None:
     whole = new_replica(optimizer, width, widths)
     expected = train(whole, optimizer, n_samples, activations)
@@ -84,7 +93,7 @@ def test_steps_in_parts_have_the_bits_of_the_whole_network(
             assert np.array_equal(mirrored.view(np.uint32), connections.weight.view(np.uint32))
         return losses, own
 
-    found = in_parts(n_parts, work)
+    found = in_parts(n_parts, work, shares_memory=shares_memory)
     for losses, _ in found:
         assert losses == expected
     for of_whole, *of_parts in zip(arrays(whole), *(arrays(own) for _, own in found), strict=True):
