@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hpc_sparse.dtypes import AnyArray
+from hpc_sparse.errors import MachineError
 from hpc_sparse.network.dropout import Dropout
 from hpc_sparse.network.network import Network
 from hpc_sparse.network.objectives.cross_entropy import CrossEntropy
@@ -18,6 +19,7 @@ from hpc_sparse.parallel import part_exchange
 from hpc_sparse.parallel.collectives import all_gather_parts
 from hpc_sparse.parallel.context import ParallelContext
 from hpc_sparse.parallel.part_exchange import MpiExchange
+from hpc_sparse.parallel.shared_arrays import shared_arrays
 
 WIDTHS, N_SAMPLES, STEPS = [31, 47, 29, 38, 4], 40, 4
 
@@ -53,11 +55,14 @@ def own_arrays(replica: Replica) -> Sequence[AnyArray]:
     return found
 
 
-def check_steps(ctx: ParallelContext) -> None:
+def check_steps(ctx: ParallelContext, *, shares_memory: bool) -> None:
     whole = new_replica()
     expected = train(whole)
-    own = divided(MpiExchange(ctx.split(ctx.size).model), new_replica())
+    exchange = MpiExchange(ctx.split(ctx.size).model, shares_memory=shares_memory)
+    assert exchange.shares_memory == shares_memory
+    own = divided(exchange, new_replica())
     assert train(own) == expected
+    assert not exchange.shared, "memory of a workspace that is gone"
     for of_whole, of_part in zip(own_arrays(whole), own_arrays(own), strict=True):
         together = np.concatenate(all_gather_parts(ctx, np.ascontiguousarray(of_part)))
         assert together.tobytes() == of_whole.tobytes()
@@ -65,6 +70,20 @@ def check_steps(ctx: ParallelContext) -> None:
 
 @pytest.mark.mpi(ranks=[2, 3])
 def test_steps_over_ranks_have_the_bits_of_one_rank(ctx: ParallelContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    check_steps(ctx)
+    check_steps(ctx, shares_memory=True)
+    check_steps(ctx, shares_memory=False)
     monkeypatch.setattr(part_exchange, "CHUNK_BYTES", 100)
-    check_steps(ctx)
+    check_steps(ctx, shares_memory=False)
+
+
+@pytest.mark.mpi(ranks=[2])
+def test_without_memory_that_both_can_open_rows_travel(ctx: ParallelContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> int:
+        raise PermissionError(name)
+
+    if ctx.rank == 1:
+        monkeypatch.setattr("os.memfd_create", refuse)
+    assert ctx.comm is not None
+    with pytest.raises(MachineError, match=r"^memory that ranks of a node share: hpc_sparse$"):
+        shared_arrays(ctx.comm, 5, np.float32)
+    assert not MpiExchange(ctx.split(2).model).shares_memory

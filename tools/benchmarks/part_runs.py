@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -22,6 +24,7 @@ from hpc_sparse.storage.dataset.writer import write_dataset
 ROOT = Path(__file__).resolve().parents[2]
 N_FEATURES, N_STORED, N_CLASSES = 65_536, 100, 20
 N_STEPS, N_EPOCHS = 8, 3
+WATCH_SECONDS = 0.05
 SMALL = 100
 """Width of the hidden layers of the network whose memory is that of the program."""
 
@@ -32,12 +35,15 @@ class Measured:
 
     Attributes
     ----------
+    node_bytes : int
+        Most memory of all ranks together, what they share counted once.
     peak_bytes : int
-        Most memory of any rank.
+        Most memory that any rank has seen, that of others which it reads included.
     step_seconds, evolve_seconds : float
         Medians over the epochs.
     """
 
+    node_bytes: int
     peak_bytes: int
     step_seconds: float
     evolve_seconds: float
@@ -46,8 +52,8 @@ class Measured:
 def compare_runs(job: Path, overrides: Sequence[str], n_parts: int, n_rounds: int, *, as_json: bool) -> None:
     """Print memory and seconds of a job's network in parts of one thread, and whole with as many threads.
 
-    Runs take turns. Samples are made, as sparse and as many-featured as texts; steps are few. Memory is the most that a
-    rank ever took, beyond what the same command takes for a network of narrow layers.
+    Runs take turns. Samples are made, as sparse and as many-featured as texts; steps are few. Memory of a rank is its
+    share of the most that all ever took together, beyond what the same command takes for a network of narrow layers.
     """
     layouts = {f"{n_parts} ranks, one network": (n_parts, 1), f"1 rank, {n_parts} threads": (1, n_parts)}
     found: dict[str, list[Measured]] = {name: [] for name in layouts}
@@ -56,11 +62,14 @@ def compare_runs(job: Path, overrides: Sequence[str], n_parts: int, n_rounds: in
         folder = Path(temporary)
         _write_samples(folder / "samples.h5", N_STEPS * config.training.batch_size)
         small = [*overrides, f"network.hidden={[SMALL] * len(config.network.hidden)}"]
-        programs = {name: _run(job, small, *layout, folder).peak_bytes for name, layout in layouts.items()}
+        programs = {name: _run(job, small, *layout, folder) for name, layout in layouts.items()}
         for _ in range(n_rounds):
             for name, layout in layouts.items():
                 found[name].append(_run(job, overrides, *layout, folder))
-    peaks = {name: max(run.peak_bytes for run in runs) - programs[name] for name, runs in found.items()}
+    peaks = {
+        name: (max(run.node_bytes for run in runs) - programs[name].node_bytes) / layouts[name][0]
+        for name, runs in found.items()
+    }
     steps = {name: median(run.step_seconds for run in runs) for name, runs in found.items()}
     whole = list(layouts)[-1]
     rows: list[dict[str, object]] = [
@@ -71,7 +80,8 @@ def compare_runs(job: Path, overrides: Sequence[str], n_parts: int, n_rounds: in
             "s per step": steps[name],
             "times whole": steps[name] / steps[whole],
             "s per change": median(run.evolve_seconds for run in runs),
-            "MB of the program": programs[name] / 1e6,
+            "MB of the program": programs[name].node_bytes / layouts[name][0] / 1e6,
+            "MB seen by a rank": max(run.peak_bytes for run in runs) / 1e6,
         }
         for name, runs in found.items()
     ]
@@ -92,14 +102,44 @@ def _run(job: Path, overrides: Sequence[str], n_ranks: int, n_threads: int, fold
     shutil.rmtree(folder / "run", ignore_errors=True)
     command += ["--output", f"{folder}/run", "--progress", "none"]
     start = ["bash", "-c", f'. jobs/openmpi.sh && exec mpirun -n {n_ranks} "$@"', "bash", *command]
-    subprocess.run(start, cwd=ROOT, check=True, stdout=sys.stderr)
+    process = subprocess.Popen(start, cwd=ROOT, stdout=sys.stderr)
+    node_bytes = 0
+    while process.poll() is None:
+        node_bytes = max(node_bytes, sum(_proportional_bytes(child) for child in _descendants(process.pid)))
+        time.sleep(WATCH_SECONDS)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, start)
     summary = json.loads((folder / "run" / "summary.json").read_text())
     epochs = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     return Measured(
+        node_bytes,
         summary["peak_rss_bytes"],
         median(epoch["train_seconds"] for epoch in epochs) / N_STEPS,
         median(epoch["evolve_seconds"] for epoch in epochs[:-1]),
     )
+
+
+def _descendants(parent: int) -> Iterator[int]:
+    """The Python processes below a process."""
+    try:
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    except OSError:
+        return
+    for child in map(int, children):
+        with suppress(OSError):
+            if Path(f"/proc/{child}/comm").read_text().startswith(("python", "hpc-sparse")):
+                yield child
+        yield from _descendants(child)
+
+
+def _proportional_bytes(process: int) -> int:
+    """Memory of a process that holds no files, what it shares with others divided among them."""
+    n_bytes = 0
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
+                n_bytes += int(line.split()[1]) * 1024
+    return n_bytes
 
 
 def _write_samples(path: Path, n_samples: int) -> None:
