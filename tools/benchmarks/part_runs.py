@@ -62,6 +62,8 @@ def compare_runs(job: Path, overrides: Sequence[str], n_parts: int, n_rounds: in
         folder = Path(temporary)
         _write_samples(folder / "samples.h5", N_STEPS * config.training.batch_size)
         small = [*overrides, f"network.hidden={[SMALL] * len(config.network.hidden)}"]
+        for layout in layouts.values():  # kernels are compiled once
+            _run(job, small, *layout, folder)
         programs = {name: _run(job, small, *layout, folder) for name, layout in layouts.items()}
         for _ in range(n_rounds):
             for name, layout in layouts.items():

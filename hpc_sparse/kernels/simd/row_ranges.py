@@ -127,21 +127,33 @@ class TileOfRanges:
 
     Parameters
     ----------
+    builder : IRBuilder
     pointers, firsts, skipped : sequence of value
         For each range.
     """
 
-    def __init__(self, pointers: Sequence[ir.Value], firsts: Sequence[ir.Value], skipped: Sequence[ir.Value]) -> None:
-        self._ranges = list(zip(pointers, firsts, skipped, strict=True))
+    def __init__(
+        self,
+        builder: ir.IRBuilder,
+        pointers: Sequence[ir.Value],
+        firsts: Sequence[ir.Value],
+        skipped: Sequence[ir.Value],
+    ) -> None:
         self.pointer = pointers[0]
+        self._pointers, self._firsts = pointers, firsts
+        self._skipped = [builder.neg(each) for each in skipped]
 
     def row(self, builder: ir.IRBuilder, neuron: ir.Value, width: int) -> ir.Value:
         """Pointer to the row of a number in a tile of ``width`` columns."""
-        (pointer, _, skipped), *others = self._ranges
-        for own, first, skips in others:
-            is_there = builder.icmp_signed(">=", neuron, first)
-            pointer, skipped = builder.select(is_there, own, pointer), builder.select(is_there, skips, skipped)
-        return builder.gep(pointer, [builder.mul(builder.sub(neuron, skipped), INT64(width))])
+        # Where row 0 would be in each array: the same for all rows of a loop.
+        first, *others = (
+            builder.gep(pointer, [builder.mul(each, INT64(width))])
+            for pointer, each in zip(self._pointers, self._skipped, strict=True)
+        )
+        found = first
+        for start, other in zip(self._firsts[1:], others, strict=True):
+            found = builder.select(builder.icmp_signed(">=", neuron, start), other, found)
+        return builder.gep(found, [builder.mul(neuron, INT64(width))])
 
 
 def tile_of_source(
@@ -157,4 +169,4 @@ def tile_of_source(
     if isinstance(kind, types.Array):
         return Tile(pointers[0])
     n, numbers = len(pointers), cgutils.unpack_tuple(builder, source)
-    return TileOfRanges(pointers, numbers[n : 2 * n], numbers[2 * n : 3 * n])
+    return TileOfRanges(builder, pointers, numbers[n : 2 * n], numbers[2 * n : 3 * n])
