@@ -52,6 +52,7 @@ SUMMARY_TYPES = {
     "n_ranks": int,
     "n_threads": int,
     "ranks_per_network": int,
+    "initial_topologies": list,
     "instructions": str,
     "tile_width": int,
     "optimizer_states": dict,

@@ -43,13 +43,13 @@ def row_ranges(arrays: Sequence[AnyArray], firsts: Sequence[int], skipped: Seque
 
 
 def n_rows(source: Any, n_columns: Any) -> Any:
-    """Number of rows of so many columns (in kernels)."""
-    raise NotImplementedError
+    """Number of rows of so many columns."""
+    return source[-1] if isinstance(source, tuple) else source.size // n_columns
 
 
 def bytes_of_value(source: Any) -> Any:
-    """Bytes of one of the numbers (in kernels)."""
-    raise NotImplementedError
+    """Bytes of one of the numbers."""
+    return (source[0] if isinstance(source, tuple) else source).itemsize
 
 
 @overload(n_rows, inline="always", strict=False)
@@ -68,8 +68,10 @@ def _bytes_of_value(source: Any) -> Any:
 
 
 def tile_base(source: Any, column: Any, n_columns: Any) -> Any:
-    """Where the tile that begins with ``column`` is in each array, as intrinsics take it (in kernels)."""
-    raise NotImplementedError
+    """Where the tile that begins with ``column`` is in each array, as intrinsics take it."""
+    if not isinstance(source, tuple):
+        return column * (source.size // n_columns)
+    return tuple(column * (array.size // n_columns) for array in source[: (len(source) - 1) // 3])
 
 
 @overload(tile_base, inline="always", strict=False)
